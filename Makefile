@@ -1,0 +1,67 @@
+# Everything runs in .venv, which holds what requirements.lock names and this checkout.
+# It is made on first use, and again when the lock changes.
+
+PYTHON ?= python3
+JOBS ?= 2
+ARGS ?=
+ONLY ?=
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help up down status test check format bench dictionary lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: $(INSTALLED) ## start the database and the API, load the example, print the pages to open
+	@$(VENV)/bin/dataforge up
+
+down: $(INSTALLED) ## stop what `make up` started, and only that
+	@$(VENV)/bin/dataforge down
+
+status: $(INSTALLED) ## say what runs, where, since when
+	@$(VENV)/bin/dataforge status || test $$? -eq 1  # 1 only says that something is stopped
+
+test: $(INSTALLED) ## run the tests (ARGS="-k name" for some, JOBS=1 for one process)
+	@$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+check: $(INSTALLED) ## check format, lint, types and imports
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+format: $(INSTALLED) ## format the code and fix what the linter can
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+bench: $(INSTALLED) ## run the benchmarks (ONLY=ingest for one group)
+	@$(PY) -m benchmarks $(if $(ONLY),$(ONLY))
+
+dictionary: $(INSTALLED) ## train the compression dictionary of event bodies
+	@$(PY) -m dataforge.storage.train_dictionary
+
+# uv is needed for this alone. No index and no host is named in the lock, so that any mirror serves it.
+lock: | $(PY) ## resolve pyproject.toml anew into requirements.lock
+	@$(PY) -m pip install --quiet 'uv>=0.5,<1'
+	@$(VENV)/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+		--quiet --output-file requirements.lock
+
+clean: ## remove .venv and caches; the state in DATAFORGE_HOME stays
+	@if [ -x $(VENV)/bin/dataforge ]; then $(VENV)/bin/dataforge down; fi
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): requirements.lock pyproject.toml | $(PY)
+	@echo "installing requirements.lock into $(VENV)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(PY):
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else \
+		f"DataForge needs Python 3.11 or newer and $(PYTHON) is {v[0]}.{v[1]}: run make PYTHON=python3.11")'
+	@$(PYTHON) -m venv $(VENV)

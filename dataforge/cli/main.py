@@ -1,0 +1,103 @@
+"""The entry of the command line.
+
+Guarantees a fast start, since a verb's module is imported only when that verb is used, and that a refusal
+is one message on stderr with exit code 2, never a traceback.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import click
+
+from dataforge import __version__
+from dataforge.cli.invocation import Invocation
+from dataforge.model.errors import DataForgeError, InvalidInput, NotFound
+
+
+class Verb(NamedTuple):
+    """Where a verb's command lives, and its line in `--help`, which must not cost an import."""
+
+    target: str  # "module:function"
+    summary: str
+
+
+VERBS = {
+    "up": Verb(
+        "dataforge.cli.process:up", "Start the database and the API, and wait until they are healthy."
+    ),
+    "down": Verb("dataforge.cli.process:down", "Stop what `up` started, and only that."),
+    "status": Verb("dataforge.cli.process:status", "Say what runs, where, since when."),
+    "declare": Verb("dataforge.cli.declare:declare", "Register the tasks, datasets and edges of one source."),
+    "ingest": Verb("dataforge.cli.ingest:ingest", "Read OpenLineage or native events from files."),
+    "rejects": Verb("dataforge.cli.lists:rejects", "List the input that was refused, and why."),
+    "why": Verb("dataforge.cli.why:why", "Say whether a task may run for a partition, with every reason."),
+    "graph": Verb("dataforge.cli.graph:graph", "Show what is upstream or downstream of a task or dataset."),
+    "runs": Verb("dataforge.cli.lists:runs", "List runs."),
+    "partitions": Verb("dataforge.cli.lists:partitions", "List partitions and their states."),
+    "tasks": Verb("dataforge.cli.lists:tasks", "List tasks."),
+    "datasets": Verb("dataforge.cli.lists:datasets", "List datasets."),
+    "digest": Verb("dataforge.cli.digest:digest", "Print a hash of the derived state of an environment."),
+    "verify": Verb("dataforge.cli.verify:verify", "Rebuild the state from its events and compare it."),
+    "score": Verb("dataforge.cli.score:score", "Compare the captured history with what really happened."),
+}
+
+
+class Failure(click.ClickException):
+    """A `DataForgeError` as the command line shows it."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"error: {self.message}", err=True)
+
+
+class LazyGroup(click.Group):
+    """A group that knows its verbs by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        verb = VERBS.get(cmd_name)
+        if verb is None:
+            return None
+        module, _, function = verb.target.partition(":")
+        command: click.Command = getattr(import_module(module), function)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.summary) for name, verb in VERBS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DataForgeError as error:
+            raise Failure("\n".join(_lines(error))) from error
+
+
+def _lines(error: DataForgeError) -> list[str]:
+    lines = [str(error)]
+    if isinstance(error, InvalidInput):
+        lines += [f"  {field}: {value!r}, expected {expected}" for field, value, expected in error.errors]
+    if isinstance(error, NotFound):
+        lines += [f"  did you mean {candidate}?" for candidate in error.candidates]
+    return lines
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--environment", metavar="NAME", help="The environment (default: DATAFORGE_ENVIRONMENT, or dev)."
+)
+@click.version_option(__version__, package_name="dataforge", prog_name="dataforge")
+@click.pass_context
+def cli(ctx: click.Context, environment: str | None) -> None:
+    """What may run, what is missing, and what breaks, across every data platform at once."""
+    ctx.obj = Invocation(environment)
+
+
+def main() -> None:
+    """The console script `dataforge`."""
+    cli(prog_name="dataforge")

@@ -1,0 +1,1 @@
+"""The processes of one installation on this machine: PostgreSQL, the API, and their supervisor."""

@@ -1,0 +1,86 @@
+"""The supervisor's configuration file: which processes there are, and how each is started and stopped.
+
+Guarantees that the text says all that the processes depend on, so that two equal texts mean that nothing
+needs a restart; secrets are in it only as a hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from dataforge import __version__
+from dataforge.local.layout import Layout
+from dataforge.local.postgres import Server
+from dataforge.settings import Settings, as_environ
+
+POSTGRES = "postgres"
+API = "api"
+
+
+def render(settings: Settings, layout: Layout) -> str:
+    """The whole file. Programs start on demand, since each needs the one before it to answer first."""
+    return "\n".join([_supervisor(settings, layout), *_programs(settings, layout)])
+
+
+def process_names(settings: Settings) -> list[str]:
+    """The processes of an installation, in the order of their start."""
+    return [API] if settings.database_url else [POSTGRES, API]
+
+
+def _supervisor(settings: Settings, layout: Layout) -> str:
+    user = "user=root\n" if os.geteuid() == 0 else ""
+    return f"""\
+; written by `dataforge up`; changes are lost
+; release {__version__}, settings {_fingerprint(settings)}
+[supervisord]
+logfile={_escaped(layout.log("supervisord"))}
+pidfile={_escaped(layout.supervisor_pid)}
+directory={_escaped(layout.home)}
+umask=077
+silent=true
+{user}
+[unix_http_server]
+file={_escaped(layout.supervisor_socket)}
+chmod=0700
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+"""
+
+
+def _programs(settings: Settings, layout: Layout) -> list[str]:
+    server = Server.of(layout)
+    api = _program(API, [sys.executable, "-m", "dataforge.api"], layout, "stopsignal=TERM\nstopwaitsecs=15")
+    if settings.database_url:
+        return [api]
+    stop = f"stopsignal={server.STOP_SIGNAL.name.removeprefix('SIG')}\nstopwaitsecs=60"
+    account = f"user={server.account}\n" if server.account else ""
+    return [_program(POSTGRES, server.command(), layout, account + stop), api]
+
+
+def _program(name: str, command: list[str], layout: Layout, more: str) -> str:
+    return f"""\
+[program:{name}]
+command={_escaped(shlex.join(command))}
+autostart=false
+autorestart=true
+redirect_stderr=true
+stdout_logfile={_escaped(layout.log(name))}
+stdout_logfile_maxbytes=20MB
+stdout_logfile_backups=2
+{more}
+"""
+
+
+def _fingerprint(settings: Settings) -> str:
+    known = json.dumps(as_environ(settings), sort_keys=True)
+    return hashlib.sha256(known.encode()).hexdigest()[:16]
+
+
+def _escaped(value: str | Path) -> str:
+    return str(value).replace("%", "%%")

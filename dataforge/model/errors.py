@@ -1,0 +1,58 @@
+"""The one tree of errors, so that each outcome is mapped to an exit code or an HTTP status in one place.
+
+Guarantees that whatever DataForge refuses is raised as a `DataForgeError` whose message says what was
+wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class DataForgeError(Exception):
+    """Anything DataForge refuses or cannot do; never raised itself, only by its subclasses."""
+
+
+class FieldError(NamedTuple):
+    """One field of an input that is not what it should be."""
+
+    field: str  # the path to it, as in "run.facets.nominalTime"
+    value: object  # what was given
+    expected: str  # what would have been right
+
+
+class InvalidInput(DataForgeError):
+    """What a caller sent has the wrong shape or breaks a rule; nothing of it was applied."""
+
+    def __init__(self, message: str, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(message)
+        self.errors = list(errors)
+
+
+class NotFound(DataForgeError):
+    """A name matches nothing, or more than one thing; `candidates` are names that would work."""
+
+    def __init__(self, message: str, candidates: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.candidates = list(candidates)
+
+
+class Conflict(DataForgeError):
+    """The request is well formed, but the present state forbids it."""
+
+
+class DatabaseUnavailable(DataForgeError):
+    """The database cannot be reached, was lost on the way, or is too old to serve."""
+
+
+class SettingsError(DataForgeError):
+    """A setting has a value that cannot be used."""
+
+    def __init__(self, setting: str, value: object, expected: str) -> None:
+        super().__init__(f"{setting} is {value!r}: expected {expected}")
+        self.setting = setting
+
+
+class StartupError(DataForgeError):
+    """Something on this machine stands in the way of starting: a port, a folder, a process that died."""

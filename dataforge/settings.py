@@ -1,0 +1,167 @@
+"""The settings of this installation, read from the environment and from `dataforge.toml` in the project.
+
+Guarantees that a `Settings` is valid as a whole: every value that cannot be used raises a `SettingsError`
+that names the setting, the value and what is expected. A variable of the environment wins over the file;
+an empty one counts as unset. Nothing heavy is imported here, since every command starts by reading it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataforge.model.errors import SettingsError
+
+NAMES = (
+    "DATAFORGE_HOME",
+    "DATAFORGE_DATABASE_URL",
+    "DATAFORGE_ENVIRONMENT",
+    "DATAFORGE_HOST",
+    "DATAFORGE_PORT",
+    "DAGSTER_PORT",
+    "DATAFORGE_EXAMPLE",
+    "DATAFORGE_API_KEY",
+    "DATAFORGE_REDACTION",
+)
+_SWITCH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one installation is told from outside; every path is absolute."""
+
+    home: Path  # state: the embedded database, logs, sockets
+    database_url: str | None  # None: the embedded PostgreSQL under `home`
+    environment: str  # the environment meant where none is named
+    host: str  # where the API listens
+    port: int
+    dagster_port: int  # where the Dagster webserver listens
+    example: bool  # whether `up` loads the captured history
+    api_key: str | None
+    redaction: Path | None  # rules for what may be stored of an event's body
+
+
+def current() -> Settings:
+    """The settings of this process."""
+    return load(os.environ, project_folder() / "dataforge.toml")
+
+
+def project_folder() -> Path:
+    """The checkout this package runs from; the working directory where it was installed as a wheel."""
+    checkout = Path(__file__).resolve().parent.parent
+    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+
+
+def load(environ: Mapping[str, str], toml_path: Path) -> Settings:
+    """The settings given by `environ` and, where that is silent, by the file, which need not exist.
+
+    Relative paths start at the file's folder, so that a command means the same from every directory.
+    """
+    folder = toml_path.resolve().parent
+    values = _file_values(toml_path)
+    values.update({name: environ[name] for name in NAMES if environ.get(name)})
+    return Settings(
+        home=folder / Path(values.get("DATAFORGE_HOME", ".dataforge")).expanduser(),
+        database_url=_database_url(values.get("DATAFORGE_DATABASE_URL")),
+        environment=environment_name(values.get("DATAFORGE_ENVIRONMENT", "dev")),
+        host=_host(values.get("DATAFORGE_HOST", "127.0.0.1")),
+        port=_port("DATAFORGE_PORT", values.get("DATAFORGE_PORT", "8700")),
+        dagster_port=_port("DAGSTER_PORT", values.get("DAGSTER_PORT", "3000")),
+        example=_switch("DATAFORGE_EXAMPLE", values.get("DATAFORGE_EXAMPLE", "1")),
+        api_key=values.get("DATAFORGE_API_KEY"),
+        redaction=_existing_file("DATAFORGE_REDACTION", values.get("DATAFORGE_REDACTION"), folder),
+    )
+
+
+def as_environ(settings: Settings) -> dict[str, str]:
+    """The variables under which another process reads the same settings, whatever its file says."""
+    optional = {
+        "DATAFORGE_DATABASE_URL": settings.database_url,
+        "DATAFORGE_API_KEY": settings.api_key,
+        "DATAFORGE_REDACTION": settings.redaction and str(settings.redaction),
+    }
+    return {
+        "DATAFORGE_HOME": str(settings.home),
+        "DATAFORGE_ENVIRONMENT": settings.environment,
+        "DATAFORGE_HOST": settings.host,
+        "DATAFORGE_PORT": str(settings.port),
+        "DAGSTER_PORT": str(settings.dagster_port),
+        "DATAFORGE_EXAMPLE": "1" if settings.example else "0",
+        **{name: value for name, value in optional.items() if value},
+    }
+
+
+def environment_name(value: str, setting: str = "DATAFORGE_ENVIRONMENT") -> str:
+    """`value` where it can name an environment; `setting` is where it came from."""
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", value):
+        expected = "a name such as dev, staging or prod (lower case letters, digits, - and _)"
+        raise SettingsError(setting, value, expected)
+    return value
+
+
+def _file_values(toml_path: Path) -> dict[str, str]:
+    if not toml_path.is_file():
+        return {}
+    import tomllib
+
+    try:
+        table = tomllib.loads(toml_path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(str(toml_path), str(error), "a TOML file") from error
+    return {name: _file_value(toml_path, name, value) for name, value in table.items() if value != ""}
+
+
+def _file_value(toml_path: Path, name: str, value: object) -> str:
+    if name not in NAMES:
+        raise SettingsError(f"{name} in {toml_path}", value, f"one of the settings {', '.join(NAMES)}")
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, int | str):
+        return str(value)
+    raise SettingsError(f"{name} in {toml_path}", value, "a string, a whole number, true or false")
+
+
+def _database_url(value: str | None) -> str | None:
+    if value is not None and not re.match(r"postgres(ql)?://", value):
+        expected = "a URL such as postgresql://user:password@host:5432/dataforge"
+        raise SettingsError("DATAFORGE_DATABASE_URL", re.sub(r":[^:@/]*@", ":***@", value), expected)
+    return value
+
+
+def _host(value: str) -> str:
+    if not _is_loopback(value):
+        expected = (
+            "127.0.0.1, ::1 or localhost: without access keys the server listens on loopback only,"
+            " because whoever reaches it may write"
+        )
+        raise SettingsError("DATAFORGE_HOST", value, expected)
+    return value
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
+
+
+def _port(setting: str, value: str) -> int:
+    if not re.fullmatch(r"\d{1,5}", value, re.ASCII) or not 1 <= int(value) <= 65535:
+        raise SettingsError(setting, value, "a port number from 1 to 65535")
+    return int(value)
+
+
+def _switch(setting: str, value: str) -> bool:
+    switch = _SWITCH.get(value.lower())
+    if switch is None:
+        raise SettingsError(setting, value, "0 or 1")
+    return switch
+
+
+def _existing_file(setting: str, value: str | None, folder: Path) -> Path | None:
+    if value is None:
+        return None
+    path = folder / Path(value).expanduser()
+    if not path.is_file():
+        raise SettingsError(setting, value, f"the path of a file ({path} is none)")
+    return path

@@ -1,0 +1,161 @@
+"""The one door to PostgreSQL: a pool of connections whose sessions are all set up alike.
+
+Guarantees that everything done inside one `transaction()` is committed together or not at all, and that a
+server that is down, lost or too old is a `DatabaseUnavailable` that says which server and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from dataforge.model.errors import DatabaseUnavailable, SettingsError
+
+OLDEST_SERVER = 15
+MIGRATIONS = Path(__file__).parent / "migrations"
+_REMEDY = "start it with `make up`, or correct DATAFORGE_DATABASE_URL"
+_CONNECT_SECONDS = 5
+# A pool backs off between its attempts to reconnect, up to this long: a server that returns is used again
+# within seconds, not minutes.
+_RECONNECT_SECONDS = 5.0
+
+
+class Database:
+    """A pool of connections to one server, opened at the first transaction."""
+
+    def __init__(
+        self,
+        url: str,
+        min_size: int = 1,
+        max_size: int = 8,
+        *,
+        statement_timeout_ms: int = 30_000,
+        wait_seconds: float = 5.0,
+    ) -> None:
+        """`wait_seconds` is how long a transaction waits for a free connection."""
+        self.url = url
+        self._session = _session(url, statement_timeout_ms)
+        self._lock = Lock()
+        self._opened = False
+        self._pool: ConnectionPool[psycopg.Connection[TupleRow]] = ConnectionPool(
+            url,
+            kwargs=self._session,
+            min_size=min_size,
+            max_size=max_size,
+            timeout=wait_seconds,
+            reconnect_timeout=_RECONNECT_SECONDS,
+            open=False,
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[psycopg.Connection[TupleRow]]:
+        """A connection inside one transaction, committed when the block ends and undone when it raises."""
+        self._open()
+        connection = self._take()
+        try:
+            with connection.transaction():
+                yield connection
+        except psycopg.OperationalError as error:
+            if not connection.broken:
+                raise
+            raise DatabaseUnavailable(f"{_lost(self.url)} ({_first_line(error)}); {_REMEDY}") from error
+        finally:
+            broken = connection.broken
+            self._pool.putconn(connection)
+            if broken:
+                # What broke one connection, a restart for one, broke the idle ones too.
+                self._pool.check()
+
+    def close(self) -> None:
+        """Gives every connection back to the server; no transaction may follow."""
+        self._pool.close()
+
+    def _open(self) -> None:
+        with self._lock:
+            if not self._opened:
+                # The pool retries in the background; one plain connection tells at once what is wrong.
+                connect(self.url, **self._session).close()
+                self._pool.open()
+                self._opened = True
+
+    def _take(self) -> psycopg.Connection[TupleRow]:
+        try:
+            return self._pool.getconn()
+        except PoolTimeout as error:
+            connect(self.url, **self._session).close()
+            message = f"all {self._pool.max_size} connections to {_server(self.url)} stayed busy"
+            raise DatabaseUnavailable(f"{message} for {self._pool.timeout:g} s; try again") from error
+
+
+def connect(url: str, **session: Any) -> psycopg.Connection[TupleRow]:
+    """One connection outside any pool, to a server that is known to be new enough."""
+    _parameters(url)  # refuses a malformed URL by its setting's name
+    session.setdefault("connect_timeout", _CONNECT_SECONDS)
+    try:
+        connection = psycopg.connect(url, **session)
+    except psycopg.OperationalError as error:
+        message = f"cannot reach the database at {_server(url)} ({_first_line(error)}); {_REMEDY}"
+        raise DatabaseUnavailable(message) from error
+    if connection.info.server_version < OLDEST_SERVER * 10_000:
+        version = connection.info.server_version // 10_000
+        connection.close()
+        raise DatabaseUnavailable(
+            f"the database at {_server(url)} is PostgreSQL {version}; {OLDEST_SERVER} or newer is needed"
+        )
+    return connection
+
+
+def migrate(url: str, folder: Path = MIGRATIONS) -> None:
+    """Brings the database to the newest schema; processes that do so at once wait for each other."""
+    # Imported late: the migration library costs more than a whole command line otherwise does.
+    from dataforge.storage.migration import apply_all
+
+    connect(url).close()
+    try:
+        apply_all(url, folder)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise DatabaseUnavailable(
+            f"the role may not create tables at {_server(url)} ({_first_line(error)});"
+            f" make it the owner of the database"
+        ) from error
+
+
+def _session(url: str, statement_timeout_ms: int) -> dict[str, Any]:
+    own = f"-c timezone=UTC -c statement_timeout={statement_timeout_ms}"
+    given = _parameters(url).get("options")
+    return {
+        "application_name": "dataforge",
+        "connect_timeout": _CONNECT_SECONDS,
+        "options": f"{given} {own}" if given else own,
+    }
+
+
+def _parameters(url: str) -> dict[str, Any]:
+    try:
+        return dict(conninfo_to_dict(url))
+    except psycopg.ProgrammingError as error:
+        expected = "a URL such as postgresql://user:password@host:5432/dataforge"
+        raise SettingsError("DATAFORGE_DATABASE_URL", _first_line(error), expected) from error
+
+
+def _server(url: str) -> str:
+    """Which server a URL means, without its password."""
+    parameters = _parameters(url)
+    place = f"{parameters.get('host', 'localhost')}:{parameters.get('port', 5432)}"
+    return f"{place}, database {parameters.get('dbname', 'of the same name as the user')}"
+
+
+def _lost(url: str) -> str:
+    return f"the connection to the database at {_server(url)} was lost"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
