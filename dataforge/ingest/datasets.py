@@ -1,0 +1,97 @@
+"""What an event says of the datasets it lists: names, aliases, partitions, versions, rows."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from dataforge.ingest import facets, paths
+from dataforge.ingest.envelope import Envelope, Mention
+from dataforge.model.attempt import Direction, Touch, merge_touches
+from dataforge.model.event import DatasetFact
+from dataforge.model.reference import DatasetRef
+
+_SHORTEST_FACET = 1_000  # characters of a description that are kept as a register
+
+
+def touches(envelope: Envelope, *, streaming: bool = False) -> tuple[Touch, ...]:
+    """What the run read and wrote. One dataset listed several times (Spark reads directories one by one) is
+    the union of its mentions; a dataset whose partition no mention names has the partition ''."""
+    merged: tuple[Touch, ...] = ()
+    for mention in envelope.inputs:
+        merged = merge_touches(merged, _of(mention, "input", envelope.at, streaming=streaming))
+    for mention in envelope.outputs:
+        merged = merge_touches(merged, _of(mention, "output", envelope.at, streaming=streaming))
+    return merged
+
+
+def _of(mention: Mention, direction: Direction, at: datetime, *, streaming: bool) -> tuple[Touch, ...]:
+    dataset, own_key = paths.split(mention.namespace, mention.name, streaming=streaming)
+    own = mention.input_facets if direction == "input" else mention.output_facets
+    keys = paths.keys_of(dataset, _locations(own, direction)) or ((own_key,) if own_key else ("",))
+    version = facets.text(mention.facets, "version", "datasetVersion")
+    statistics = facets.section(own, "outputStatistics")
+    return tuple(
+        Touch(
+            direction=direction,
+            dataset=dataset,
+            partition=key,
+            first_at=at,
+            last_at=at,
+            version=version,
+            version_at=at if version else None,
+            rows=facets.number(statistics, "rowCount") if len(keys) == 1 else None,
+            measured=bool(statistics),
+            change=facets.text(mention.facets, "lifecycleStateChange", "lifecycleStateChange"),
+        )
+        for key in keys
+    )
+
+
+def _locations(own: object, direction: Direction) -> list[str]:
+    """Where a subset facet says the data lies; no producer names partitions in it by any other means."""
+    condition = facets.section(own, "subset", f"{direction}Condition")
+    return [place for place in facets.items(condition, "locations") if isinstance(place, str)]
+
+
+def described(mentions: Iterable[Mention], *, streaming: bool = False) -> tuple[DatasetFact, ...]:
+    """What the event says of each dataset it lists."""
+    return tuple(describe(mention, streaming=streaming) for mention in mentions)
+
+
+def describe(mention: Mention, *, streaming: bool = False) -> DatasetFact:
+    """The registers and aliases of one dataset."""
+    dataset, _ = paths.split(mention.namespace, mention.name, streaming=streaming)
+    registers = {
+        "schema": facets.plain(_fields(mention.facets)),
+        "owner": owner(mention.facets),
+        "description": (facets.text(mention.facets, "documentation", "description") or "")[:_SHORTEST_FACET],
+    }
+    return DatasetFact(
+        dataset=dataset,
+        registers={field: value for field, value in registers.items() if value},
+        aliases=tuple(sorted(_aliases(mention, dataset))),
+    )
+
+
+def _fields(own: object) -> list[dict[str, object]]:
+    return [
+        {"name": field["name"], "type": field.get("type")}
+        for field in facets.items(own, "schema", "fields")
+        if isinstance(field, dict) and isinstance(field.get("name"), str)
+    ]
+
+
+def _aliases(mention: Mention, dataset: DatasetRef) -> set[DatasetRef]:
+    found = set()
+    for identifier in facets.items(mention.facets, "symlinks", "identifiers"):
+        namespace, name = facets.text(identifier, "namespace"), facets.text(identifier, "name")
+        if namespace and name and len(f"{namespace}{name}".encode()) <= 2_400:
+            found.add(paths.split(namespace, name)[0])
+    return found - {dataset}
+
+
+def owner(own: object) -> str | None:
+    """The owner that an ownership facet names first; its `team:` and `user:` prefixes are OpenLineage's form."""
+    for entry in facets.items(own, "ownership", "owners"):
+        if name := facets.text(entry, "name"):
+            return name
+    return None

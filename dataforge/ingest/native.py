@@ -1,0 +1,167 @@
+"""Native events: one statement about one run, for platforms and people without OpenLineage.
+
+A run is named by `run`, else by its partition; an attempt by its number, counted from 1.
+"""
+
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, Literal
+
+import msgspec
+
+from dataforge.ingest import facets, paths, run
+from dataforge.ingest.envelope import check_time, decode
+from dataforge.ingest.openlineage import canonical
+from dataforge.ingest.redaction import Redaction
+from dataforge.ingest.validation import LONGEST_KEY, field_error, name_problem, refuse
+from dataforge.model.attempt import Attempt, AttemptKey, Direction, Interval, Touch, merge_touches
+from dataforge.model.errors import FieldError
+from dataforge.model.event import DatasetFact, Event, Facts, TaskFact
+from dataforge.model.reference import TaskRef
+from dataforge.model.state import Evidence, RunKind, RunState, Statement
+
+WHOLE = "default"  # the run of a task that names neither a run nor a partition
+
+
+class _Reference(msgspec.Struct, forbid_unknown_fields=True):
+    namespace: str
+    name: str
+
+
+class _Interval(msgspec.Struct, forbid_unknown_fields=True):
+    start: str
+    end: str
+
+
+class _Input(msgspec.Struct, forbid_unknown_fields=True):
+    namespace: str
+    name: str
+    partition: str | None = None
+    version: str | None = None
+
+
+class _Output(msgspec.Struct, forbid_unknown_fields=True):
+    namespace: str
+    name: str
+    partition: str | None = None
+    version: str | None = None
+    rows: int | None = None
+
+
+class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    time: str
+    task: _Reference
+    state: Literal[
+        "queued", "running", "up_for_retry", "succeeded", "failed", "skipped", "canceled", "upstream_failed"
+    ]
+    partition: str | None = None
+    run: str | None = None
+    attempt: int | None = None
+    data_interval: _Interval | None = None
+    inputs: list[_Input] = []
+    outputs: list[_Output] = []
+    error: str | None = None
+    id: str | None = None
+
+
+def parse(body: bytes | object, redaction: Redaction) -> Event:
+    """A native event, from its bytes or its decoded JSON. Raises InvalidInput that names what is wrong."""
+    document = decode(body) if isinstance(body, bytes) else body
+    kept = redaction.apply(document)
+    try:
+        shape = msgspec.convert(kept, _Document)
+    except msgspec.ValidationError as error:
+        refuse([field_error(error, kept)])
+        raise
+    errors = _errors(shape)
+    at = check_time("time", shape.time, errors)
+    interval = _interval(shape, errors)
+    refuse(errors)
+    event_id = _identity(shape, document)
+    return Event(event_id, at, "native", shape.task.namespace, canonical(kept), _facts(shape, at, event_id, interval))
+
+
+def _identity(shape: _Document, document: object) -> bytes:
+    named = canonical({"task": [shape.task.namespace, shape.task.name], "id": shape.id})
+    return blake2b(named if shape.id else canonical(document), digest_size=16).digest()
+
+
+def _errors(shape: _Document) -> list[FieldError]:
+    named: list[tuple[str, str | None, int]] = [
+        ("task.namespace", shape.task.namespace, 1_200),
+        ("task.name", shape.task.name, 1_200),
+        ("partition", shape.partition, LONGEST_KEY),
+        ("run", shape.run, LONGEST_KEY),
+        ("id", shape.id, 100_000),
+    ]
+    for field, touched in (("inputs", shape.inputs), ("outputs", shape.outputs)):
+        for index, dataset in enumerate(touched):
+            named.append((f"{field}[{index}].namespace", dataset.namespace, 1_200))
+            named.append((f"{field}[{index}].name", dataset.name, 1_200))
+            named.append((f"{field}[{index}].partition", dataset.partition, LONGEST_KEY))
+            named.append((f"{field}[{index}].version", dataset.version, LONGEST_KEY))
+    errors = [error for field, value, most in named if value is not None and (error := name_problem(field, value, most))]
+    if shape.attempt is not None and not 1 <= shape.attempt < 2**31:
+        errors.append(FieldError("attempt", shape.attempt, "a number from 1 on"))
+    for index, output in enumerate(shape.outputs):
+        if output.rows is not None and not 0 <= output.rows < 2**63:
+            errors.append(FieldError(f"outputs[{index}].rows", output.rows, "a number of rows, 0 or more"))
+    return errors
+
+
+def _interval(shape: _Document, errors: list[FieldError]) -> Interval | None:
+    if shape.data_interval is None:
+        return None
+    start = check_time("data_interval.start", shape.data_interval.start, errors)
+    end = check_time("data_interval.end", shape.data_interval.end, errors)
+    if end < start:
+        errors.append(FieldError("data_interval.end", shape.data_interval.end, "a time not before the start"))
+    return Interval(start, end)
+
+
+def _facts(shape: _Document, at: datetime, event_id: bytes, interval: Interval | None) -> Facts:
+    task = TaskRef(shape.task.namespace, shape.task.name)
+    touched = merge_touches(_touches(shape.inputs, "input", at), _touches(shape.outputs, "output", at))
+    name, number = shape.run or shape.partition or WHOLE, shape.attempt or 1
+    state = RunState(shape.state)
+    attempt = Attempt(
+        key=AttemptKey(task, name, str(number)),
+        kind=RunKind.TASK,
+        platform="",
+        statement=Statement(Evidence.REPORTED, state, at, event_id),
+        external_run=name,
+        group_run=name,
+        number=number,
+        completed=state is RunState.SUCCEEDED,
+        started_at=at if state is RunState.RUNNING else None,
+        ended_at=at if state.final or state is RunState.UP_FOR_RETRY else None,
+        interval=interval,
+        partition=shape.partition,
+        error=facets.text({"error": shape.error}, "error"),
+        touches=touched,
+    )
+    return Facts(
+        attempts=(attempt,),
+        tasks=(TaskFact(task, RunKind.TASK, "", {}, interval),),
+        datasets=tuple(DatasetFact(dataset) for dataset in sorted({touch.dataset for touch in touched})),
+        edges=run.dataset_edges(task, touched),
+    )
+
+
+def _touches(listed: list[Any], direction: Direction, at: datetime) -> tuple[Touch, ...]:
+    merged: tuple[Touch, ...] = ()
+    for dataset in listed:
+        root, key = paths.split(dataset.namespace, dataset.name)
+        touch = Touch(
+            direction=direction,
+            dataset=root,
+            partition=dataset.partition or key or "",
+            first_at=at,
+            last_at=at,
+            version=dataset.version,
+            version_at=at if dataset.version else None,
+            rows=getattr(dataset, "rows", None),
+            measured=direction == "output",
+        )
+        merged = merge_touches(merged, (touch,))
+    return merged

@@ -1,0 +1,140 @@
+"""Spark's events (openlineage-spark): applications, the SQL and RDD jobs in them, and how little they may be trusted.
+
+An application ends COMPLETE unless its process is killed, whatever happened in it; a failed write says COMPLETE
+after FAIL, and often says no FAIL at all. So everything an application or a job says of its own success is
+`inferred`, and only FAIL is `reported`. What an application's outputs are worth is decided where its parent's
+outcome is known (dataforge.model.run).
+"""
+
+import re
+
+from msgspec.structs import replace
+
+from dataforge.ingest import datasets, facets, paths, run
+from dataforge.ingest.envelope import Envelope
+from dataforge.model.attempt import Attempt, AttemptKey, Source, Touch, merge_touches
+from dataforge.model.event import EdgeFact, Facts, TaskFact
+from dataforge.model.reference import TaskRef
+from dataforge.model.state import Evidence, RunKind, Statement
+
+PLATFORM = "spark"
+_STEPS = frozenset({"SQL_JOB", "RDD_JOB"})
+_INSERT = re.compile(r"\s*INSERT\s.*?\sPARTITION\s*\(([^)]*)\)", re.IGNORECASE | re.DOTALL)
+_STATIC = re.compile(r"\s*`?(\w+)`?\s*=\s*(?:DATE\s*)?'([^']*)'\s*", re.IGNORECASE)
+
+
+def reads(envelope: Envelope) -> bool:
+    """Whether the event is Spark's."""
+    return run.integration(envelope) == PLATFORM or "spark_properties" in facets.section(envelope.run_facets)
+
+
+def facts(envelope: Envelope) -> Facts:
+    """The facts of one event of an application or of a job in it."""
+    if envelope.kind != "run":
+        return Facts()
+    return _step_facts(envelope) if _is_step(envelope) else _application_facts(envelope)
+
+
+def _is_step(envelope: Envelope) -> bool:
+    above = run.parent(envelope)
+    nested = above is not None and envelope.job.name.startswith(f"{above.task.name}.")
+    return run.job_type(envelope) in _STEPS or (not run.job_type(envelope) and nested)
+
+
+def _statement(envelope: Envelope) -> Statement:
+    evidence = Evidence.REPORTED if envelope.type == "FAIL" else Evidence.INFERRED
+    return run.statement(envelope, evidence=evidence)
+
+
+def _application_facts(envelope: Envelope) -> Facts:
+    parent, root = run.parent(envelope), run.root(envelope)
+    same_run = f"{parent.task.namespace}/{parent.task.name}@{root.external_run}" if parent and root else None
+    attempt = Attempt(
+        # Runs of one application name under the same parent task and root run are attempts of one run.
+        key=AttemptKey(envelope.job, same_run or envelope.run_id or "", envelope.run_id or ""),
+        kind=RunKind.TASK,
+        platform=PLATFORM,
+        statement=_statement(envelope),
+        external_run=envelope.run_id or "",
+        group_run=same_run or envelope.run_id or "",
+        completed=envelope.type == "COMPLETE",
+        started_at=run.started_at(envelope),
+        ended_at=run.ended_at(envelope),
+        interval=run.interval(envelope),
+        parent=parent,
+        root=root,
+        error=run.error(envelope),
+        source=_source(envelope),
+        touches=datasets.touches(envelope),
+    )
+    runs_it = (EdgeFact(parent.task, "runs", envelope.job),) if parent and parent.task != envelope.job else ()
+    return Facts(attempts=(attempt,), tasks=(_fact(envelope, envelope.job, RunKind.TASK),), edges=runs_it)
+
+
+def _source(envelope: Envelope) -> Source:
+    """Spark's own id stands on START, and on RUNNING when a job starts; never on the last event."""
+    application_id = facets.text(envelope.run_facets, "spark_applicationDetails", "applicationId")
+    return {"application_id": application_id} if application_id else {}
+
+
+def _fact(envelope: Envelope, task: TaskRef, kind: RunKind) -> TaskFact:
+    registers = {
+        "owner": datasets.owner(envelope.job_facets),
+        "description": facets.text(envelope.job_facets, "documentation", "description"),
+    }
+    return TaskFact(task, kind, PLATFORM, {field: value for field, value in registers.items() if value})
+
+
+def _step_facts(envelope: Envelope) -> Facts:
+    application, touched = run.parent(envelope), _step_touches(envelope)
+    attempt = Attempt(
+        key=AttemptKey(envelope.job, envelope.run_id or "", envelope.run_id or ""),
+        kind=RunKind.STEP,
+        platform=PLATFORM,
+        statement=_statement(envelope),
+        external_run=envelope.run_id or "",
+        group_run=envelope.run_id or "",
+        completed=envelope.type == "COMPLETE",
+        started_at=run.started_at(envelope),
+        ended_at=run.ended_at(envelope),
+        interval=run.interval(envelope),
+        parent=application,
+        root=run.root(envelope),
+        error=run.error(envelope),
+        source={**_source(envelope), "job_type": run.job_type(envelope)},
+        touches=touched,
+    )
+    return Facts(
+        attempts=(attempt,),
+        tasks=(_fact(envelope, envelope.job, RunKind.STEP),),
+        datasets=datasets.described((*envelope.inputs, *envelope.outputs), streaming=_streaming(envelope)),
+        # A job's name changes with its plan, so what it reads and writes are edges of its application.
+        edges=run.dataset_edges(application.task, touched) if application else (),
+    )
+
+
+def _streaming(envelope: Envelope) -> bool:
+    return facets.text(envelope.job_facets, "jobType", "processingType") == "STREAMING"
+
+
+def _step_touches(envelope: Envelope) -> tuple[Touch, ...]:
+    touched = datasets.touches(envelope, streaming=_streaming(envelope))
+    key = _static_partition(facets.text(envelope.job_facets, "sql", "query") or "")
+    if key is None:
+        return touched
+    named = (_in_partition(touch, key) for touch in touched)
+    return merge_touches((), tuple(named))
+
+
+def _in_partition(touch: Touch, key: str) -> Touch:
+    """An output whose partition stands in the statement alone: INSERT ... PARTITION (ds = '2026-11-01')."""
+    return replace(touch, partition=key) if touch.direction == "output" and not touch.partition else touch
+
+
+def _static_partition(query: str) -> str | None:
+    clause = _INSERT.match(query)
+    if clause is None:
+        return None
+    pairs = [_STATIC.fullmatch(part) for part in clause[1].split(",")]
+    values = {pair[1]: pair[2] for pair in pairs if pair}
+    return paths.key_of_values(values) if len(values) == len(pairs) else None

@@ -1,0 +1,1 @@
+"""Use cases: each public function is one transaction, or a part of the caller's."""

@@ -1,0 +1,187 @@
+"""Recording: events become facts, and what follows from them, in the caller's one transaction.
+
+Guarantees that a repeated event changes nothing and that the state depends on the set of events alone: facts are
+merged by commutative rules, and everything else is settled from the merged facts.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import reduce
+
+import msgspec
+from psycopg import Connection
+
+from dataforge.ledger.settle import settle
+from dataforge.model.attempt import Attempt, merge, merge_all
+from dataforge.model.event import Event, TaskFact
+from dataforge.model.partition import NO_INTERVAL, grains_of
+from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.model.task import merge_registers
+from dataforge.storage import attempt as attempts
+from dataforge.storage import dataset as datasets
+from dataforge.storage import edge as edges
+from dataforge.storage import environment as environments
+from dataforge.storage import event as event_log
+from dataforge.storage import outcome as outcomes
+from dataforge.storage import task as tasks
+from dataforge.storage.attempt import RunKey
+from dataforge.storage.environment import Environment
+from dataforge.storage.outcome import SaidOutcome
+from dataforge.storage.task import ObservedTask, Registers
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """How many of the events were new, and how many the ledger had already."""
+
+    applied: int
+    duplicates: int
+
+
+def record(connection: Connection, environment: Environment, events: Sequence[Event]) -> Recorded:
+    """Records events. The caller holds the environment's lock and commits."""
+    new_ids = event_log.insert(connection, environment.id, events)
+    new = list({event.id: event for event in events if event.id in new_ids}.values())
+    if new:
+        apply(connection, environment.id, new)
+    return Recorded(applied=len(new), duplicates=len(events) - len(new))
+
+
+def apply(connection: Connection, environment: int, events: Sequence[Event]) -> None:
+    """Folds events into facts and settles what follows. Folding one again is harmless."""
+    tasks.ensure(connection, environment, _named_tasks(events))
+    datasets.ensure(connection, environment, _named_datasets(events))
+    touched_tasks, rewired = _fold_tasks(connection, environment, events)
+    touched_datasets, renamed = _fold_datasets(connection, environment, events)
+    runs = _fold_attempts(connection, environment, [a for event in events for a in event.facts.attempts])
+    runs |= _fold_outcomes(connection, environment, events)
+    grew = _fold_edges(connection, environment, events)
+    event_log.advance(connection, environment, _progress(events))
+    settle(connection, environment, tasks=touched_tasks, datasets=touched_datasets | renamed, runs=runs)
+    if grew or rewired or renamed:
+        environments.advance_graph(connection, environment)
+
+
+def _named_tasks(events: Iterable[Event]) -> set[TaskRef]:
+    named: set[TaskRef] = set()
+    for event in events:
+        facts = event.facts
+        named |= {fact.task for fact in facts.tasks}
+        named |= {edge.task for edge in facts.edges}
+        named |= {edge.node for edge in facts.edges if isinstance(edge.node, TaskRef)}
+        named |= {pointer for outcome in facts.outcomes for pointer in (outcome.task, outcome.parent.task)}
+        for attempt in facts.attempts:
+            named |= {p.task for p in (attempt.parent, attempt.root) if p is not None} | {attempt.key.task}
+        for fact in facts.tasks:
+            named |= {TaskRef(fact.task.namespace, name) for name in fact.registers.get("upstreams", ())}
+    return named
+
+
+def _named_datasets(events: Iterable[Event]) -> set[DatasetRef]:
+    named: set[DatasetRef] = set()
+    for event in events:
+        facts = event.facts
+        named |= {edge.node for edge in facts.edges if isinstance(edge.node, DatasetRef)}
+        named |= {touch.dataset for attempt in facts.attempts for touch in attempt.touches}
+        named |= {name for fact in facts.datasets for name in (fact.dataset, *fact.aliases)}
+    return named
+
+
+def stamped(event: Event, registers: dict[str, object]) -> Registers:
+    """The registers of a fact, each with the time and the id of its event."""
+    at = event.occurred_at.isoformat(timespec="microseconds")
+    return {field: [at, event.id.hex(), value] for field, value in registers.items()}
+
+
+def _fold_tasks(connection: Connection, environment: int, events: Sequence[Event]) -> tuple[set[int], bool]:
+    """Merges what is said of tasks; returns those known otherwise than before, and whether an edge moved."""
+    said: dict[int, list[tuple[Event, TaskFact]]] = {}
+    for event in events:
+        for fact in event.facts.tasks:
+            said.setdefault(fact.task.id, []).append((event, fact))
+    known = tasks.load(connection, environment, said)
+    changed = {}
+    for task_id, facts in said.items():
+        merged = reduce(_merge_task, facts, known[task_id])
+        if merged != known[task_id]:
+            changed[task_id] = merged
+    tasks.save(connection, environment, [changed[task_id] for task_id in sorted(changed)])
+    lists = {task_id: _upstreams(task) for task_id, task in changed.items()}
+    return set(changed), edges.replace_observed_upstreams(connection, environment, lists)
+
+
+def _merge_task(known: ObservedTask, said: tuple[Event, TaskFact]) -> ObservedTask:
+    event, fact = said
+    grains = grains_of(fact.interval) if fact.interval else NO_INTERVAL
+    return ObservedTask(
+        task=known.task,
+        kind=min(known.kind, fact.kind),  # a task is the last of them: the least that was said
+        platform=max(known.platform, fact.platform),
+        seen=True,
+        grains=known.grains & grains,
+        registers=merge_registers(known.registers, stamped(event, fact.registers)),
+    )
+
+
+def _upstreams(task: ObservedTask) -> tuple[datetime, set[int]] | None:
+    register = task.registers.get("upstreams")
+    if register is None:
+        return None
+    names = {TaskRef(task.task.namespace, name).id for name in register[2]}
+    return datetime.fromisoformat(register[0]), names - {task.task.id}
+
+
+def _fold_datasets(connection: Connection, environment: int, events: Sequence[Event]) -> tuple[set[int], set[int]]:
+    """Merges what is said of datasets; returns those known otherwise than before, and those with new aliases."""
+    said: dict[int, list[Registers]] = {}
+    pairs: set[tuple[int, int]] = set()
+    for event in events:
+        for fact in event.facts.datasets:
+            said.setdefault(fact.dataset.id, []).append(stamped(event, fact.registers))
+            pairs |= {(fact.dataset.id, alias.id) for alias in fact.aliases}
+    known = datasets.load(connection, environment, said)
+    merged = {dataset_id: reduce(merge_registers, values, known[dataset_id]) for dataset_id, values in said.items()}
+    changed = {dataset_id: values for dataset_id, values in merged.items() if values != known[dataset_id]}
+    datasets.save(connection, environment, changed)
+    return set(changed), datasets.add_aliases(connection, environment, pairs)
+
+
+def _fold_attempts(connection: Connection, environment: int, said: list[Attempt]) -> set[RunKey]:
+    """Merges what is said of attempts, and returns their runs; of a mapped instance also the task's own run."""
+    merged = merge_all(said)
+    keys = sorted({(key.task.id, key.run) for key in merged})
+    for known in attempts.of_runs(connection, environment, keys) if keys else ():
+        if known.attempt.key in merged:
+            merged[known.attempt.key] = merge(known.attempt, merged[known.attempt.key])
+    ordered = [merged[key] for key in sorted(merged)]
+    attempts.save(connection, environment, ordered)
+    return set(keys) | {(a.key.task.id, a.group_run) for a in ordered if a.map_index >= 0}
+
+
+def _fold_outcomes(connection: Connection, environment: int, events: Sequence[Event]) -> set[RunKey]:
+    said = [SaidOutcome(o, event.occurred_at, event.id) for event in events for o in event.facts.outcomes]
+    outcomes.save(connection, environment, said)
+    return {(each.outcome.task.id, each.outcome.group_run) for each in said}
+
+
+def _fold_edges(connection: Connection, environment: int, events: Sequence[Event]) -> bool:
+    rows = [
+        edges.ObservedEdge(
+            task_id=edge.task.id,
+            relation=edge.relation,
+            node_kind="task" if isinstance(edge.node, TaskRef) else "dataset",
+            node_id=edge.node.id,
+            first_at=event.occurred_at,
+            last_at=event.occurred_at,
+        )
+        for event in events
+        for edge in event.facts.edges
+        if edge.node != edge.task
+    ]
+    return edges.upsert_observed(connection, environment, rows)
+
+
+def _progress(events: Iterable[Event]) -> dict[str, datetime]:
+    seen: dict[str, datetime] = {}
+    for event in events:
+        seen[event.source] = max(event.occurred_at, seen.get(event.source, event.occurred_at))
+    return seen

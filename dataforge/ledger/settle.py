@@ -1,0 +1,111 @@
+"""Settling: the derived state is made anew wherever a fact or a definition that it follows from has changed.
+
+Guarantees that what is derived (effective columns, runs, claims, partition states) is a function of the facts
+and definitions in the tables, so that it never matters which came first.
+"""
+
+from collections.abc import Iterable, Set
+
+from psycopg import Connection
+
+from dataforge.ledger import settle_runs
+from dataforge.model import partition
+from dataforge.model.reference import DatasetRef
+from dataforge.model.task import effective, value
+from dataforge.storage import attempt as attempts
+from dataforge.storage import dataset as datasets
+from dataforge.storage import partition as partitions
+from dataforge.storage import task as tasks
+from dataforge.storage.attempt import RunKey
+from dataforge.storage.partition import Place
+from dataforge.storage.task import EffectiveTask, TaskBasis
+
+
+def settle(
+    connection: Connection,
+    environment: int,
+    *,
+    tasks: Set[int] = frozenset(),
+    datasets: Set[int] = frozenset(),
+    runs: Set[RunKey] = frozenset(),
+) -> None:
+    """Makes anew what follows from these tasks, datasets (by id) and runs. Part of the caller's transaction."""
+    recut = _settle_tasks(connection, environment, tasks)
+    moved = _settle_datasets(connection, environment, datasets)
+    all_runs = set(runs)
+    if recut:  # keys are made anew when the cut changes
+        all_runs |= attempts.runs_of_tasks(connection, environment, recut)
+    places = settle_runs.settle_runs(connection, environment, all_runs)
+    places = partitions.canonical(connection, environment, places) | moved
+    if places:
+        partitions.resolve(connection, environment, places)
+
+
+def _settle_tasks(connection: Connection, environment: int, ids: Set[int]) -> set[int]:
+    """Stores the effective columns, and returns the tasks whose partitioning changed."""
+    changed, recut = [], set()
+    for row in tasks.basis(connection, environment, ids) if ids else ():
+        found = _effective(row)
+        changed.append(found)
+        if found.partitioning != row.partitioning or found.partitioning_origin != row.partitioning_origin:
+            recut.add(row.id)
+    tasks.set_effective(connection, environment, changed)
+    return recut
+
+
+def _effective(row: TaskBasis) -> EffectiveTask:
+    found = effective(row.definition, row.registers, row.platform, row.grains)
+    return EffectiveTask(
+        id=row.id,
+        platform=found.platform,
+        owner=found.owner,
+        domain=found.domain,
+        partitioning=partition.to_json(found.partitioning),
+        partitioning_origin=found.origin,
+    )
+
+
+def _settle_datasets(connection: Connection, environment: int, ids: Set[int]) -> set[Place]:
+    """Stores effective columns and canonical names, and returns the places whose state follows from other claims now."""
+    if not ids:
+        return set()
+    effective_rows = [
+        (dataset_id, (definition or {}).get("owner") or value(registers, "owner"), (definition or {}).get("partitioning"))
+        for dataset_id, registers, definition in datasets.basis(connection, environment, ids)
+    ]
+    datasets.set_effective(connection, environment, effective_rows)
+    members = datasets.related(connection, environment, ids)
+    stands = canonical_names(
+        {member.id: (not member.declared, member.dataset) for member in members},
+        datasets.links(connection, environment, [member.id for member in members]),
+    )
+    moved = {member.id: stands[member.id] for member in members if stands[member.id] != member.canonical_id}
+    if not moved:
+        return set()
+    datasets.set_canonical(connection, environment, moved)
+    return _places(connection, environment, {m.id for m in members} | {m.canonical_id for m in members})
+
+
+def _places(connection: Connection, environment: int, ids: set[int]) -> set[Place]:
+    keys = partitions.partitions_of(connection, environment, ids)
+    return {("dataset", dataset_id, key) for dataset_id in ids for key in keys}
+
+
+def canonical_names(
+    ranks: dict[int, tuple[bool, DatasetRef]], links: Iterable[tuple[int, int]]
+) -> dict[int, int]:
+    """For each dataset the one that stands for it: of all that links tie together, the one of the least rank
+    (a declared name before an observed one, then the smaller name)."""
+    stands = {dataset_id: dataset_id for dataset_id in ranks}
+
+    def top(dataset_id: int) -> int:
+        while stands[dataset_id] != dataset_id:
+            stands[dataset_id] = stands[stands[dataset_id]]
+            dataset_id = stands[dataset_id]
+        return dataset_id
+
+    for first, second in links:
+        if first in ranks and second in ranks:
+            low, high = sorted((top(first), top(second)), key=lambda dataset_id: ranks[dataset_id])
+            stands[high] = low
+    return {dataset_id: top(dataset_id) for dataset_id in ranks}

@@ -1,0 +1,211 @@
+"""Settling runs: from attempts and outcomes to runs and their claims on partitions, parents before children.
+
+A Spark application's outcome and a missing data interval come from the run above; so whenever an attempt stands
+elsewhere than before, the runs below it are settled again.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from psycopg import Connection
+
+from dataforge.model import partition
+from dataforge.model.attempt import Attempt, Touch
+from dataforge.model.event import Outcome
+from dataforge.model.partition import Partitioning
+from dataforge.model.run import (
+    EARLIEST,
+    UNTRUSTED,
+    Ancestor,
+    Belief,
+    PartitionFrom,
+    Run,
+    Standing,
+    output_belief,
+    settle,
+    stand,
+    status_of,
+)
+from dataforge.model.state import RunKind
+from dataforge.storage import attempt as attempts
+from dataforge.storage import outcome as outcomes
+from dataforge.storage import partition as partitions
+from dataforge.storage import run as runs
+from dataforge.storage import task as tasks
+from dataforge.storage.attempt import RunKey, StoredAttempt
+from dataforge.storage.partition import Claim, Place
+
+DEEPEST = 8  # levels below a run: DAG, task, application, job; more would be a loop of parents
+
+
+class _Level(msgspec.Struct):
+    """All that settling one set of runs needs, loaded at once."""
+
+    attempts: dict[RunKey, list[StoredAttempt]]
+    outcomes: dict[RunKey, Outcome]
+    above: dict[tuple[int, str], StoredAttempt]  # by task id and external run
+    cuts: dict[int, tuple[Partitioning, bool]]  # by task id: the partitioning, and whether it was declared
+
+
+def settle_runs(connection: Connection, environment: int, keys: Iterable[RunKey]) -> set[Place]:
+    """Makes these runs anew, and those below that take something from them; returns the places of all claims
+    that came or went, datasets under the names they were written by."""
+    places: set[Place] = set()
+    wanted = set(keys)
+    for _ in range(DEEPEST):
+        if not wanted:
+            break
+        touched, moved = _settle_level(connection, environment, sorted(wanted))
+        places |= touched
+        wanted = attempts.children(connection, environment, moved) if moved else set()
+    return places
+
+
+def _settle_level(
+    connection: Connection, environment: int, keys: Sequence[RunKey]
+) -> tuple[set[Place], set[str]]:
+    level = _load(connection, environment, keys)
+    settled: dict[RunKey, Run] = {}
+    standings: list[tuple[Standing, Ancestor]] = []
+    claims: list[Claim] = []
+    for key in sorted(level.attempts.keys() | level.outcomes.keys()):
+        run, stood = _settle_run(level, key)
+        settled[key] = run
+        standings += stood
+        claims += _claims(level, key, run, stood)
+    runs.delete(connection, environment, [key for key in keys if key not in settled])
+    runs.save(connection, environment, settled)
+    attempts.set_standing(connection, environment, standings)
+    places = partitions.withdraw(connection, environment, keys)
+    places |= partitions.claim(connection, environment, claims)
+    return places, _moved(level, standings)
+
+
+def _load(connection: Connection, environment: int, keys: Sequence[RunKey]) -> _Level:
+    stored = attempts.of_runs(connection, environment, keys)
+    by_run: dict[RunKey, list[StoredAttempt]] = {}
+    for each in stored:
+        by_run.setdefault((each.attempt.key.task.id, each.attempt.key.run), []).append(each)
+    mapped = attempts.mapped(connection, environment, keys)
+    said = {key: each for key, each in outcomes.of_runs(connection, environment, keys).items() if key not in mapped}
+    pointers = {p.external_run for each in stored for p in (each.attempt.parent, each.attempt.root) if p is not None}
+    above = attempts.of_external_runs(connection, environment, pointers) if pointers else []
+    # Of attempts with one external id (a DAG run deleted and created anew) the last in order is meant.
+    above.sort(key=lambda each: (each.attempt.incarnation or EARLIEST, each.ordinal))
+    basis = tasks.basis(connection, environment, {task_id for task_id, _ in keys})
+    return _Level(
+        attempts=by_run,
+        outcomes=said,
+        above={(each.attempt.key.task.id, each.attempt.external_run): each for each in above},
+        cuts={
+            row.id: (partition.parse(row.partitioning), row.partitioning_origin == "declared") for row in basis
+        },
+    )
+
+
+def _settle_run(level: _Level, key: RunKey) -> tuple[Run, list[tuple[Standing, Ancestor]]]:
+    own = [each.attempt for each in level.attempts.get(key, ())]
+    parents = {a.key.attempt_id: parent.ancestor for a in own if (parent := _parent(level, a)) is not None}
+    stood = stand(own, parents)
+    cut, declared = level.cuts[key[0]]
+    outcome = level.outcomes.get(key)
+    run = settle(stood, outcome, cut, declared, _above(level, stood[-1].attempt) if stood else [])
+    return run, [(each, _taken(level, key, run, each, last=each is stood[-1])) for each in stood]
+
+
+def _parent(level: _Level, attempt: Attempt) -> StoredAttempt | None:
+    pointer = attempt.parent
+    return level.above.get((pointer.task.id, pointer.external_run)) if pointer else None
+
+
+def _above(level: _Level, attempt: Attempt) -> list[tuple[PartitionFrom, Ancestor]]:
+    found: list[tuple[PartitionFrom, Ancestor]] = []
+    if (parent := _parent(level, attempt)) is not None:
+        found.append(("parent", parent.ancestor))
+    pointer = attempt.root
+    root = level.above.get((pointer.task.id, pointer.external_run)) if pointer else None
+    if root is not None:
+        found.append(("root", root.ancestor))
+    return found
+
+
+def _taken(level: _Level, key: RunKey, run: Run, standing: Standing, *, last: bool) -> Ancestor:
+    """What children take from an attempt: of the last one what is believed of the run as a whole."""
+    if last:
+        return Ancestor(run.belief, run.interval, run.partitions)
+    cut, declared = level.cuts[key[0]]
+    alone = settle([standing], None, cut, declared, _above(level, standing.attempt))
+    return Ancestor(standing.belief, alone.interval, alone.partitions)
+
+
+def _moved(level: _Level, standings: list[tuple[Standing, Ancestor]]) -> set[str]:
+    """The external ids of the attempts that stand elsewhere than they did."""
+    before = {each.attempt.key: each.ancestor for group in level.attempts.values() for each in group}
+    return {s.attempt.external_run for s, taken in standings if before[s.attempt.key] != taken}
+
+
+def _claims(level: _Level, key: RunKey, run: Run, stood: list[tuple[Standing, Ancestor]]) -> list[Claim]:
+    """A task's claim on its own partitions, and a run's claims on what it wrote."""
+    if run.kind is RunKind.DAG:
+        return []
+    found = [_own_claim(level, key, run, place) for place in run.partitions or ("",)]
+    if run.kind is RunKind.STEP:
+        found = []
+    for standing, taken in stood if run.kind is RunKind.STEP else stood[-1:]:
+        found += _output_claims(level, key, run, standing, taken)
+    return found
+
+
+def _own_claim(level: _Level, key: RunKey, run: Run, place: str) -> Claim:
+    outcome = level.outcomes.get(key)
+    return Claim(
+        node_kind="task",
+        node_id=key[0],
+        partition=place,
+        run=key,
+        attempt_id=run.attempt_id or "",
+        group_run=run.group_run,
+        producer=key,
+        status=status_of(run.belief),
+        belief=run.belief,
+        # A task that sent nothing began, as far as anybody knows, with its DAG run.
+        started_at=run.started_at or (outcome.incarnation if outcome else run.ended_at),
+        since=run.ended_at or run.started_at or (outcome.incarnation if outcome else None),
+    )
+
+
+def _output_claims(
+    level: _Level, key: RunKey, run: Run, standing: Standing, taken: Ancestor
+) -> list[Claim]:
+    attempt, parent = standing.attempt, _parent(level, standing.attempt)
+    producer = (parent.attempt.key.task.id, parent.attempt.key.run) if parent and run.kind is RunKind.STEP else key
+    found: dict[tuple[int, str], Claim] = {}
+    for touch in attempt.touches:
+        if touch.direction == "input" or touch.change in ("DROP", "TRUNCATE"):
+            continue
+        belief = _output_belief(run, standing, touch, parent)
+        for place in (touch.partition,) if touch.partition else taken.partitions or ("",):
+            found[touch.dataset.id, place] = Claim(
+                node_kind="dataset",
+                node_id=touch.dataset.id,
+                partition=place,
+                run=key,
+                attempt_id=attempt.key.attempt_id,
+                group_run=run.group_run,
+                producer=producer,
+                status=status_of(belief),
+                belief=belief,
+                started_at=attempt.started_at or attempt.ended_at,
+                since=attempt.ended_at or attempt.started_at,
+                version=touch.version,
+                rows=touch.rows,
+            )
+    return [found[place] for place in sorted(found)]
+
+
+def _output_belief(run: Run, standing: Standing, touch: Touch, parent: StoredAttempt | None) -> Belief:
+    if standing.attempt.platform not in UNTRUSTED:
+        return run.belief
+    application = parent.ancestor.belief if parent else None
+    parented = parent is not None and parent.attempt.parent is not None
+    return output_belief(standing, touch.measured, application, parented)

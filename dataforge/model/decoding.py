@@ -1,0 +1,64 @@
+"""Decoded JSON or YAML as a value, with errors that name the field, what it holds and what was expected."""
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from dataforge.model.errors import FieldError
+
+_Value = TypeVar("_Value", bound=msgspec.Struct)
+_ERROR = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
+_INVALID = re.compile(r"Invalid (?:enum )?value '(.*)'", re.DOTALL)
+_STEP = re.compile(r"\[(?P<index>\d+)\]|\[\.\.\.\]|(?P<name>[^.\[\]]+)")
+
+
+def convert(value: object, kind: type[_Value], field: str) -> _Value | FieldError:
+    """The value as a struct, or what is wrong with it; `field` is the path where it stands."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        return _field_error(str(error), value, field)
+
+
+def _field_error(message: str, value: object, field: str) -> FieldError:
+    """msgspec's message as a field error. An unknown or a missing field is named itself, not its parent."""
+    match = _ERROR.fullmatch(message)
+    what, path = (match["what"], match["path"] or "") if match else (message, "")
+    found = _value_at(value, path)
+    if unknown := _UNKNOWN.fullmatch(what):
+        given = found.get(unknown[1]) if isinstance(found, dict) else None
+        return FieldError(join(field, path, unknown[1]), shorten(given), "no field of this name")
+    if missing := _MISSING.fullmatch(what):
+        return FieldError(join(field, path, missing[1]), None, "a value: the field is required")
+    if invalid := _INVALID.fullmatch(what):
+        found = invalid[1]  # also where msgspec's path does not lead to it
+    return FieldError(
+        join(field, path) or "$", shorten(found), what.replace("`", "").removeprefix("Expected ")
+    )
+
+
+def join(*parts: str) -> str:
+    """A path of its parts, empty ones left out."""
+    return ".".join(part for part in parts if part).replace(".[", "[")
+
+
+def _value_at(value: Any, path: str) -> object:
+    """What stands at msgspec's path; it writes `[...]` for a key of a dictionary, which it does not know."""
+    for step in _STEP.finditer(path):
+        if step["name"] and isinstance(value, dict):
+            value = value.get(step["name"])
+        elif step["index"] and isinstance(value, list):
+            value = value[int(step["index"])]
+        else:
+            return None
+    return value
+
+
+def shorten(value: object) -> object:
+    """A value as an error shows it: of a long text the begin, of a container its size."""
+    if isinstance(value, dict | list):
+        return f"{'an object' if isinstance(value, dict) else 'an array'} of {len(value)}"
+    return f"{value[:120]}..." if isinstance(value, str) and len(value) > 120 else value

@@ -1,0 +1,136 @@
+"""What people declare: the manifest of one source with its tasks, datasets and pools.
+
+Guarantees that a `Manifest` holds only what can be stored, that two manifests which mean the same are equal
+(the order of lists and of keys and the spelling of defaults do not matter), and that the version of a task is
+a hash of what it means.
+"""
+
+from datetime import timedelta
+from hashlib import blake2b
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from dataforge.model.edge import SUCCEEDED, Consumes, Produces, TriggerRule, canonical_mapping
+from dataforge.model.partition import Partitioning
+from dataforge.model.reference import DatasetRef, TaskRef
+
+_Slots = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+_Wanted = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
+class TaskDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One task. Where a field is None nobody has declared it, and what was observed counts."""
+
+    namespace: str
+    name: str
+    platform: str | None = None
+    owner: str | None = None
+    domain: str | None = None
+    partitioning: Partitioning | None = None
+    trigger_rule: TriggerRule | None = None
+    run_after: timedelta | None = None  # after the end of the data interval
+    pools: dict[str, _Wanted] = {}  # slots that a run takes, by pool
+    consumes: tuple[Consumes, ...] = ()
+    produces: tuple[Produces, ...] = ()
+
+    @property
+    def ref(self) -> TaskRef:
+        return TaskRef(self.namespace, self.name)
+
+
+class DatasetDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One dataset, and the other names it goes by."""
+
+    namespace: str
+    name: str
+    owner: str | None = None
+    partitioning: Partitioning | None = None
+    # When a partition with several producers is complete; a number is how many of them it takes.
+    complete_when: Literal["all_producers", "any_producer"] | _Wanted = "all_producers"
+    # What makes a new version: each success of a run, what the producer reports, or a change of the content.
+    version: Literal["run", "reported", "content"] = "run"
+    aliases: tuple[DatasetRef, ...] = ()
+
+    @property
+    def ref(self) -> DatasetRef:
+        return DatasetRef(self.namespace, self.name)
+
+    @property
+    def bare(self) -> bool:
+        """Whether it says no more than that the dataset exists; such a statement contradicts no other."""
+        return self == DatasetDefinition(self.namespace, self.name)
+
+
+class PoolDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A concurrency limit that tasks of any source may name."""
+
+    name: str
+    slots: _Slots
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that one source declares, each list sorted by name."""
+
+    source: str
+    tasks: tuple[TaskDefinition, ...] = ()
+    datasets: tuple[DatasetDefinition, ...] = ()
+    pools: tuple[PoolDefinition, ...] = ()
+
+
+def canonical(manifest: Manifest) -> Manifest:
+    """The manifest with every list in its one order and every mapping in its one spelling."""
+    return Manifest(
+        source=manifest.source,
+        tasks=tuple(sorted(map(_canonical_task, manifest.tasks), key=lambda task: task.ref)),
+        datasets=tuple(sorted(map(_canonical_dataset, manifest.datasets), key=lambda dataset: dataset.ref)),
+        pools=tuple(sorted(manifest.pools, key=lambda pool: pool.name)),
+    )
+
+
+def _canonical_task(task: TaskDefinition) -> TaskDefinition:
+    consumes = [
+        replace(
+            edge,
+            mapping=canonical_mapping(edge.mapping),
+            condition=SUCCEEDED if edge.condition == SUCCEEDED else edge.condition,
+        )
+        for edge in task.consumes
+    ]
+    produces = [replace(edge, mapping=canonical_mapping(edge.mapping)) for edge in task.produces]
+    return replace(
+        task,
+        pools=dict(sorted(task.pools.items())),
+        consumes=tuple(sorted(consumes, key=_place)),
+        produces=tuple(sorted(produces, key=lambda edge: edge.node)),
+    )
+
+
+def _place(edge: Consumes) -> tuple[bool, str, str]:
+    return (edge.task is None, edge.node.namespace, edge.node.name)
+
+
+def _canonical_dataset(dataset: DatasetDefinition) -> DatasetDefinition:
+    return replace(dataset, aliases=tuple(sorted(set(dataset.aliases))))
+
+
+def to_json(definition: Manifest | TaskDefinition | DatasetDefinition) -> dict[str, Any]:
+    """The shape that is stored and shown: what differs from the defaults."""
+    shape: dict[str, Any] = msgspec.to_builtins(definition)
+    return shape
+
+
+def stored_manifest(shape: object) -> Manifest:
+    """The manifest that `to_json` gave."""
+    return msgspec.convert(shape, Manifest)
+
+
+def stored_dataset(shape: object) -> DatasetDefinition:
+    """The dataset that `to_json` gave."""
+    return msgspec.convert(shape, DatasetDefinition)
+
+
+def version(task: TaskDefinition) -> bytes:
+    """The 16 bytes that identify this definition of the task, whoever declares it and whenever."""
+    return blake2b(msgspec.json.encode(task, order="deterministic"), digest_size=16).digest()

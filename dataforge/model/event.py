@@ -1,0 +1,73 @@
+"""An accepted event and the facts it states, in the ledger's own terms, whatever platform sent it."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from dataforge.model.attempt import Attempt, Interval, RunPointer, Source
+from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.model.state import RunKind, RunState
+
+EventKind = Literal["run", "job", "dataset", "native"]
+Relation = Literal["consumes", "produces", "runs"]
+Registers = dict[str, Any]  # JSON values by field; the event's time and id stamp each
+
+
+class TaskFact(msgspec.Struct, frozen=True):
+    """What an event says of a task. Of each register the value of the latest event stands."""
+
+    task: TaskRef
+    kind: RunKind = RunKind.TASK
+    platform: str = ""
+    registers: Registers = {}
+    interval: Interval | None = None  # of one of its runs: bounds its observed partitioning
+
+
+class DatasetFact(msgspec.Struct, frozen=True):
+    """What an event says of a dataset, and the other names it gives it."""
+
+    dataset: DatasetRef
+    registers: Registers = {}
+    aliases: tuple[DatasetRef, ...] = ()
+
+
+class EdgeFact(msgspec.Struct, frozen=True):
+    """That a task was seen to consume, produce or run something."""
+
+    task: TaskRef
+    relation: Relation
+    node: TaskRef | DatasetRef
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a platform says afterwards of a task's part in one of its runs, all map indexes together."""
+
+    task: TaskRef
+    group_run: str
+    incarnation: datetime
+    state: RunState
+    parent: RunPointer
+    interval: Interval | None = None
+    source: Source = {}
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """All that one event states."""
+
+    attempts: tuple[Attempt, ...] = ()
+    tasks: tuple[TaskFact, ...] = ()
+    datasets: tuple[DatasetFact, ...] = ()
+    edges: tuple[EdgeFact, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+
+
+class Event(msgspec.Struct, frozen=True):
+    """An event as it is recorded. `id` is 16 bytes: the producer's id, hashed, or the hash of its content."""
+
+    id: bytes
+    occurred_at: datetime
+    kind: EventKind
+    source: str  # the namespace it came from: how far each was seen is part of a verdict
+    body: bytes  # canonical JSON, redacted
+    facts: Facts

@@ -1,0 +1,238 @@
+"""From what is known of attempts to what is true of a run: its number, state, evidence, partitions and writes.
+
+Every function here is a function of merged attempts and of what their parents and platforms said, so that the
+derived state depends on the set of events alone.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from dataforge.model.attempt import Attempt, Interval, Source, merge_sources
+from dataforge.model.event import Outcome
+from dataforge.model.partition import Partitioning, keys_of
+from dataforge.model.state import Evidence, PartitionStatus, RunKind, RunState
+
+PartitionFrom = Literal["event", "declared", "parent", "root"]
+UNTRUSTED = frozenset({"spark"})  # platforms whose own COMPLETE is said by every run that was not killed
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+
+
+class Belief(msgspec.Struct, frozen=True):
+    """A state and what it rests on."""
+
+    state: RunState
+    evidence: Evidence
+
+
+class Ancestor(msgspec.Struct, frozen=True):
+    """What a run takes from the run above it (its parent, or the root where the parent has no interval)."""
+
+    belief: Belief
+    interval: Interval | None
+    partitions: tuple[str, ...]
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """An attempt as it stands: its number within the run and the state that is believed of it."""
+
+    attempt: Attempt
+    ordinal: int
+    belief: Belief
+
+
+class Run(msgspec.Struct, frozen=True):
+    """An execution as it stands after its last attempt."""
+
+    kind: RunKind
+    group_run: str
+    map_index: int
+    belief: Belief
+    ordinal: int  # the platform's attempt number, or the place in the order of starts
+    attempt_id: str | None
+    partitions: tuple[str, ...]
+    partition_from: PartitionFrom | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    interval: Interval | None
+    error: str | None
+    source: Source
+
+
+def stand(attempts: Iterable[Attempt], parents: Mapping[str, Ancestor]) -> list[Standing]:
+    """The attempts of one run in the order in which they count: incarnation, number, start, id.
+
+    `parents` holds, by attempt id, what is known of the run above each.
+    """
+    ordered = sorted(attempts, key=_order)
+    return [
+        Standing(
+            attempt=attempt,
+            ordinal=attempt.number if attempt.number is not None else place,
+            belief=_believe(attempt, parents.get(attempt.key.attempt_id)),
+        )
+        for place, attempt in enumerate(ordered, start=1)
+    ]
+
+
+def _order(attempt: Attempt) -> tuple[datetime, int, datetime, str]:
+    return (
+        attempt.incarnation or EARLIEST,
+        attempt.number or 0,
+        attempt.started_at or attempt.ended_at or EARLIEST,
+        attempt.key.attempt_id,
+    )
+
+
+def _believe(attempt: Attempt, parent: Ancestor | None) -> Belief:
+    said = Belief(attempt.statement.state, attempt.statement.evidence)
+    if attempt.platform not in UNTRUSTED or attempt.kind is not RunKind.TASK:
+        return said
+    if parent is not None and said.evidence < Evidence.CONFIRMED and _tells(parent.belief.state):
+        return Belief(_of_parent(parent.belief.state), Evidence.CONFIRMED)
+    if said.state is RunState.SUCCEEDED:  # the application's process came to an end; how, it cannot say
+        return Belief(RunState.UNKNOWN, Evidence.INFERRED)
+    return said
+
+
+def _tells(state: RunState) -> bool:
+    return state.final or state is RunState.UP_FOR_RETRY
+
+
+def _of_parent(state: RunState) -> RunState:
+    """How an application ended whose parent ended so: a try that will be repeated has failed."""
+    return RunState.FAILED if state is RunState.UP_FOR_RETRY else state
+
+
+def settle(
+    standings: list[Standing],
+    outcome: Outcome | None,
+    partitioning: Partitioning,
+    declared: bool,
+    above: list[tuple[PartitionFrom, Ancestor]],
+) -> Run:
+    """The run of these attempts, of what its platform said of it afterwards, or of both.
+
+    `above` are the parent and the root of the deciding attempt, as far as they are known.
+    """
+    last = standings[-1] if standings else None
+    said = outcome if outcome and (last is None or _later(outcome, last.attempt)) else None
+    attempt = last.attempt if last else None
+    interval = attempt.interval if attempt and attempt.interval else outcome.interval if outcome else None
+    interval, partitions, found = _place(attempt, interval, partitioning, declared, above)
+    return Run(
+        kind=attempt.kind if attempt else RunKind.TASK,
+        group_run=attempt.group_run if attempt else outcome.group_run if outcome else "",
+        map_index=attempt.map_index if attempt else -1,
+        belief=_verdict(last, said),
+        ordinal=max(standing.ordinal for standing in standings) if standings else _untried(outcome),
+        attempt_id=attempt.key.attempt_id if attempt else None,
+        partitions=partitions,
+        partition_from=found,
+        started_at=attempt.started_at if attempt else None,
+        ended_at=attempt.ended_at if attempt else None,
+        interval=interval,
+        error=attempt.error if attempt and _verdict(last, said).state is not RunState.SUCCEEDED else None,
+        source=_source(standings, outcome),
+    )
+
+
+def _later(outcome: Outcome, attempt: Attempt) -> bool:
+    """A platform's list speaks of the DAG run as it was then: a try after a clear is newer than it."""
+    return outcome.incarnation >= (attempt.incarnation or EARLIEST)
+
+
+def _verdict(last: Standing | None, said: Outcome | None) -> Belief:
+    if said is not None and (last is None or last.belief.evidence <= Evidence.CONFIRMED):
+        return Belief(said.state, Evidence.CONFIRMED)
+    assert last is not None, "a run has an attempt or an outcome"
+    return last.belief
+
+
+def _untried(outcome: Outcome | None) -> int:
+    """Airflow's try number of a task that sent no event: it never tried what it skipped."""
+    never = (RunState.SKIPPED, RunState.UPSTREAM_FAILED)
+    return 0 if outcome is not None and outcome.state in never else 1
+
+
+def _source(standings: list[Standing], outcome: Outcome | None) -> Source:
+    source: Source = dict(outcome.source) if outcome else {}
+    if outcome and outcome.source.get("task_id") is not None and not standings:
+        source["try_number"] = _untried(outcome)
+    for standing in standings:
+        source = merge_sources(source, standing.attempt.source)
+    if standings:  # of an application's tries the last one's id is the run's
+        source = {**source, **standings[-1].attempt.source}
+        tries = [s.attempt.source.get("try_number") for s in standings]
+        if any(isinstance(number, int) for number in tries):
+            source["try_number"] = max(number for number in tries if isinstance(number, int))
+    return dict(sorted(source.items()))
+
+
+def _place(
+    attempt: Attempt | None,
+    interval: Interval | None,
+    partitioning: Partitioning,
+    declared: bool,
+    above: list[tuple[PartitionFrom, Ancestor]],
+) -> tuple[Interval | None, tuple[str, ...], PartitionFrom | None]:
+    """The run's data interval and partitions, and where they were found: the event's own, else the parent's,
+    else the root's."""
+    if attempt and attempt.partition:
+        return interval, (attempt.partition,), "event"
+    if interval is not None:
+        keys = keys_of(partitioning, interval)
+        return interval, keys, ("declared" if declared else "event") if keys else None
+    for found, ancestor in above:
+        if ancestor.interval is None and not ancestor.partitions:
+            continue
+        keys = keys_of(partitioning, ancestor.interval) if declared and ancestor.interval else ancestor.partitions
+        return ancestor.interval, keys, found if keys else None
+    return None, (), None
+
+
+class Written(msgspec.Struct, frozen=True):
+    """A run's claim on one partition of what it made."""
+
+    partition: str
+    status: PartitionStatus
+    belief: Belief
+
+
+def status_of(belief: Belief) -> PartitionStatus:
+    """What a run in this state makes of its partition. A run whose end nobody knows counts as not yet over."""
+    return _STATUS[belief.state]
+
+
+_STATUS = {
+    RunState.UNKNOWN: PartitionStatus.RUNNING,
+    RunState.QUEUED: PartitionStatus.RUNNING,
+    RunState.RUNNING: PartitionStatus.RUNNING,
+    RunState.UP_FOR_RETRY: PartitionStatus.RUNNING,
+    RunState.SUCCEEDED: PartitionStatus.READY,
+    RunState.SKIPPED: PartitionStatus.SKIPPED,
+    RunState.CANCELED: PartitionStatus.FAILED,
+    RunState.UPSTREAM_FAILED: PartitionStatus.FAILED,
+    RunState.FAILED: PartitionStatus.FAILED,
+}
+
+
+def output_belief(step: Standing, measured: bool, application: Belief | None, parented: bool) -> Belief:
+    """What is believed of an output that a Spark job lists (facts of openlineage-spark, invariant I13).
+
+    FAIL stands whatever follows it. Else the application's confirmed outcome decides, for a job that came to
+    its end. Without it, a job with a parent that has not spoken stays open; one that nobody will ever confirm
+    is believed, weakly, when its last event carries statistics of what was written.
+    """
+    said = step.belief
+    if said.state is RunState.FAILED or not step.attempt.completed:
+        refuted = application is not None and application.evidence >= Evidence.CONFIRMED
+        failed = refuted and application is not None and application.state is not RunState.SUCCEEDED
+        return Belief(RunState.FAILED, application.evidence) if failed and application else said
+    if application is not None and application.evidence >= Evidence.CONFIRMED:
+        return application
+    if parented or not measured or (application is not None and application.state is RunState.FAILED):
+        return Belief(RunState.UNKNOWN, Evidence.INFERRED)
+    return Belief(RunState.SUCCEEDED, Evidence.INFERRED)

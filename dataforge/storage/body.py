@@ -1,0 +1,46 @@
+"""Event bodies, compressed: facets repeat from event to event, so a trained dictionary shrinks each on its own.
+
+The dictionary is kept in the database beside the bodies that need it, so that every body stays readable when a
+newer dictionary is shipped.
+"""
+
+from functools import cache
+from importlib.resources import files
+
+import zstandard
+from psycopg import Connection
+
+LEVEL = 6  # measured on captured Airflow events: above it a tenth smaller for twice the time
+
+
+@cache
+def _shipped() -> zstandard.ZstdCompressionDict:
+    return zstandard.ZstdCompressionDict(files("dataforge.storage").joinpath("bodies.zdict").read_bytes())
+
+
+def compress(body: bytes) -> bytes:
+    """A zstandard frame that names its dictionary."""
+    return zstandard.ZstdCompressor(level=LEVEL, dict_data=_shipped()).compress(body)
+
+
+KEEP = "insert into body_dictionary (id, content) values (%s, %s) on conflict do nothing"
+
+
+def keep_dictionary(connection: Connection) -> None:
+    """Stores the shipped dictionary, once."""
+    dictionary = _shipped()
+    connection.execute(KEEP, [dictionary.dict_id(), dictionary.as_bytes()])
+
+
+LOAD = "select content from body_dictionary where id = %s"
+
+
+def decompress(connection: Connection, frame: bytes) -> bytes:
+    """The body of a frame, by the dictionary it names."""
+    wanted = zstandard.get_frame_parameters(frame).dict_id
+    dictionary = _shipped()
+    if wanted != dictionary.dict_id():
+        row = connection.execute(LOAD, [wanted]).fetchone()
+        assert row is not None, f"the dictionary {wanted} was stored with the first body that used it"
+        dictionary = zstandard.ZstdCompressionDict(row[0])
+    return zstandard.ZstdDecompressor(dict_data=dictionary).decompress(frame)

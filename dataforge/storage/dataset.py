@@ -1,0 +1,132 @@
+"""Datasets as they were observed, the names that mean one dataset, and the name that stands for them all."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+
+from dataforge.model.reference import DatasetRef
+from dataforge.storage.task import Registers
+
+ENSURE = """
+insert into dataset (environment, id, namespace, name, canonical_id)
+select %(environment)s, id, namespace, name, id
+from unnest(%(ids)s::bigint[], %(namespaces)s::text[], %(names)s::text[]) as named (id, namespace, name)
+on conflict (environment, id) do nothing
+"""
+
+
+def ensure(connection: Connection, environment: int, datasets: Iterable[DatasetRef]) -> None:
+    """Makes sure that each named dataset has a row to point at."""
+    ordered = sorted(set(datasets), key=lambda dataset: dataset.id)
+    parameters = {
+        "environment": environment,
+        "ids": [dataset.id for dataset in ordered],
+        "namespaces": [dataset.namespace for dataset in ordered],
+        "names": [dataset.name for dataset in ordered],
+    }
+    connection.execute(ENSURE, parameters)
+
+
+LOAD = "select id, observed from dataset where environment = %s and id = any(%s)"
+
+
+def load(connection: Connection, environment: int, ids: Iterable[int]) -> dict[int, Registers]:
+    """The registers of datasets, by id."""
+    return dict(connection.execute(LOAD, [environment, list(ids)]).fetchall())
+
+
+SAVE = "update dataset set observed = %s where environment = %s and id = %s"
+
+
+def save(connection: Connection, environment: int, registers: Mapping[int, Registers]) -> None:
+    """Replaces what was observed of the datasets."""
+    rows = [(Jsonb(values), environment, dataset_id) for dataset_id, values in sorted(registers.items())]
+    connection.cursor().executemany(SAVE, rows)
+
+
+ALIAS = """
+insert into alias (environment, dataset_id, alias_id, origin, source)
+select %s, dataset_id, alias_id, 'observed', '' from unnest(%s::bigint[], %s::bigint[]) as pair (dataset_id, alias_id)
+on conflict do nothing
+returning dataset_id, alias_id
+"""
+
+
+def add_aliases(connection: Connection, environment: int, pairs: Iterable[tuple[int, int]]) -> set[int]:
+    """Records observed aliases, and returns the datasets whose set of names grew."""
+    ordered = sorted(set(pairs))
+    columns = [[pair[0] for pair in ordered], [pair[1] for pair in ordered]]
+    rows = connection.execute(ALIAS, [environment, *columns]).fetchall()
+    return {dataset_id for row in rows for dataset_id in row}
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A dataset among those that may mean the same."""
+
+    id: int
+    dataset: DatasetRef
+    canonical_id: int
+    declared: bool
+
+
+# All that is, or was until now, tied to the given datasets by aliases.
+RELATED = """
+with recursive reached (id) as (
+    select id from dataset where environment = %(environment)s and canonical_id in (
+        select canonical_id from dataset where environment = %(environment)s and id = any(%(ids)s))
+    union
+    select case when alias.dataset_id = reached.id then alias.alias_id else alias.dataset_id end
+    from reached join alias on alias.environment = %(environment)s
+        and (alias.dataset_id = reached.id or alias.alias_id = reached.id)
+)
+select dataset.id, namespace, name, canonical_id, definition is not null
+from reached join dataset on dataset.environment = %(environment)s and dataset.id = reached.id
+order by dataset.id
+"""
+
+
+def related(connection: Connection, environment: int, ids: Iterable[int]) -> list[Member]:
+    """The datasets that share a name with one of these, now or before the last change of aliases."""
+    rows = connection.execute(RELATED, {"environment": environment, "ids": list(ids)})
+    return [Member(i, DatasetRef(namespace, name), canonical, declared) for i, namespace, name, canonical, declared in rows]
+
+
+LINKS = "select dataset_id, alias_id from alias where environment = %s and dataset_id = any(%s)"
+
+
+def links(connection: Connection, environment: int, ids: Iterable[int]) -> list[tuple[int, int]]:
+    """The pairs of names that mean the same dataset."""
+    return [(row[0], row[1]) for row in connection.execute(LINKS, [environment, list(ids)])]
+
+
+SET_CANONICAL = "update dataset set canonical_id = %s where environment = %s and id = %s"
+
+
+def set_canonical(connection: Connection, environment: int, canonical: Mapping[int, int]) -> None:
+    """Stores which dataset stands for each."""
+    rows = [(stands, environment, dataset_id) for dataset_id, stands in sorted(canonical.items())]
+    connection.cursor().executemany(SET_CANONICAL, rows)
+
+
+BASIS = "select id, observed, definition from dataset where environment = %s and id = any(%s) order by id"
+
+
+def basis(connection: Connection, environment: int, ids: Iterable[int]) -> list[tuple[int, Registers, dict[str, Any] | None]]:
+    """What the effective columns of these datasets follow from: registers and definition, by id."""
+    return [(row[0], row[1], row[2]) for row in connection.execute(BASIS, [environment, list(ids)])]
+
+
+SET_EFFECTIVE = "update dataset set owner = %s, partitioning = %s where environment = %s and id = %s"
+
+
+def set_effective(
+    connection: Connection, environment: int, rows: Iterable[tuple[int, str | None, dict[str, Any] | None]]
+) -> None:
+    """Stores the owner and the declared partitioning of datasets."""
+    connection.cursor().executemany(
+        SET_EFFECTIVE,
+        [(owner, Jsonb(cut) if cut else None, environment, dataset_id) for dataset_id, owner, cut in rows],
+    )

@@ -1,0 +1,102 @@
+"""The canonical rows of an environment's state: what `digest` hashes and `verify` compares.
+
+Guarantees that the rows hold nothing of the environment's own name, of recording times or of surrogate ids, so
+the same facts and definitions give the same rows in any database.
+"""
+
+from collections.abc import Iterator
+
+from psycopg import Connection
+
+_TASK = "(select jsonb_build_array(namespace, name) from task n where n.environment = x.environment and n.id = {})"
+_DATASET = "(select jsonb_build_array(namespace, name) from dataset n where n.environment = x.environment and n.id = {})"
+_NODE = f"case x.node_kind when 'task' then {_TASK.format('x.node_id')} else {_DATASET.format('x.node_id')} end"
+
+# One query a table: each row one JSON array, its key first. A name that only a retired definition gave is no state.
+QUERIES: tuple[tuple[str, str], ...] = (
+    (
+        "task",
+        """
+        select jsonb_build_array(namespace, name, kind, platform, observed, seen, grains, declared_by, definition,
+            encode(version, 'hex'), owner, domain, partitioning, partitioning_origin)
+        from task x where environment = %s and (seen or definition is not null)
+        """,
+    ),
+    (
+        "task_version",
+        f"""
+        select jsonb_build_array({_TASK.format("x.task_id")}, encode(version, 'hex'), definition)
+        from task_version x
+        where environment = %s and exists (select from task t where t.environment = x.environment
+            and t.id = x.task_id and t.version = x.version)
+        """,
+    ),
+    (
+        "dataset",
+        f"""
+        select jsonb_build_array(namespace, name, {_DATASET.format("x.canonical_id")}, observed, declared_by,
+            definition, owner, partitioning)
+        from dataset x where environment = %s and (observed <> '{{}}' or definition is not null)
+        """,
+    ),
+    (
+        "alias",
+        f"""
+        select jsonb_build_array({_DATASET.format("x.dataset_id")}, {_DATASET.format("x.alias_id")}, origin, source)
+        from alias x where environment = %s
+        """,
+    ),
+    (
+        "edge",
+        f"""
+        select jsonb_build_array({_TASK.format("x.task_id")}, relation, node_kind, {_NODE}, origin, source, mapping,
+            condition, required, staleness, first_at, last_at)
+        from edge x where environment = %s
+        """,
+    ),
+    ("pool", "select jsonb_build_array(name, slots, source) from pool x where environment = %s"),
+    (
+        "attempt",
+        f"""
+        select jsonb_build_array({_TASK.format("x.task_id")}, run, attempt_id, kind, state, evidence, ordinal,
+            started_at, ended_at, span_start, span_end, partitions, error, source)
+        from attempt x where environment = %s
+        """,
+    ),
+    (
+        "touch",
+        f"""
+        select jsonb_build_array({_TASK.format("x.task_id")}, run, attempt_id, direction,
+            {_DATASET.format("x.dataset_id")}, partition, first_at, last_at, version, rows, measured, change)
+        from touch x where environment = %s
+        """,
+    ),
+    (
+        "run",
+        f"""
+        select jsonb_build_array({_TASK.format("x.task_id")}, run, kind, map_index, state, evidence, attempt,
+            attempt_id, partitions, partition_from, started_at, ended_at, interval_start, interval_end, error, source)
+        from run x where environment = %s
+        """,
+    ),
+    (
+        "partition_state",
+        f"""
+        select jsonb_build_array(node_kind, {_NODE}, partition, status, run_state, evidence, since,
+            {_TASK.format("x.task_id")}, run, version, {_TASK.format("x.ready_task_id")}, ready_run, ready_since,
+            ready_version)
+        from partition_state x where environment = %s
+        """,
+    ),
+    ("progress", "select jsonb_build_array(source, observed_through) from progress x where environment = %s"),
+)
+
+
+def rows(connection: Connection, environment: int) -> Iterator[tuple[str, str]]:
+    """Every canonical row with its table, table by table and sorted within each; streamed by the server."""
+    for table, query in QUERIES:
+        ordered = f'select line from (select x::text from ({query}) q (x)) lines (line) order by line collate "C"'
+        with connection.cursor(name=f"digest_{table}") as cursor:
+            cursor.itersize = 5_000
+            for (text,) in cursor.execute(ordered.encode(), [environment]):
+                yield table, text

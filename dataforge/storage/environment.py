@@ -1,0 +1,50 @@
+"""Environments: the tenant of every row, its lock, and the version of its graph."""
+
+import msgspec
+from psycopg import Connection
+
+from dataforge.model.errors import NotFound
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """An environment as one transaction sees it."""
+
+    id: int
+    name: str
+    graph_version: int
+
+
+FIND = "select id, name, graph_version from environment where name = %s"
+
+
+def find(connection: Connection, name: str) -> Environment:
+    """The environment of that name. Raises NotFound, with those that exist, when there is none."""
+    row = connection.execute(FIND, [name]).fetchone()
+    if row is None:
+        known = [known for (known,) in connection.execute(NAMES)]
+        raise NotFound(f"there is no environment named {name!r}", candidates=known)
+    return Environment(*row)
+
+
+NAMES = "select name from environment order by id"
+LOCK = "select pg_advisory_xact_lock(hashtextextended('dataforge.environment', %s))"
+
+
+def lock(connection: Connection, name: str) -> Environment:
+    """The environment, with the right to change its state until the transaction ends.
+
+    Writers of one environment take turns: folding reads what it then replaces, and one large transaction at a
+    time is also the fastest way to write. Readers are never kept waiting.
+    """
+    connection.execute(LOCK, [find(connection, name).id])
+    return find(connection, name)  # read again: the one before us may have moved the graph
+
+
+ADVANCE = "update environment set graph_version = graph_version + 1 where id = %s returning graph_version"
+
+
+def advance_graph(connection: Connection, environment: int) -> int:
+    """Marks the graph as changed and returns its new version."""
+    row = connection.execute(ADVANCE, [environment]).fetchone()
+    assert row is not None, "the caller holds the environment's lock"
+    return int(row[0])

@@ -1,0 +1,84 @@
+"""Outcomes: what a platform said of its tasks after the fact, the latest of each."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import msgspec
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+
+from dataforge.model.attempt import Interval, RunPointer
+from dataforge.model.event import Outcome
+from dataforge.model.reference import TaskRef
+from dataforge.model.state import RunState
+from dataforge.storage.attempt import RunKey
+
+
+class SaidOutcome(msgspec.Struct, frozen=True):
+    """An outcome, and the event that said it."""
+
+    outcome: Outcome
+    at: datetime
+    event: bytes
+
+    @property
+    def precedence(self) -> tuple[datetime, datetime, bytes]:
+        """Of two the later incarnation of the DAG run wins, then the later event, then its id."""
+        return (self.outcome.incarnation, self.at, self.event)
+
+
+SAVE = """
+insert into outcome (environment, task_id, group_run, incarnation, state, at, said_by, parent_task_id, parent_run,
+    interval_start, interval_end, source)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+on conflict (environment, task_id, group_run) do update set
+    incarnation = excluded.incarnation, state = excluded.state, at = excluded.at, said_by = excluded.said_by,
+    parent_task_id = excluded.parent_task_id, parent_run = excluded.parent_run,
+    interval_start = excluded.interval_start, interval_end = excluded.interval_end, source = excluded.source
+where (outcome.incarnation, outcome.at, outcome.said_by) < (excluded.incarnation, excluded.at, excluded.said_by)
+"""
+
+
+def save(connection: Connection, environment: int, said: Iterable[SaidOutcome]) -> None:
+    """Keeps each outcome that is later than the one that stands."""
+    ordered = sorted(said, key=lambda each: (each.outcome.task.id, each.outcome.group_run, each.precedence))
+    rows = []
+    for each in ordered:
+        o, interval = each.outcome, each.outcome.interval
+        rows.append(
+            (environment, o.task.id, o.group_run, o.incarnation, o.state, each.at, each.event)
+            + (o.parent.task.id, o.parent.external_run)
+            + (interval.start if interval else None, interval.end if interval else None, Jsonb(o.source))
+        )
+    connection.cursor().executemany(SAVE, rows)
+
+
+LOAD = """
+select t.namespace, t.name, o.group_run, o.incarnation, o.state, o.at, o.said_by, p.namespace, p.name, o.parent_run,
+       o.interval_start, o.interval_end, o.source
+from outcome o
+join unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
+  on wanted.task_id = o.task_id and wanted.run = o.group_run
+join task t on t.environment = o.environment and t.id = o.task_id
+join task p on p.environment = o.environment and p.id = o.parent_task_id
+where o.environment = %(environment)s
+"""
+
+
+def of_runs(connection: Connection, environment: int, runs: Sequence[RunKey]) -> dict[RunKey, Outcome]:
+    """What was said of these runs, by their key."""
+    parameters = {"environment": environment, "tasks": [r[0] for r in runs], "runs": [r[1] for r in runs]}
+    found = {}
+    for namespace, name, group_run, incarnation, state, _at, _event, *rest in connection.execute(LOAD, parameters):
+        parent_namespace, parent_name, parent_run, start, end, source = rest
+        outcome = Outcome(
+            task=TaskRef(namespace, name),
+            group_run=group_run,
+            incarnation=incarnation,
+            state=RunState(state),
+            parent=RunPointer(TaskRef(parent_namespace, parent_name), parent_run),
+            interval=Interval(start, end) if start is not None else None,
+            source=source,
+        )
+        found[outcome.task.id, group_run] = outcome
+    return found

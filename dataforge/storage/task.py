@@ -1,0 +1,120 @@
+"""Tasks as they were observed: their registers, and the columns that follow from definition and observation."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+
+from dataforge.model.reference import TaskRef
+from dataforge.model.state import RunKind
+
+Registers = dict[str, list[Any]]  # {field: [event time, event id, value]}
+
+
+class ObservedTask(msgspec.Struct, frozen=True):
+    """What events have said of a task so far."""
+
+    task: TaskRef
+    kind: RunKind
+    platform: str
+    seen: bool
+    grains: int
+    registers: Registers
+
+
+ENSURE = """
+insert into task (environment, id, namespace, name)
+select %s, * from unnest(%s::bigint[], %s::text[], %s::text[])
+on conflict (environment, id) do nothing
+"""
+
+
+def ensure(connection: Connection, environment: int, tasks: Iterable[TaskRef]) -> None:
+    """Makes sure that each named task has a row to point at."""
+    ordered = sorted(set(tasks), key=lambda task: task.id)
+    rows = ([t.id for t in ordered], [t.namespace for t in ordered], [t.name for t in ordered])
+    connection.execute(ENSURE, [environment, *rows])
+
+
+LOAD = """
+select namespace, name, kind, platform, seen, grains, observed from task
+where environment = %s and id = any(%s)
+"""
+
+
+def load(connection: Connection, environment: int, ids: Iterable[int]) -> dict[int, ObservedTask]:
+    """What is known of tasks by observation, by id."""
+    found = {}
+    for namespace, name, kind, platform, seen, grains, registers in connection.execute(
+        LOAD, [environment, list(ids)]
+    ):
+        task = TaskRef(namespace, name)
+        found[task.id] = ObservedTask(task, RunKind(kind), platform, seen, grains, registers)
+    return found
+
+
+SAVE = """
+update task set kind = %s, platform = %s, seen = %s, grains = %s, observed = %s
+where environment = %s and id = %s
+"""
+
+
+def save(connection: Connection, environment: int, tasks: Iterable[ObservedTask]) -> None:
+    """Replaces what was observed of the tasks."""
+    connection.cursor().executemany(
+        SAVE,
+        [(t.kind, t.platform, t.seen, t.grains, Jsonb(t.registers), environment, t.task.id) for t in tasks],
+    )
+
+
+class TaskBasis(msgspec.Struct, frozen=True):
+    """What the effective columns of a task follow from, and the partitioning it has now."""
+
+    id: int
+    platform: str
+    grains: int
+    registers: Registers
+    definition: Mapping[str, Any] | None
+    partitioning: Mapping[str, Any]
+    partitioning_origin: str
+
+
+BASIS = """
+select id, platform, grains, observed, definition, partitioning, partitioning_origin from task
+where environment = %s and id = any(%s) order by id
+"""
+
+
+def basis(connection: Connection, environment: int, ids: Iterable[int]) -> list[TaskBasis]:
+    """What the effective columns of these tasks follow from."""
+    return [TaskBasis(*row) for row in connection.execute(BASIS, [environment, list(ids)])]
+
+
+class EffectiveTask(msgspec.Struct, frozen=True):
+    """The columns of a task that follow from its definition and from what was observed."""
+
+    id: int
+    platform: str
+    owner: str | None
+    domain: str | None
+    partitioning: dict[str, Any]
+    partitioning_origin: str
+
+
+SET_EFFECTIVE = """
+update task set platform = %s, owner = %s, domain = %s, partitioning = %s, partitioning_origin = %s
+where environment = %s and id = %s
+"""
+
+
+def set_effective(connection: Connection, environment: int, tasks: Iterable[EffectiveTask]) -> None:
+    """Stores the effective columns."""
+    connection.cursor().executemany(
+        SET_EFFECTIVE,
+        [
+            (t.platform, t.owner, t.domain, Jsonb(t.partitioning), t.partitioning_origin, environment, t.id)
+            for t in tasks
+        ],
+    )
