@@ -34,20 +34,30 @@ def _time(text: str) -> datetime:
 
 def score(database: Database, environment: str, capture: Path) -> Score:
     """Every task instance and DAG run as in Airflow's tables, and nothing that Airflow did not have."""
-    return Score("Airflow: task instances and DAG runs", (*_instances(database, environment, capture), *_dag_runs(database, environment, capture)))
+    return Score(
+        "Airflow: task instances and DAG runs",
+        (*_instances(database, environment, capture), *_dag_runs(database, environment, capture)),
+    )
 
 
 def _instances(database: Database, environment: str, capture: Path) -> list[Check]:
     found = {
         (run["dag_id"], run["run_id"], run["task_id"], run["map_index"]): (
-            run["state"], run["try_number"], run["attempt"], run["start"], run["end"],
+            run["state"],
+            run["try_number"],
+            run["attempt"],
+            run["start"],
+            run["end"],
         )
         for run in _runs(database, environment, "task")
     }
     expected = {
         (row["dag_id"], row["run_id"], row["task_id"], int(row["map_index"])): (
-            row["state"], int(row["try_number"]), int(row["try_number"]),
-            _time(row["data_interval_start"]), _time(row["data_interval_end"]),
+            row["state"],
+            int(row["try_number"]),
+            int(row["try_number"]),
+            _time(row["data_interval_start"]),
+            _time(row["data_interval_end"]),
         )
         for row in _rows(capture / "task_instances.csv")
     }
@@ -56,9 +66,16 @@ def _instances(database: Database, environment: str, capture: Path) -> list[Chec
 
 
 def _dag_runs(database: Database, environment: str, capture: Path) -> list[Check]:
-    found = {(run["dag_id"], run["run_id"]): (run["state"], run["start"], run["end"]) for run in _runs(database, environment, "dag")}
+    found = {
+        (run["dag_id"], run["run_id"]): (run["state"], run["start"], run["end"])
+        for run in _runs(database, environment, "dag")
+    }
     expected = {
-        (row["dag_id"], row["run_id"]): (row["state"], _time(row["data_interval_start"]), _time(row["data_interval_end"]))
+        (row["dag_id"], row["run_id"]): (
+            row["state"],
+            _time(row["data_interval_start"]),
+            _time(row["data_interval_end"]),
+        )
         for row in _rows(capture / "dag_runs.csv")
     }
     checks = [equal("/".join(key), found.get(key), truth) for key, truth in sorted(expected.items())]

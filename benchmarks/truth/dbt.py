@@ -52,7 +52,14 @@ def score_modes(database: Database, environment: str, namespace: str) -> Score:
     for ns, name, invocation, state in rows:
         if ns == namespace and not name.startswith("seed."):
             found.setdefault(name, {}).setdefault(invocation, []).append(state)
-    nodes = ["model.shop.orders_total", "model.shop.stg_orders", "test.shop.not_null_stg_orders_id", "test.shop.unique_stg_orders_id"]
+    nodes = [
+        "model.shop.orders_total",
+        "model.shop.stg_orders",
+        "test.shop.not_null_stg_orders_id",
+        "test.shop.unique_stg_orders_id",
+    ]
     checks = [equal("every node once", sorted(found), nodes)]
-    checks += [equal(name, sorted(runs.values()), [["succeeded"], ["succeeded"]]) for name, runs in sorted(found.items())]
+    checks += [
+        equal(name, sorted(runs.values()), [["succeeded"], ["succeeded"]]) for name, runs in sorted(found.items())
+    ]
     return Score("dbt: one task a node in both naming modes", tuple(checks))

@@ -35,7 +35,10 @@ def read_steps(capture: Path) -> list[Step]:
     """The steps of every application."""
     return [
         Step(
-            row["scenario"], row["seq"], _datasets(row["inputs"]), _datasets(row["outputs"]),
+            row["scenario"],
+            row["seq"],
+            _datasets(row["inputs"]),
+            _datasets(row["outputs"]),
             row["mode"].startswith("streaming"),
         )
         for row in _rows(capture / "steps.csv")
@@ -130,7 +133,13 @@ def score_events_alone(database: Database, environment: str, capture: Path) -> S
     for row in truth:
         app = found.get(row["spark_app_id"], {})
         wrong = app.get("state") in ("succeeded", "failed") and app["state"] != _outcome(row)
-        checks.append(Check(f"{row['scenario']}: not known better than it can be", not wrong or app["evidence"] == "inferred", str(app)))
+        checks.append(
+            Check(
+                f"{row['scenario']}: not known better than it can be",
+                not wrong or app["evidence"] == "inferred",
+                str(app),
+            )
+        )
         checks.append(equal(f"{row['scenario']}: parent", app.get("parent_run"), row["parent_run_id"] or None))
     checks += _attempts(truth, found)
     checks += _nothing_falsely_ready(database, environment, capture)
@@ -167,7 +176,9 @@ def _written(capture: Path, *, good: bool) -> set[DatasetRef]:
 def _nothing_falsely_ready(database: Database, environment: str, capture: Path) -> list[Check]:
     good = _written(capture, good=True)
     return [
-        Check(f"{dataset.name}[{key}] is not falsely ready", status != "ready" or dataset in good, f"{status}, {evidence}")
+        Check(
+            f"{dataset.name}[{key}] is not falsely ready", status != "ready" or dataset in good, f"{status}, {evidence}"
+        )
         for dataset, states in sorted(_states(database, environment).items())
         for key, (status, evidence) in sorted(states.items())
     ]
@@ -180,7 +191,9 @@ def score_with_parents(database: Database, environment: str, capture: Path) -> S
     for row in read_truth(capture):
         app = found[row["spark_app_id"]]
         if row["parent_run_id"]:
-            checks.append(equal(f"{row['scenario']}: outcome", (app["state"], app["evidence"]), (_outcome(row), "confirmed")))
+            checks.append(
+                equal(f"{row['scenario']}: outcome", (app["state"], app["evidence"]), (_outcome(row), "confirmed"))
+            )
     for step in read_steps(capture):
         if not step.streaming and _outcome_of(capture, step) == "succeeded":
             checks += [_ready(step, dataset, keys, states) for dataset, keys in step.outputs]
@@ -192,7 +205,9 @@ def _outcome_of(capture: Path, step: Step) -> str:
     return next(_outcome(row) for row in read_truth(capture) if row["scenario"] == step.scenario)
 
 
-def _ready(step: Step, dataset: DatasetRef, keys: tuple[str, ...], states: dict[DatasetRef, dict[str, tuple[str, str]]]) -> Check:
+def _ready(
+    step: Step, dataset: DatasetRef, keys: tuple[str, ...], states: dict[DatasetRef, dict[str, tuple[str, str]]]
+) -> Check:
     """An output is ready, in the partition that the job wrote where the events name one, else as a whole."""
     known = states.get(dataset, {})
     named = {_key(dataset, key) for key in keys} & known.keys()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from dataforge.ingest import native, openlineage
+from dataforge.ingest.envelope import decode
 from dataforge.ingest.redaction import Redaction
 from dataforge.ledger.record import record
 from dataforge.model.errors import FieldError, InvalidInput
@@ -44,22 +45,18 @@ def record_openlineage(
     return _record(database, environment, bodies, redaction, openlineage.parse)
 
 
-def record_native(
-    database: Database, environment: str, bodies: Sequence[object], redaction: Redaction
-) -> BatchResult:
+def record_native(database: Database, environment: str, bodies: Sequence[object], redaction: Redaction) -> BatchResult:
     """Records native events, each given as bytes or as decoded JSON."""
     return _record(database, environment, bodies, redaction, native.parse)
 
 
-def record_any(
-    database: Database, environment: str, bodies: Sequence[object], redaction: Redaction
-) -> BatchResult:
+def record_any(database: Database, environment: str, bodies: Sequence[object], redaction: Redaction) -> BatchResult:
     """Records events of either kind, as a file may hold them: a native event is known by its `state`."""
     return _record(database, environment, bodies, redaction, _parse_any)
 
 
 def _parse_any(body: object, redaction: Redaction) -> Event:
-    document = openlineage.decode(body) if isinstance(body, bytes) else body
+    document = decode(body) if isinstance(body, bytes) else body
     is_native = isinstance(document, dict) and "eventTime" not in document and "task" in document
     return (native.parse if is_native else openlineage.parse)(document, redaction)
 
@@ -107,10 +104,12 @@ def _bytes(body: object, redaction: Redaction) -> bytes:
         if not redaction.rules:
             return body
         try:
-            body = msgspec.json.decode(body)
+            document = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return body
+    else:
+        document = body
     try:
-        return openlineage.canonical(redaction.apply(body))
+        return openlineage.canonical(redaction.apply(document))
     except InvalidInput:
         return repr(body).encode(errors="backslashreplace")

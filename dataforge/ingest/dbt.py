@@ -177,7 +177,11 @@ def _test_facts(envelope: Envelope, assertions: list[tuple[dict[str, Any], Touch
 
 def _test_name(envelope: Envelope, assertion: dict[str, Any], touch: Touch) -> str:
     """`test.<project>.<name>`; where the event has no name, dbt's own default for generic tests."""
-    parts = (facets.text(assertion, "assertion"), touch.dataset.name.rpartition(".")[2], facets.text(assertion, "column"))
+    parts = (
+        facets.text(assertion, "assertion"),
+        touch.dataset.name.rpartition(".")[2],
+        facets.text(assertion, "column"),
+    )
     name = facets.text(assertion, "name") or "_".join(part for part in parts if part)
     return f"test.{_project(envelope)}.{name}"
 

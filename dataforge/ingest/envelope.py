@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from dataforge.ingest.validation import LONGEST_KEY, field_error, name_problem, refuse
+from dataforge.ingest.validation import LONGEST_KEY, LONGEST_NAME, name_problem, refusal
+from dataforge.model.decoding import convert
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.reference import TaskRef
 
@@ -73,14 +74,13 @@ class Envelope(msgspec.Struct, frozen=True):
 
 def check(document: object, event_id: bytes) -> Envelope:
     """The envelope of a decoded event. Raises InvalidInput that names every field that is wrong."""
-    try:
-        shape = msgspec.convert(document, _Document)
-    except msgspec.ValidationError as error:
-        refuse([field_error(error, document)])
-        raise
+    shape = convert(document, _Document, "")
+    if isinstance(shape, FieldError):
+        raise refusal([shape])
     errors = [*_kind_errors(shape), *_name_errors(shape)]
     at = check_time("eventTime", shape.event_time, errors)
-    refuse(errors)
+    if errors:
+        raise refusal(errors)
     return _envelope(shape, event_id, at)
 
 
@@ -118,8 +118,8 @@ def _name_errors(shape: _Document) -> list[FieldError]:
     mentions += [(f"outputs[{index}]", mention) for index, mention in enumerate(shape.outputs or ())]
     for field, mention in mentions:
         if mention is not None:
-            named.append((f"{field}.namespace", mention.namespace, 1_200))
-            named.append((f"{field}.name", mention.name, 1_200))
+            named.append((f"{field}.namespace", mention.namespace, LONGEST_NAME))
+            named.append((f"{field}.name", mention.name, LONGEST_NAME))
     return [error for name in named if (error := name_problem(*name))]
 
 

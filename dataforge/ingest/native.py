@@ -3,6 +3,7 @@
 A run is named by `run`, else by its partition; an attempt by its number, counted from 1.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Literal
@@ -13,8 +14,9 @@ from dataforge.ingest import facets, paths, run
 from dataforge.ingest.envelope import check_time, decode
 from dataforge.ingest.openlineage import canonical
 from dataforge.ingest.redaction import Redaction
-from dataforge.ingest.validation import LONGEST_KEY, field_error, name_problem, refuse
+from dataforge.ingest.validation import LONGEST_KEY, LONGEST_NAME, name_problem, refusal
 from dataforge.model.attempt import Attempt, AttemptKey, Direction, Interval, Touch, merge_touches
+from dataforge.model.decoding import convert
 from dataforge.model.errors import FieldError
 from dataforge.model.event import DatasetFact, Event, Facts, TaskFact
 from dataforge.model.reference import TaskRef
@@ -51,9 +53,7 @@ class _Output(msgspec.Struct, forbid_unknown_fields=True):
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
     time: str
     task: _Reference
-    state: Literal[
-        "queued", "running", "up_for_retry", "succeeded", "failed", "skipped", "canceled", "upstream_failed"
-    ]
+    state: Literal["queued", "running", "up_for_retry", "succeeded", "failed", "skipped", "canceled", "upstream_failed"]
     partition: str | None = None
     run: str | None = None
     attempt: int | None = None
@@ -64,20 +64,22 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     id: str | None = None
 
 
-def parse(body: bytes | object, redaction: Redaction) -> Event:
-    """A native event, from its bytes or its decoded JSON. Raises InvalidInput that names what is wrong."""
+def parse(body: bytes | object, redaction: Redaction, event_id: bytes | None = None) -> Event:
+    """A native event, from its bytes or its decoded JSON. Raises InvalidInput that names what is wrong.
+
+    `event_id` is that of a recorded event, whose body was redacted after it was identified.
+    """
     document = decode(body) if isinstance(body, bytes) else body
     kept = redaction.apply(document)
-    try:
-        shape = msgspec.convert(kept, _Document)
-    except msgspec.ValidationError as error:
-        refuse([field_error(error, kept)])
-        raise
+    shape = convert(kept, _Document, "")
+    if isinstance(shape, FieldError):
+        raise refusal([shape])
     errors = _errors(shape)
     at = check_time("time", shape.time, errors)
     interval = _interval(shape, errors)
-    refuse(errors)
-    event_id = _identity(shape, document)
+    if errors:
+        raise refusal(errors)
+    event_id = event_id or _identity(shape, document)
     return Event(event_id, at, "native", shape.task.namespace, canonical(kept), _facts(shape, at, event_id, interval))
 
 
@@ -88,19 +90,22 @@ def _identity(shape: _Document, document: object) -> bytes:
 
 def _errors(shape: _Document) -> list[FieldError]:
     named: list[tuple[str, str | None, int]] = [
-        ("task.namespace", shape.task.namespace, 1_200),
-        ("task.name", shape.task.name, 1_200),
+        ("task.namespace", shape.task.namespace, LONGEST_NAME),
+        ("task.name", shape.task.name, LONGEST_NAME),
         ("partition", shape.partition, LONGEST_KEY),
         ("run", shape.run, LONGEST_KEY),
         ("id", shape.id, 100_000),
     ]
-    for field, touched in (("inputs", shape.inputs), ("outputs", shape.outputs)):
+    listed: list[tuple[str, Sequence[_Input | _Output]]] = [("inputs", shape.inputs), ("outputs", shape.outputs)]
+    for field, touched in listed:
         for index, dataset in enumerate(touched):
-            named.append((f"{field}[{index}].namespace", dataset.namespace, 1_200))
-            named.append((f"{field}[{index}].name", dataset.name, 1_200))
+            named.append((f"{field}[{index}].namespace", dataset.namespace, LONGEST_NAME))
+            named.append((f"{field}[{index}].name", dataset.name, LONGEST_NAME))
             named.append((f"{field}[{index}].partition", dataset.partition, LONGEST_KEY))
             named.append((f"{field}[{index}].version", dataset.version, LONGEST_KEY))
-    errors = [error for field, value, most in named if value is not None and (error := name_problem(field, value, most))]
+    errors = [
+        error for field, value, most in named if value is not None and (error := name_problem(field, value, most))
+    ]
     if shape.attempt is not None and not 1 <= shape.attempt < 2**31:
         errors.append(FieldError("attempt", shape.attempt, "a number from 1 on"))
     for index, output in enumerate(shape.outputs):

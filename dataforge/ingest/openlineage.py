@@ -28,10 +28,13 @@ def canonical(document: object) -> bytes:
         ) from None
 
 
-def parse(body: bytes | object, redaction: Redaction) -> Event:
-    """An OpenLineage event, from its bytes or its decoded JSON. Raises InvalidInput that names what is wrong."""
+def parse(body: bytes | object, redaction: Redaction, event_id: bytes | None = None) -> Event:
+    """An OpenLineage event, from its bytes or its decoded JSON. Raises InvalidInput that names what is wrong.
+
+    `event_id` is that of a recorded event, whose body was redacted after it was identified.
+    """
     document = decode(body) if isinstance(body, bytes) else body
-    event_id = blake2b(canonical(document), digest_size=16).digest()
+    event_id = event_id or blake2b(canonical(document), digest_size=16).digest()
     kept = redaction.apply(document)
     envelope = check(kept, event_id)
     return Event(

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from dataforge.model.reference import DatasetRef
 
 _STORES = frozenset(
-    "file s3 s3a s3n gs hdfs abfs abfss wasb wasbs dbfs oss cos adl viewfs webhdfs maprfs".split()
+    ("file", "s3", "s3a", "s3n", "gs", "hdfs", "webhdfs", "viewfs", "abfs", "abfss", "wasb", "wasbs", "adl", "dbfs")
 )
 _ISO_DAY = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
 _COMPACT_DAY = re.compile(r"((?:19|20)\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
@@ -21,11 +21,10 @@ _YEAR = re.compile(r"(?:19|20)\d{2}")
 _TWO = re.compile(r"\d{1,2}")
 _PAIR = re.compile(r"([^=/]+)=([^/]*)")
 _FILE = re.compile(
-    r"[^/]+\.(?:csv|tsv|json|jsonl|ndjson|txt|xml|parquet|orc|avro|gz|bz2|zst|snappy|lz4|deflate)", re.I
+    r"[^/]+\.(?:csv|tsv|json|jsonl|ndjson|txt|xml|parquet|orc|avro|gz|bz2|zst|snappy|lz4|deflate)", re.IGNORECASE
 )
-_PART_FILE = re.compile(r"part[-_]?\d", re.I)
+_PART_FILE = re.compile(r"part[-_]?\d", re.IGNORECASE)
 _HOURS = frozenset({"hour", "hh", "hr", "h"})
-_DAYS = frozenset({"ds", "dt", "date", "day", "p_date", "partition_date", "event_date"})
 
 
 def is_path(namespace: str) -> bool:

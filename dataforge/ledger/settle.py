@@ -66,11 +66,15 @@ def _effective(row: TaskBasis) -> EffectiveTask:
 
 
 def _settle_datasets(connection: Connection, environment: int, ids: Set[int]) -> set[Place]:
-    """Stores effective columns and canonical names, and returns the places whose state follows from other claims now."""
+    """Stores effective columns and canonical names, and returns the places that other claims decide now."""
     if not ids:
         return set()
     effective_rows = [
-        (dataset_id, (definition or {}).get("owner") or value(registers, "owner"), (definition or {}).get("partitioning"))
+        (
+            dataset_id,
+            (definition or {}).get("owner") or value(registers, "owner"),
+            (definition or {}).get("partitioning"),
+        )
         for dataset_id, registers, definition in datasets.basis(connection, environment, ids)
     ]
     datasets.set_effective(connection, environment, effective_rows)
@@ -91,9 +95,7 @@ def _places(connection: Connection, environment: int, ids: set[int]) -> set[Plac
     return {("dataset", dataset_id, key) for dataset_id in ids for key in keys}
 
 
-def canonical_names(
-    ranks: dict[int, tuple[bool, DatasetRef]], links: Iterable[tuple[int, int]]
-) -> dict[int, int]:
+def canonical_names(ranks: dict[int, tuple[bool, DatasetRef]], links: Iterable[tuple[int, int]]) -> dict[int, int]:
     """For each dataset the one that stands for it: of all that links tie together, the one of the least rank
     (a declared name before an observed one, then the smaller name)."""
     stands = {dataset_id: dataset_id for dataset_id in ranks}

@@ -37,7 +37,7 @@ class CycleError(InvalidInput):
         self.cycle = list(cycle)
 
 
-class Change(msgspec.Struct, frozen=True, Generic[_Item]):
+class Change(msgspec.Struct, Generic[_Item], frozen=True):
     """What became of the items of one list."""
 
     created: tuple[_Item, ...]
@@ -50,8 +50,8 @@ class Change(msgspec.Struct, frozen=True, Generic[_Item]):
         return self.created + self.changed
 
     @property
-    def any(self) -> bool:
-        return bool(self.created or self.changed or self.retired)
+    def touched(self) -> tuple[_Item, ...]:
+        return self.written + self.retired
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def any(self) -> bool:
-        return self.tasks.any or self.datasets.any or self.pools.any
+        return bool(self.tasks.touched or self.datasets.touched or self.pools.touched)
 
     def answer(self, graph_version: int) -> Declared:
         """The answer to the one who declared, with the version of the graph that holds it."""
@@ -110,20 +110,20 @@ def refuse_conflicts(
     A dataset may be declared twice in the same words (several teams read it), and a bare name claims nothing.
     """
     for ref, other in sorted(tasks.items()):
-        raise _conflict(f"the task {ref.namespace}/{ref.name}", other, manifest.source)
+        raise _conflict(f"the task {ref.namespace}/{ref.name} is already declared", other, manifest.source)
     for name, other in sorted(pools.items()):
-        raise _conflict(f"the pool {name}", other, manifest.source)
+        raise _conflict(f"the pool {name} is already declared", other, manifest.source)
     for dataset in manifest.datasets:
         for source, said in sorted(datasets.get(dataset.ref, {}).items()):
             if said != dataset and not said.bare and not dataset.bare:
-                what = f"the dataset {dataset.namespace}/{dataset.name}"
-                raise _conflict(f"{what}, otherwise than here,", source, manifest.source)
+                what = f"the dataset {dataset.namespace}/{dataset.name} is already declared otherwise"
+                raise _conflict(what, source, manifest.source)
 
 
 def _conflict(what: str, other: str, source: str) -> Conflict:
     return Conflict(
-        f"{what} is already declared by the source {other!r}, so {source!r} cannot declare it:"
-        " declare it in one of the two only, and declare the other again without it first"
+        f"{what} by the source {other!r}, so {source!r} cannot declare it:"
+        f" keep it in one of the two; to move it, first declare {other!r} again without it"
     )
 
 

@@ -35,9 +35,7 @@ def _field_error(message: str, value: object, field: str) -> FieldError:
         return FieldError(join(field, path, missing[1]), None, "a value: the field is required")
     if invalid := _INVALID.fullmatch(what):
         found = invalid[1]  # also where msgspec's path does not lead to it
-    return FieldError(
-        join(field, path) or "$", shorten(found), what.replace("`", "").removeprefix("Expected ")
-    )
+    return FieldError(join(field, path) or "$", shorten(found), what.replace("`", "").removeprefix("Expected "))
 
 
 def join(*parts: str) -> str:

@@ -79,6 +79,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pools: tuple[PoolDefinition, ...] = ()
 
 
+def named(manifest: Manifest) -> set[TaskRef | DatasetRef]:
+    """Every task and dataset that the manifest speaks of, declared there or not."""
+    found: set[TaskRef | DatasetRef] = {task.ref for task in manifest.tasks}
+    found |= {edge.node for task in manifest.tasks for edge in (*task.consumes, *task.produces)}
+    found |= {ref for dataset in manifest.datasets for ref in (dataset.ref, *dataset.aliases)}
+    return found
+
+
 def canonical(manifest: Manifest) -> Manifest:
     """The manifest with every list in its one order and every mapping in its one spelling."""
     return Manifest(

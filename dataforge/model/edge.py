@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from dataforge.model.errors import FieldError
+from dataforge.model.event import Relation
 from dataforge.model.reference import DatasetRef, TaskRef
 
 Staleness = Literal["ignore", "warn", "block"]
@@ -97,11 +98,6 @@ class Consumes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
             return self.task
         raise ValueError("the edge names neither a task nor a dataset")
 
-    @property
-    def strictly_earlier(self) -> bool:
-        """Whether it only reaches back: yesterday's partition never waits for today's (invariant I4)."""
-        return _back(self.mapping)
-
 
 class Produces(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """That a task writes a dataset; the mapping says which of its partitions a run for one key writes."""
@@ -114,22 +110,20 @@ class Produces(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     def node(self) -> DatasetRef:
         return DatasetRef(self.namespace, self.name)
 
-    @property
-    def strictly_earlier(self) -> bool:
-        """Whether what it writes lies strictly after what it runs for, so that looking back never returns."""
-        return _ahead(self.mapping)
+
+def strictly_earlier(relation: Relation, mapping: object) -> bool:
+    """Whether an edge with this mapping, in its stored shape, only ever leads from one partition to later ones:
+    it reads strictly earlier windows, or writes strictly later ones. No cycle closes through it (invariant I4).
+    """
+    return _beyond(relation, msgspec.convert(mapping, Mapping))  # type: ignore[arg-type]  # a union is no type
 
 
-def _back(mapping: Mapping) -> bool:
+def _beyond(relation: Relation, mapping: Mapping) -> bool:
     if isinstance(mapping, Dimension):
-        return any(_back(part) for part in mapping.dimensions.values())
-    return isinstance(mapping, Window) and mapping.to < 0
-
-
-def _ahead(mapping: Mapping) -> bool:
-    if isinstance(mapping, Dimension):
-        return any(_ahead(part) for part in mapping.dimensions.values())
-    return isinstance(mapping, Window) and mapping.from_ > 0
+        return any(_beyond(relation, part) for part in mapping.dimensions.values())
+    if not isinstance(mapping, Window):
+        return False
+    return mapping.to < 0 if relation == "consumes" else mapping.from_ > 0
 
 
 def canonical_mapping(mapping: Mapping) -> Mapping:

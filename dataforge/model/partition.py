@@ -59,9 +59,7 @@ def parse(value: object, field: str = "partitioning") -> Partitioning:
     try:
         partitioning = msgspec.convert(value, Partitioning)
     except msgspec.ValidationError as error:
-        raise InvalidInput(
-            f"{field} is no partitioning: {error}", [FieldError(field, value, str(error))]
-        ) from None
+        raise InvalidInput(f"{field} is no partitioning: {error}", [FieldError(field, value, str(error))]) from None
     if errors := problems(partitioning, field):
         raise InvalidInput(f"{errors[0].field}: expected {errors[0].expected}", errors)
     return partitioning
@@ -192,20 +190,16 @@ def _check_plain_key(partitioning: Partitioning, key: str) -> None:
 def _parse_key(partitioning: Partitioning, key: str) -> datetime:
     form = _format(partitioning)
     try:
-        begin = datetime.strptime(key, form)
+        begin = datetime.strptime(key, form)  # noqa: DTZ007 - a local time: the zone is the partitioning's
     except ValueError:
         raise _invalid(partitioning, key, f"a {partitioning.kind} key such as {_EXAMPLE[form]}") from None
-    begin = _begin_of_date(partitioning, begin) if form == _DATE else begin
+    # Of a date its last minute: the window that begins on that day, at whatever hour, is then the floor.
+    begin = begin + timedelta(days=1, minutes=-1) if form == _DATE else begin
     floor = _floor(partitioning, begin)
     if floor.strftime(form) != key:
         near = floor.strftime(form)
         raise _invalid(partitioning, key, f"the begin of a {partitioning.kind} window; the nearest before is {near}")
     return floor
-
-
-def _begin_of_date(partitioning: Partitioning, day: datetime) -> datetime:
-    """The last moment of the day, so that its floor is the window that begins on that day."""
-    return day + timedelta(days=1) - timedelta(minutes=1)
 
 
 def _check_bounds(partitioning: Partitioning, key: str, begin: datetime) -> None:
@@ -276,9 +270,10 @@ def _next(partitioning: Partitioning, begin: datetime) -> datetime:
         return (first.replace(day=1) + timedelta(days=32)).replace(day=first.day) + timedelta(
             days=partitioning.day_offset
         )
-    return begin + {"hourly": timedelta(hours=1), "daily": timedelta(days=1), "weekly": timedelta(days=7)}[
-        partitioning.kind
-    ]
+    return (
+        begin
+        + {"hourly": timedelta(hours=1), "daily": timedelta(days=1), "weekly": timedelta(days=7)}[partitioning.kind]
+    )
 
 
 def _tick(partitioning: Partitioning, local: datetime, *, back: bool) -> datetime:

@@ -1,0 +1,1 @@
+"""Measurements: each prints its figures beside the floor it is compared with, and appends them to results/."""

@@ -1,0 +1,83 @@
+"""A real PostgreSQL of one's own, for tests and measurements, and databases on it that vanish afterwards."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import LiteralString
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
+from psycopg import sql
+
+from dataforge.local import postgres
+from dataforge.storage.database import Database, migrate
+
+# What a test's database holds is never needed again, so nothing has to wait for the disk.
+DISPOSABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+@contextmanager
+def scratch_server(options: Mapping[str, str]) -> Iterator[str]:
+    """The URL of a server on which databases may be created: the one that DATAFORGE_TEST_DATABASE_URL names (a
+    role that may create databases), else an embedded one with these options."""
+    if named := os.environ.get("DATAFORGE_TEST_DATABASE_URL"):
+        yield named
+        return
+    folder = Path(tempfile.mkdtemp(prefix="dataforge-scratch-"))
+    server = postgres.Server(folder / "postgres", folder / "sockets")
+    try:
+        server.prepare()
+        with _running(server, folder / "log", options):
+            server.create_database()
+            with psycopg.connect(server.superuser_url, autocommit=True) as connection:
+                connection.execute(f"ALTER ROLE {postgres.ROLE} CREATEDB")
+            yield server.url
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _running(server: postgres.Server, log: Path, options: Mapping[str, str]) -> Iterator[None]:
+    command, account = server.command(options), postgres.run_as(server.account)
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, stdout=output, stderr=output, **account) as process,
+    ):
+        try:
+            server.wait_until_ready(30)
+            yield
+        finally:
+            process.send_signal(server.STOP_SIGNAL)
+
+
+@contextmanager
+def new_database(server: str, template: str = "template1") -> Iterator[str]:
+    """The URL of a database that exists for as long as the block."""
+    name = f"dataforge_test_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(_statement("CREATE DATABASE {} TEMPLATE {}", name, template))
+        try:
+            yield urlsplit(server)._replace(path=f"/{name}").geturl()
+        finally:
+            connection.execute(_statement("DROP DATABASE {} WITH (FORCE)", name))
+
+
+def _statement(text: LiteralString, *names: str) -> sql.Composed:
+    return sql.SQL(text).format(*map(sql.Identifier, names))
+
+
+@contextmanager
+def scratch_database(options: Mapping[str, str] = DISPOSABLE) -> Iterator[Database]:
+    """A migrated database on a server of its own."""
+    with scratch_server(options) as server, new_database(server) as url:
+        migrate(url)
+        database = Database(url, max_size=4, statement_timeout_ms=600_000)
+        try:
+            yield database
+        finally:
+            database.close()

@@ -1,0 +1,105 @@
+"""The captured history of real platforms gives the state that those platforms themselves recorded."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+import pytest
+from dataforge.ingest.dbt_manifest import from_dbt
+
+from benchmarks.truth import airflow, dbt, spark
+from benchmarks.truth.score import Score
+from dataforge.ingest.batch import record_any
+from dataforge.ingest.redaction import NOTHING
+from dataforge.ledger.declare import declare
+from dataforge.ledger.verify import digest
+from dataforge.storage.database import Database
+
+CAPTURES = Path(__file__).parents[2] / "examples" / "captures"
+SHUFFLES = 200
+
+
+def events(*names: str) -> list[object]:
+    """The events of captures, lines or arrays."""
+    found: list[object] = []
+    for name in names:
+        body = (CAPTURES / name).read_bytes()
+        found += json.loads(body) if name.endswith(".json") else body.splitlines()
+    return found
+
+
+def record(database: Database, bodies: Sequence[object], environment: str = "dev") -> None:
+    result = record_any(database, environment, bodies, NOTHING)
+    assert result.rejected == []
+
+
+def holds(score: Score) -> bool:
+    assert score.failures == []
+    return score.held == len(score.checks)
+
+
+def test_airflow_is_as_in_its_own_tables(database: Database) -> None:
+    record(database, events("airflow/events.jsonl"))
+    assert holds(airflow.score(database, "dev", CAPTURES / "airflow"))
+
+
+def test_dbt_has_every_model_and_test_once_with_its_result(database: Database) -> None:
+    manifest = json.loads((CAPTURES / "dbt" / "manifest.json").read_bytes())
+    declare(database, "dev", from_dbt(manifest, "prod-dbt", "duckdb://shop.duckdb"))
+    record(database, events("dbt/events.jsonl"))
+    assert holds(dbt.score(database, "dev", CAPTURES / "dbt", "prod-dbt"))
+
+
+def test_dbt_is_the_same_in_both_naming_modes(database: Database) -> None:
+    modes = ("dbt_http/dbt_duckdb_build_artifact_mode.json", "dbt_http/dbt_duckdb_build_structured_logs.json")
+    record(database, events(*modes))
+    assert holds(dbt.score_modes(database, "dev", "dbt-ns"))
+
+
+def test_spark_alone_makes_nothing_falsely_ready(database: Database) -> None:
+    record(database, events("spark/events.jsonl"))
+    assert holds(spark.score_events_alone(database, "dev", CAPTURES / "spark"))
+
+
+@pytest.mark.parametrize("parents_first", [True, False])
+def test_spark_with_its_parents_outcomes_is_as_it_happened(database: Database, parents_first: bool) -> None:
+    outcomes = spark.parents_outcomes(CAPTURES / "spark", "airflow-prod")
+    parts = [outcomes, events("spark/events.jsonl")]
+    for part in parts if parents_first else reversed(parts):
+        record(database, part)
+    assert holds(spark.score_with_parents(database, "dev", CAPTURES / "spark"))
+
+
+@pytest.mark.parametrize(
+    ("names", "shuffles"),
+    [
+        (("airflow/events.jsonl",), SHUFFLES),
+        (("dbt/events.jsonl", "dbt_http/dbt_duckdb_build_structured_logs.json"), 20),
+        (("spark/events.jsonl",), 10),
+    ],
+    ids=["airflow", "dbt", "spark"],
+)
+def test_any_order_repeats_and_batches_give_the_same_digest(
+    database: Database, names: tuple[str, ...], shuffles: int
+) -> None:
+    bodies = events(*names)
+    if names[0].startswith("spark"):
+        bodies += spark.parents_outcomes(CAPTURES / "spark", "airflow-prod")
+    record(database, bodies)
+    expected = digest(database, "dev")
+    for seed in range(shuffles):
+        environment = f"shuffle-{seed}"
+        with database.transaction() as connection:
+            connection.execute("insert into environment (name) values (%s)", [environment])
+        _record_shuffled(database, environment, bodies, Random(seed))
+        assert digest(database, environment) == expected, f"seed {seed}"
+
+
+def _record_shuffled(database: Database, environment: str, bodies: list[object], random: Random) -> None:
+    shuffled = [*bodies, *random.choices(bodies, k=len(bodies) // 5)]
+    random.shuffle(shuffled)
+    while shuffled:
+        size = random.choice([1, 2, 5, 20, 100, len(shuffled)])
+        record(database, shuffled[:size], environment)
+        shuffled = shuffled[size:]
