@@ -76,9 +76,7 @@ class Layout:
             for folder, mode in ((self.home, 0o711), (self.logs, 0o700), (self.sockets, 0o711)):
                 folder.mkdir(mode=mode, parents=True, exist_ok=True)
         except OSError as error:
-            message = (
-                f"cannot create {error.filename}: {error.strerror}; set DATAFORGE_HOME to a folder you own"
-            )
+            message = f"cannot create {error.filename}: {error.strerror}; set DATAFORGE_HOME to a folder you own"
             raise StartupError(message) from error
         _require_own_folder(self.sockets)
 
@@ -87,6 +85,4 @@ def _require_own_folder(folder: Path) -> None:
     """Refuses a folder that somebody else made in /tmp under the name that ours would have."""
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise StartupError(
-            f"{folder} belongs to somebody else: remove it, or set DATAFORGE_HOME to a shorter path"
-        )
+        raise StartupError(f"{folder} belongs to somebody else: remove it, or set DATAFORGE_HOME to a shorter path")

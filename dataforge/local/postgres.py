@@ -90,6 +90,9 @@ class Server:
             "listen_addresses": "",
             "port": str(_PORT),
             "unix_socket_directories": f'"{self.sockets}"',
+            # Tables that grow from nothing need statistics within seconds: without them the planner takes any
+            # index that begins with the environment (a foreign key's check then takes 0.12 ms, not 0.005).
+            "autovacuum_naptime": "5s",
         }
         settings = [f"--{name}={value}" for name, value in {**fixed, **(options or {})}.items()]
         return [str(_binaries() / "postgres"), "-D", str(self.data), *settings]

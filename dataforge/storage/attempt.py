@@ -5,12 +5,12 @@ from typing import Any
 
 import msgspec
 from psycopg import Connection
-from psycopg.types.json import Jsonb
 
 from dataforge.model.attempt import Attempt, AttemptKey, Interval, RunPointer, Touch
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.run import Ancestor, Belief, Standing
 from dataforge.model.state import Evidence, RunKind, RunState, Statement
+from dataforge.storage.record_set import Row, keys, spread
 
 RunKey = tuple[int, str]  # task id, run
 
@@ -29,46 +29,57 @@ select t.namespace, t.name, a.run, a.attempt_id, a.kind, a.platform, a.said_evid
        a.ended_at, a.interval_start, a.interval_end, a.partition, p.namespace, p.name, a.parent_run,
        r.namespace, r.name, a.root_run, a.error, a.source, a.state, a.evidence, a.ordinal, a.span_start,
        a.span_end, a.partitions
-from attempt a
+from {}
 join task t on t.environment = a.environment and t.id = a.task_id
 left join task p on p.environment = a.environment and p.id = a.parent_task_id
 left join task r on r.environment = a.environment and r.id = a.root_task_id
 """
-OF_RUNS = (
-    _COLUMNS
-    + """
-join unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
-  on wanted.task_id = a.task_id and wanted.run = a.run
-where a.environment = %(environment)s
-"""
+# Each key is looked up by itself (`offset 0` keeps the planner from joining the tables whole): how many rows a
+# batch finds does not depend on how old the tables' statistics are.
+OF_RUNS = _COLUMNS.format(
+    """
+unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
+cross join lateral (
+    select * from attempt
+    where environment = %(environment)s and task_id = wanted.task_id and run = wanted.run offset 0
+) a"""
 )
 
 
 def of_runs(connection: Connection, environment: int, runs: Sequence[RunKey]) -> list[StoredAttempt]:
     """Every attempt of these runs, with what it touched."""
-    parameters = {"environment": environment, "tasks": [r[0] for r in runs], "runs": [r[1] for r in runs]}
+    parameters = {"environment": environment, **keys(runs)}
     rows = connection.execute(OF_RUNS, parameters).fetchall()
     touched = _touches(connection, parameters)
     return [_stored(row, touched) for row in rows]
 
 
-OF_EXTERNAL = _COLUMNS + "where a.environment = %s and a.external_run = any(%s)"
+OF_EXTERNAL = _COLUMNS.format(
+    """
+unnest(%(external)s::text[]) as wanted (external_run)
+cross join lateral (
+    select * from attempt where environment = %(environment)s and external_run = wanted.external_run offset 0
+) a"""
+)
 
 
 def of_external_runs(connection: Connection, environment: int, external: Iterable[str]) -> list[StoredAttempt]:
     """The attempts that children name as their parents, without what they touched."""
-    rows = connection.execute(OF_EXTERNAL, [environment, sorted(set(external))]).fetchall()
+    parameters = {"environment": environment, "external": sorted(set(external))}
+    rows = connection.execute(OF_EXTERNAL, parameters).fetchall()
     return [_stored(row, {}) for row in rows]
 
 
 TOUCHES = """
 select x.task_id, x.run, x.attempt_id, x.direction, d.namespace, d.name, x.partition, x.first_at, x.last_at,
        x.version, x.version_at, x.rows, x.measured, x.change
-from touch x
-join unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
-  on wanted.task_id = x.task_id and wanted.run = x.run
-join dataset d on d.environment = x.environment and d.id = x.dataset_id
-where x.environment = %(environment)s
+from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
+cross join lateral (
+    select * from touch where environment = %(environment)s and task_id = wanted.task_id and run = wanted.run offset 0
+) x
+cross join lateral (
+    select namespace, name from dataset where environment = %(environment)s and id = x.dataset_id offset 0
+) d
 """
 TouchKey = tuple[int, str, str]
 
@@ -111,11 +122,20 @@ def _stored(row: Sequence[Any], touched: dict[TouchKey, list[Touch]]) -> StoredA
     return StoredAttempt(attempt, ancestor, row[31])
 
 
+# The columns of an attempt's facts; what is derived of it has a statement of its own.
 SAVE = """
 insert into attempt (environment, task_id, run, attempt_id, kind, platform, said_evidence, said_state, said_at,
     said_by, external_run, group_run, map_index, number, incarnation, completed, started_at, ended_at,
     interval_start, interval_end, partition, parent_task_id, parent_run, root_task_id, root_run, error, source)
-values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+select %s, task_id, run, attempt_id, kind, platform, said_evidence, said_state, said_at, said_by, external_run,
+    group_run, map_index, number, incarnation, completed, started_at, ended_at, interval_start, interval_end,
+    partition, parent_task_id, parent_run, root_task_id, root_run, error, source
+from jsonb_to_recordset(%s::jsonb) as said (task_id bigint, run text, attempt_id text, kind run_kind, platform text,
+    said_evidence evidence, said_state run_state, said_at timestamptz, said_by bytea, external_run text,
+    group_run text, map_index integer, number integer, incarnation timestamptz, completed boolean,
+    started_at timestamptz, ended_at timestamptz, interval_start timestamptz, interval_end timestamptz,
+    partition text, parent_task_id bigint, parent_run text, root_task_id bigint, root_run text, error text,
+    source jsonb)
 on conflict (environment, task_id, run, attempt_id) do update set
     kind = excluded.kind, platform = excluded.platform, said_evidence = excluded.said_evidence,
     said_state = excluded.said_state, said_at = excluded.said_at, said_by = excluded.said_by,
@@ -131,28 +151,50 @@ on conflict (environment, task_id, run, attempt_id) do update set
 
 def save(connection: Connection, environment: int, attempts: Sequence[Attempt]) -> None:
     """Replaces the facts of these attempts by the given ones, which are merged from what was there."""
-    connection.cursor().executemany(SAVE, [_row(environment, attempt) for attempt in attempts])
+    connection.execute(SAVE, [environment, spread(map(_row, attempts))])
     _save_touches(connection, environment, attempts)
 
 
-def _row(environment: int, attempt: Attempt) -> tuple[Any, ...]:
-    key, said, interval = attempt.key, attempt.statement, attempt.interval
-    parent, root = attempt.parent, attempt.root
-    return (
-        *(environment, key.task.id, key.run, key.attempt_id, attempt.kind, attempt.platform),
-        *(said.evidence.label, said.state, said.at, said.event, attempt.external_run, attempt.group_run),
-        *(attempt.map_index, attempt.number, attempt.incarnation, attempt.completed, attempt.started_at),
-        *(attempt.ended_at, interval.start if interval else None, interval.end if interval else None),
-        *(attempt.partition, parent.task.id if parent else None, parent.external_run if parent else None),
-        *(root.task.id if root else None, root.external_run if root else None, attempt.error),
-        Jsonb(attempt.source),
-    )
+def _row(attempt: Attempt) -> Row:
+    said, interval, parent, root = attempt.statement, attempt.interval, attempt.parent, attempt.root
+    return {
+        **_key(attempt.key),
+        "kind": attempt.kind,
+        "platform": attempt.platform,
+        "said_evidence": said.evidence.label,
+        "said_state": said.state,
+        "said_at": said.at,
+        "said_by": said.event,
+        "external_run": attempt.external_run,
+        "group_run": attempt.group_run,
+        "map_index": attempt.map_index,
+        "number": attempt.number,
+        "incarnation": attempt.incarnation,
+        "completed": attempt.completed,
+        "started_at": attempt.started_at,
+        "ended_at": attempt.ended_at,
+        "interval_start": interval.start if interval else None,
+        "interval_end": interval.end if interval else None,
+        "partition": attempt.partition,
+        "parent_task_id": parent.task.id if parent else None,
+        "parent_run": parent.external_run if parent else None,
+        "root_task_id": root.task.id if root else None,
+        "root_run": root.external_run if root else None,
+        "error": attempt.error,
+        "source": attempt.source,
+    }
+
+
+def _key(key: AttemptKey) -> Row:
+    return {"task_id": key.task.id, "run": key.run, "attempt_id": key.attempt_id}
 
 
 SAVE_TOUCH = """
 insert into touch (environment, task_id, run, attempt_id, direction, dataset_id, partition, first_at, last_at,
     version, version_at, rows, measured, change)
-values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+select %s, * from jsonb_to_recordset(%s::jsonb) as said (task_id bigint, run text, attempt_id text, direction text,
+    dataset_id bigint, partition text, first_at timestamptz, last_at timestamptz, version text,
+    version_at timestamptz, rows bigint, measured boolean, change text)
 on conflict (environment, task_id, run, attempt_id, direction, dataset_id, partition) do update set
     first_at = excluded.first_at, last_at = excluded.last_at, version = excluded.version,
     version_at = excluded.version_at, rows = excluded.rows, measured = excluded.measured, change = excluded.change
@@ -160,39 +202,65 @@ on conflict (environment, task_id, run, attempt_id, direction, dataset_id, parti
 
 
 def _save_touches(connection: Connection, environment: int, attempts: Sequence[Attempt]) -> None:
-    rows = [
-        (environment, a.key.task.id, a.key.run, a.key.attempt_id, t.direction, t.dataset.id, t.partition, t.first_at)
-        + (t.last_at, t.version, t.version_at, t.rows, t.measured, t.change)
-        for a in attempts
-        for t in a.touches
-    ]
-    connection.cursor().executemany(SAVE_TOUCH, rows)
+    rows = [{**_key(attempt.key), **_touch_row(touch)} for attempt in attempts for touch in attempt.touches]
+    if rows:
+        connection.execute(SAVE_TOUCH, [environment, spread(rows)])
+
+
+def _touch_row(touch: Touch) -> Row:
+    return {
+        "direction": touch.direction,
+        "dataset_id": touch.dataset.id,
+        "partition": touch.partition,
+        "first_at": touch.first_at,
+        "last_at": touch.last_at,
+        "version": touch.version,
+        "version_at": touch.version_at,
+        "rows": touch.rows,
+        "measured": touch.measured,
+        "change": touch.change,
+    }
 
 
 STAND = """
-update attempt set state = %s, evidence = %s, ordinal = %s, span_start = %s, span_end = %s, partitions = %s
-where environment = %s and task_id = %s and run = %s and attempt_id = %s
+update attempt set state = stood.state, evidence = stood.evidence, ordinal = stood.ordinal,
+    span_start = stood.span_start, span_end = stood.span_end, partitions = stood.partitions
+from jsonb_to_recordset(%s::jsonb) as stood (task_id bigint, run text, attempt_id text, state run_state,
+    evidence evidence, ordinal integer, span_start timestamptz, span_end timestamptz, partitions text[])
+where attempt.environment = %s and attempt.task_id = stood.task_id and attempt.run = stood.run
+  and attempt.attempt_id = stood.attempt_id
 """
 
 
-def set_standing(connection: Connection, environment: int, rows: Iterable[tuple[Standing, Ancestor]]) -> None:
+def set_standing(connection: Connection, environment: int, stood: Iterable[tuple[Standing, Ancestor]]) -> None:
     """Stores where attempts stand, and what their children take from them."""
-    values = []
-    for standing, taken in rows:
-        key, span = standing.attempt.key, taken.interval
-        values.append(
-            (taken.belief.state, taken.belief.evidence.label, standing.ordinal)
-            + (span.start if span else None, span.end if span else None, list(taken.partitions))
-            + (environment, key.task.id, key.run, key.attempt_id)
-        )
-    connection.cursor().executemany(STAND, values)
+    rows = [
+        {
+            **_key(standing.attempt.key),
+            "state": taken.belief.state,
+            "evidence": taken.belief.evidence.label,
+            "ordinal": standing.ordinal,
+            "span_start": taken.interval.start if taken.interval else None,
+            "span_end": taken.interval.end if taken.interval else None,
+            "partitions": taken.partitions,
+        }
+        for standing, taken in stood
+    ]
+    if rows:
+        connection.execute(STAND, [spread(rows), environment])
 
 
 # Only runs that take something from the run above them: Spark's outcome, a missing data interval.
 CHILDREN = """
-select distinct task_id, run from attempt
-where environment = %(environment)s and (parent_run = any(%(external)s) or root_run = any(%(external)s))
-  and (platform = 'spark' or (interval_start is null and partition is null))
+select child.task_id, child.run from unnest(%(external)s::text[]) as above (run) cross join lateral (
+    select task_id, run, platform, interval_start, partition from attempt
+    where environment = %(environment)s and parent_run = above.run
+    union all
+    select task_id, run, platform, interval_start, partition from attempt
+    where environment = %(environment)s and root_run = above.run
+    offset 0
+) child
+where child.platform = 'spark' or (child.interval_start is null and child.partition is null)
 """
 
 
@@ -203,16 +271,17 @@ def children(connection: Connection, environment: int, external: Iterable[str]) 
 
 
 MAPPED = """
-select distinct a.task_id, a.group_run from attempt a
-join unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
-  on wanted.task_id = a.task_id and wanted.run = a.group_run
-where a.environment = %(environment)s and a.map_index >= 0
+select task_id, run from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
+cross join lateral (
+    select from attempt a where a.environment = %(environment)s and a.task_id = wanted.task_id
+      and a.group_run = wanted.run and a.map_index >= 0 limit 1
+) mapped
 """
 
 
 def mapped(connection: Connection, environment: int, runs: Sequence[RunKey]) -> set[RunKey]:
     """Those of these runs that have mapped instances: what is said of the task as a whole decides none of them."""
-    parameters = {"environment": environment, "tasks": [r[0] for r in runs], "runs": [r[1] for r in runs]}
+    parameters = {"environment": environment, **keys(runs)}
     return {(row[0], row[1]) for row in connection.execute(MAPPED, parameters)}
 
 

@@ -4,8 +4,9 @@ The dictionary is kept in the database beside the bodies that need it, so that e
 newer dictionary is shipped.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
+from threading import get_ident
 
 import zstandard
 from psycopg import Connection
@@ -20,7 +21,15 @@ def _shipped() -> zstandard.ZstdCompressionDict:
 
 def compress(body: bytes) -> bytes:
     """A zstandard frame that names its dictionary."""
-    return zstandard.ZstdCompressor(level=LEVEL, dict_data=_shipped()).compress(body)
+    return _compressor(get_ident()).compress(body)
+
+
+@lru_cache(maxsize=64)
+def _compressor(_thread: int) -> zstandard.ZstdCompressor:
+    """A compressor for each thread, since none may be shared; digesting the dictionary costs more than a body."""
+    dictionary = zstandard.ZstdCompressionDict(_shipped().as_bytes())
+    dictionary.precompute_compress(level=LEVEL)
+    return zstandard.ZstdCompressor(level=LEVEL, dict_data=dictionary)
 
 
 KEEP = "insert into body_dictionary (id, content) values (%s, %s) on conflict do nothing"

@@ -12,6 +12,7 @@ from dataforge.model.event import Outcome
 from dataforge.model.reference import TaskRef
 from dataforge.model.state import RunState
 from dataforge.storage.attempt import RunKey
+from dataforge.storage.record_set import keys
 
 
 class SaidOutcome(msgspec.Struct, frozen=True):
@@ -56,18 +57,19 @@ def save(connection: Connection, environment: int, said: Iterable[SaidOutcome]) 
 LOAD = """
 select t.namespace, t.name, o.group_run, o.incarnation, o.state, o.at, o.said_by, p.namespace, p.name, o.parent_run,
        o.interval_start, o.interval_end, o.source
-from outcome o
-join unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
-  on wanted.task_id = o.task_id and wanted.run = o.group_run
+from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
+cross join lateral (
+    select * from outcome
+    where environment = %(environment)s and task_id = wanted.task_id and group_run = wanted.run offset 0
+) o
 join task t on t.environment = o.environment and t.id = o.task_id
 join task p on p.environment = o.environment and p.id = o.parent_task_id
-where o.environment = %(environment)s
 """
 
 
 def of_runs(connection: Connection, environment: int, runs: Sequence[RunKey]) -> dict[RunKey, Outcome]:
     """What was said of these runs, by their key."""
-    parameters = {"environment": environment, "tasks": [r[0] for r in runs], "runs": [r[1] for r in runs]}
+    parameters = {"environment": environment, **keys(runs)}
     found = {}
     for namespace, name, group_run, incarnation, state, _at, _event, *rest in connection.execute(LOAD, parameters):
         parent_namespace, parent_name, parent_run, start, end, source = rest

@@ -10,6 +10,7 @@ from dataforge.model.reference import NodeKind
 from dataforge.model.run import Belief
 from dataforge.model.state import PartitionStatus
 from dataforge.storage.attempt import RunKey
+from dataforge.storage.record_set import Row, keys, spread
 
 Place = tuple[NodeKind, int, str]  # kind, node id, partition
 
@@ -33,35 +34,59 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 WITHDRAW = """
-delete from write using unnest(%(tasks)s::bigint[], %(runs)s::text[]) as gone (task_id, run)
-where environment = %(environment)s and write.task_id = gone.task_id and write.run = gone.run
-returning write.node_kind, write.node_id, write.partition
+delete from write where (environment, node_kind, node_id, partition, task_id, run, attempt_id) in (
+    select %(environment)s, c.node_kind, c.node_id, c.partition, c.task_id, c.run, c.attempt_id
+    from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as gone (task_id, run) cross join lateral (
+        select * from write
+        where environment = %(environment)s and task_id = gone.task_id and run = gone.run offset 0
+    ) c
+)
+returning node_kind, node_id, partition
 """
 
 
 def withdraw(connection: Connection, environment: int, runs: Sequence[RunKey]) -> set[Place]:
     """Removes every claim of these runs, and returns the places they were on."""
-    parameters = {"environment": environment, "tasks": [r[0] for r in runs], "runs": [r[1] for r in runs]}
-    return {(row[0], row[1], row[2]) for row in connection.execute(WITHDRAW, parameters)}
+    rows = connection.execute(WITHDRAW, {"environment": environment, **keys(runs)})
+    return {(row[0], row[1], row[2]) for row in rows}
 
 
 CLAIM = """
 insert into write (environment, node_kind, node_id, partition, task_id, run, attempt_id, group_run,
     producer_task_id, producer_run, status, run_state, evidence, started_at, since, version, rows)
-values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+select %s, * from jsonb_to_recordset(%s::jsonb) as said (node_kind node_kind, node_id bigint, partition text,
+    task_id bigint, run text, attempt_id text, group_run text, producer_task_id bigint, producer_run text,
+    status partition_status, run_state run_state, evidence evidence, started_at timestamptz, since timestamptz,
+    version text, rows bigint)
 """
 
 
-def claim(connection: Connection, environment: int, claims: Iterable[Claim]) -> set[Place]:
+def claim(connection: Connection, environment: int, claims: Sequence[Claim]) -> set[Place]:
     """Stores claims, and returns the places they are on."""
-    claims = list(claims)
-    rows = [
-        (environment, c.node_kind, c.node_id, c.partition, *c.run, c.attempt_id, c.group_run, *c.producer)
-        + (c.status, c.belief.state, c.belief.evidence.label, c.started_at, c.since, c.version, c.rows)
-        for c in claims
-    ]
-    connection.cursor().executemany(CLAIM, rows)
+    if claims:
+        connection.execute(CLAIM, [environment, spread(map(_row, claims))])
     return {(c.node_kind, c.node_id, c.partition) for c in claims}
+
+
+def _row(claim: Claim) -> Row:
+    return {
+        "node_kind": claim.node_kind,
+        "node_id": claim.node_id,
+        "partition": claim.partition,
+        "task_id": claim.run[0],
+        "run": claim.run[1],
+        "attempt_id": claim.attempt_id,
+        "group_run": claim.group_run,
+        "producer_task_id": claim.producer[0],
+        "producer_run": claim.producer[1],
+        "status": claim.status,
+        "run_state": claim.belief.state,
+        "evidence": claim.belief.evidence.label,
+        "started_at": claim.started_at,
+        "since": claim.since,
+        "version": claim.version,
+        "rows": claim.rows,
+    }
 
 
 PLACES_OF_DATASETS = """
@@ -85,75 +110,72 @@ def canonical(connection: Connection, environment: int, places: set[Place]) -> s
     return {(kind, stands.get(node, node) if kind == "dataset" else node, key) for kind, node, key in places}
 
 
-CLEAR = """
-delete from partition_state s
-using unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
-where s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node and s.partition = w.partition
+MEMBERS = """
+select canonical_id, array_agg(id) from dataset where environment = %s and canonical_id = any(%s) group by 1
 """
 # Between runs of one partition the later started wins, then the run's identity. Mapped instances of one task are
-# one run here: it is ready when all of them are. `claimed` sees a dataset's claims under all of its names.
+# one run here: it is ready when all of them are. A dataset's claims are looked up under all of its names
+# (`members`); a place that no claim is left on is missing, and has no row.
 RESOLVE = """
-with wanted (kind, node, partition) as (
-    select * from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[])
-), named (kind, node, partition, member) as (
-    select kind, node, partition, node from wanted where kind = 'task'
-    union all
-    select w.kind, w.node, w.partition, d.id from wanted w
-    join dataset d on d.environment = %(environment)s and d.canonical_id = w.node where w.kind = 'dataset'
-), latest as (
-    select distinct on (n.kind, n.node, n.partition) n.kind, n.node, n.partition, c.task_id, c.group_run
-    from named n cross join lateral (
-        select task_id, run, group_run, started_at from write c
-        where c.environment = %(environment)s and c.node_kind = n.kind and c.node_id = n.member
-          and c.partition = n.partition
-        order by started_at desc nulls last, task_id, run desc limit 1
-    ) c
-    order by n.kind, n.node, n.partition, c.started_at desc nulls last, c.task_id, c.run desc
+with place as (
+    select * from jsonb_to_recordset(%(places)s::jsonb) as w (kind node_kind, node bigint, key text, members bigint[])
 ), believed as (
-    select l.kind, l.node, l.partition, l.task_id, l.group_run,
-        case when bool_or(c.status = 'failed') then 'failed'
-             when bool_or(c.status = 'running') then 'running'
-             when bool_and(c.status = 'skipped') then 'skipped' else 'ready' end::partition_status as status,
-        case when bool_or(c.status = 'failed') then max(c.run_state)
-             when bool_or(c.status = 'running') then min(c.run_state)
-             when bool_and(c.status = 'skipped') then 'skipped' else 'succeeded' end::run_state as run_state,
-        min(c.evidence) as evidence, max(c.since) as since, max(c.version) as version,
-        min(c.producer_task_id) as producer_task_id, min(c.producer_run) as producer_run
-    from latest l
-    join named n on n.kind = l.kind and n.node = l.node and n.partition = l.partition
-    join write c on c.environment = %(environment)s and c.node_kind = n.kind and c.node_id = n.member
-      and c.partition = n.partition and c.task_id = l.task_id and c.group_run = l.group_run
-    group by l.kind, l.node, l.partition, l.task_id, l.group_run
-), succeeded as (
-    select distinct on (n.kind, n.node, n.partition) n.kind, n.node, n.partition, c.*
-    from named n cross join lateral (
-        select producer_task_id, producer_run, since, version, started_at, task_id, run from write c
-        where c.environment = %(environment)s and c.node_kind = n.kind and c.node_id = n.member
-          and c.partition = n.partition and c.status = 'ready' and not exists (
-            select from write other where other.environment = c.environment and other.node_kind = c.node_kind
-              and other.node_id = c.node_id and other.partition = c.partition and other.task_id = c.task_id
-              and other.group_run = c.group_run and other.status in ('failed', 'running'))
-        order by started_at desc nulls last, task_id, run desc limit 1
-    ) c
-    order by n.kind, n.node, n.partition, c.started_at desc nulls last, c.task_id, c.run desc
+    select place.*, latest.task_id, latest.group_run, seen.*
+    from place cross join lateral (
+        select c.task_id, c.group_run from write c
+        where c.environment = %(environment)s and c.node_kind = place.kind and c.node_id = any(place.members)
+          and c.partition = place.key
+        order by c.started_at desc nulls last, c.task_id, c.run desc limit 1
+    ) latest cross join lateral (
+        select case when bool_or(c.status = 'failed') then 'failed'
+                    when bool_or(c.status = 'running') then 'running'
+                    when bool_and(c.status = 'skipped') then 'skipped' else 'ready' end::partition_status as status,
+               case when bool_or(c.status = 'failed') then max(c.run_state)
+                    when bool_or(c.status = 'running') then min(c.run_state)
+                    when bool_and(c.status = 'skipped') then 'skipped' else 'succeeded' end::run_state as run_state,
+               min(c.evidence) as evidence, max(c.since) as since, max(c.version) as version,
+               min(c.producer_task_id) as producer_task_id, min(c.producer_run) as producer_run
+        from write c
+        where c.environment = %(environment)s and c.node_kind = place.kind and c.node_id = any(place.members)
+          and c.partition = place.key and c.task_id = latest.task_id and c.group_run = latest.group_run
+    ) seen
 )
 insert into partition_state (environment, node_kind, node_id, partition, status, run_state, evidence, since,
     task_id, run, version, ready_task_id, ready_run, ready_since, ready_version)
-select %(environment)s, b.kind, b.node, b.partition, b.status, b.run_state, b.evidence, b.since,
-    b.producer_task_id, b.producer_run, b.version, s.producer_task_id, s.producer_run, s.since, s.version
-from believed b
-left join succeeded s on s.kind = b.kind and s.node = b.node and s.partition = b.partition
+select %(environment)s, b.kind, b.node, b.key, b.status, b.run_state, b.evidence, b.since, b.producer_task_id,
+    b.producer_run, b.version, done.producer_task_id, done.producer_run, done.since, done.version
+from believed b left join lateral (
+    select c.producer_task_id, c.producer_run, c.since, c.version from write c
+    where c.environment = %(environment)s and c.node_kind = b.kind and c.node_id = any(b.members)
+      and c.partition = b.key and c.status = 'ready' and (c.run = c.group_run or not exists (
+        select from write other where other.environment = c.environment and other.node_kind = c.node_kind
+          and other.node_id = c.node_id and other.partition = c.partition and other.task_id = c.task_id
+          and other.group_run = c.group_run and other.status in ('failed', 'running')))
+    order by c.started_at desc nulls last, c.task_id, c.run desc limit 1
+) done on true
+on conflict (environment, node_kind, node_id, partition) do update set
+    status = excluded.status, run_state = excluded.run_state, evidence = excluded.evidence, since = excluded.since,
+    task_id = excluded.task_id, run = excluded.run, version = excluded.version,
+    ready_task_id = excluded.ready_task_id, ready_run = excluded.ready_run, ready_since = excluded.ready_since,
+    ready_version = excluded.ready_version
+"""
+CLEAR = """
+delete from partition_state s using jsonb_to_recordset(%(places)s::jsonb) as w (kind node_kind, node bigint,
+    key text, members bigint[])
+where s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node and s.partition = w.key
+  and not exists (select from write c where c.environment = %(environment)s and c.node_kind = w.kind
+    and c.node_id = any(w.members) and c.partition = w.key)
 """
 
 
 def resolve(connection: Connection, environment: int, places: set[Place]) -> None:
     """Makes the states of these partitions anew from the claims on them. Datasets are given by canonical id."""
-    ordered = sorted(places)
-    parameters = {
-        "environment": environment,
-        "kinds": [place[0] for place in ordered],
-        "nodes": [place[1] for place in ordered],
-        "partitions": [place[2] for place in ordered],
-    }
-    connection.execute(CLEAR, parameters)
+    ids = list({node for kind, node, _ in places if kind == "dataset"})
+    members = dict(connection.execute(MEMBERS, [environment, ids]).fetchall()) if ids else {}
+    rows = [
+        {"kind": kind, "node": node, "key": key, "members": members.get(node, ()) if kind == "dataset" else [node]}
+        for kind, node, key in sorted(places)
+    ]
+    parameters = {"environment": environment, "places": spread(rows)}
     connection.execute(RESOLVE, parameters)
+    connection.execute(CLEAR, parameters)

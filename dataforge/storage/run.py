@@ -3,15 +3,18 @@
 from collections.abc import Mapping, Sequence
 
 from psycopg import Connection
-from psycopg.types.json import Jsonb
 
 from dataforge.model.run import Run
 from dataforge.storage.attempt import RunKey
+from dataforge.storage.record_set import Row, keys, spread
 
 SAVE = """
 insert into run (environment, task_id, run, kind, group_run, map_index, state, evidence, attempt, attempt_id,
     partitions, partition_from, started_at, ended_at, interval_start, interval_end, error, source)
-values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+select %s, * from jsonb_to_recordset(%s::jsonb) as stands (task_id bigint, run text, kind run_kind, group_run text,
+    map_index integer, state run_state, evidence evidence, attempt integer, attempt_id text, partitions text[],
+    partition_from text, started_at timestamptz, ended_at timestamptz, interval_start timestamptz,
+    interval_end timestamptz, error text, source jsonb)
 on conflict (environment, task_id, run) do update set
     kind = excluded.kind, group_run = excluded.group_run, map_index = excluded.map_index, state = excluded.state,
     evidence = excluded.evidence, attempt = excluded.attempt, attempt_id = excluded.attempt_id,
@@ -23,16 +26,30 @@ on conflict (environment, task_id, run) do update set
 
 def save(connection: Connection, environment: int, runs: Mapping[RunKey, Run]) -> None:
     """Replaces these runs."""
-    rows = []
-    for (task_id, key), run in sorted(runs.items()):
-        interval = run.interval
-        rows.append(
-            (environment, task_id, key, run.kind, run.group_run, run.map_index)
-            + (run.belief.state, run.belief.evidence.label, run.ordinal, run.attempt_id, list(run.partitions))
-            + (run.partition_from, run.started_at, run.ended_at, interval.start if interval else None)
-            + (interval.end if interval else None, run.error, Jsonb(run.source))
-        )
-    connection.cursor().executemany(SAVE, rows)
+    if runs:
+        connection.execute(SAVE, [environment, spread(_row(key, run) for key, run in sorted(runs.items()))])
+
+
+def _row(key: RunKey, run: Run) -> Row:
+    return {
+        "task_id": key[0],
+        "run": key[1],
+        "kind": run.kind,
+        "group_run": run.group_run,
+        "map_index": run.map_index,
+        "state": run.belief.state,
+        "evidence": run.belief.evidence.label,
+        "attempt": run.ordinal,
+        "attempt_id": run.attempt_id,
+        "partitions": run.partitions,
+        "partition_from": run.partition_from,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "interval_start": run.interval.start if run.interval else None,
+        "interval_end": run.interval.end if run.interval else None,
+        "error": run.error,
+        "source": run.source,
+    }
 
 
 DELETE = """
@@ -43,5 +60,5 @@ where environment = %(environment)s and run.task_id = gone.task_id and run.run =
 
 def delete(connection: Connection, environment: int, runs: Sequence[RunKey]) -> None:
     """Removes runs that the facts no longer name, such as a task's own where it turned out to be mapped."""
-    parameters = {"environment": environment, "tasks": [r[0] for r in runs], "runs": [r[1] for r in runs]}
-    connection.execute(DELETE, parameters)
+    if runs:
+        connection.execute(DELETE, {"environment": environment, **keys(runs)})

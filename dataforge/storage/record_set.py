@@ -1,0 +1,29 @@
+"""Rows as one parameter: a batch travels as JSON and is spread into rows by the server.
+
+One statement with a thousand rows costs a fifth of a thousand statements with one. Guarantees that names, times
+and bytes arrive as they left: JSON has none of its own for the last two, so they go as ISO 8601 and as hex.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+Row = Mapping[str, Any]
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def spread(rows: Iterable[Row]) -> str:
+    """The parameter for `jsonb_to_recordset(%s::jsonb)`."""
+    return _encoder.encode([{name: _column(value) for name, value in row.items()} for row in rows]).decode()
+
+
+def _column(value: Any) -> Any:
+    return "\\x" + value.hex() if isinstance(value, bytes) else value
+
+
+def keys(runs: Sequence[tuple[int, str]]) -> dict[str, list[Any]]:
+    """Runs as the two arrays that `unnest` joins on."""
+    return {"tasks": [run[0] for run in runs], "runs": [run[1] for run in runs]}
