@@ -40,7 +40,6 @@ VERBS = {
     "datasets": Verb("dataforge.cli.lists:datasets", "List datasets."),
     "digest": Verb("dataforge.cli.digest:digest", "Print a hash of the derived state of an environment."),
     "verify": Verb("dataforge.cli.verify:verify", "Rebuild the state from its events and compare it."),
-    "score": Verb("dataforge.cli.score:score", "Compare the captured history with what really happened."),
 }
 
 

@@ -48,3 +48,13 @@ def advance_graph(connection: Connection, environment: int) -> int:
     row = connection.execute(ADVANCE, [environment]).fetchone()
     assert row is not None, "the caller holds the environment's lock"
     return int(row[0])
+
+
+CREATE = "insert into environment (name) values (%s) returning id"
+
+
+def create(connection: Connection, name: str) -> Environment:
+    """A new, empty environment."""
+    row = connection.execute(CREATE, [name]).fetchone()
+    assert row is not None, "insert returns the row or raises"
+    return Environment(row[0], name, 0)

@@ -1,0 +1,182 @@
+"""The graph of one environment in memory: compressed sparse rows over numpy arrays, never changed once made.
+
+Guarantees that a search costs no more than the part of the graph that it reaches, and that its answer is cut at
+the limit and says so.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from dataforge.model.reference import NodeKind
+
+Indices = NDArray[np.intp]
+OBSERVED, DECLARED = 1, 2
+_MOST_STEPS = 200_000  # taken through hidden nodes in one answer: some tenths of a second
+
+
+class Node(NamedTuple):
+    """A task or a canonical dataset by its id."""
+
+    kind: NodeKind
+    id: int
+
+
+class Reached(NamedTuple):
+    """Nodes by their index with their distances, nearest first, and whether there are more."""
+
+    nodes: Indices
+    depths: Indices
+    truncated: bool
+
+
+class Edges(NamedTuple):
+    """Edges as (upstream, downstream, origin) by index, and whether there are more."""
+
+    edges: list[tuple[int, int, int]]
+    truncated: bool
+
+
+class Graph:
+    """Nodes have an index: tasks first, then datasets, each by id."""
+
+    def __init__(self, rows: NDArray[np.int64]) -> None:
+        """`rows` hold of each edge (upstream is a dataset, its id, downstream is a dataset, its id, declared)."""
+        rows = rows.reshape(-1, 5)
+        ids = np.concatenate((rows[:, 1], rows[:, 3]))
+        is_dataset = np.concatenate((rows[:, 0], rows[:, 2])).astype(bool)
+        self._tasks = np.unique(ids[~is_dataset])
+        self._datasets = np.unique(ids[is_dataset])
+        self.size = len(self._tasks) + len(self._datasets)
+        ends = self._indices(ids, is_dataset)
+        self._downstream = _matrix(ends[: len(rows)], ends[len(rows) :], rows[:, 4], self.size)
+        self._upstream = self._downstream.T.tocsr()
+
+    def _indices(self, ids: NDArray[np.int64], is_dataset: NDArray[np.bool_]) -> Indices:
+        among_datasets = len(self._tasks) + np.searchsorted(self._datasets, ids)
+        return np.where(is_dataset, among_datasets, np.searchsorted(self._tasks, ids))
+
+    def index(self, node: Node) -> int | None:
+        """The node's index; None when no edge leads to or from it."""
+        ids, first = (self._tasks, 0) if node.kind == "task" else (self._datasets, len(self._tasks))
+        place = int(np.searchsorted(ids, node.id))
+        return first + place if place < len(ids) and ids[place] == node.id else None
+
+    def node(self, index: int) -> Node:
+        """The node of an index."""
+        if index < len(self._tasks):
+            return Node("task", int(self._tasks[index]))
+        return Node("dataset", int(self._datasets[index - len(self._tasks)]))
+
+    def hidden(self, shown: NodeKind | None) -> NDArray[np.bool_]:
+        """Which nodes an answer of one kind leaves out; none where both kinds are shown."""
+        mask = np.zeros(self.size, dtype=bool)
+        if shown is not None:
+            mask[: len(self._tasks)] = shown == "dataset"
+            mask[len(self._tasks) :] = shown == "task"
+        return mask
+
+    def reach(
+        self,
+        start: int,
+        direction: Literal["upstream", "downstream"],
+        depth: int | None,
+        limit: int,
+        hidden: NDArray[np.bool_],
+    ) -> Reached:
+        """What lies up or down from `start` within `depth` steps (None: any), at most `limit` nodes with it.
+
+        A hidden node is passed through; it costs no step and is not in the answer.
+        """
+        matrix = self._upstream if direction == "upstream" else self._downstream
+        seen = np.zeros(self.size, dtype=bool)
+        seen[start] = True
+        levels, room, truncated = [np.array([start], dtype=np.intp)], limit - 1, False
+        while len(levels[-1]) and not truncated and (depth is None or len(levels) <= depth):
+            found = _next_level(matrix, levels[-1], seen, hidden)
+            truncated = len(found) > room
+            levels.append(found[:room])
+            room -= len(levels[-1])
+        depths = np.repeat(np.arange(len(levels)), [len(level) for level in levels])
+        return Reached(np.concatenate(levels), depths, truncated)
+
+    def between(self, nodes: Indices, hidden: NDArray[np.bool_], limit: int) -> Edges:
+        """The edges among these nodes, at most `limit`; paths through hidden nodes count as edges."""
+        if hidden.any():
+            return self._paths(nodes, hidden, limit)
+        inside = self._downstream[nodes][:, nodes].tocoo()
+        ends = zip(nodes[inside.row].tolist(), nodes[inside.col].tolist(), inside.data.tolist(), strict=True)
+        edges = sorted(ends)
+        return Edges(edges[:limit], len(edges) > limit)
+
+    def _paths(self, nodes: Indices, hidden: NDArray[np.bool_], limit: int) -> Edges:
+        shown = set(nodes.tolist())
+        edges: list[tuple[int, int, int]] = []
+        steps = _MOST_STEPS
+        for start in nodes.tolist():
+            origins: dict[int, int] = {}
+            for least in (OBSERVED, DECLARED):
+                for end in self._ways(start, hidden, least, steps):
+                    steps -= 1
+                    if end in shown:
+                        origins[end] = least
+            edges += [(start, end, origin) for end, origin in sorted(origins.items())]
+            if len(edges) > limit or steps <= 0:
+                return Edges(edges[:limit], True)
+        return Edges(edges, False)
+
+    def _ways(self, start: int, hidden: NDArray[np.bool_], least: int, most: int) -> Iterator[int]:
+        """Every node that is reached through hidden nodes alone, by edges of at least this origin. Stops after
+        so many steps."""
+        passed, ahead = {start}, [start]
+        while ahead and most > 0:
+            row = slice(*self._downstream.indptr[(at := ahead.pop()) : at + 2])
+            following, origins = self._downstream.indices[row], self._downstream.data[row]
+            for end in following[origins >= least][:most].tolist():
+                most -= 1
+                yield end
+                if hidden[end] and end not in passed:
+                    passed.add(end)
+                    ahead.append(end)
+
+
+def merge(first: Reached, second: Reached, limit: int) -> Reached:
+    """The union of two searches, each node at its least distance."""
+    nodes, depths = np.concatenate((first.nodes, second.nodes)), np.concatenate((first.depths, second.depths))
+    order = np.lexsort((nodes, depths))
+    _, kept = np.unique(nodes[order], return_index=True)
+    kept = order[np.sort(kept)]
+    truncated = first.truncated or second.truncated or len(kept) > limit
+    return Reached(nodes[kept][:limit], depths[kept][:limit], truncated)
+
+
+def _next_level(
+    matrix: "csr_array[Any, Any]", level: Indices, seen: NDArray[np.bool_], hidden: NDArray[np.bool_]
+) -> Indices:
+    """The shown nodes one step on, which are marked as seen together with the hidden ones passed through."""
+    found: list[Indices] = []
+    while len(level):
+        beside = np.unique(matrix[level].indices).astype(np.intp)
+        beside = beside[~seen[beside]]
+        seen[beside] = True
+        found.append(beside[~hidden[beside]])
+        level = beside[hidden[beside]]
+    return np.sort(np.concatenate(found))
+
+
+def _matrix(upstream: Indices, downstream: Indices, declared: NDArray[np.int64], size: int) -> "csr_array[Any, Any]":
+    """An edge that is both declared and observed is declared."""
+    origins = np.where(declared > 0, DECLARED, OBSERVED).astype(np.int8)
+    keys = upstream.astype(np.int64) * size + downstream
+    order = np.lexsort((origins, keys))
+    last = np.append(np.diff(keys[order]) != 0, True) if len(order) else np.zeros(0, dtype=bool)
+    kept = order[last]
+    return csr_array((origins[kept], (upstream[kept], downstream[kept])), shape=(size, size))
+
+
+def of_rows(rows: Sequence[tuple[int, ...]]) -> Graph:
+    """The graph of rows as `storage.graph` reads them."""
+    return Graph(np.array(rows, dtype=np.int64))

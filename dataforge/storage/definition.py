@@ -1,0 +1,210 @@
+"""What sources have declared: their manifests, and the definition that stands of each task, dataset and pool."""
+
+from collections.abc import Iterable, Mapping
+
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+
+from dataforge.model.manifest import (
+    DatasetDefinition,
+    Manifest,
+    PoolDefinition,
+    TaskDefinition,
+    stored_dataset,
+    stored_manifest,
+    to_json,
+    version,
+)
+from dataforge.model.reference import DatasetRef, TaskRef
+
+MANIFEST = "select manifest from definition_source where environment = %s and source = %s"
+
+
+def manifest_of(connection: Connection, environment: int, source: str) -> Manifest | None:
+    """What the source declared last; None when it never has."""
+    row = connection.execute(MANIFEST, [environment, source]).fetchone()
+    return stored_manifest(row[0]) if row else None
+
+
+STORE = """
+insert into definition_source (environment, source, manifest) values (%s, %s, %s)
+on conflict (environment, source) do update set manifest = excluded.manifest, declared_at = now()
+"""
+
+
+def store(connection: Connection, environment: int, manifest: Manifest) -> None:
+    """Keeps the manifest as what its source declared last."""
+    connection.execute(STORE, [environment, manifest.source, Jsonb(to_json(manifest))])
+
+
+TASKS_ELSEWHERE = """
+select namespace, name, declared_by from task
+where environment = %s and id = any(%s) and declared_by <> %s
+"""
+
+
+def tasks_elsewhere(
+    connection: Connection, environment: int, tasks: Iterable[TaskRef], source: str
+) -> dict[TaskRef, str]:
+    """Which of these tasks another source declares, and which source that is."""
+    rows = connection.execute(TASKS_ELSEWHERE, [environment, [task.id for task in tasks], source])
+    return {TaskRef(namespace, name): other for namespace, name, other in rows}
+
+
+POOLS_ELSEWHERE = "select name, source from pool where environment = %s and name = any(%s) and source <> %s"
+
+
+def pools_elsewhere(connection: Connection, environment: int, pools: Iterable[str], source: str) -> dict[str, str]:
+    """Which of these pools another source declares, and which source that is."""
+    return dict(connection.execute(POOLS_ELSEWHERE, [environment, list(pools), source]).fetchall())
+
+
+DECLARED_DATASETS = """
+select namespace, name from dataset where environment = %s and id = any(%s) and declared_by is not null
+"""
+
+
+def declared_datasets(connection: Connection, environment: int, datasets: Iterable[DatasetRef]) -> set[DatasetRef]:
+    """Those of the datasets that any source declares."""
+    rows = connection.execute(DECLARED_DATASETS, [environment, [dataset.id for dataset in datasets]])
+    return {DatasetRef(namespace, name) for namespace, name in rows}
+
+
+# Reads every other manifest; asked only of datasets that are declared already.
+DATASETS_ELSEWHERE = """
+select source, dataset from definition_source, jsonb_array_elements(manifest -> 'datasets') as dataset
+where environment = %s and source <> %s and (dataset ->> 'namespace', dataset ->> 'name') in (
+    select * from unnest(%s::text[], %s::text[]))
+"""
+
+
+def datasets_elsewhere(
+    connection: Connection, environment: int, datasets: Iterable[DatasetRef], source: str
+) -> dict[DatasetRef, dict[str, DatasetDefinition]]:
+    """What each other source says of these datasets."""
+    asked = list(datasets)
+    if not asked:
+        return {}
+    names = [dataset.namespace for dataset in asked], [dataset.name for dataset in asked]
+    found: dict[DatasetRef, dict[str, DatasetDefinition]] = {}
+    for other, shape in connection.execute(DATASETS_ELSEWHERE, [environment, source, *names]):
+        said = stored_dataset(shape)
+        found.setdefault(said.ref, {})[other] = said
+    return found
+
+
+DEFINE_TASKS = """
+update task set declared_by = %s, definition = said.definition, version = said.version
+from unnest(%s::bigint[], %s::jsonb[], %s::bytea[]) as said (id, definition, version)
+where task.environment = %s and task.id = said.id
+"""
+ADD_VERSIONS = """
+insert into task_version (environment, task_id, version, definition, source)
+select %s, said.id, said.version, said.definition, %s
+from unnest(%s::bigint[], %s::jsonb[], %s::bytea[]) as said (id, definition, version)
+on conflict (environment, task_id, version) do nothing
+"""
+
+
+def define_tasks(connection: Connection, environment: int, source: str, tasks: Iterable[TaskDefinition]) -> None:
+    """Sets the definitions of tasks, and keeps each as a version if it has never been one."""
+    ordered = sorted(tasks, key=lambda task: task.ref.id)
+    columns = (
+        [task.ref.id for task in ordered],
+        [Jsonb(to_json(task)) for task in ordered],
+        [version(task) for task in ordered],
+    )
+    if ordered:
+        connection.execute(DEFINE_TASKS, [source, *columns, environment])
+        connection.execute(ADD_VERSIONS, [environment, source, *columns])
+
+
+RETIRE_TASKS = """
+update task set declared_by = null, definition = null, version = null where environment = %s and id = any(%s)
+"""
+
+
+def retire_tasks(connection: Connection, environment: int, tasks: Iterable[TaskDefinition]) -> None:
+    """Takes the definitions away; what was observed stays."""
+    connection.execute(RETIRE_TASKS, [environment, [task.ref.id for task in tasks]])
+
+
+DEFINE_DATASETS = """
+update dataset set declared_by = said.source, definition = said.definition
+from unnest(%s::bigint[], %s::text[], %s::jsonb[]) as said (id, source, definition)
+where dataset.environment = %s and dataset.id = said.id
+"""
+
+
+def define_datasets(
+    connection: Connection,
+    environment: int,
+    standing: Mapping[DatasetRef, tuple[str, DatasetDefinition] | None],
+) -> None:
+    """Sets whose statement of each dataset stands; None where nobody declares it any more."""
+    ordered = sorted(standing.items(), key=lambda item: item[0].id)
+    columns = (
+        [ref.id for ref, _ in ordered],
+        [said[0] if said else None for _, said in ordered],
+        [Jsonb(to_json(said[1])) if said else None for _, said in ordered],
+    )
+    connection.execute(DEFINE_DATASETS, [*columns, environment])
+
+
+REMOVE_ALIASES = "delete from alias where environment = %s and source = %s and dataset_id = any(%s)"
+ADD_ALIASES = """
+insert into alias (environment, dataset_id, alias_id, origin, source)
+select %s, dataset_id, alias_id, 'declared', %s
+from unnest(%s::bigint[], %s::bigint[]) as pair (dataset_id, alias_id)
+"""
+
+
+def replace_aliases(
+    connection: Connection,
+    environment: int,
+    source: str,
+    datasets: Iterable[DatasetRef],
+    said: Iterable[DatasetDefinition],
+) -> None:
+    """Makes the aliases of `said` all that the source declares of `datasets`."""
+    connection.execute(REMOVE_ALIASES, [environment, source, [dataset.id for dataset in datasets]])
+    pairs = sorted((dataset.ref.id, alias.id) for dataset in said for alias in dataset.aliases)
+    columns = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    connection.execute(ADD_ALIASES, [environment, source, *columns])
+
+
+ALIASES = """
+select dataset_id, alias_id from alias
+where environment = %(environment)s and origin = 'declared' and source <> %(source)s
+    and (dataset_id = any(%(ids)s) or alias_id = any(%(ids)s))
+"""
+
+
+def declared_aliases(
+    connection: Connection, environment: int, datasets: Iterable[int], but_source: str
+) -> set[tuple[int, int]]:
+    """The pairs of names that other sources declare to be one dataset, where one of these is part of the pair."""
+    parameters = {"environment": environment, "source": but_source, "ids": list(datasets)}
+    return {(row[0], row[1]) for row in connection.execute(ALIASES, parameters)}
+
+
+REMOVE_POOLS = "delete from pool where environment = %s and source = %s"
+ADD_POOLS = """
+insert into pool (environment, name, slots, source)
+select %s, name, slots, %s from unnest(%s::text[], %s::integer[]) as said (name, slots)
+"""
+
+
+def replace_pools(connection: Connection, environment: int, source: str, pools: Iterable[PoolDefinition]) -> None:
+    """Makes these the pools of the source."""
+    said = list(pools)
+    connection.execute(REMOVE_POOLS, [environment, source])
+    connection.execute(ADD_POOLS, [environment, source, [pool.name for pool in said], [pool.slots for pool in said]])
+
+
+ALL_MANIFESTS = "select manifest from definition_source where environment = %s order by source"
+
+
+def manifests(connection: Connection, environment: int) -> list[Manifest]:
+    """What every source declared last."""
+    return [stored_manifest(row[0]) for row in connection.execute(ALL_MANIFESTS, [environment])]

@@ -1,0 +1,175 @@
+"""Edges: what depends on what, each row with its origin; a source's own rows are replaced as a whole."""
+
+from collections.abc import Iterable, Mapping, Set
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+
+from dataforge.model.event import Relation
+from dataforge.model.reference import NodeKind
+
+
+class ObservedEdge(msgspec.Struct, frozen=True, order=True):
+    """That events from `first_at` to `last_at` showed a task to consume, produce or run something."""
+
+    task_id: int
+    relation: Relation
+    node_kind: NodeKind
+    node_id: int
+    first_at: datetime
+    last_at: datetime
+
+
+# An insert cannot meet one row twice, so the batch is folded first; sorted, so that writers never deadlock.
+# xmax is 0 only in a row that was not there before.
+UPSERT_OBSERVED = """
+insert into edge as known
+    (environment, task_id, relation, node_kind, node_id, origin, source, first_at, last_at)
+select %s, task_id, relation, node_kind, node_id, 'observed', '', min(first_at), max(last_at)
+from unnest(%s::bigint[], %s::edge_relation[], %s::node_kind[], %s::bigint[],
+            %s::timestamptz[], %s::timestamptz[])
+    as seen (task_id, relation, node_kind, node_id, first_at, last_at)
+group by task_id, relation, node_kind, node_id
+order by task_id, relation, node_kind, node_id
+on conflict (environment, task_id, relation, node_kind, node_id, origin, source) do update
+set first_at = least(known.first_at, excluded.first_at), last_at = greatest(known.last_at, excluded.last_at)
+where known.first_at > excluded.first_at or known.last_at < excluded.last_at
+returning xmax = 0
+"""
+
+
+def upsert_observed(connection: Connection, environment: int, rows: Iterable[ObservedEdge]) -> bool:
+    """Records observed edges, and returns whether any of them is new. No task may be its own upstream."""
+    columns = _columns(rows)
+    if not columns:
+        return False
+    return any(new for (new,) in connection.execute(UPSERT_OBSERVED, [environment, *columns]).fetchall())
+
+
+def _columns(rows: Iterable[ObservedEdge]) -> list[list[Any]]:
+    return [list(column) for column in zip(*map(msgspec.structs.astuple, rows), strict=True)]
+
+
+# `excess` and `listed` see the same snapshot; a row is in one of them only, so neither disturbs the other.
+REPLACE_OBSERVED_UPSTREAMS = """
+with listed as (
+    select * from unnest(%(tasks)s::bigint[], %(upstreams)s::bigint[], %(times)s::timestamptz[])
+        as listed (task_id, node_id, seen_at)
+), excess as (
+    delete from edge
+    where environment = %(environment)s and task_id = any(%(replaced)s) and relation = 'consumes'
+        and node_kind = 'task' and origin = 'observed'
+        and (task_id, node_id) not in (select task_id, node_id from listed)
+    returning true as moved
+), kept as (
+    insert into edge as known
+        (environment, task_id, relation, node_kind, node_id, origin, source, first_at, last_at)
+    select %(environment)s, task_id, 'consumes', 'task', node_id, 'observed', '', seen_at, seen_at
+    from listed order by task_id, node_id
+    on conflict (environment, task_id, relation, node_kind, node_id, origin, source) do update
+    set first_at = excluded.first_at, last_at = excluded.last_at
+    where (known.first_at, known.last_at) <> (excluded.first_at, excluded.last_at)
+    returning xmax = 0 as moved
+)
+select moved from excess union all select moved from kept
+"""
+
+
+def replace_observed_upstreams(
+    connection: Connection, environment: int, lists: Mapping[int, tuple[datetime, Set[int]] | None]
+) -> bool:
+    """Makes the latest complete list of a task's upstream tasks its observed ones. Returns whether an edge came
+    or went. `lists` holds by task when the list was seen and whom it names; None where there is none.
+
+    Both times of an edge are those of that list, so that they do not depend on which lists came before.
+    """
+    known = {task_id: found for task_id, found in sorted(lists.items()) if found is not None}
+    rows = [(task_id, node, at) for task_id, (at, nodes) in known.items() for node in sorted(nodes)]
+    parameters = {
+        "environment": environment,
+        "replaced": list(known),
+        "tasks": [row[0] for row in rows],
+        "upstreams": [row[1] for row in rows],
+        "times": [row[2] for row in rows],
+    }
+    if not known:
+        return False
+    return any(moved for (moved,) in connection.execute(REPLACE_OBSERVED_UPSTREAMS, parameters).fetchall())
+
+
+class DeclaredEdge(msgspec.Struct, frozen=True):
+    """An edge as its source declares it; mapping and condition in the shape that is stored."""
+
+    task_id: int
+    relation: Relation
+    node_kind: NodeKind
+    node_id: int
+    mapping: dict[str, Any]
+    condition: dict[str, Any] = msgspec.field(default_factory=lambda: {"kind": "succeeded"})
+    required: bool = True
+    staleness: str = "warn"
+
+
+REMOVE_DECLARED = (
+    "delete from edge where environment = %s and task_id = any(%s) and origin = 'declared' and source = %s"
+)
+ADD_DECLARED = """
+insert into edge (environment, task_id, relation, node_kind, node_id, origin, source,
+                  mapping, condition, required, staleness)
+select %s, task_id, relation, node_kind, node_id, 'declared', %s, mapping, condition, required, staleness
+from unnest(%s::bigint[], %s::edge_relation[], %s::node_kind[], %s::bigint[],
+            %s::jsonb[], %s::jsonb[], %s::boolean[], %s::text[])
+    as said (task_id, relation, node_kind, node_id, mapping, condition, required, staleness)
+"""
+
+
+def replace_declared(
+    connection: Connection, environment: int, source: str, tasks: Set[int], edges: Iterable[DeclaredEdge]
+) -> None:
+    """Makes `edges` all that the source declares of these tasks."""
+    connection.execute(REMOVE_DECLARED, [environment, sorted(tasks), source])
+    rows = [
+        (
+            e.task_id,
+            e.relation,
+            e.node_kind,
+            e.node_id,
+            Jsonb(e.mapping),
+            Jsonb(e.condition),
+            e.required,
+            e.staleness,
+        )
+        for e in edges
+    ]
+    if rows:
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        connection.execute(ADD_DECLARED, [environment, source, *columns])
+
+
+OF_TASKS = """
+select task_id, relation, node_kind, node_id, mapping, condition, required, staleness from edge
+where environment = %s and task_id = any(%s) and origin = 'declared' and source <> %s
+"""
+
+
+def declared_of_tasks(connection: Connection, environment: int, tasks: Set[int], but_source: str) -> list[DeclaredEdge]:
+    """The edges that other sources declare of these tasks."""
+    return [DeclaredEdge(*row) for row in connection.execute(OF_TASKS, [environment, list(tasks), but_source])]
+
+
+CONSUMERS = """
+select distinct task_id from edge
+where environment = %s and node_kind = %s and node_id = any(%s) and relation = 'consumes'
+    and origin = 'declared' and source <> %s
+"""
+
+
+def declared_consumers(
+    connection: Connection, environment: int, kind: NodeKind, nodes: Set[int], but_source: str
+) -> set[int]:
+    """The tasks that consume any of these tasks or datasets, as other sources declare it."""
+    rows = connection.execute(CONSUMERS, [environment, kind, list(nodes), but_source])
+    return {row[0] for row in rows}
