@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test check format bench dictionary lock clean
+.PHONY: help up down status test check format bench score dictionary lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ format: $(INSTALLED) ## format the code and fix what the linter can
 
 bench: $(INSTALLED) ## run the benchmarks (ONLY=ingest for one group)
 	@$(PY) -m benchmarks $(if $(ONLY),$(ONLY))
+
+score: $(INSTALLED) ## hold the captured history against what its platforms themselves recorded
+	@$(PY) -m benchmarks.truth
 
 dictionary: $(INSTALLED) ## train the compression dictionary of event bodies
 	@$(PY) -m dataforge.storage.train_dictionary

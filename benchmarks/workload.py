@@ -16,7 +16,8 @@ encode = msgspec.json.Encoder().encode
 
 def native(count: int, seed: int = 1) -> list[bytes]:
     """Native events: tasks that run daily, each run running and then succeeded or failed, a dataset written."""
-    random, events = Random(seed), []
+    random = Random(seed)
+    events: list[bytes] = []
     while len(events) < count:
         task, day = random.randrange(400), START + timedelta(days=random.randrange(300))
         base = {

@@ -1,0 +1,22 @@
+"""`make bench`: every group of measurements, or the one named (ingest, answers, size, start)."""
+
+import sys
+
+from benchmarks import answers, ingest, size, start
+
+GROUPS = {"ingest": ingest.main, "answers": answers.main, "size": size.main, "start": start.main}
+
+
+def main(names: list[str]) -> int:
+    """Runs the named groups; all of them where none is named."""
+    unknown = [name for name in names if name not in GROUPS]
+    if unknown:
+        print(f"no group of benchmarks is named {unknown[0]}: choose of {', '.join(GROUPS)}", file=sys.stderr)
+        return 2
+    for name in names or GROUPS:
+        GROUPS[name]()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

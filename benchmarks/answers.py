@@ -1,0 +1,129 @@
+"""Answers: verdicts and graph closures on a small platform of layered daily tasks.
+
+The closure is compared, in turn, with a recursive query over the same edges in the same database.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from random import Random
+from typing import Any
+
+import httpx
+from psycopg import Connection
+
+from benchmarks.figure import Bench, percentile
+from benchmarks.ingest import server, server_version
+from benchmarks.scratch import scratch_database
+from dataforge.graph.follower import Follower
+from dataforge.ingest.batch import record_native
+from dataforge.ingest.redaction import NOTHING
+from dataforge.ledger.declare import declare
+from dataforge.ledger.lineage import lineage
+from dataforge.ledger.readiness import Named, readiness, verdict
+from dataforge.model import definition
+from dataforge.storage.database import Database
+
+TASKS, LAYERS, UPSTREAMS, DAYS = 3_000, 15, 20, ("2026-11-01", "2026-11-02")
+FACTOR = TASKS / 120_000
+NOW = datetime(2026, 11, 3, tzinfo=UTC)
+
+RECURSIVE = """
+with recursive reached (id) as (
+    select id from task where environment = 1 and name = %s
+    union
+    select e.task_id from reached join edge e on e.environment = 1 and e.node_kind = 'task' and e.node_id = reached.id
+        and e.relation = 'consumes'
+)
+select count(*) from reached
+"""
+
+
+def main() -> None:
+    """Measures verdicts alone, over HTTP and in batches, and the closure of the graph."""
+    with scratch_database({}) as database:
+        bench, names = Bench("answers", server_version(database)), _world(database)
+        _verdicts(bench, database, names)
+        with server(database) as client:
+            _over_http(bench, client, names)
+        _closure(bench, database, names)
+
+
+def _world(database: Database) -> list[str]:
+    """Declares layered tasks of twenty upstreams each, and runs most of two days."""
+    random, names = Random(5), [f"layer_{number * LAYERS // TASKS:02}.task_{number:05}" for number in range(TASKS)]
+    size = TASKS // LAYERS
+    tasks: list[dict[str, Any]] = []
+    for number, name in enumerate(names):
+        first = max(0, (number // size - 2) * size)
+        above = random.sample(range(first, number // size * size), UPSTREAMS) if number >= size else []
+        tasks.append(
+            {
+                "namespace": "bench",
+                "name": name,
+                "owner": f"team-{number % 20}@example.com",
+                "partitioning": {"kind": "daily", "start": "2026-01-01"},
+                "consumes": [{"task": {"namespace": "bench", "name": names[other]}} for other in sorted(above)],
+            }
+        )
+    declare(database, "dev", definition.parse({"source": "bench", "tasks": tasks}))
+    events = [
+        {
+            "time": f"{day}T23:00:00Z",
+            "task": {"namespace": "bench", "name": name},
+            "run": day,
+            "partition": day,
+            "state": "succeeded",
+        }
+        for day in DAYS
+        for name in random.sample(names, TASKS * 9 // 10)
+    ]
+    for begin in range(0, len(events), 1_000):
+        record_native(database, "dev", events[begin : begin + 1_000], NOTHING)
+    with database.transaction() as connection:
+        connection.execute("analyze")
+    return names
+
+
+def _time(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _verdicts(bench: Bench, database: Database, names: list[str]) -> None:
+    random = Random(6)
+    asked = [Named(random.choice(names), "bench", random.choice(DAYS)) for _ in range(600)]
+    alone = [_time(partial(verdict, database, "dev", one, NOW)) for one in asked]
+    bench.times("verdict.p95", alone[100:], factor=FACTOR)
+    thousand = [Named(random.choice(names), "bench", random.choice(DAYS)) for _ in range(1_000)]
+    batches = [_time(partial(readiness, database, "dev", thousand, NOW)) for _ in range(8)]
+    bench.times("verdict.batch1000", batches[1:], factor=FACTOR)
+
+
+def _over_http(bench: Bench, client: httpx.Client, names: list[str]) -> None:
+    random, taken = Random(7), []
+    for _ in range(500):
+        parameters = {"name": random.choice(names), "namespace": "bench", "partition": random.choice(DAYS)}
+        taken.append(_time(partial(client.get, "/dev/readiness", params=parameters)))
+    bench.times("verdict.http.p95", taken[50:], factor=FACTOR)
+
+
+def _recursive(connection: Connection, name: str) -> None:
+    connection.execute(RECURSIVE, [name]).fetchone()
+
+
+def _closure(bench: Bench, database: Database, names: list[str]) -> None:
+    """From tasks of the first layers, whose closure is most of the graph."""
+    follower, random = Follower(), Random(8)
+    load = _time(partial(lineage, database, follower, "dev", ("bench", names[0]), "downstream", 1))
+    bench.times("graph.load", [load], factor=FACTOR)
+    ours, theirs = [], []
+    for name in random.sample(names[: TASKS // LAYERS], 30):
+        ours.append(_time(partial(lineage, database, follower, "dev", ("bench", name), "downstream")))
+        with database.transaction() as connection:
+            theirs.append(_time(partial(_recursive, connection, name)))
+    ratio = percentile(theirs, 50) / percentile(ours, 50)
+    floor = f"a recursive query, which takes {1_000 * percentile(theirs, 50):.1f} ms (times faster)"
+    bench.times("graph.closure", ours, floor, ratio, factor=FACTOR)
