@@ -17,8 +17,8 @@ from psycopg import sql
 from dataforge.local import postgres
 from dataforge.storage.database import Database, migrate
 
-# What a test's database holds is never needed again, so nothing has to wait for the disk.
-DISPOSABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# What a test's database holds is never needed again, so nothing has to wait for the disk, nor is anything vacuumed.
+DISPOSABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 
 
 @contextmanager

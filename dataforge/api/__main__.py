@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import uvicorn
+from litestar.concurrency import set_asyncio_executor
 
 from dataforge import settings as installation
 
+# Requests are served by threads. Writers of one environment take turns, each waiting in a thread of its own, so there
+# are more of them than cores by far.
+_THREADS = 32
 # Streams of changes never end by themselves; after this long a stop no longer waits for them.
 _SHUTDOWN_SECONDS = 5
 
@@ -13,6 +19,7 @@ _SHUTDOWN_SECONDS = 5
 def main() -> None:
     """Serves until it is told to stop."""
     settings = installation.current()
+    set_asyncio_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="request"))
     uvicorn.run(
         "dataforge.api.app:create_app",
         factory=True,

@@ -27,9 +27,7 @@ class Invocation:
         settings = installation.current()
         if self._environment is None:
             return settings
-        return replace(
-            settings, environment=installation.environment_name(self._environment, "--environment")
-        )
+        return replace(settings, environment=installation.environment_name(self._environment, "--environment"))
 
 
 pass_invocation = click.make_pass_decorator(Invocation)

@@ -24,9 +24,7 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "up": Verb(
-        "dataforge.cli.process:up", "Start the database and the API, and wait until they are healthy."
-    ),
+    "up": Verb("dataforge.cli.process:up", "Start the database and the API, and wait until they are healthy."),
     "down": Verb("dataforge.cli.process:down", "Stop what `up` started, and only that."),
     "status": Verb("dataforge.cli.process:status", "Say what runs, where, since when."),
     "declare": Verb("dataforge.cli.declare:declare", "Register the tasks, datasets and edges of one source."),
@@ -87,9 +85,7 @@ def _lines(error: DataForgeError) -> list[str]:
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--environment", metavar="NAME", help="The environment (default: DATAFORGE_ENVIRONMENT, or dev)."
-)
+@click.option("--environment", metavar="NAME", help="The environment (default: DATAFORGE_ENVIRONMENT, or dev).")
 @click.version_option(__version__, package_name="dataforge", prog_name="dataforge")
 @click.pass_context
 def cli(ctx: click.Context, environment: str | None) -> None:

@@ -4,7 +4,6 @@ that is never committed, and the state they give is compared with the live one."
 from uuid import uuid4
 
 import msgspec
-from psycopg import Connection
 
 from dataforge.ingest import native, openlineage
 from dataforge.ingest.redaction import NOTHING
@@ -15,7 +14,7 @@ from dataforge.model.event import Event
 from dataforge.storage import definition as definitions
 from dataforge.storage import environment as environments
 from dataforge.storage import event as event_log
-from dataforge.storage.database import Database
+from dataforge.storage.database import Connection, Database
 from dataforge.storage.event import Recorded
 
 

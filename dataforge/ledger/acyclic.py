@@ -7,17 +7,17 @@ never stands in the way of a definition, so it does not matter which of the two 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from psycopg import Connection
-
 from dataforge.graph import cycle
 from dataforge.graph.cycle import Link, Name
 from dataforge.model.declaration import CycleError, Plan
 from dataforge.model.edge import strictly_earlier
+from dataforge.model.event import Relation
 from dataforge.model.manifest import Manifest, named
 from dataforge.model.reference import NodeKind, TaskRef
 from dataforge.storage import definition as definitions
 from dataforge.storage import edge as edges
 from dataforge.storage import reference as references
+from dataforge.storage.database import Connection
 from dataforge.storage.edge import DeclaredEdge
 
 
@@ -26,52 +26,67 @@ def refuse_cycles(connection: Connection, environment: int, decided: Plan, decla
     sources declare. What was registered before is free of cycles, so a new one leads through what changed."""
     changed = {task.ref.id for task in decided.tasks.written}
     renamed = {dataset.ref.id for dataset in decided.datasets.written if dataset.aliases}
-    found = cycle.find(*_Search(connection, environment, decided, declared).downstream_of(changed, renamed))
+    found = cycle.find(*_Search(connection, environment, decided, declared).around(changed, renamed))
     if found is not None:
         raise CycleError(_spelled(connection, environment, decided, found))
 
 
 class _Search:
-    """Collects what lies downstream, from the manifest and from the tables, one step of the graph at a time:
-    its cost is that of what a change can reach, not of all there is."""
+    """Collects what lies upstream or downstream of a change, from the manifest and from the tables.
+
+    A cycle through a change lies in both, so the one that comes to its end first is enough: it costs no more
+    than twice the smaller, and a task that nobody consumes yet, or that consumes nothing, costs next to nothing.
+    """
 
     def __init__(self, connection: Connection, environment: int, decided: Plan, own: Iterable[DeclaredEdge]) -> None:
         self._connection = connection
         self._environment = environment
         self._source = decided.manifest.source  # its edges in the tables are those of before
-        self._edges: dict[int, list[DeclaredEdge]] = {}
-        self._consumers: dict[tuple[NodeKind, int], set[int]] = {}
+        self._own: dict[int, list[DeclaredEdge]] = {}
+        self._own_users: dict[tuple[Relation, NodeKind, int], set[int]] = {}
         self._aliases = _pairs(decided.manifest)
         for edge in own:
-            self._edges.setdefault(edge.task_id, []).append(edge)
-            if edge.relation == "consumes":
-                self._consumers.setdefault((edge.node_kind, edge.node_id), set()).add(edge.task_id)
+            self._own.setdefault(edge.task_id, []).append(edge)
+            self._own_users.setdefault((edge.relation, edge.node_kind, edge.node_id), set()).add(edge.task_id)
 
-    def downstream_of(self, tasks: set[int], datasets: set[int]) -> tuple[list[Link], set[tuple[int, int]]]:
-        """The edges of everything downstream of these, and the aliases of the datasets met."""
-        links: list[Link] = []
-        seen_tasks: set[int] = set()
-        seen_datasets: set[int] = set()
-        while tasks or datasets:
-            datasets = self._all_names(datasets)
-            seen_tasks |= tasks
-            seen_datasets |= datasets
-            found = self._edges_of(tasks)
-            links += [_link(edge) for edge in found if not strictly_earlier(edge.relation, edge.mapping)]
-            tasks = self._readers("task", tasks) | self._readers("dataset", datasets)
-            tasks -= seen_tasks
-            datasets = {edge.node_id for edge in found if edge.relation == "produces"} - seen_datasets
-        return links, self._aliases
+    def around(self, tasks: set[int], datasets: set[int]) -> tuple[list[Link], set[tuple[int, int]]]:
+        """The edges of everything upstream, or of everything downstream, and the aliases of the datasets met."""
+        downstream = _Side("consumes", set(tasks), set(datasets))
+        upstream = _Side("produces", set(tasks), set(datasets))
+        while upstream.ahead and downstream.ahead:
+            self._advance(min(upstream, downstream, key=lambda side: len(side.tasks)))
+        found = downstream if not downstream.ahead else upstream
+        return [_link(edge) for edge in found.edges if not strictly_earlier(edge.relation, edge.mapping)], self._aliases
+
+    def _advance(self, side: "_Side") -> None:
+        """One step on: over the datasets and tasks ahead to those who use them, and to what these use."""
+        datasets = self._all_names(side.new_datasets) - side.datasets
+        side.datasets |= datasets
+        side.tasks |= side.new_tasks
+        edges_of_new = self._edges_of(side.new_tasks)
+        side.edges += edges_of_new
+        users = self._users(side.relation, "dataset", datasets)
+        if side.relation == "consumes":
+            users |= self._users("consumes", "task", side.new_tasks)
+        else:
+            users |= {e.node_id for e in edges_of_new if e.relation == "consumes" and e.node_kind == "task"}
+        onward: Relation = "produces" if side.relation == "consumes" else "consumes"
+        met = {e.node_id for e in edges_of_new if e.relation == onward and e.node_kind == "dataset"}
+        side.new_tasks, side.new_datasets = users - side.tasks, met - side.datasets
 
     def _edges_of(self, tasks: set[int]) -> list[DeclaredEdge]:
+        if not tasks:
+            return []
         stored = edges.declared_of_tasks(self._connection, self._environment, tasks, self._source)
-        return stored + [edge for task in sorted(tasks) for edge in self._edges.get(task, ())]
+        return stored + [edge for task in sorted(tasks) for edge in self._own.get(task, ())]
 
-    def _readers(self, kind: NodeKind, nodes: set[int]) -> set[int]:
+    def _users(self, relation: Relation, kind: NodeKind, nodes: set[int]) -> set[int]:
         if not nodes:
             return set()
-        stored = edges.declared_consumers(self._connection, self._environment, kind, nodes, self._source)
-        return stored.union(*(self._consumers.get((kind, node), set()) for node in nodes))
+        stored = edges.declared_users(
+            self._connection, self._environment, relation, kind, nodes, but_source=self._source
+        )
+        return stored.union(*(self._own_users.get((relation, kind, node), ()) for node in nodes))
 
     def _all_names(self, datasets: set[int]) -> set[int]:
         """The datasets with all names that mean the same, as far as they are declared."""
@@ -83,6 +98,22 @@ class _Search:
             new = {dataset for pair in pairs for dataset in pair} - names
             names |= new
         return names
+
+
+class _Side:
+    """How far the search has come on one side: up by those who produce, down by those who consume."""
+
+    def __init__(self, relation: Relation, tasks: set[int], datasets: set[int]) -> None:
+        self.relation = relation
+        self.new_tasks = tasks
+        self.new_datasets = datasets
+        self.tasks: set[int] = set()
+        self.datasets: set[int] = set()
+        self.edges: list[DeclaredEdge] = []
+
+    @property
+    def ahead(self) -> bool:
+        return bool(self.new_tasks or self.new_datasets)
 
 
 def _link(edge: DeclaredEdge) -> Link:

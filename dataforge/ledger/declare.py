@@ -7,7 +7,6 @@ and that no cycle is ever registered (invariant I4).
 from collections.abc import Iterable
 
 import msgspec
-from psycopg import Connection
 
 from dataforge.ledger.acyclic import refuse_cycles
 from dataforge.ledger.settle import settle
@@ -20,7 +19,7 @@ from dataforge.storage import definition as definitions
 from dataforge.storage import edge as edges
 from dataforge.storage import environment as environments
 from dataforge.storage import task as tasks
-from dataforge.storage.database import Database
+from dataforge.storage.database import Connection, Database
 from dataforge.storage.edge import DeclaredEdge
 
 
@@ -32,6 +31,7 @@ def declare(database: Database, environment: str, manifest: Manifest, *, dry_run
     """
     with database.transaction() as connection:
         here = environments.lock(connection, environment)
+        environments.look_up_by_key(connection)
         decided = plan(definitions.manifest_of(connection, here.id, manifest.source), manifest)
         if not decided.any:
             return decided.answer(here.graph_version)

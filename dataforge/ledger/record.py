@@ -9,7 +9,6 @@ from datetime import datetime
 from functools import reduce
 
 import msgspec
-from psycopg import Connection
 
 from dataforge.ledger.settle import settle
 from dataforge.model.attempt import Attempt, merge, merge_all
@@ -25,6 +24,7 @@ from dataforge.storage import event as event_log
 from dataforge.storage import outcome as outcomes
 from dataforge.storage import task as tasks
 from dataforge.storage.attempt import RunKey
+from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
 from dataforge.storage.outcome import SaidOutcome
 from dataforge.storage.task import ObservedTask, Registers

@@ -6,8 +6,6 @@ and definitions in the tables, so that it never matters which came first.
 
 from collections.abc import Iterable, Set
 
-from psycopg import Connection
-
 from dataforge.ledger import settle_runs
 from dataforge.model import partition
 from dataforge.model.reference import DatasetRef
@@ -17,6 +15,7 @@ from dataforge.storage import dataset as datasets
 from dataforge.storage import partition as partitions
 from dataforge.storage import task as tasks
 from dataforge.storage.attempt import RunKey
+from dataforge.storage.database import Connection
 from dataforge.storage.partition import Place
 from dataforge.storage.task import EffectiveTask, TaskBasis
 

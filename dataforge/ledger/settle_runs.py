@@ -7,7 +7,6 @@ elsewhere than before, the runs below it are settled again.
 from collections.abc import Iterable, Sequence
 
 import msgspec
-from psycopg import Connection
 
 from dataforge.model import partition
 from dataforge.model.attempt import Attempt, Touch
@@ -33,6 +32,7 @@ from dataforge.storage import partition as partitions
 from dataforge.storage import run as runs
 from dataforge.storage import task as tasks
 from dataforge.storage.attempt import RunKey, StoredAttempt
+from dataforge.storage.database import Connection
 from dataforge.storage.partition import Claim, Place
 
 DEEPEST = 8  # levels below a run: DAG, task, application, job; more would be a loop of parents
@@ -61,9 +61,7 @@ def settle_runs(connection: Connection, environment: int, keys: Iterable[RunKey]
     return places
 
 
-def _settle_level(
-    connection: Connection, environment: int, keys: Sequence[RunKey]
-) -> tuple[set[Place], set[str]]:
+def _settle_level(connection: Connection, environment: int, keys: Sequence[RunKey]) -> tuple[set[Place], set[str]]:
     level = _load(connection, environment, keys)
     settled: dict[RunKey, Run] = {}
     standings: list[tuple[Standing, Ancestor]] = []
@@ -97,9 +95,7 @@ def _load(connection: Connection, environment: int, keys: Sequence[RunKey]) -> _
         attempts=by_run,
         outcomes=said,
         above={(each.attempt.key.task.id, each.attempt.external_run): each for each in above},
-        cuts={
-            row.id: (partition.parse(row.partitioning), row.partitioning_origin == "declared") for row in basis
-        },
+        cuts={row.id: (partition.parse(row.partitioning), row.partitioning_origin == "declared") for row in basis},
     )
 
 
@@ -174,9 +170,7 @@ def _own_claim(level: _Level, key: RunKey, run: Run, place: str) -> Claim:
     )
 
 
-def _output_claims(
-    level: _Level, key: RunKey, run: Run, standing: Standing, taken: Ancestor
-) -> list[Claim]:
+def _output_claims(level: _Level, key: RunKey, run: Run, standing: Standing, taken: Ancestor) -> list[Claim]:
     attempt, parent = standing.attempt, _parent(level, standing.attempt)
     producer = (parent.attempt.key.task.id, parent.attempt.key.run) if parent and run.kind is RunKind.STEP else key
     found: dict[tuple[int, str], Claim] = {}

@@ -4,11 +4,10 @@ from hashlib import sha256
 from itertools import zip_longest
 
 import msgspec
-from psycopg import Connection
 
 from dataforge.storage import digest as canonical
 from dataforge.storage import environment as environments
-from dataforge.storage.database import Database
+from dataforge.storage.database import Connection, Database
 
 
 def digest(database: Database, environment: str) -> str:

@@ -4,12 +4,13 @@ Guarantees that a declaration is decided before anything is written, so that a d
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
+from msgspec import Meta
 
-from dataforge.model.definition import DatasetDefinition, Manifest, PoolDefinition, TaskDefinition
 from dataforge.model.errors import Conflict, FieldError, InvalidInput
+from dataforge.model.manifest import DatasetDefinition, Manifest, PoolDefinition, TaskDefinition
 from dataforge.model.reference import DatasetRef, TaskRef
 
 _Item = TypeVar("_Item", TaskDefinition, DatasetDefinition, PoolDefinition)
@@ -19,11 +20,11 @@ _Name = TypeVar("_Name", bound=Hashable)
 class Declared(msgspec.Struct, frozen=True):
     """How many tasks, datasets and pools a declaration created, changed, retired and left as they were."""
 
-    created: int
-    changed: int
-    retired: int
-    unchanged: int
-    graph_version: int
+    created: Annotated[int, Meta(description="New to this source.")]
+    changed: Annotated[int, Meta(description="Declared otherwise than before.")]
+    retired: Annotated[int, Meta(description="No longer named by this source; what was observed of them stays.")]
+    unchanged: Annotated[int, Meta(description="As before: they keep their versions.")]
+    graph_version: Annotated[int, Meta(description="The version of the graph that holds them.")]
 
 
 class CycleError(InvalidInput):

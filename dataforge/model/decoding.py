@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dataforge.model.errors import FieldError
+from dataforge.model.errors import FieldError, InvalidInput
 
 _Value = TypeVar("_Value", bound=msgspec.Struct)
 _ERROR = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
@@ -13,6 +13,28 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 _INVALID = re.compile(r"Invalid (?:enum )?value '(.*)'", re.DOTALL)
 _STEP = re.compile(r"\[(?P<index>\d+)\]|\[\.\.\.\]|(?P<name>[^.\[\]]+)")
+
+
+def of_json(text: bytes) -> object:
+    """What JSON says. Raises InvalidInput for broken JSON or UTF-8, and for arrays nested without end."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        expected = f"JSON in UTF-8 ({error})"
+        raise InvalidInput(f"this is no JSON: {error}", [FieldError("$", "not JSON", expected)]) from None
+
+
+def of_yaml(text: bytes) -> object:
+    """What YAML says, of which JSON is a part. Raises InvalidInput that names the line."""
+    import yaml  # a slow import, and most commands need none
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(text, loader)  # noqa: S506  # both loaders are safe ones
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        expected = f"YAML in UTF-8 ({reason})"
+        raise InvalidInput(f"this is no YAML: {reason}", [FieldError("$", "not YAML", expected)]) from None
 
 
 def convert(value: object, kind: type[_Value], field: str) -> _Value | FieldError:

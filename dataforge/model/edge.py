@@ -115,7 +115,7 @@ def strictly_earlier(relation: Relation, mapping: object) -> bool:
     """Whether an edge with this mapping, in its stored shape, only ever leads from one partition to later ones:
     it reads strictly earlier windows, or writes strictly later ones. No cycle closes through it (invariant I4).
     """
-    return _beyond(relation, msgspec.convert(mapping, Mapping))  # type: ignore[arg-type]  # a union is no type
+    return _beyond(relation, msgspec.convert(mapping, Mapping))
 
 
 def _beyond(relation: Relation, mapping: Mapping) -> bool:

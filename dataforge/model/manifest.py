@@ -1,202 +1,145 @@
-"""Reading a manifest: from plain objects, as JSON or YAML decodes them, to its canonical `Manifest`.
+"""What people declare: the manifest of one source with its tasks, datasets and pools.
 
-Guarantees that a manifest is refused as a whole (`InvalidInput`), each error with the path of the field, the
-value that stands there and what was expected, and that one which passes can be stored.
+Guarantees that a `Manifest` holds only what can be stored, that two manifests which mean the same are equal
+(the order of lists and of keys and the spelling of defaults do not matter), and that the version of a task is
+a hash of what it means.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
-from typing import Any, TypeVar
+from hashlib import blake2b
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
-from dataforge.model import partition
-from dataforge.model.decoding import convert, join, shorten
-from dataforge.model.definition import (
-    DatasetDefinition,
-    Manifest,
-    PoolDefinition,
-    TaskDefinition,
-    canonical,
-)
-from dataforge.model.edge import TriggerRule, mapping_problems, trigger_rule
-from dataforge.model.errors import FieldError, InvalidInput
+from dataforge.model.edge import SUCCEEDED, Consumes, Produces, TriggerRule, canonical_mapping
+from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
 
-# A unique index of PostgreSQL holds entries of at most 2,704 bytes; namespace and name share one.
-_LONGEST_NAME = 1_200
-_MOST_ERRORS = 100  # shown at once: a manifest of some other format has one for each of its tasks
-_Item = TypeVar("_Item", TaskDefinition, DatasetDefinition, PoolDefinition)
-_Errors = Iterator[FieldError]
+_Slots = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+_Wanted = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
-class _Lists(msgspec.Struct, forbid_unknown_fields=True):
-    """A manifest whose lists are not looked into yet, so that each item is answered for itself."""
+class TaskDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One task. Where a field is None nobody has declared it, and what was observed counts."""
 
-    source: str | None = None
-    tasks: list[Any] = []
-    datasets: list[Any] = []
-    pools: list[Any] = []
+    namespace: str
+    name: str
+    platform: str | None = None
+    owner: str | None = None
+    domain: str | None = None
+    partitioning: Partitioning | None = None
+    trigger_rule: TriggerRule | None = None
+    run_after: timedelta | None = None  # after the end of the data interval
+    pools: dict[str, _Wanted] = {}  # slots that a run takes, by pool
+    consumes: tuple[Consumes, ...] = ()
+    produces: tuple[Produces, ...] = ()
 
-
-def parse(document: object, source: str | None = None) -> Manifest:
-    """The manifest of JSON bytes, or of what JSON or YAML decodes to; `source` stands in where it names none.
-
-    Raises InvalidInput with everything that is wrong.
-    """
-    plain = _plain(document)
-    lists = convert(plain, _Lists, "")
-    if isinstance(lists, FieldError):
-        raise _refusal([lists])
-    errors = list(_text_problems(plain, ""))
-    named = lists.source if lists.source is not None else source or ""
-    errors += _name_problems(named, "source")
-    tasks = _items([_modern(task) for task in lists.tasks], "tasks", TaskDefinition, errors)
-    datasets = _items(lists.datasets, "datasets", DatasetDefinition, errors)
-    pools = _items(lists.pools, "pools", PoolDefinition, errors)
-    errors += [error for field, task in tasks.items() for error in _task_problems(task, field)]
-    errors += [error for field, dataset in datasets.items() for error in _dataset_problems(dataset, field)]
-    errors += [error for field, pool in pools.items() for error in _name_problems(pool.name, f"{field}.name")]
-    errors += _repeats({field: task.ref for field, task in tasks.items()})
-    errors += _repeats({field: dataset.ref for field, dataset in datasets.items()})
-    errors += _repeats({field: pool.name for field, pool in pools.items()})
-    if errors:
-        raise _refusal(errors)
-    return canonical(Manifest(named, tuple(tasks.values()), tuple(datasets.values()), tuple(pools.values())))
+    @property
+    def ref(self) -> TaskRef:
+        return TaskRef(self.namespace, self.name)
 
 
-def _refusal(errors: list[FieldError]) -> InvalidInput:
-    field, value, expected = errors[0]
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return InvalidInput(f"{field} is {value!r}: expected {expected}{more}", errors[:_MOST_ERRORS])
+class DatasetDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One dataset, and the other names it goes by."""
+
+    namespace: str
+    name: str
+    owner: str | None = None
+    partitioning: Partitioning | None = None
+    # When a partition with several producers is complete; a number is how many of them it takes.
+    complete_when: Literal["all_producers", "any_producer"] | _Wanted = "all_producers"
+    # What makes a new version: each success of a run, what the producer reports, or a change of the content.
+    version: Literal["run", "reported", "content"] = "run"
+    aliases: tuple[DatasetRef, ...] = ()
+
+    @property
+    def ref(self) -> DatasetRef:
+        return DatasetRef(self.namespace, self.name)
+
+    @property
+    def bare(self) -> bool:
+        """Whether it says no more than that the dataset exists; such a statement contradicts no other."""
+        return self == DatasetDefinition(self.namespace, self.name)
 
 
-def _plain(document: object) -> object:
-    """JSON's own types alone: YAML also reads dates, and keys that are no strings."""
-    try:
-        if isinstance(document, bytes):
-            return msgspec.json.decode(document)
-        return msgspec.to_builtins(document, str_keys=True)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError) as error:
-        expected = f"an object with tasks, datasets and pools ({error})"
-        raise InvalidInput(
-            f"the manifest cannot be read: {error}", [FieldError("$", "not JSON or YAML", expected)]
-        ) from None
+class PoolDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A concurrency limit that tasks of any source may name."""
+
+    name: str
+    slots: _Slots
 
 
-def _items(values: list[Any], field: str, kind: type[_Item], errors: list[FieldError]) -> dict[str, _Item]:
-    """The items of a list by their path; what is wrong with the others is added to the errors."""
-    found: dict[str, _Item] = {}
-    for index, value in enumerate(values):
-        item = convert(value, kind, f"{field}[{index}]")
-        if isinstance(item, FieldError):
-            errors.append(_explained(item))
-        else:
-            found[f"{field}[{index}]"] = item
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that one source declares, each list sorted by name."""
+
+    source: str
+    tasks: tuple[TaskDefinition, ...] = ()
+    datasets: tuple[DatasetDefinition, ...] = ()
+    pools: tuple[PoolDefinition, ...] = ()
+
+
+def named(manifest: Manifest) -> set[TaskRef | DatasetRef]:
+    """Every task and dataset that the manifest speaks of, declared there or not."""
+    found: set[TaskRef | DatasetRef] = {task.ref for task in manifest.tasks}
+    found |= {edge.node for task in manifest.tasks for edge in task.consumes}
+    found |= {edge.node for task in manifest.tasks for edge in task.produces}
+    found |= {ref for dataset in manifest.datasets for ref in (dataset.ref, *dataset.aliases)}
     return found
 
 
-def _modern(task: Any) -> Any:
-    """The task with its trigger rule in Airflow's present spelling, where it is one of Airflow's at all."""
-    spelling = task.get("trigger_rule") if isinstance(task, dict) else None
-    rule = trigger_rule(spelling) if isinstance(spelling, str) else None
-    return {**task, "trigger_rule": rule.value} if rule else task
+def canonical(manifest: Manifest) -> Manifest:
+    """The manifest with every list in its one order and every mapping in its one spelling."""
+    return Manifest(
+        source=manifest.source,
+        tasks=tuple(sorted(map(_canonical_task, manifest.tasks), key=lambda task: task.ref)),
+        datasets=tuple(sorted(map(_canonical_dataset, manifest.datasets), key=lambda dataset: dataset.ref)),
+        pools=tuple(sorted(manifest.pools, key=lambda pool: pool.name)),
+    )
 
 
-_CHOICES = {  # by the end of the path: there msgspec only says that a value is none of those it knows
-    r"mapping(\.dimensions.*)?\.kind": "one of same, window, all, last, fixed, dimension, table",
-    r"condition\.kind": "one of succeeded, failed, skipped, finished",
-    r"partitioning(\.dimensions.*)?\.kind": "one of none, hourly, daily, weekly, monthly, cron, static,"
-    " dynamic, product",
-    r"trigger_rule": f"one of {', '.join(TriggerRule)}",
-    r"run_after": "an ISO 8601 duration such as PT30M",
-    r"staleness": "one of ignore, warn, block",
-    r"complete_when": "all_producers, any_producer, or how many producers it takes",
-    r"version": "one of run, reported, content",
-}
+def _canonical_task(task: TaskDefinition) -> TaskDefinition:
+    consumes = [
+        replace(
+            edge,
+            mapping=canonical_mapping(edge.mapping),
+            condition=SUCCEEDED if edge.condition == SUCCEEDED else edge.condition,
+        )
+        for edge in task.consumes
+    ]
+    produces = [replace(edge, mapping=canonical_mapping(edge.mapping)) for edge in task.produces]
+    return replace(
+        task,
+        pools=dict(sorted(task.pools.items())),
+        consumes=tuple(sorted(consumes, key=_place)),
+        produces=tuple(sorted(produces, key=lambda edge: edge.node)),
+    )
 
 
-def _explained(error: FieldError) -> FieldError:
-    if error.expected.startswith("Invalid"):
-        for ending, choices in _CHOICES.items():
-            if re.search(rf"\.{ending}$", error.field):
-                return error._replace(expected=choices)
-    return error
+def _place(edge: Consumes) -> tuple[bool, str, str]:
+    return (edge.task is None, edge.node.namespace, edge.node.name)
 
 
-def _text_problems(value: object, field: str) -> _Errors:
-    """NUL characters, which PostgreSQL cannot store, wherever they stand."""
-    if isinstance(value, str) and "\0" in value:
-        yield FieldError(field or "$", shorten(value.replace("\0", "\\0")), "text without NUL characters")
-    elif isinstance(value, Mapping):
-        for key, part in value.items():
-            yield from _text_problems(key, field)
-            yield from _text_problems(part, join(field, str(key)))
-    elif isinstance(value, list):
-        for index, part in enumerate(value):
-            yield from _text_problems(part, f"{field}[{index}]")
+def _canonical_dataset(dataset: DatasetDefinition) -> DatasetDefinition:
+    return replace(dataset, aliases=tuple(sorted(set(dataset.aliases))))
 
 
-def _name_problems(name: str, field: str) -> _Errors:
-    if not name:
-        yield FieldError(field, name, "a non-empty string")
-    elif len(name.encode()) > _LONGEST_NAME:
-        yield FieldError(field, shorten(name), f"at most {_LONGEST_NAME} bytes of UTF-8")
+def to_json(definition: Manifest | TaskDefinition | DatasetDefinition) -> dict[str, Any]:
+    """The shape that is stored and shown: what differs from the defaults."""
+    shape: dict[str, Any] = msgspec.to_builtins(definition)
+    return shape
 
 
-def _ref_problems(ref: TaskRef | DatasetRef, field: str) -> _Errors:
-    yield from _name_problems(ref.namespace, f"{field}.namespace")
-    yield from _name_problems(ref.name, f"{field}.name")
+def stored_manifest(shape: object) -> Manifest:
+    """The manifest that `to_json` gave."""
+    return msgspec.convert(shape, Manifest)
 
 
-def _repeats(named: Mapping[str, TaskRef | DatasetRef | str]) -> _Errors:
-    """Items of the same name: a manifest says what it says of a thing in one place."""
-    first: dict[object, str] = {}
-    for field, name in named.items():
-        if name in first:
-            shown = name if isinstance(name, str) else f"{name.namespace}/{name.name}"
-            yield FieldError(field, shown, f"each once: {first[name]} is the same")
-        first.setdefault(name, field)
+def stored_dataset(shape: object) -> DatasetDefinition:
+    """The dataset that `to_json` gave."""
+    return msgspec.convert(shape, DatasetDefinition)
 
 
-def _task_problems(task: TaskDefinition, field: str) -> _Errors:
-    yield from _ref_problems(task.ref, field)
-    if task.partitioning:
-        yield from partition.problems(task.partitioning, f"{field}.partitioning")
-    if task.run_after is not None and task.run_after < timedelta(0):
-        yield FieldError(f"{field}.run_after", str(task.run_after), "a duration of zero or more")
-    for name in task.pools:
-        yield from _name_problems(name, f"{field}.pools")
-    yield from _consumes_problems(task, field)
-    for index, produced in enumerate(task.produces):
-        yield from _ref_problems(produced.node, f"{field}.produces[{index}]")
-        yield from mapping_problems(produced.mapping, f"{field}.produces[{index}].mapping")
-    yield from _repeats(_by_path(f"{field}.produces", (produced.node for produced in task.produces)))
-
-
-def _consumes_problems(task: TaskDefinition, field: str) -> _Errors:
-    named: dict[str, TaskRef | DatasetRef] = {}
-    for index, edge in enumerate(task.consumes):
-        at = f"{field}.consumes[{index}]"
-        if (edge.task is None) == (edge.dataset is None):
-            yield FieldError(at, "both" if edge.task else "neither", "either a task or a dataset")
-            continue
-        named[at] = edge.node
-        yield from _ref_problems(edge.node, f"{at}.{'task' if edge.task else 'dataset'}")
-        yield from mapping_problems(edge.mapping, f"{at}.mapping")
-    yield from _repeats(named)
-
-
-def _by_path(field: str, refs: Iterable[DatasetRef]) -> dict[str, DatasetRef]:
-    return {f"{field}[{index}]": ref for index, ref in enumerate(refs)}
-
-
-def _dataset_problems(dataset: DatasetDefinition, field: str) -> _Errors:
-    yield from _ref_problems(dataset.ref, field)
-    if dataset.partitioning:
-        yield from partition.problems(dataset.partitioning, f"{field}.partitioning")
-    for index, alias in enumerate(dataset.aliases):
-        yield from _ref_problems(alias, f"{field}.aliases[{index}]")
-        if alias == dataset.ref:
-            yield FieldError(f"{field}.aliases[{index}]", alias.name, "another name than the dataset's own")
+def version(task: TaskDefinition) -> bytes:
+    """The 16 bytes that identify this definition of the task, whoever declares it and whenever."""
+    return blake2b(msgspec.json.encode(task, order="deterministic"), digest_size=16).digest()

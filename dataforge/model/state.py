@@ -32,9 +32,7 @@ class RunState(StrEnum):
 
 
 _RANK = {state: rank for rank, state in enumerate(RunState)}
-FINAL = frozenset(
-    {RunState.SUCCEEDED, RunState.SKIPPED, RunState.CANCELED, RunState.UPSTREAM_FAILED, RunState.FAILED}
-)
+FINAL = frozenset({RunState.SUCCEEDED, RunState.SKIPPED, RunState.CANCELED, RunState.UPSTREAM_FAILED, RunState.FAILED})
 
 
 class Evidence(IntEnum):

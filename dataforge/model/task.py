@@ -38,9 +38,7 @@ def merge_registers(first: Registers, second: Registers) -> dict[str, list[Any]]
     return dict(sorted(merged.items()))
 
 
-def effective(
-    definition: Mapping[str, Any] | None, registers: Registers, platform: str, grains: int
-) -> EffectiveTask:
+def effective(definition: Mapping[str, Any] | None, registers: Registers, platform: str, grains: int) -> EffectiveTask:
     """What counts of a task. A definition counts field by field: what it leaves out stays as it was observed."""
     declared = definition or {}
     cut = declared.get("partitioning")

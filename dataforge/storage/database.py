@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -19,6 +19,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from dataforge.model.errors import DatabaseUnavailable, SettingsError
 
+Connection: TypeAlias = psycopg.Connection[TupleRow]  # what the layers above name, so that psycopg stays below
 OLDEST_SERVER = 15
 MIGRATIONS = Path(__file__).parent / "migrations"
 _REMEDY = "start it with `make up`, or correct DATAFORGE_DATABASE_URL"
@@ -63,6 +64,10 @@ class Database:
         try:
             with connection.transaction():
                 yield connection
+        except psycopg.errors.QueryCanceled as error:
+            raise DatabaseUnavailable(
+                "a statement took longer than it may; others were in its way: try again"
+            ) from error
         except psycopg.OperationalError as error:
             if not connection.broken:
                 raise

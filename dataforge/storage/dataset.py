@@ -91,7 +91,9 @@ order by dataset.id
 def related(connection: Connection, environment: int, ids: Iterable[int]) -> list[Member]:
     """The datasets that share a name with one of these, now or before the last change of aliases."""
     rows = connection.execute(RELATED, {"environment": environment, "ids": list(ids)})
-    return [Member(i, DatasetRef(namespace, name), canonical, declared) for i, namespace, name, canonical, declared in rows]
+    return [
+        Member(i, DatasetRef(namespace, name), canonical, declared) for i, namespace, name, canonical, declared in rows
+    ]
 
 
 LINKS = "select dataset_id, alias_id from alias where environment = %s and dataset_id = any(%s)"
@@ -114,7 +116,9 @@ def set_canonical(connection: Connection, environment: int, canonical: Mapping[i
 BASIS = "select id, observed, definition from dataset where environment = %s and id = any(%s) order by id"
 
 
-def basis(connection: Connection, environment: int, ids: Iterable[int]) -> list[tuple[int, Registers, dict[str, Any] | None]]:
+def basis(
+    connection: Connection, environment: int, ids: Iterable[int]
+) -> list[tuple[int, Registers, dict[str, Any] | None]]:
     """What the effective columns of these datasets follow from: registers and definition, by id."""
     return [(row[0], row[1], row[2]) for row in connection.execute(BASIS, [environment, list(ids)])]
 

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from psycopg import Connection
 
 _TASK = "(select jsonb_build_array(namespace, name) from task n where n.environment = x.environment and n.id = {})"
-_DATASET = "(select jsonb_build_array(namespace, name) from dataset n where n.environment = x.environment and n.id = {})"
+_DATASET = (
+    "(select jsonb_build_array(namespace, name) from dataset n where n.environment = x.environment and n.id = {})"
+)
 _NODE = f"case x.node_kind when 'task' then {_TASK.format('x.node_id')} else {_DATASET.format('x.node_id')} end"
 
 # One query a table: each row one JSON array, its key first. A name that only a retired definition gave is no state.

@@ -160,16 +160,16 @@ def declared_of_tasks(connection: Connection, environment: int, tasks: Set[int],
     return [DeclaredEdge(*row) for row in connection.execute(OF_TASKS, [environment, list(tasks), but_source])]
 
 
-CONSUMERS = """
+USERS = """
 select distinct task_id from edge
-where environment = %s and node_kind = %s and node_id = any(%s) and relation = 'consumes'
+where environment = %s and node_kind = %s and node_id = any(%s) and relation = %s
     and origin = 'declared' and source <> %s
 """
 
 
-def declared_consumers(
-    connection: Connection, environment: int, kind: NodeKind, nodes: Set[int], but_source: str
+def declared_users(
+    connection: Connection, environment: int, relation: Relation, kind: NodeKind, nodes: Set[int], *, but_source: str
 ) -> set[int]:
-    """The tasks that consume any of these tasks or datasets, as other sources declare it."""
-    rows = connection.execute(CONSUMERS, [environment, kind, list(nodes), but_source])
+    """The tasks that consume, or produce, any of these nodes, as other sources declare it."""
+    rows = connection.execute(USERS, [environment, kind, list(nodes), relation, but_source])
     return {row[0] for row in rows}

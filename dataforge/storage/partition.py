@@ -106,7 +106,7 @@ CANONICAL = "select id, canonical_id from dataset where environment = %s and id 
 def canonical(connection: Connection, environment: int, places: set[Place]) -> set[Place]:
     """The same places, each dataset under the name that stands for it."""
     ids = [node for kind, node, _ in places if kind == "dataset"]
-    stands = dict(connection.execute(CANONICAL, [environment, ids]).fetchall()) if ids else {}
+    stands: dict[int, int] = dict(connection.execute(CANONICAL, [environment, ids]).fetchall()) if ids else {}
     return {(kind, stands.get(node, node) if kind == "dataset" else node, key) for kind, node, key in places}
 
 
@@ -171,7 +171,7 @@ where s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w
 def resolve(connection: Connection, environment: int, places: set[Place]) -> None:
     """Makes the states of these partitions anew from the claims on them. Datasets are given by canonical id."""
     ids = list({node for kind, node, _ in places if kind == "dataset"})
-    members = dict(connection.execute(MEMBERS, [environment, ids]).fetchall()) if ids else {}
+    members: dict[int, list[int]] = dict(connection.execute(MEMBERS, [environment, ids]).fetchall()) if ids else {}
     rows = [
         {"kind": kind, "node": node, "key": key, "members": members.get(node, ()) if kind == "dataset" else [node]}
         for kind, node, key in sorted(places)

@@ -47,9 +47,7 @@ where environment = %s and id = any(%s)
 def load(connection: Connection, environment: int, ids: Iterable[int]) -> dict[int, ObservedTask]:
     """What is known of tasks by observation, by id."""
     found = {}
-    for namespace, name, kind, platform, seen, grains, registers in connection.execute(
-        LOAD, [environment, list(ids)]
-    ):
+    for namespace, name, kind, platform, seen, grains, registers in connection.execute(LOAD, [environment, list(ids)]):
         task = TaskRef(namespace, name)
         found[task.id] = ObservedTask(task, RunKind(kind), platform, seen, grains, registers)
     return found

@@ -14,7 +14,7 @@ SIZE = 64 * 1024
 def main() -> None:
     """Writes the dictionary, and says how well it does on the events it was trained on."""
     encode = msgspec.json.Encoder(order="deterministic").encode
-    bodies = [
+    bodies: list[bytes | bytearray | memoryview] = [
         encode(msgspec.json.decode(line))
         for path in sorted(CAPTURES.glob("**/events.jsonl"))
         for line in path.read_bytes().splitlines()

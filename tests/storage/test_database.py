@@ -54,8 +54,7 @@ def test_nothing_inside_a_transaction_can_commit(empty_database_url: str) -> Non
 def test_every_session_is_set_up_alike(empty_database_url: str) -> None:
     database = Database(empty_database_url, statement_timeout_ms=12_000)
     query = (
-        "SELECT current_setting('TimeZone'), current_setting('statement_timeout'),"
-        " current_setting('application_name')"
+        "SELECT current_setting('TimeZone'), current_setting('statement_timeout'), current_setting('application_name')"
     )
     with database.transaction() as connection:
         assert connection.execute(query).fetchone() == ("UTC", "12s", "dataforge")
@@ -109,9 +108,7 @@ def test_a_migration_is_applied_once(empty_database_url: str, migrations: Path) 
     assert _count(empty_database_url, "first") == 1
 
 
-def test_a_failed_migration_leaves_nothing_and_can_be_corrected(
-    empty_database_url: str, migrations: Path
-) -> None:
+def test_a_failed_migration_leaves_nothing_and_can_be_corrected(empty_database_url: str, migrations: Path) -> None:
     third = migrations / "0003_third.sql"
     third.write_text("CREATE TABLE third (id int); SELECT 1 / 0;")
     with pytest.raises(psycopg.errors.DivisionByZero):
@@ -121,9 +118,7 @@ def test_a_failed_migration_leaves_nothing_and_can_be_corrected(
     assert _count(empty_database_url, "third") == 0
 
 
-def test_processes_that_migrate_at_once_wait_for_each_other(
-    empty_database_url: str, migrations: Path
-) -> None:
+def test_processes_that_migrate_at_once_wait_for_each_other(empty_database_url: str, migrations: Path) -> None:
     with ThreadPoolExecutor(4) as threads:
         for done in [threads.submit(migrate, empty_database_url, migrations) for _ in range(4)]:
             done.result()

@@ -6,11 +6,11 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from dataforge.ingest.dbt_manifest import from_dbt
 
 from benchmarks.truth import airflow, dbt, spark
 from benchmarks.truth.score import Score
 from dataforge.ingest.batch import record_any
+from dataforge.ingest.dbt_manifest import from_dbt
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger.declare import declare
 from dataforge.ledger.verify import digest
@@ -65,7 +65,7 @@ def test_spark_alone_makes_nothing_falsely_ready(database: Database) -> None:
 @pytest.mark.parametrize("parents_first", [True, False])
 def test_spark_with_its_parents_outcomes_is_as_it_happened(database: Database, parents_first: bool) -> None:
     outcomes = spark.parents_outcomes(CAPTURES / "spark", "airflow-prod")
-    parts = [outcomes, events("spark/events.jsonl")]
+    parts: list[Sequence[object]] = [outcomes, events("spark/events.jsonl")]
     for part in parts if parents_first else reversed(parts):
         record(database, part)
     assert holds(spark.score_with_parents(database, "dev", CAPTURES / "spark"))

@@ -293,6 +293,7 @@ create table run (
     check ((interval_start is null) = (interval_end is null))
 ) with (fillfactor = 80);
 create index run_by_start on run (environment, kind, started_at desc nulls last, task_id, run);
+create index run_by_task on run (environment, task_id, started_at desc nulls last, run);
 
 create table write (
     environment smallint not null,

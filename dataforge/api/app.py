@@ -1,0 +1,120 @@
+"""The HTTP API's composition root: what it is made of is put together here and nowhere else.
+
+Guarantees that an application can be made while the database is down: it then says so, and serves as soon as
+the database is back.
+"""
+
+from __future__ import annotations
+
+from litestar import Litestar, Router
+from litestar.datastructures import State
+from litestar.di import Provide
+
+from dataforge import settings as installation
+from dataforge.api import document, operation, problem, status
+from dataforge.api.datasets import list_datasets
+from dataforge.api.definitions import declare_source, declare_task
+from dataforge.api.events import record_events
+from dataforge.api.graph import get_graph
+from dataforge.api.gzip import Gunzip
+from dataforge.api.lineage import record_batch, record_batch_in, record_event, record_event_in
+from dataforge.api.partitions import list_partitions
+from dataforge.api.readiness import get_readiness, post_readiness
+from dataforge.api.rejects import list_rejects
+from dataforge.api.runs import list_runs
+from dataforge.api.tasks import list_tasks
+from dataforge.graph.follower import Follower
+from dataforge.ingest import redaction
+from dataforge.ingest.redaction import Redaction
+from dataforge.local.postgres import database_url
+from dataforge.settings import Settings
+from dataforge.storage.database import Database
+
+MOST_BYTES = 100 * 2**20  # of a body, decompressed
+# Requests wait for the environment's lock while they hold a connection, so readers need some of their own.
+_CONNECTIONS = 32
+
+
+def create_app(settings: Settings | None = None) -> Litestar:
+    """The application, for these settings or this process's."""
+    settings = settings or installation.current()
+    app = Litestar(
+        route_handlers=[status.health, status.ready, _version_1()],
+        dependencies={
+            "settings": Provide(provide_settings, sync_to_thread=False),
+            "redaction": Provide(provide_redaction, sync_to_thread=False),
+            "database": Provide(provide_database, sync_to_thread=False),
+            "follower": Provide(provide_follower, sync_to_thread=False),
+        },
+        exception_handlers={Exception: problem.answer},
+        guards=[operation.check_parameters],
+        middleware=[Gunzip()],
+        on_shutdown=[_close],
+        openapi_config=document.configuration(),
+        plugins=[document.DescribedStructs()],
+        request_max_body_size=MOST_BYTES,
+        state=State(
+            {
+                "settings": settings,
+                "redaction": redaction.load(settings.redaction),
+                "follower": Follower(),
+            }
+        ),
+    )
+    document.complete(app)
+    return app
+
+
+def _version_1() -> Router:
+    return Router(
+        path="/api/v1",
+        route_handlers=[
+            record_event,
+            record_event_in,
+            record_batch,
+            record_batch_in,
+            record_events,
+            list_tasks,
+            list_datasets,
+            list_runs,
+            list_partitions,
+            list_rejects,
+            declare_source,
+            declare_task,
+            get_graph,
+            get_readiness,
+            post_readiness,
+        ],
+    )
+
+
+def provide_settings(state: State) -> Settings:
+    """The settings that the application was made for."""
+    settings: Settings = state.settings
+    return settings
+
+
+def provide_redaction(state: State) -> Redaction:
+    """The rules for what may be stored of an event."""
+    rules: Redaction = state.redaction
+    return rules
+
+
+def provide_follower(state: State) -> Follower:
+    """The graphs in memory."""
+    follower: Follower = state.follower
+    return follower
+
+
+def provide_database(state: State) -> Database:
+    """The pool of connections, made at its first use, since where the embedded database listens is known only
+    once it runs."""
+    if "database" not in state:
+        state.database = Database(database_url(state.settings), max_size=_CONNECTIONS)
+    database: Database = state.database
+    return database
+
+
+def _close(app: Litestar) -> None:
+    if "database" in app.state:
+        app.state.database.close()

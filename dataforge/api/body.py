@@ -1,0 +1,25 @@
+"""A body of several events, cut into the bytes of each, so that one that is broken is kept by itself.
+
+Guarantees that nothing sent is lost: a body that cannot be cut is one event, which is then refused as a whole.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from dataforge.model.errors import FieldError, InvalidInput
+
+
+def events_of(body: bytes) -> tuple[list[bytes], InvalidInput | None]:
+    """The events of a JSON array; of anything else, the body as one event. With them comes what is wrong with
+    the body as a whole, to be said when its bytes are safe."""
+    is_array = body.lstrip(b" \t\r\n").startswith(b"[")
+    try:
+        parts: Any = msgspec.json.decode(body, type=list[msgspec.Raw] if is_array else Any)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        expected = f"JSON in UTF-8 ({error})"
+        problem = FieldError("$", "not JSON", expected)
+        return [body], InvalidInput(f"the body is kept in the rejects: expected {expected}", [problem])
+    return [bytes(part) for part in parts] if is_array else [body], None

@@ -1,0 +1,93 @@
+"""Native events over HTTP, for platforms and people without OpenLineage: one, or an array of them.
+
+Guarantees that an answer is given after the commit: what was accepted is durable, and what was refused stands in
+the rejects with its bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import post
+from litestar.di import NamedDependency
+from litestar.openapi.spec import OpenAPIType, Schema
+from litestar.params import RawBody
+from msgspec import Meta
+
+from dataforge.api.body import events_of
+from dataforge.api.operation import EnvironmentName, answers, takes_body
+from dataforge.api.problem import complaints
+from dataforge.ingest.batch import record_native
+from dataforge.ingest.redaction import Redaction
+from dataforge.model.catalog import Complaint
+from dataforge.model.errors import FieldError, InvalidInput
+from dataforge.storage.database import Database
+
+MOST_EVENTS = 10_000  # of one request
+
+
+class RejectedEvent(msgspec.Struct, frozen=True):
+    """An event that was refused."""
+
+    index: Annotated[int, Meta(description="Its place in the array, from 0.")]
+    errors: Annotated[list[Complaint], Meta(description="Every field that is wrong.")]
+
+
+class EventsAnswer(msgspec.Struct, frozen=True):
+    """What became of the events."""
+
+    received: Annotated[int, Meta(description="Events that were sent.")]
+    applied: Annotated[int, Meta(description="Events that were new to the ledger.")]
+    duplicates: Annotated[int, Meta(description="Events that it had already; they change nothing.")]
+    rejected: Annotated[list[RejectedEvent], Meta(description="Events that were refused and kept in the rejects.")]
+
+
+_EVENT: dict[str, Any] = {
+    "time": "2026-11-01T06:10:00Z",
+    "task": {"namespace": "shell", "name": "orders.export"},
+    "partition": "2026-11-01",
+    "state": "succeeded",
+    "inputs": [{"namespace": "s3://lake", "name": "orders/clean", "partition": "2026-11-01"}],
+    "outputs": [{"namespace": "s3://lake", "name": "orders/export", "partition": "2026-11-01", "rows": 1200}],
+}
+_ANSWER = EventsAnswer(
+    received=2,
+    applied=1,
+    duplicates=0,
+    rejected=[RejectedEvent(1, [Complaint("state", "done", "one of queued, running, succeeded, failed, ...")])],
+)
+_SCHEMA = Schema(
+    one_of=[
+        Schema(type=OpenAPIType.OBJECT, description="One event."),
+        Schema(type=OpenAPIType.ARRAY, items=Schema(type=OpenAPIType.OBJECT), description="Several events."),
+    ],
+    description="A native event, or an array of them.",
+)
+
+
+@post(
+    "/{env:str}/events",
+    status_code=200,
+    sync_to_thread=True,
+    operation_class=takes_body("One native event, or an array of up to 10,000.", [_EVENT], _SCHEMA),
+    responses=answers(EventsAnswer, _ANSWER, "The events are recorded, apart from those that are named."),
+    summary="Record native events",
+)
+def record_events(
+    database: NamedDependency[Database],
+    redaction: NamedDependency[Redaction],
+    env: EnvironmentName,
+    body: RawBody,
+) -> EventsAnswer:
+    """A bad event is kept in the rejects and named in the answer; the others are recorded in one transaction."""
+    bodies, problem = events_of(body)
+    if len(bodies) > MOST_EVENTS:
+        expected = f"at most {MOST_EVENTS:,} events"
+        errors = [FieldError("$", f"{len(bodies):,} events", expected)]
+        raise InvalidInput(f"nothing is recorded: {expected} are taken at once; send several requests", errors)
+    result = record_native(database, env, bodies, redaction)
+    if problem is not None:
+        raise problem
+    rejected = [RejectedEvent(each.index, complaints(each.errors)) for each in result.rejected]
+    return EventsAnswer(result.received, result.applied, result.duplicates, rejected)

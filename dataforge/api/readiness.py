@@ -1,0 +1,175 @@
+"""Readiness over HTTP: may this task run for this partition, and if not, what exactly is missing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.openapi.spec import OpenAPIType, Schema
+from litestar.params import QueryParameter, RawBody
+
+from dataforge.api.operation import EnvironmentName, answers, takes_body
+from dataforge.ledger import readiness as ledger
+from dataforge.ledger.readiness import Answers, Named
+from dataforge.model.decoding import convert
+from dataforge.model.errors import FieldError, InvalidInput
+from dataforge.model.reference import TaskRef
+from dataforge.model.verdict import Code, NodeRef, Reason, Status, Unanswered, Verdict
+from dataforge.storage.database import Database
+
+MOST_QUESTIONS = 1_000  # of one request
+
+
+class TaskName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A task by name; the namespace may be left out where the name is unique in the environment."""
+
+    name: str
+    namespace: str | None = None
+
+
+class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A task, by name or by namespace and name, and its partition."""
+
+    task: TaskName | str
+    partition: str | None = None
+
+    @property
+    def named(self) -> Named:
+        task = TaskName(self.task) if isinstance(self.task, str) else self.task
+        return Named(task.name, task.namespace, self.partition or "")
+
+
+_EXAMPLE = Verdict(
+    task=TaskRef("airflow-prod", "orders.load"),
+    partition="2026-11-01",
+    runnable=False,
+    status=Status.BLOCKED,
+    basis="declared",
+    reasons=(
+        Reason(
+            code=Code.UPSTREAM_FAILED,
+            message="orders.extract for 2026-11-01 failed",
+            upstream=NodeRef("task", "airflow-prod", "orders.extract"),
+            partition="2026-11-01",
+            state="failed",
+            since=datetime(2026, 11, 2, 0, 7, tzinfo=UTC),
+            owner="team-orders@example.com",
+        ),
+        Reason(
+            code=Code.UPSTREAM_RUNNING,
+            message="shop.public.orders for 2026-11-01 is running",
+            upstream=NodeRef("dataset", "postgres://db:5432", "shop.public.orders"),
+            partition="2026-11-01",
+            state="running",
+            since=datetime(2026, 11, 2, 0, 5, tzinfo=UTC),
+            owner="team-shop@example.com",
+            expected_at=datetime(2026, 11, 2, 0, 25, tzinfo=UTC),
+        ),
+    ),
+    warnings=(),
+    observed_through={"airflow-prod": datetime(2026, 11, 2, 0, 9, 58, tzinfo=UTC)},
+    decided_at=datetime(2026, 11, 2, 0, 10, tzinfo=UTC),
+    graph_version=42,
+)
+_UNANSWERED = Unanswered(
+    task=TaskRef("", "orders.report"),
+    partition="2026-11-01",
+    runnable=False,
+    status=Status.UNKNOWN,
+    basis="observed",
+    reasons=(Reason(code=Code.NO_SUCH_TASK, message="'orders.report' names more than one task: add its namespace"),),
+    warnings=(),
+    observed_through={},
+    decided_at=_EXAMPLE.decided_at,
+    graph_version=_EXAMPLE.graph_version,
+    candidates=("airflow-dev/orders.report", "airflow-prod/orders.report"),
+)
+_QUESTIONS: list[dict[str, Any]] = [
+    {"task": {"namespace": "airflow-prod", "name": "orders.load"}, "partition": "2026-11-01"},
+    {"task": "orders.report", "partition": "2026-11-01"},
+]
+_SCHEMA = Schema(
+    type=OpenAPIType.ARRAY,
+    max_items=MOST_QUESTIONS,
+    items=Schema(
+        type=OpenAPIType.OBJECT,
+        required=["task"],
+        properties={
+            "task": Schema(
+                description="The task's name, or its namespace and name.",
+                one_of=[
+                    Schema(type=OpenAPIType.STRING),
+                    Schema(
+                        type=OpenAPIType.OBJECT,
+                        required=["name"],
+                        properties={
+                            "namespace": Schema(type=OpenAPIType.STRING),
+                            "name": Schema(type=OpenAPIType.STRING),
+                        },
+                    ),
+                ],
+            ),
+            "partition": Schema(type=OpenAPIType.STRING, description="Its partition, where it has partitions."),
+        },
+    ),
+)
+
+
+@get(
+    "/{env:str}/readiness",
+    sync_to_thread=True,
+    responses=answers(Verdict, _EXAMPLE, "The verdict."),
+    summary="Ask whether a task may run",
+)
+def get_readiness(
+    database: NamedDependency[Database],
+    env: EnvironmentName,
+    name: Annotated[str, QueryParameter(description="The task's name.")],
+    namespace: Annotated[
+        str | None, QueryParameter(description="Its namespace; may be left out where the name is unique.")
+    ] = None,
+    partition: Annotated[str | None, QueryParameter(description="Its partition, such as 2026-11-01.")] = None,
+) -> Verdict:
+    """The verdict on one partition of a task, with every reason why it may not run."""
+    return ledger.verdict(database, env, Named(name, namespace, partition or ""), datetime.now(UTC))
+
+
+@post(
+    "/{env:str}/readiness",
+    status_code=200,
+    sync_to_thread=True,
+    operation_class=takes_body("Up to 1,000 questions.", _QUESTIONS, _SCHEMA),
+    responses=answers(
+        Answers, Answers((_EXAMPLE, _UNANSWERED), _EXAMPLE.decided_at, 42), "The verdicts, in the order asked."
+    ),
+    summary="Ask whether many tasks may run",
+)
+def post_readiness(database: NamedDependency[Database], env: EnvironmentName, body: RawBody) -> Answers:
+    """Verdicts decided on one snapshot. A task that nobody knows has an item with the code no_such_task."""
+    return ledger.readiness(database, env, _questions(body), datetime.now(UTC))
+
+
+def _questions(body: bytes) -> list[Named]:
+    """The questions of the body. Raises InvalidInput with every one that cannot be read."""
+    given = _array(body)
+    read = [convert(each, Ask, f"[{place}]") for place, each in enumerate(given)]
+    if errors := [each for each in read if isinstance(each, FieldError)]:
+        raise InvalidInput(f"{errors[0].field}: expected {errors[0].expected}", errors)
+    return [each.named for each in read if isinstance(each, Ask)]
+
+
+def _array(body: bytes) -> list[Any]:
+    expected = f"an array of at most {MOST_QUESTIONS:,} questions"
+    try:
+        given = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput(
+            f"the body is no JSON: expected {expected}", [FieldError("$", str(error), expected)]
+        ) from None
+    if not isinstance(given, list) or len(given) > MOST_QUESTIONS:
+        found = f"{len(given):,} questions" if isinstance(given, list) else type(given).__name__
+        raise InvalidInput(f"the body holds {found}: expected {expected}", [FieldError("$", found, expected)])
+    return given

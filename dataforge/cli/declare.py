@@ -1,0 +1,93 @@
+"""`dataforge declare`: what a file says its source consists of becomes what is true."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dataforge.cli.invocation import Invocation, pass_invocation
+
+if TYPE_CHECKING:
+    from dataforge.model.manifest import Manifest
+
+
+@click.command()
+@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE...")
+@click.option(
+    "--dbt",
+    "dbt_manifest",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="A dbt project's target/manifest.json.",
+)
+@click.option("--namespace", help="With --dbt: the namespace of its jobs (OPENLINEAGE_NAMESPACE).")
+@click.option("--dataset-namespace", help="With --dbt: that of its warehouse, such as postgres://db:5432.")
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document for each source, one a line.")
+@pass_invocation
+def declare(
+    invocation: Invocation,
+    /,
+    files: tuple[Path, ...],
+    dbt_manifest: Path | None,
+    namespace: str | None,
+    dataset_namespace: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Register the tasks, datasets and edges of one source, or of several, each a YAML or JSON file.
+
+    Each file is all that its source declares: what it no longer names is retired. All of a file is registered or
+    nothing of it; the first file that is refused ends the command.
+    """
+    manifests = [_of_file(path) for path in files]
+    if dbt_manifest is not None:
+        if not namespace or not dataset_namespace:
+            raise click.UsageError("--dbt needs --namespace and --dataset-namespace: a manifest names neither")
+        manifests.append(_of_dbt(dbt_manifest, namespace, dataset_namespace))
+    elif namespace or dataset_namespace:
+        raise click.UsageError("--namespace and --dataset-namespace go with --dbt")
+    if not manifests:
+        raise click.UsageError("name a FILE, or a dbt manifest by --dbt")
+    _declare(invocation, manifests, dry_run=dry_run, as_json=as_json)
+
+
+def _of_file(path: Path) -> Manifest:
+    """A manifest that names no source is that of its file."""
+    from dataforge.model import decoding, definition
+
+    body = path.read_bytes()
+    document = body if path.suffix.lower() == ".json" else decoding.of_yaml(body)
+    return definition.parse(document, path.stem)
+
+
+def _of_dbt(path: Path, namespace: str, dataset_namespace: str) -> Manifest:
+    from dataforge.ingest.dbt_manifest import from_dbt
+
+    return from_dbt(path.read_bytes(), namespace, dataset_namespace)
+
+
+def _declare(invocation: Invocation, manifests: list[Manifest], *, dry_run: bool, as_json: bool) -> None:
+    import msgspec
+
+    from dataforge.ledger import declare as ledger
+    from dataforge.local.postgres import database_url
+    from dataforge.storage.database import Database
+
+    database = Database(database_url(invocation.settings), max_size=1)
+    try:
+        for manifest in manifests:
+            found = ledger.declare(database, invocation.settings.environment, manifest, dry_run=dry_run)
+            if as_json:
+                click.echo(json.dumps({"source": manifest.source, **msgspec.to_builtins(found)}))
+                continue
+            would = "would be " if dry_run else ""
+            counts = f"created {found.created}, changed {found.changed}, retired {found.retired}"
+            click.echo(
+                f"{manifest.source}: {would}{counts}, unchanged {found.unchanged}; graph version {found.graph_version}"
+            )
+    finally:
+        database.close()

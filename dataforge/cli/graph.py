@@ -1,0 +1,138 @@
+"""`dataforge graph`: what lies upstream and downstream of a task or dataset, as a tree or as JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from dataforge.cli.invocation import Invocation, pass_invocation
+
+if TYPE_CHECKING:
+    from rich.text import Text
+    from rich.tree import Tree
+
+    from dataforge.model.lineage import Direction, Graph, GraphEdge, GraphEnd, GraphNode
+    from dataforge.model.reference import NodeKind
+
+
+@click.command()
+@click.argument("name")
+@click.option("--namespace", help="May be left out where the name is unique in the environment.")
+@click.option("--upstream", "direction", flag_value="upstream", help="Only what it depends on.")
+@click.option("--downstream", "direction", flag_value="downstream", help="Only what depends on it.")
+@click.option(
+    "--direction",
+    type=click.Choice(["upstream", "downstream", "both"]),
+    default="both",
+    show_default=True,
+    help="The same by name.",
+)
+@click.option("--depth", type=click.IntRange(0, 10_000), help="How many steps to go (default: to the end).")
+@click.option(
+    "--kind", type=click.Choice(["task", "dataset"]), help="Show one kind; a path through the other is one step."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@pass_invocation
+def graph(
+    invocation: Invocation,
+    /,
+    name: str,
+    namespace: str | None,
+    direction: str,
+    depth: int | None,
+    kind: str | None,
+    as_json: bool,
+) -> None:
+    """Show what is upstream or downstream of a task or dataset, across platforms and aliases."""
+    import msgspec
+
+    way, only = cast("Direction", direction), cast("NodeKind | None", kind)  # click has checked both
+    found = _read(invocation, (namespace, name), way, depth, only)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        _show(found, direction)
+
+
+def _read(
+    invocation: Invocation,
+    reference: tuple[str | None, str],
+    direction: Direction,
+    depth: int | None,
+    kind: NodeKind | None,
+) -> Graph:
+    from dataforge.graph.follower import Follower
+    from dataforge.ledger.lineage import lineage
+    from dataforge.local.postgres import database_url
+    from dataforge.storage.database import Database
+
+    database = Database(database_url(invocation.settings), max_size=1)
+    try:
+        return lineage(database, Follower(), invocation.settings.environment, reference, direction, depth, kind)
+    finally:
+        database.close()
+
+
+def _show(found: Graph, direction: str) -> None:
+    """Prints the answer as trees that grow from the node that was asked for, up and down."""
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 10_000)
+    nodes = {node.end: node for node in found.nodes}
+    start = found.nodes[0]
+    upstream: dict[GraphEnd, list[GraphEdge]] = {}
+    downstream: dict[GraphEnd, list[GraphEdge]] = {}
+    for edge in found.edges:
+        upstream.setdefault(edge.to, []).append(edge)
+        downstream.setdefault(edge.from_, []).append(edge)
+    for title, beside in (("upstream", upstream), ("downstream", downstream)):
+        if start.end in beside:
+            console.print(_tree(f"{title} of", start, nodes, beside))
+    if len(found.nodes) == 1:
+        where = "up- or downstream" if direction == "both" else direction
+        console.print(_label(f"nothing {where} of", start))
+    if found.truncated:
+        console.print("... and more: narrow it with --depth, --kind or a direction", style="yellow")
+
+
+def _tree(
+    title: str,
+    start: GraphNode,
+    nodes: Mapping[GraphEnd, GraphNode],
+    beside: Mapping[GraphEnd, Sequence[GraphEdge]],
+) -> Tree:
+    """Each node is unfolded once, where it is met first; a graph is no tree."""
+    from rich.tree import Tree
+
+    root = Tree(_label(title, start))
+    unfolded = {start.end}
+    ahead = [(root, start.end)]
+    while ahead:
+        branch, end = ahead.pop(0)
+        for edge in beside.get(end, ()):
+            other = edge.from_ if edge.to == end else edge.to
+            again = other in unfolded
+            twig = branch.add(_label("", nodes[other], observed=edge.origin == "observed", again=again))
+            if not again:
+                unfolded.add(other)
+                ahead.append((twig, other))
+    return root
+
+
+def _label(title: str, node: GraphNode, *, observed: bool = False, again: bool = False) -> Text:
+    """A node in one line: name, kind, platform, owner; what is only observed says so."""
+    from rich.text import Text
+
+    text = Text(f"{title} " if title else "")
+    text.append(_printable(node.name), style="bold")
+    known = (node.kind, node.platform, node.owner or "", "observed" if observed else "")
+    text.append("  " + " · ".join(_printable(part) for part in known if part), style="dim")
+    return text.append(" (see above)", style="dim") if again else text
+
+
+def _printable(text: str) -> str:
+    """A name without what would steer a terminal: platforms may call things anything."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)

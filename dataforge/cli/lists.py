@@ -1,0 +1,181 @@
+"""`tasks`, `datasets`, `runs`, `partitions` and `rejects`: what the ledger holds, as tables or as JSON.
+
+Guarantees that a list takes the very filters that the API takes, since the options are made from the same types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import msgspec
+
+from dataforge.cli import table
+from dataforge.cli.invocation import Invocation, pass_invocation
+from dataforge.model import filter as filters
+from dataforge.model.filter import (
+    DatasetFilter,
+    FilterField,
+    Paging,
+    PartitionFilter,
+    RejectFilter,
+    RunFilter,
+    TaskFilter,
+)
+from dataforge.model.listing import Page
+
+if TYPE_CHECKING:
+    from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
+    from dataforge.storage.database import Database
+
+_Filter = TypeVar("_Filter", bound=Paging)
+_ARGUMENTS = ("name", "partition")  # given by place, as everywhere on the command line
+_LONGEST_REASON = 200
+
+
+def _moment(_: click.Context, __: click.Parameter, value: str | None) -> datetime | None:
+    """A time of an option, or a usage error that says what one looks like."""
+    try:
+        return None if value is None else filters.moment(value)
+    except (ValueError, OverflowError):
+        expected = "a time such as 2026-11-01T06:00:00Z, or a date"
+        raise click.BadParameter(f"{value!r} is no time: expected {expected}") from None
+
+
+def _filtered_by(shape: type[Paging]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The fields of a filter as arguments and options, and `--json`."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        command = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
+        for field in reversed(filters.fields(shape)):
+            command = _parameter(field)(command)
+        return command
+
+    return decorate
+
+
+def _parameter(field: FilterField) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    if field.name in _ARGUMENTS:
+        return click.argument(field.name, required=False)
+    if field.kind == "boolean":
+        return click.option(f"--{field.name}", is_flag=True, help=field.description)
+    kind: click.ParamType[Any] | None = click.Choice(field.choices) if field.choices else None
+    if field.kind == "integer":
+        kind = click.IntRange(field.minimum, field.maximum)
+    return click.option(
+        f"--{field.name}",
+        type=kind,
+        default=field.default,
+        show_default=field.default is not None,
+        callback=_moment if field.kind == "date-time" else None,
+        help=field.description,
+    )
+
+
+@click.command()
+@_filtered_by(RunFilter)
+@pass_invocation
+def runs(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
+    """List runs, the latest start first."""
+    titles = ("TASK", "PARTITION", "STATE", "TRY", "STARTED (UTC)", "TOOK", "EVIDENCE")
+    _print(_collect(invocation, "runs", _read(RunFilter, given)), titles, _run, as_json=as_json)
+
+
+def _run(run: RunItem) -> Sequence[object]:
+    took = table.duration(run.started_at, run.ended_at)
+    partitions = table.several(run.partitions)
+    return run.name, partitions, run.state, run.attempt, table.moment(run.started_at), took, run.evidence
+
+
+@click.command()
+@_filtered_by(PartitionFilter)
+@pass_invocation
+def partitions(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
+    """List partitions of tasks and datasets, and their states."""
+    titles = ("KIND", "NAME", "PARTITION", "STATE", "SINCE (UTC)", "EVIDENCE", "VERSION")
+    _print(_collect(invocation, "partitions", _read(PartitionFilter, given)), titles, _partition, as_json=as_json)
+
+
+def _partition(item: PartitionItem) -> Sequence[object]:
+    since = table.moment(item.since)
+    return item.kind, item.name, item.partition, item.state, since, item.evidence, item.version
+
+
+@click.command()
+@_filtered_by(TaskFilter)
+@pass_invocation
+def tasks(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
+    """List the tasks that were declared or seen."""
+    titles = ("NAMESPACE", "NAME", "PLATFORM", "OWNER", "PARTITIONING", "DECLARED BY")
+    _print(_collect(invocation, "tasks", _read(TaskFilter, given)), titles, _task, as_json=as_json)
+
+
+def _task(task: TaskItem) -> Sequence[object]:
+    cut = f"{task.partitioning.get('kind')} ({task.partitioning_origin})"
+    return task.namespace, task.name, task.platform, task.owner, cut, task.declared_by
+
+
+@click.command()
+@_filtered_by(DatasetFilter)
+@pass_invocation
+def datasets(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
+    """List datasets, each once, under its canonical name."""
+    titles = ("NAMESPACE", "NAME", "OWNER", "ALSO KNOWN AS")
+    _print(_collect(invocation, "datasets", _read(DatasetFilter, given)), titles, _dataset, as_json=as_json)
+
+
+def _dataset(dataset: DatasetItem) -> Sequence[object]:
+    return dataset.namespace, dataset.name, dataset.owner, table.several([alias.name for alias in dataset.aliases])
+
+
+@click.command()
+@_filtered_by(RejectFilter)
+@pass_invocation
+def rejects(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
+    """List the input that was refused, and why, the latest first."""
+    titles = ("RECEIVED (UTC)", "BYTES", "REASON", "ID")
+    _print(_collect(invocation, "rejects", _read(RejectFilter, given)), titles, _reject, as_json=as_json)
+
+
+def _reject(item: RejectItem) -> Sequence[object]:
+    reason = "; ".join(f"{error.field}: expected {error.expected}" for error in item.errors)
+    return table.moment(item.received_at), item.size, reason[:_LONGEST_REASON], item.id[:12]
+
+
+def _read(shape: type[_Filter], given: dict[str, Any]) -> _Filter:
+    return msgspec.convert(given, shape)
+
+
+def _collect(invocation: Invocation, noun: str, wanted: Paging) -> Page[Any]:
+    """As many items as are wanted: a filtered page may hold fewer than there are."""
+    from dataforge.ledger import catalog
+    from dataforge.local.postgres import database_url
+    from dataforge.storage.database import Database
+
+    pages: Callable[[Database, str, Any], Page[Any]] = getattr(catalog, noun)
+    settings, items = invocation.settings, []
+    database = Database(database_url(settings), max_size=1)
+    try:
+        while True:
+            page = pages(database, settings.environment, wanted)
+            items += page.items
+            rest = wanted.limit - len(page.items)
+            if page.next_cursor is None or rest == 0:
+                return Page(items, page.next_cursor)
+            wanted = msgspec.structs.replace(wanted, limit=rest, cursor=page.next_cursor)
+    finally:
+        database.close()
+
+
+def _print(page: Page[Any], titles: Sequence[str], row: Callable[[Any], Sequence[object]], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.encode(page))
+        return
+    if page.items:
+        table.show(titles, [row(item) for item in page.items])
+    else:
+        click.echo("nothing matches", err=True)
+    if page.next_cursor is not None:
+        click.echo("there is more: raise --limit, filter, or go on from the cursor that --json prints", err=True)

@@ -1,0 +1,65 @@
+"""Lists for people: one line an item, times short and in UTC, colour and cutting to width on a terminal only."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+_WIDE = 10_000  # of a line that goes to a file or a pipe, where nothing is cut
+_FLEXIBLE = {"TASK", "NAME", "REASON", "ALSO KNOWN AS"}  # cut where a terminal is too narrow
+_STYLES = {
+    "failed": "red",
+    "upstream_failed": "red",
+    "quarantined": "red",
+    "up_for_retry": "yellow",
+    "stale": "yellow",
+    "running": "cyan",
+    "succeeded": "green",
+    "ready": "green",
+}
+
+
+def show(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Prints the rows to standard output."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in titles:
+        table.add_column(title, no_wrap=title not in _FLEXIBLE, overflow="ellipsis")
+    for row in rows:
+        cells = [_printable(value) for value in row]
+        table.add_row(*(Text(c, _STYLES.get(c, ""), no_wrap=True, overflow="ellipsis") for c in cells))
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
+
+
+def _printable(value: object) -> str:
+    """A value as text. What a platform calls its runs may hold anything, also what would steer a terminal."""
+    text = "-" if value is None or value == "" else str(value)
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
+def moment(at: datetime | None) -> str | None:
+    """A time to the second, in UTC."""
+    return None if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def duration(start: datetime | None, end: datetime | None) -> str | None:
+    """How long something took, in its two largest units."""
+    if start is None or end is None:
+        return None
+    seconds = max(0, round((end - start).total_seconds()))
+    if seconds < 60:
+        return f"{seconds}s"
+    if seconds < 3_600:
+        return f"{seconds // 60}m {seconds % 60:02}s"
+    return f"{seconds // 3_600}h {seconds % 3_600 // 60:02}m"
+
+
+def several(values: Sequence[str]) -> str | None:
+    """The first of several values, and how many more there are."""
+    if len(values) < 2:
+        return values[0] if values else None
+    return f"{values[0]} +{len(values) - 1}"

@@ -1,0 +1,106 @@
+"""Lists of what the ledger holds: tasks, datasets, runs and attempts, partitions, rejects, page by page.
+
+Guarantees that a page is one transaction's view, and that its cost does not grow with the ledger: what a page
+reads, filtered or not, is a bounded range of one index.
+"""
+
+from __future__ import annotations
+
+from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
+from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.listing import Page, cut, read_cursor, write_cursor
+from dataforge.model.reference import DatasetRef, TaskRef, node_id
+from dataforge.model.state import RunKind
+from dataforge.storage import (
+    attempt_list,
+    dataset_list,
+    environment,
+    partition_list,
+    reference,
+    reject_list,
+    run_list,
+    task_list,
+)
+from dataforge.storage.database import Connection, Database
+from dataforge.storage.dataset_list import DatasetPlace
+from dataforge.storage.partition_list import PartitionPlace
+from dataforge.storage.reject_list import RejectPlace
+from dataforge.storage.run_window import Place
+from dataforge.storage.task_list import TaskPlace
+
+
+def runs(database: Database, name: str, wanted: RunFilter) -> Page[RunItem]:
+    """Runs of the environment `name`, or their attempts, the latest start first."""
+    source = attempt_list if wanted.attempts else run_list
+    with database.transaction() as connection:
+        within = environment.find(connection, name).id
+        task = _task(connection, within, wanted)
+        found = source.find(connection, within, wanted, task, read_cursor(wanted.cursor, Place))
+        places, last = cut(found, wanted.limit)
+        return Page(source.load(connection, within, places), write_cursor(last))
+
+
+def tasks(database: Database, name: str, wanted: TaskFilter) -> Page[TaskItem]:
+    """Tasks of the environment `name` that were declared or seen, by namespace and name."""
+    with database.transaction() as connection:
+        within = environment.find(connection, name).id
+        if wanted.name is not None:
+            one = reference.resolve_task(connection, within, wanted.namespace, wanted.name)
+            return Page(task_list.load(connection, within, [one]), None)
+        found = task_list.find(connection, within, wanted, read_cursor(wanted.cursor, TaskPlace))
+        places, last = cut(found, wanted.limit)
+        refs = [TaskRef(place.namespace, place.name) for place in places]
+        return Page(task_list.load(connection, within, refs), write_cursor(last))
+
+
+def datasets(database: Database, name: str, wanted: DatasetFilter) -> Page[DatasetItem]:
+    """Datasets of the environment `name`, each once, by canonical namespace and name."""
+    with database.transaction() as connection:
+        within = environment.find(connection, name).id
+        if wanted.name is not None:
+            one = reference.resolve_dataset(connection, within, wanted.namespace, wanted.name)
+            return Page(dataset_list.load(connection, within, [one]), None)
+        found = dataset_list.find(connection, within, wanted, read_cursor(wanted.cursor, DatasetPlace))
+        places, last = cut(found, wanted.limit)
+        refs = [DatasetRef(place.namespace, place.name) for place in places]
+        return Page(dataset_list.load(connection, within, refs), write_cursor(last))
+
+
+def partitions(database: Database, name: str, wanted: PartitionFilter) -> Page[PartitionItem]:
+    """Partition states of the environment `name`; those of one task or dataset in the order of their keys."""
+    with database.transaction() as connection:
+        within = environment.find(connection, name).id
+        node = _node(connection, within, wanted)
+        after = read_cursor(wanted.cursor, PartitionPlace)
+        places, last = cut(partition_list.find(connection, within, wanted, node, after), wanted.limit)
+        return Page(partition_list.load(connection, within, places), write_cursor(last))
+
+
+def rejects(database: Database, name: str, wanted: RejectFilter) -> Page[RejectItem]:
+    """What the environment `name` has refused, the latest first."""
+    with database.transaction() as connection:
+        within = environment.find(connection, name).id
+        found = reject_list.find(connection, within, wanted, read_cursor(wanted.cursor, RejectPlace))
+        places, last = cut(found, wanted.limit)
+        return Page(reject_list.load(connection, within, places), write_cursor(last))
+
+
+def _task(connection: Connection, within: int, wanted: RunFilter) -> int | None:
+    """The id of the task whose runs are wanted; None for all. Steps come and go with their plans, so one is
+    found by its whole name only."""
+    if wanted.name is None:
+        return None
+    if wanted.kind is RunKind.STEP and wanted.namespace is not None:
+        return node_id(wanted.namespace, wanted.name)
+    return reference.resolve_task(connection, within, wanted.namespace, wanted.name).id
+
+
+def _node(connection: Connection, within: int, wanted: PartitionFilter) -> int | None:
+    """The id of the task or dataset whose partitions are wanted; None for all."""
+    if wanted.name is None:
+        return None
+    if wanted.kind == "task":
+        return reference.resolve_task(connection, within, wanted.namespace, wanted.name).id
+    if wanted.kind == "dataset":
+        return reference.resolve_dataset(connection, within, wanted.namespace, wanted.name).id
+    return reference.resolve_node(connection, within, wanted.namespace, wanted.name).id

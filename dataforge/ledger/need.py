@@ -1,0 +1,130 @@
+"""Which partitions a partition of a task needs, by its edges and before any state is known.
+
+Guarantees that what a task declares to consume is the whole of it; only where nothing is declared counts what was
+observed. An edge whose partitions cannot be told is a problem that names it, never left out.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
+
+import msgspec
+
+from dataforge.model.attempt import Interval
+from dataforge.model.edge import Mapping
+from dataforge.model.errors import InvalidInput
+from dataforge.model.mapping import Side, upstream_keys
+from dataforge.model.partition import InvalidPartitionKey, Partitioning, window_of
+from dataforge.model.readiness import Problem
+from dataforge.model.verdict import Code, NodeRef, Reason
+from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Place, Subject
+
+
+class Asked(NamedTuple):
+    """A partition of a task that is known to exist."""
+
+    task_id: int
+    partition: str
+
+
+class Need(msgspec.Struct, frozen=True):
+    """A partition that an edge asks for; where nobody declared how its node is cut, '' may stand for it."""
+
+    edge: EdgeRow
+    node: NodeRow
+    key: str
+    window_cut: Partitioning | None
+
+    @property
+    def places(self) -> list[Place]:
+        exact: list[Place] = [(self.node.kind, self.node.id, self.key)]
+        return exact if self.node.declared_cut or not self.key else [*exact, (self.node.kind, self.node.id, "")]
+
+
+class Sketch(msgspec.Struct, frozen=True):
+    """A question before any state was read."""
+
+    asked: Asked
+    cut: Partitioning | None
+    misfit: Reason | None
+    needs: tuple[Need, ...]
+    problems: tuple[Problem, ...]
+
+
+def used_edges(found: Sequence[EdgeRow]) -> list[EdgeRow]:
+    """What the task consumes: as declared, else as observed."""
+    consumed = [edge for edge in found if edge.relation == "consumes"]
+    return [edge for edge in consumed if edge.origin == "declared"] or consumed
+
+
+@lru_cache(maxsize=4_096)
+def _cut(shape: str | None, declared: bool) -> Partitioning | None:
+    """How something is cut; None where nobody has said and no interval was seen."""
+    cut = msgspec.json.decode(shape, type=Partitioning) if shape else None
+    return None if cut is None or (not declared and cut.kind == "none") else cut
+
+
+@lru_cache(maxsize=4_096)
+def _mapping(shape: str) -> Mapping:
+    mapping: Mapping = msgspec.json.decode(shape, type=Mapping)
+    return mapping
+
+
+def sketch(
+    subject: Subject, found: Sequence[EdgeRow], nodes: dict[Node, NodeRow], asked: Asked, now: datetime
+) -> Sketch:
+    """What the partition asked for needs, by all edges of its task. What the task itself writes in place it does
+    not wait for."""
+    cut = _cut(subject.partitioning, subject.partitioning_origin == "declared")
+    misfit = _misfit(subject, cut, asked.partition)
+    if misfit is not None:
+        return Sketch(asked, cut, misfit, (), ())
+    side = Side(asked.partition, cut, now)
+    own = {edge.node for edge in found if edge.relation == "produces"}
+    needs, problems = [], []
+    for edge in used_edges(found):
+        node = nodes[edge.node]
+        try:
+            needs += [need for need in _needs(edge, node, side) if not (edge.node in own and need.key == side.key)]
+        except InvalidInput as error:
+            problems.append(_problem(edge, node, error))
+    return Sketch(asked, cut, None, tuple(needs), tuple(problems))
+
+
+def _misfit(subject: Subject, cut: Partitioning | None, key: str) -> Reason | None:
+    if cut is None:
+        return None
+    if not key and cut.kind != "none":
+        message = f"{subject.name} has partitions ({cut.kind}): name one"
+        return Reason(code=Code.PARTITION_UNKNOWN, message=message)
+    try:
+        window_of(cut, key)
+    except InvalidPartitionKey as error:
+        return Reason(code=Code.NO_SUCH_PARTITION, message=str(error))
+    return None
+
+
+def _needs(edge: EdgeRow, node: NodeRow, side: Side) -> Iterator[Need]:
+    theirs = _cut(node.partitioning, node.declared_cut)
+    return (Need(edge, node, key, theirs or side.cut) for key in upstream_keys(_mapping(edge.mapping), side, theirs))
+
+
+def _problem(edge: EdgeRow, node: NodeRow, error: InvalidInput) -> Problem:
+    code = Code.NO_SUCH_PARTITION if isinstance(error, InvalidPartitionKey) else Code.PARTITION_UNKNOWN
+    message = f"which partition of {node.name} is needed cannot be told: {error}"
+    reason = Reason(code=code, message=message, upstream=ref(node), owner=node.owner)
+    return Problem(reason, edge.required)
+
+
+def ref(node: NodeRow) -> NodeRef:
+    """The node as a reason names it."""
+    return NodeRef(node.kind, node.namespace, node.name)
+
+
+def window(cut: Partitioning | None, key: str) -> Interval | None:
+    """The time window of a key; None where it has none."""
+    try:
+        return window_of(cut, key) if cut else None
+    except InvalidPartitionKey:  # a key of another partitioning, from before it was declared
+        return None

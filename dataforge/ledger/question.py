@@ -1,0 +1,208 @@
+"""From what the ledger knows to the questions that `model.readiness` decides.
+
+Guarantees a number of queries that does not grow with the number of questions, and a bound on how far it looks
+ahead to tell what will come by itself from what will not.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+
+from dataforge.ledger.need import Asked, Need, Sketch, ref, sketch, used_edges, window
+from dataforge.model.edge import TriggerRule, trigger_rule
+from dataforge.model.partition import Partitioning
+from dataforge.model.readiness import Question, obstacle
+from dataforge.model.state import PartitionStatus
+from dataforge.model.upstream import History, State, Upstream
+from dataforge.model.verdict import Basis, Code, Reason
+from dataforge.storage import readiness as storage
+from dataforge.storage.database import Connection
+from dataforge.storage.environment import Environment
+from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Place, Producer, Subject, Success
+
+MOST_AHEAD = 1_000  # partitions of missing upstreams looked at; what lies beyond counts as able to come
+_STRICTNESS = {"ignore": 0, "warn": 1, "block": 2}
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """What was read of the graph around the asked tasks."""
+
+    subjects: Mapping[int, Subject]
+    edges: Mapping[int, list[EdgeRow]]
+    nodes: dict[Node, NodeRow]
+    producers: Mapping[int, list[Producer]]
+
+
+def ask(
+    connection: Connection, here: Environment, asked: Iterable[Asked], now: datetime, ahead: int = LEVELS_AHEAD
+) -> dict[Asked, Question]:
+    """The question of each asked partition, with all that its answer depends on. A fixed number of queries for
+    each level ahead."""
+    wanted = sorted(set(asked))
+    known = _read(connection, here.id, {each.task_id for each in wanted})
+    sketches = [
+        sketch(known.subjects[each.task_id], known.edges.get(each.task_id, []), known.nodes, each, now)
+        for each in wanted
+    ]
+    states = storage.states(connection, here.id, {place for each in sketches for place in _places(each)})
+    found = {
+        _stands(need, states): need
+        for each in sketches
+        for need in each.needs
+        if _pending(_stands(need, states), states)
+    }
+    histories = storage.history(connection, here.id, found)
+    obstacles = _obstacles(connection, here, known, found, states, now, ahead) if ahead else {}
+    namespaces = {node.namespace for node in known.nodes.values()} | {s.namespace for s in known.subjects.values()}
+    progress = storage.observed_through(connection, here.id, namespaces)
+    return {
+        each.asked: _question(known, each, _Facts(states, histories, obstacles, progress), here.graph_version, now)
+        for each in sketches
+    }
+
+
+class _Facts(NamedTuple):
+    states: Mapping[Place, State]
+    histories: Mapping[Place, list[Success]]
+    obstacles: Mapping[Place, str]
+    progress: Mapping[str, datetime]
+
+
+def _read(connection: Connection, environment: int, tasks: set[int]) -> _Known:
+    subjects = storage.subjects(connection, environment, tasks)
+    by_task: dict[int, list[EdgeRow]] = {}
+    for edge in storage.edges(connection, environment, tasks):
+        by_task.setdefault(edge.task_id, []).append(edge)
+    consumed = {edge.node for found in by_task.values() for edge in used_edges(found)}
+    datasets = {node_id for kind, node_id in consumed if kind == "dataset"}
+    nodes = storage.nodes(connection, environment, consumed)
+    return _Known(subjects, by_task, nodes, storage.producers(connection, environment, datasets))
+
+
+def _places(sketch: Sketch) -> Iterator[Place]:
+    for key in {sketch.asked.partition, ""}:
+        yield ("task", sketch.asked.task_id, key)
+    for need in sketch.needs:
+        yield from need.places
+
+
+def _stands(need: Need, states: Mapping[Place, State]) -> Place:
+    """The place that counts for a need: the exact one, unless only the one without a key is known."""
+    return next((place for place in need.places if place in states), need.places[0])
+
+
+def _pending(place: Place, states: Mapping[Place, State]) -> bool:
+    return place not in states or states[place].status is PartitionStatus.RUNNING
+
+
+def _obstacles(
+    connection: Connection,
+    here: Environment,
+    known: _Known,
+    pending: Mapping[Place, Need],
+    states: Mapping[Place, State],
+    now: datetime,
+    ahead: int,
+) -> dict[Place, str]:
+    """Why upstreams that are missing will not come by themselves, of those for which that can be told: a task
+    that itself waits for something that failed, and a dataset whose producer did not or cannot run."""
+    makers = {place: _makers(known, place) for place in sorted(pending) if place not in states}
+    wanted = sorted({maker for found in makers.values() for maker in found})[:MOST_AHEAD]
+    questions = ask(connection, here, wanted, now, ahead - 1) if wanted else {}
+    why = {maker: text for maker, question in questions.items() if (text := obstacle(question)) is not None}
+    return {place: why[maker] for place, found in makers.items() for maker in found if maker in why}
+
+
+def _makers(known: _Known, place: Place) -> list[Asked]:
+    kind, node_id, key = place
+    if kind == "task":
+        return [Asked(node_id, key)]
+    found = known.producers.get(node_id, [])
+    return [Asked(each.task_id, key) for each in reversed(found) if each.same]
+
+
+def _question(known: _Known, sketch: Sketch, facts: _Facts, graph_version: int, now: datetime) -> Question:
+    subject, asked = known.subjects[sketch.asked.task_id], sketch.asked
+    used = used_edges(known.edges.get(asked.task_id, []))
+    own = facts.states.get(("task", asked.task_id, asked.partition))
+    namespaces = {subject.namespace, *(known.nodes[edge.node].namespace for edge in used)}
+    return Question(
+        task=subject.ref,
+        partition=asked.partition,
+        now=now,
+        graph_version=graph_version,
+        platform=subject.platform,
+        basis=_basis(subject, used, asked.partition),
+        misfit=sketch.misfit or _never_cut(subject, sketch, facts.states),
+        own=own,
+        window=window(sketch.cut, asked.partition) if sketch.misfit is None else None,
+        run_after=msgspec.convert(subject.run_after, timedelta) if subject.run_after else None,
+        dependencies_known=subject.declared or subject.lists_upstreams or bool(used),
+        rule=_rule(subject, used),
+        upstreams=_upstreams(known, sketch, facts),
+        problems=sketch.problems,
+        observed_through={name: facts.progress[name] for name in sorted(namespaces & facts.progress.keys())},
+    )
+
+
+def _never_cut(subject: Subject, sketch: Sketch, states: Mapping[Place, State]) -> Reason | None:
+    """A task of which no partitioning is known may have any key, unless it was seen to run without one."""
+    task_id, key = sketch.asked
+    if sketch.cut is not None or ("task", task_id, key) in states or ("task", task_id, "") not in states:
+        return None
+    message = f"{subject.name} has only ever run without a partition, so {key!r} is none of its partitions"
+    return Reason(code=Code.NO_SUCH_PARTITION, message=message)
+
+
+def _basis(subject: Subject, used: Sequence[EdgeRow], key: str) -> Basis:
+    observed = any(edge.origin == "observed" for edge in used) or (key and subject.partitioning_origin == "observed")
+    return "observed" if observed or not subject.declared else "declared"
+
+
+def _rule(subject: Subject, used: Sequence[EdgeRow]) -> TriggerRule | None:
+    """The trigger rule; None where the platform has rules and nobody has said which. Airflow's events do not show
+    the rule of an operator that sends none of its own; who declares upstreams and no rule means the default."""
+    spelling = subject.declared_rule or subject.observed_rule
+    if spelling is not None:
+        return trigger_rule(spelling)
+    waits = any(edge.origin == "observed" and edge.node_kind == "task" for edge in used)
+    return None if waits and subject.platform == "airflow" else TriggerRule.ALL_SUCCESS
+
+
+def _upstreams(known: _Known, sketch: Sketch, facts: _Facts) -> tuple[Upstream, ...]:
+    """One for each place and condition; where several edges ask for the same, the strictest counts."""
+    found: dict[tuple[Place, str], Upstream] = {}
+    for need in sorted(sketch.needs, key=lambda need: (need.edge.required, _STRICTNESS[need.edge.staleness])):
+        upstream = _upstream(known, need, _stands(need, facts.states), facts)
+        found[(need.node.kind, need.node.id, upstream.partition), upstream.condition] = upstream
+    return tuple(found.values())
+
+
+def _upstream(known: _Known, need: Need, place: Place, facts: _Facts) -> Upstream:
+    node, state = need.node, facts.states.get(place)
+    producers = known.producers.get(node.id, []) if node.kind == "dataset" else []
+    return Upstream(
+        node=ref(node),
+        partition=place[2],
+        state=state,
+        owner=node.owner or next((each.owner for each in producers if each.owner), None),
+        window=window(need.window_cut, place[2]),
+        condition=need.edge.condition,
+        required=need.edge.required,
+        staleness=need.edge.staleness,
+        known=node.known or bool(producers) or state is not None,
+        branching=any(word in (node.operator or "") for word in ("Branch", "ShortCircuit")),
+        setup=node.setup,
+        history=_history(need.window_cut, facts.histories.get(place, [])),
+        obstacle=facts.obstacles.get(place),
+    )
+
+
+def _history(cut: Partitioning | None, successes: Sequence[Success]) -> History:
+    windows = [(window(cut, each.partition), each.ready_since) for each in successes]
+    return History(
+        durations=tuple(each.took for each in successes if each.took is not None),
+        lags=tuple(ready - window.end for window, ready in windows if window is not None and ready is not None),
+    )

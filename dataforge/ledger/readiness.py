@@ -1,0 +1,92 @@
+"""Asking whether tasks may run, for one partition or for a thousand on the same snapshot."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from dataforge.ledger.need import Asked
+from dataforge.ledger.question import ask
+from dataforge.model.readiness import decide
+from dataforge.model.reference import TaskRef
+from dataforge.model.verdict import Code, Reason, Status, Unanswered, Verdict
+from dataforge.storage import environment as environments
+from dataforge.storage import readiness as storage
+from dataforge.storage import reference
+from dataforge.storage.database import Connection, Database
+from dataforge.storage.environment import Environment
+
+_CANDIDATES = 5
+
+
+class Named(msgspec.Struct, frozen=True):
+    """A question as a client puts it; without a namespace the name must be unique in the environment."""
+
+    name: str
+    namespace: str | None = None
+    partition: str = ""
+
+
+class Answers(msgspec.Struct, frozen=True):
+    """Verdicts in the order of the questions, all of one moment. The item of a task that no name, or more than
+    one, fits has a code and candidates as well."""
+
+    items: Annotated[tuple[Verdict, ...], Meta(description="A verdict for each question, in the order asked.")]
+    decided_at: Annotated[datetime, Meta(description="The moment they all hold for.")]
+    graph_version: Annotated[int, Meta(description="The version of the graph they were decided on.")]
+
+
+def verdict(database: Database, environment: str, question: Named, now: datetime) -> Verdict:
+    """The verdict on one partition. Raises NotFound, with candidates, for a task or environment nobody knows."""
+    with database.transaction() as connection:
+        storage.begin_snapshot(connection)
+        here = environments.find(connection, environment)
+        task = reference.resolve_task(connection, here.id, question.namespace, question.name)
+        asked = Asked(task.id, question.partition)
+        return decide(ask(connection, here, [asked], now)[asked])
+
+
+def readiness(database: Database, environment: str, questions: Sequence[Named], now: datetime) -> Answers:
+    """The verdicts on many partitions. A name that fits no task, or several, has an item that says so."""
+    with database.transaction() as connection:
+        storage.begin_snapshot(connection)
+        here = environments.find(connection, environment)
+        items = _items(connection, here, questions, now)
+    return Answers(tuple(items), now, here.graph_version)
+
+
+def _items(connection: Connection, here: Environment, questions: Sequence[Named], now: datetime) -> list[Verdict]:
+    fitting = storage.resolve(connection, here.id, [(each.namespace, each.name) for each in questions])
+    asked = [
+        Asked(found[0].id, each.partition) if len(found) == 1 else None
+        for each, found in zip(questions, fitting, strict=True)
+    ]
+    full = ask(connection, here, filter(None, asked), now)
+    return [
+        decide(full[each]) if each is not None else _unanswered(question, found, here, now)
+        for question, each, found in zip(questions, asked, fitting, strict=True)
+    ]
+
+
+def _unanswered(question: Named, found: Sequence[TaskRef], here: Environment, now: datetime) -> Unanswered:
+    message = (
+        f"{question.name!r} names more than one task: add its namespace"
+        if found
+        else f"there is no task named {question.name!r}"
+        + (f" in the namespace {question.namespace!r}" if question.namespace is not None else "")
+    )
+    return Unanswered(
+        task=TaskRef(question.namespace or "", question.name),
+        partition=question.partition or None,
+        runnable=False,
+        status=Status.UNKNOWN,
+        basis="observed",
+        reasons=(Reason(code=Code.NO_SUCH_TASK, message=message),),
+        warnings=(),
+        observed_through={},
+        decided_at=now,
+        graph_version=here.graph_version,
+        candidates=tuple(f"{each.namespace}/{each.name}" for each in found[:_CANDIDATES]),
+    )

@@ -1,0 +1,142 @@
+"""What lists are filtered by: the query parameters of the API and the options of the command line, in one place.
+
+Guarantees that both take the same filters, since both are made from these types.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from dataforge.model.state import PartitionStatus, RunKind, RunState
+
+Namespace = Annotated[str, msgspec.Meta(description="Only items of this namespace.")]
+Name = Annotated[
+    str, msgspec.Meta(description="Only this task or dataset; the namespace may be left out where it is unique.")
+]
+Owner = Annotated[str, msgspec.Meta(description="Only items of this owner.")]
+Platform = Annotated[str, msgspec.Meta(description="Only items of this platform, such as airflow, dbt or spark.")]
+Partition = Annotated[str, msgspec.Meta(description="Only this partition key, such as 2026-11-01.")]
+Since = Annotated[
+    datetime, msgspec.Meta(tz=True, description="Only items from this time on (RFC 3339, or a date in UTC).")
+]
+Until = Annotated[
+    datetime, msgspec.Meta(tz=True, description="Only items before this time (RFC 3339, or a date in UTC).")
+]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=1_000, description="How many items a page holds at most.")]
+Cursor = Annotated[str, msgspec.Meta(description="The next_cursor of the page before.")]
+
+
+class Paging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every list takes."""
+
+    limit: Limit = 100
+    cursor: Cursor | None = None
+
+
+class TaskFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which tasks to list."""
+
+    namespace: Namespace | None = None
+    name: Name | None = None
+    kind: Annotated[RunKind, msgspec.Meta(description="Tasks unless given, or what `name` names.")] | None = None
+    owner: Owner | None = None
+    platform: Platform | None = None
+
+
+class DatasetFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which datasets to list."""
+
+    namespace: Namespace | None = None
+    name: Name | None = None
+    owner: Owner | None = None
+
+
+class RunFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which runs to list. `since` and `until` bound the start; a run that never started has none."""
+
+    namespace: Namespace | None = None
+    name: Name | None = None
+    kind: Annotated[RunKind, msgspec.Meta(description="Tasks unless given, or what `name` names.")] | None = None
+    state: Annotated[RunState, msgspec.Meta(description="Only runs in this state.")] | None = None
+    owner: Owner | None = None
+    platform: Platform | None = None
+    partition: Partition | None = None
+    since: Since | None = None
+    until: Until | None = None
+    attempts: Annotated[bool, msgspec.Meta(description="List every attempt in place of the runs.")] = False
+
+
+class PartitionFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which partitions to list. `since` and `until` bound the time of the present state."""
+
+    namespace: Namespace | None = None
+    name: Name | None = None
+    kind: Annotated[Literal["task", "dataset"], msgspec.Meta(description="Both unless given.")] | None = None
+    state: Annotated[PartitionStatus, msgspec.Meta(description="Only partitions in this state.")] | None = None
+    owner: Owner | None = None
+    platform: Platform | None = None
+    partition: Partition | None = None
+    since: Since | None = None
+    until: Until | None = None
+
+
+class RejectFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which rejects to list. `since` and `until` bound the time of receipt."""
+
+    since: Since | None = None
+    until: Until | None = None
+
+
+class FilterField(msgspec.Struct, frozen=True):
+    """One field of a filter, as whoever offers it to people needs to know it."""
+
+    name: str
+    description: str
+    kind: Literal["string", "integer", "boolean", "date-time"]
+    default: Any
+    choices: list[str]
+    minimum: int | None
+    maximum: int | None
+
+    @property
+    def expected(self) -> str:
+        """What a right value is."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        if self.kind == "integer":
+            return f"a whole number from {self.minimum} to {self.maximum}"
+        return {"boolean": "true or false", "date-time": "a time such as 2026-11-01T06:00:00Z, or a date"}.get(
+            self.kind, "a string"
+        )
+
+
+def fields(shape: type[Paging]) -> list[FilterField]:
+    """The fields of a filter, in their order."""
+    _, components = msgspec.json.schema_components([shape], ref_template="{name}")
+    return [_field(name, schema, components) for name, schema in components[shape.__name__]["properties"].items()]
+
+
+def _field(name: str, schema: dict[str, Any], components: dict[str, Any]) -> FilterField:
+    given = next(each for each in schema.get("anyOf", [schema]) if each != {"type": "null"})
+    plain = components.get(given.get("$ref"), given)
+    return FilterField(
+        name=name,
+        description=given["description"],
+        kind=plain.get("format") or plain.get("type", "string"),
+        default=schema.get("default"),
+        choices=sorted(plain.get("enum", ())),
+        minimum=plain.get("minimum"),
+        maximum=plain.get("maximum"),
+    )
+
+
+def moment(text: str) -> datetime:
+    """A time of a filter: RFC 3339, its `+` perhaps read as a space, or a date; UTC where no zone stands.
+
+    Raises ValueError for anything else.
+    """
+    at = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,0 +1,53 @@
+"""What a question about the graph is answered with."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from dataforge.model.reference import NodeKind
+
+Direction = Literal["upstream", "downstream", "both"]
+Origin = Literal["declared", "observed"]
+
+
+class GraphEnd(msgspec.Struct, frozen=True, order=True):
+    """A task or a dataset, the latter under its canonical name."""
+
+    kind: Annotated[NodeKind, Meta(description="Whether it is a task or a dataset.")]
+    namespace: Annotated[str, Meta(description="Its namespace.")]
+    name: Annotated[str, Meta(description="Its name.")]
+
+
+class GraphNode(msgspec.Struct, frozen=True):
+    """A node of the answer."""
+
+    kind: Annotated[NodeKind, Meta(description="Whether it is a task or a dataset.")]
+    namespace: Annotated[str, Meta(description="Its namespace.")]
+    name: Annotated[str, Meta(description="Its name; of a dataset with aliases the canonical one.")]
+    depth: Annotated[int, Meta(description="Steps from the node that was asked for, hidden kinds not counted.")]
+    owner: Annotated[str | None, Meta(description="Who answers for it, as far as anybody has said.")]
+    platform: Annotated[str, Meta(description="What runs or holds it; empty where nobody knows.")]
+
+    @property
+    def end(self) -> GraphEnd:
+        return GraphEnd(self.kind, self.namespace, self.name)
+
+
+class GraphEdge(msgspec.Struct, frozen=True):
+    """An edge of the answer, in the direction in which data and time flow."""
+
+    from_: Annotated[GraphEnd, Meta(description="The upstream node.")] = msgspec.field(name="from")
+    to: Annotated[GraphEnd, Meta(description="The downstream node.")]
+    origin: Annotated[
+        Origin, Meta(description="declared by a source, or only observed; of a path the weaker of its edges.")
+    ]
+
+
+class Graph(msgspec.Struct, frozen=True):
+    """The part of the graph that was asked for."""
+
+    nodes: Annotated[list[GraphNode], Meta(description="The nodes, nearest first.")]
+    edges: Annotated[list[GraphEdge], Meta(description="The edges between them.")]
+    truncated: Annotated[bool, Meta(description="Whether there is more than one answer holds.")]
+    graph_version: Annotated[int, Meta(description="The version of the graph that was read.")]

@@ -1,0 +1,258 @@
+"""Whether a partition of a task may run: the rule itself, without reading anything.
+
+Guarantees that the answer is a function of the question alone, that it is runnable exactly when there is no
+reason against it, and that every unmet reason is named (invariant I6).
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from dataforge.model.attempt import Interval
+from dataforge.model.edge import TriggerRule
+from dataforge.model.reference import TaskRef
+from dataforge.model.state import PartitionStatus, RunState
+from dataforge.model.trigger_rule import ACCEPTS, ONE_IS_ENOUGH, in_the_way, judge
+from dataforge.model.upstream import CONDITIONS, Finding, State, Upstream, about, stale, unmet
+from dataforge.model.verdict import Basis, Code, Reason, Status, Verdict
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """An edge whose upstream partitions cannot be told."""
+
+    reason: Reason
+    required: bool
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the answer depends on."""
+
+    task: TaskRef
+    partition: str
+    now: datetime
+    graph_version: int
+    platform: str = ""
+    basis: Basis = "declared"
+    misfit: Reason | None = None  # why the partition is none of the task's; then nothing else was looked up
+    own: State | None = None
+    window: Interval | None = None
+    run_after: timedelta | None = None  # the end of the window
+    dependencies_known: bool = True
+    rule: TriggerRule | None = TriggerRule.ALL_SUCCESS  # None: the task has one, and nobody knows which
+    upstreams: tuple[Upstream, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    observed_through: dict[str, datetime] = {}
+
+
+def decide(question: Question) -> Verdict:
+    """The verdict: reasons and warnings in one order, whatever the order of the upstreams."""
+    findings, warnings = _look(question)
+    return Verdict(
+        task=question.task,
+        partition=question.partition or None,
+        runnable=not findings,
+        status=_status(question, findings),
+        basis=question.basis,
+        reasons=_in_order(finding.reason for finding in findings),
+        warnings=_in_order(warnings),
+        observed_through=dict(sorted(question.observed_through.items())),
+        decided_at=question.now,
+        graph_version=question.graph_version,
+    )
+
+
+def obstacle(question: Question) -> str | None:
+    """Why this partition, which something waits for, will not come by itself: the failure behind it, where one is
+    known. What is merely not known to come is no obstacle."""
+    verdict = decide(question)
+    if verdict.status in (Status.FAILED, Status.UPSTREAM_FAILED):
+        return f"{question.task.name} failed"
+    if verdict.status is not Status.BLOCKED:
+        return None
+    failures = (reason.message for reason in verdict.reasons if reason.code in _FINAL)
+    return next(failures, min((u.obstacle for u in question.upstreams if u.required and u.obstacle), default=None))
+
+
+_FINAL = frozenset({Code.UPSTREAM_FAILED, Code.UPSTREAM_QUARANTINED, Code.CANCELED})
+
+
+def _look(question: Question) -> tuple[list[Finding], list[Reason]]:
+    if question.misfit is not None:
+        return [Finding(question.misfit)], []
+    required = [upstream for upstream in question.upstreams if upstream.required]
+    findings = _own(question) + _not_before(question) + _unknown(question)
+    findings += _by_rule(question, [upstream for upstream in required if _under_rule(upstream)])
+    findings += _each(question, [upstream for upstream in required if not _under_rule(upstream)])
+    findings += _branches(question, required)
+    findings += [Finding(stale(u)) for u in required if _is_stale(u) and u.staleness == "block"]
+    findings += [Finding(problem.reason) for problem in question.problems if problem.required]
+    return findings, _warnings(question)
+
+
+def _under_rule(upstream: Upstream) -> bool:
+    """A trigger rule speaks of upstream tasks; an edge with a condition of its own is judged by that."""
+    return upstream.node.kind == "task" and upstream.condition == "succeeded"
+
+
+def _own(question: Question) -> list[Finding]:
+    own = question.own
+    if own is None or own.status is PartitionStatus.MISSING:
+        return []
+    if own.status is PartitionStatus.RUNNING:
+        return [_about_own(Code.ALREADY_RUNNING, _RUNNING.get(own.run_state, "it is running"), own, passes=True)]
+    if own.run_state is RunState.CANCELED:
+        return [_about_own(Code.CANCELED, "its run was canceled; ask for a rerun to have it done", own)]
+    if own.status is PartitionStatus.FAILED:
+        return []
+    weak = "" if own.settled else ", as far as can be inferred"
+    return [_about_own(Code.ALREADY_DONE, f"{_DONE[own.status]}{weak}; ask for a rerun to do it again", own)]
+
+
+_RUNNING = {
+    RunState.QUEUED: "it is queued",
+    RunState.UP_FOR_RETRY: "a try of it failed, and its platform will try again",
+    RunState.UNKNOWN: "it has a run of which nobody can say how it ended; have its outcome confirmed",
+}
+_DONE = {
+    PartitionStatus.READY: "it has succeeded",
+    PartitionStatus.STALE: "it has succeeded, though what it was built from has changed since",
+    PartitionStatus.SKIPPED: "it was skipped",
+    PartitionStatus.QUARANTINED: "it is done, and its result is quarantined",
+}
+
+
+def _about_own(code: Code, message: str, own: State, *, passes: bool = False) -> Finding:
+    return Finding(Reason(code=code, message=message, state=own.label, since=own.since), passes)
+
+
+def _not_before(question: Question) -> list[Finding]:
+    if question.window is None or question.run_after is None:
+        return []
+    due = question.window.end + question.run_after
+    if question.now >= due:
+        return []
+    message = f"it runs from {due:%Y-%m-%d %H:%M} UTC on"
+    return [Finding(Reason(code=Code.NOT_BEFORE, message=message, expected_at=due), passes=True)]
+
+
+def _unknown(question: Question) -> list[Finding]:
+    if not question.dependencies_known:
+        message = "nobody knows what it depends on; declare it"
+    elif question.rule is None:
+        message = "no event shows its trigger rule; declare its trigger_rule"
+    else:
+        return []
+    return [Finding(Reason(code=Code.DEPENDENCIES_UNKNOWN, message=message))]
+
+
+def _by_rule(question: Question, upstreams: list[Upstream]) -> list[Finding]:
+    rule = question.rule
+    if rule is None:
+        return []
+    contributions = [upstream.contribution for upstream in upstreams]
+    if judge(rule, contributions).kind == "satisfied":
+        return []
+    wanted = "" if rule is TriggerRule.ALL_SUCCESS else f" (the trigger rule is {rule})"
+    named = [upstreams[place] for place in in_the_way(rule, contributions)]
+    findings = [unmet(upstream, ACCEPTS[rule], wanted, question.now) for upstream in named]
+    if rule in ONE_IS_ENOUGH and any(finding.passes for finding in findings):
+        return [Finding(finding.reason, passes=True) for finding in findings]
+    return findings
+
+
+def _each(question: Question, upstreams: list[Upstream]) -> list[Finding]:
+    """Edges that are judged by themselves: the datasets, and tasks of which another outcome is wanted."""
+    return [
+        unmet(upstream, accepted, _wanted(upstream), question.now)
+        for upstream in upstreams
+        if not upstream.serves(accepted := CONDITIONS[upstream.condition])
+    ]
+
+
+def _wanted(upstream: Upstream) -> str:
+    return "" if upstream.condition == "succeeded" else f" (wanted: {upstream.condition})"
+
+
+def _branches(question: Question, upstreams: list[Upstream]) -> list[Finding]:
+    """What lies directly behind a branch may be skipped whatever its rule, until its own state shows otherwise."""
+    if question.own is not None:
+        return []
+    return [
+        Finding(about(upstream, Code.BRANCH_UNDECIDED, f"{upstream.label} {_CHOOSES}"), passes=True)
+        for upstream in upstreams
+        if upstream.branching and _may_branch(upstream)
+    ]
+
+
+_CHOOSES = "decides whether this task is skipped, and nothing tells yet what it chose"
+
+
+def _may_branch(upstream: Upstream) -> bool:
+    """A branch that ended without success chose nothing."""
+    return upstream.contribution.state in (None, RunState.SUCCEEDED)
+
+
+def _is_stale(upstream: Upstream) -> bool:
+    return upstream.state is not None and upstream.state.status is PartitionStatus.STALE
+
+
+def _warnings(question: Question) -> list[Reason]:
+    found = [finding.reason for finding in _each(question, [u for u in question.upstreams if not u.required])]
+    found += [stale(u) for u in question.upstreams if _is_stale(u) and _warns(u)]
+    found += [problem.reason for problem in question.problems if not problem.required]
+    if question.rule is None:
+        found += [_listed(upstream) for upstream in question.upstreams if _under_rule(upstream)]
+    return found + _fate(question)
+
+
+def _warns(upstream: Upstream) -> bool:
+    return upstream.staleness == "warn" or (upstream.staleness == "block" and not upstream.required)
+
+
+def _listed(upstream: Upstream) -> Reason:
+    """An upstream of a task whose rule is unknown: whether it counts, nobody can say."""
+    message = f"it comes after {upstream.label}, now {upstream.state_label}"
+    return about(upstream, Code.DEPENDENCIES_UNKNOWN, message)
+
+
+def _fate(question: Question) -> list[Reason]:
+    """What Airflow makes of a task whose rule can no longer be met."""
+    if question.platform != "airflow" or question.rule is None or question.own is not None:
+        return []
+    upstreams = [u.contribution for u in question.upstreams if u.required and _under_rule(u)]
+    outcome = judge(question.rule, upstreams).outcome
+    if outcome is None:
+        return []
+    message = f"its trigger rule {question.rule} can no longer be met: Airflow marks it {outcome}"
+    return [Reason(code=Code.CONDITION_UNMET, message=message)]
+
+
+def _status(question: Question, findings: list[Finding]) -> Status:
+    if question.misfit is not None:
+        return Status.UNKNOWN
+    own = question.own
+    if own is not None and own.status in _STATUS:
+        return _OF_RUN.get(own.run_state, _STATUS[own.status])
+    if not findings:
+        return Status.RUNNABLE
+    return Status.WAITING if all(finding.passes for finding in findings) else Status.BLOCKED
+
+
+_STATUS = {
+    PartitionStatus.RUNNING: Status.RUNNING,
+    PartitionStatus.READY: Status.SUCCEEDED,
+    PartitionStatus.STALE: Status.SUCCEEDED,
+    PartitionStatus.SKIPPED: Status.SKIPPED,
+    PartitionStatus.FAILED: Status.FAILED,
+    PartitionStatus.QUARANTINED: Status.BLOCKED,
+}
+_OF_RUN = {  # where the state of the run says more
+    RunState.UNKNOWN: Status.UNKNOWN,
+    RunState.UPSTREAM_FAILED: Status.UPSTREAM_FAILED,
+    RunState.CANCELED: Status.BLOCKED,
+}
+
+
+def _in_order(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+    return tuple(sorted(reasons, key=lambda reason: reason.order))

@@ -1,0 +1,219 @@
+"""One upstream partition of a question: what it contributes, and what is to be said where it is not enough.
+
+Guarantees that weak evidence satisfies nothing: what is only inferred, or ended without saying how, counts as not
+yet done, and says that it needs to be confirmed (invariant I13).
+"""
+
+from collections.abc import Sequence, Set
+from datetime import datetime, timedelta
+from statistics import median
+
+import msgspec
+from msgspec.structs import replace
+
+from dataforge.model.attempt import Interval
+from dataforge.model.edge import Staleness
+from dataforge.model.state import FINAL, Evidence, PartitionStatus, RunState
+from dataforge.model.trigger_rule import UpstreamTask
+from dataforge.model.verdict import Code, NodeRef, Reason
+
+CONDITIONS: dict[str, frozenset[RunState]] = {  # the outcomes that satisfy an edge's condition
+    "succeeded": frozenset({RunState.SUCCEEDED}),
+    "failed": frozenset({RunState.FAILED, RunState.UPSTREAM_FAILED, RunState.CANCELED}),
+    "skipped": frozenset({RunState.SKIPPED}),
+    "finished": FINAL,
+}
+_READY = frozenset({PartitionStatus.READY, PartitionStatus.STALE})
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What the ledger believes of a partition."""
+
+    status: PartitionStatus
+    run_state: RunState
+    evidence: Evidence
+    since: datetime | None = None
+    started_at: datetime | None = None  # of the run that decided
+
+    @property
+    def outcome(self) -> RunState | None:
+        """How it ended, as far as anything tells; None while it has not, and for what is quarantined."""
+        if self.status in _READY:
+            return RunState.SUCCEEDED
+        return self.run_state if self.run_state in FINAL and self.status in _ENDED else None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the outcome rests on more than inference."""
+        return self.evidence > Evidence.INFERRED
+
+    @property
+    def label(self) -> str:
+        """The state as it is shown: that of the run where it says more."""
+        shown = self.run_state if self.status in (PartitionStatus.RUNNING, PartitionStatus.FAILED) else self.status
+        return shown.value
+
+
+_ENDED = frozenset({PartitionStatus.FAILED, PartitionStatus.SKIPPED})
+
+
+class History(msgspec.Struct, frozen=True):
+    """How earlier partitions came to be: how long their runs took, and how long after their windows they were
+    ready. At most the last 20."""
+
+    durations: tuple[timedelta, ...] = ()
+    lags: tuple[timedelta, ...] = ()
+
+
+class Upstream(msgspec.Struct, frozen=True, kw_only=True):
+    """One partition that an edge asks for."""
+
+    node: NodeRef
+    partition: str
+    state: State | None = None  # None: nothing has happened to it
+    owner: str | None = None
+    window: Interval | None = None
+    condition: str = "succeeded"
+    required: bool = True
+    staleness: Staleness = "warn"
+    known: bool = True  # declared, or seen, or written by a task that is
+    branching: bool = False  # a task that decides which of those behind it are skipped
+    setup: bool = False  # an Airflow setup task
+    history: History = History()
+    obstacle: str | None = None  # why it will not come by itself, where that is known
+
+    @property
+    def contribution(self) -> UpstreamTask:
+        """What it contributes to a trigger rule."""
+        settled = self.state is not None and self.state.settled
+        return UpstreamTask(self.state.outcome if self.state and settled else None, self.setup)
+
+    @property
+    def label(self) -> str:
+        """Its name for a sentence."""
+        return f"{self.node.name} for {self.partition}" if self.partition else self.node.name
+
+    @property
+    def state_label(self) -> str:
+        """Its state as it is shown."""
+        return self.state.label if self.state else PartitionStatus.MISSING.value
+
+    def serves(self, accepted: Set[RunState]) -> bool:
+        """Whether its outcome is one of those accepted, and settled."""
+        return self.contribution.state in accepted
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """A reason, and whether it passes by itself."""
+
+    reason: Reason
+    passes: bool = False
+
+
+def unmet(upstream: Upstream, accepted: Set[RunState], wanted: str, now: datetime) -> Finding:
+    """Why this upstream does not serve. `wanted` names the rule or condition that asks for it."""
+    code = _code(upstream.state, accepted)
+    passes = _comes(upstream, code)
+    found = about(upstream, code, f"{upstream.label} {_predicate(upstream, code, now)}{wanted}")
+    since = found.since if upstream.state else _missing_since(upstream.window, now)
+    return Finding(replace(found, since=since, expected_at=expected_at(upstream) if passes else None), passes)
+
+
+def about(upstream: Upstream, code: Code, message: str) -> Reason:
+    """A reason that names this upstream as it stands."""
+    state = upstream.state
+    return Reason(
+        code=code,
+        message=message,
+        upstream=upstream.node,
+        partition=upstream.partition or None,
+        state=upstream.state_label,
+        since=state.since if state else None,
+        owner=upstream.owner,
+    )
+
+
+def stale(upstream: Upstream) -> Reason:
+    """That the upstream is ready, but built from what has changed since."""
+    message = f"{upstream.label} was built from data that has changed since"
+    return about(upstream, Code.UPSTREAM_STALE, message)
+
+
+def _code(state: State | None, accepted: Set[RunState]) -> Code:
+    if state is None or state.status is PartitionStatus.MISSING:
+        return Code.UPSTREAM_MISSING
+    if state.status is PartitionStatus.QUARANTINED:
+        return Code.UPSTREAM_QUARANTINED
+    if state.run_state is RunState.UNKNOWN:
+        return Code.UPSTREAM_UNCONFIRMED
+    if state.outcome is None:
+        return Code.UPSTREAM_RUNNING
+    if state.outcome in accepted:
+        return Code.CONDITION_UNMET if state.settled else Code.UPSTREAM_UNCONFIRMED
+    return _UNWANTED.get(state.outcome, Code.UPSTREAM_FAILED)
+
+
+_UNWANTED = {RunState.SUCCEEDED: Code.CONDITION_UNMET, RunState.SKIPPED: Code.UPSTREAM_SKIPPED}
+
+
+def _comes(upstream: Upstream, code: Code) -> bool:
+    """Whether the upstream will come by itself."""
+    missing = code is Code.UPSTREAM_MISSING and upstream.known and upstream.obstacle is None
+    return missing or code is Code.UPSTREAM_RUNNING
+
+
+def _predicate(upstream: Upstream, code: Code, now: datetime) -> str:
+    """What is to be said of an upstream, after its name."""
+    state = upstream.state
+    if code is Code.UPSTREAM_MISSING or state is None:
+        return _missing(upstream, now)
+    if code is Code.UPSTREAM_UNCONFIRMED and state.run_state is RunState.UNKNOWN:
+        return "has a run of which nobody can say how it ended; have its outcome confirmed"
+    if code is Code.UPSTREAM_UNCONFIRMED:
+        return f"is {state.label}, but by inference alone; have its outcome confirmed"
+    if code is Code.UPSTREAM_QUARANTINED:
+        return "is quarantined"
+    return _SAID[state.outcome or state.run_state]
+
+
+_SAID = {
+    RunState.QUEUED: "is queued",
+    RunState.RUNNING: "is running",
+    RunState.UP_FOR_RETRY: "failed a try and will be tried again",
+    RunState.SUCCEEDED: "succeeded",
+    RunState.SKIPPED: "was skipped",
+    RunState.CANCELED: "was canceled",
+    RunState.UPSTREAM_FAILED: "did not run, because something upstream of it failed",
+    RunState.FAILED: "failed",
+}
+
+
+def _missing(upstream: Upstream, now: datetime) -> str:
+    task, window = upstream.node.kind == "task", upstream.window
+    absent = "has not run yet" if task else "has not been written yet"
+    if not upstream.known:
+        unknown = "is not known; no source declares it and no event has shown it"
+        return unknown if task else f"{absent}, and no task is known that writes it"
+    if upstream.obstacle is not None:
+        return f"{absent} and will not by itself: {upstream.obstacle}"
+    if window is None:
+        return absent
+    return f"{absent}; its window {'ended' if window.end <= now else 'ends'} {window.end:%Y-%m-%d %H:%M} UTC"
+
+
+def _missing_since(window: Interval | None, now: datetime) -> datetime | None:
+    """What has not run is late from the end of its window on."""
+    return window.end if window is not None and window.end <= now else None
+
+
+def expected_at(upstream: Upstream) -> datetime | None:
+    """When the upstream should be there: a running one its usual time after its start, one that has not begun its
+    usual time after its window. None without history. It may have passed: then it is overdue."""
+    state, history = upstream.state, upstream.history
+    if state is not None and state.status is PartitionStatus.RUNNING:
+        return state.started_at + _typical(history.durations) if state.started_at and history.durations else None
+    return upstream.window.end + _typical(history.lags) if upstream.window and history.lags else None
+
+
+def _typical(durations: Sequence[timedelta]) -> timedelta:
+    return timedelta(seconds=median(duration.total_seconds() for duration in durations))

@@ -1,0 +1,119 @@
+"""Partition states as lists show them: all partitions of one task or dataset together, in the order of keys."""
+
+from typing import Any, Literal
+
+import msgspec
+from psycopg import Connection
+
+from dataforge.model.catalog import LastReady, PartitionItem, RunName
+from dataforge.model.filter import PartitionFilter
+from dataforge.model.listing import MOST_EXAMINED, Examined, examined
+from dataforge.model.state import PartitionStatus
+
+
+class PartitionPlace(msgspec.Struct, frozen=True, array_like=True, tag="partitions"):
+    """The place of a partition in the list."""
+
+    kind: Literal["task", "dataset"]
+    node_id: int
+    partition: str
+
+
+# Planned with its values each time (prepare=False), so that a filter not given costs nothing and one that is
+# given bounds the range of the primary key.
+MATCHING = """
+with looked_at as (
+    select node_kind, node_id, partition, status, since
+    from partition_state
+    where environment = %(environment)s
+        and (%(kind)s::node_kind is null or node_kind = %(kind)s::node_kind)
+        and (%(node)s::bigint is null or node_id = %(node)s)
+        and (%(after_kind)s::node_kind is null or (node_kind, node_id, partition)
+            > (%(after_kind)s::node_kind, %(after_node)s::bigint, %(after_partition)s::text))
+    order by node_kind, node_id, partition limit %(most)s
+), judged as (
+    select s.node_kind, s.node_id, s.partition,
+        (%(state)s::partition_status is null or s.status = %(state)s::partition_status)
+        and (%(partition)s::text is null or s.partition = %(partition)s)
+        and (%(namespace)s::text is null or coalesce(t.namespace, d.namespace) = %(namespace)s)
+        and (%(owner)s::text is null or coalesce(t.owner, d.owner, '') = %(owner)s)
+        and (%(platform)s::text is null or coalesce(t.platform, '') = %(platform)s)
+        and (%(since)s::timestamptz is null or coalesce(s.since >= %(since)s::timestamptz, false))
+        and (%(until)s::timestamptz is null or coalesce(s.since < %(until)s::timestamptz, false)) as matches,
+        row_number() over (order by s.node_kind, s.node_id, s.partition) as place,
+        count(*) over () as read
+    from looked_at s
+    left join task t on s.node_kind = 'task' and t.environment = %(environment)s and t.id = s.node_id
+    left join dataset d on s.node_kind = 'dataset' and d.environment = %(environment)s and d.id = s.node_id
+)
+select node_kind, node_id, partition, matches, read
+from judged where matches or place = read
+order by place limit %(limit)s + 1
+"""
+
+
+def find(
+    connection: Connection,
+    environment: int,
+    wanted: PartitionFilter,
+    node: int | None,
+    after: PartitionPlace | None,
+) -> Examined[PartitionPlace]:
+    """The partitions that one page's stretch holds, of one task or dataset or of all."""
+    filtered = wanted != PartitionFilter(kind=wanted.kind, limit=wanted.limit, cursor=wanted.cursor)
+    most = MOST_EXAMINED if filtered else wanted.limit + 1
+    parameters = {
+        **msgspec.structs.asdict(wanted),
+        "environment": environment,
+        "node": node,
+        "after_kind": after.kind if after else None,
+        "after_node": after.node_id if after else None,
+        "after_partition": after.partition if after else None,
+        "most": most,
+    }
+    rows = connection.execute(MATCHING, parameters, prepare=False).fetchall()
+    places = [(PartitionPlace(*row[:3]), row[3]) for row in rows]
+    return examined(places, rows[0][4] if rows else 0, most)
+
+
+LOAD = """
+select s.node_kind, coalesce(t.namespace, d.namespace), coalesce(t.name, d.name), s.partition, s.status, s.since,
+    s.evidence, decider.namespace, decider.name, s.run, s.version,
+    maker.namespace, maker.name, s.ready_run, s.ready_since, s.ready_version
+from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[])
+    with ordinality as wanted (node_kind, node_id, partition, place)
+join partition_state s on s.environment = %(environment)s and s.node_kind = wanted.node_kind
+    and s.node_id = wanted.node_id and s.partition = wanted.partition
+join task decider on decider.environment = %(environment)s and decider.id = s.task_id
+left join task maker on maker.environment = %(environment)s and maker.id = s.ready_task_id
+left join task t on s.node_kind = 'task' and t.environment = %(environment)s and t.id = s.node_id
+left join dataset d on s.node_kind = 'dataset' and d.environment = %(environment)s and d.id = s.node_id
+order by place
+"""
+
+
+def load(connection: Connection, environment: int, places: list[PartitionPlace]) -> list[PartitionItem]:
+    """The partitions at these places, in their order."""
+    parameters = {
+        "environment": environment,
+        "kinds": [place.kind for place in places],
+        "nodes": [place.node_id for place in places],
+        "partitions": [place.partition for place in places],
+    }
+    return [_shown(row) for row in connection.execute(LOAD, parameters)]
+
+
+def _shown(row: tuple[Any, ...]) -> PartitionItem:
+    ready = row[11:]
+    return PartitionItem(
+        kind=row[0],
+        namespace=row[1],
+        name=row[2],
+        partition=row[3] or None,
+        state=PartitionStatus(row[4]),
+        since=row[5],
+        evidence=row[6],
+        run=RunName(*row[7:10]),
+        version=row[10],
+        last_ready=LastReady(RunName(*ready[:3]), *ready[3:]) if ready[2] is not None else None,
+    )

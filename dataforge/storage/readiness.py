@@ -1,0 +1,278 @@
+"""What the ledger knows that verdicts depend on, read for many questions at once.
+
+Guarantees one snapshot, and a number of queries that does not grow with the number of questions: each takes arrays
+and finds every row by an index.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from psycopg import Connection
+
+from dataforge.model.edge import Staleness
+from dataforge.model.event import Relation
+from dataforge.model.reference import NodeKind, TaskRef
+from dataforge.model.state import Evidence, PartitionStatus, RunState
+from dataforge.model.upstream import State
+
+Node = tuple[NodeKind, int]
+Place = tuple[NodeKind, int, str]  # kind, node id (of datasets the canonical one), partition
+Name = tuple[str | None, str]  # namespace, name
+
+SNAPSHOT = "set transaction isolation level repeatable read, read only"
+
+
+def begin_snapshot(connection: Connection) -> None:
+    """Lets every query of the transaction see the same moment; must be its first statement."""
+    connection.execute(SNAPSHOT)
+
+
+# Two branches, each by its own index: the namespace is given, or the name has to be unique.
+RESOLVE = """
+with asked (place, namespace, name) as (
+    select * from unnest(%(places)s::int[], %(namespaces)s::text[], %(names)s::text[])
+)
+select a.place, t.namespace, t.name from asked a
+join task t on t.environment = %(environment)s and t.namespace = a.namespace and t.name = a.name
+where t.kind <> 'step'
+union all
+select a.place, t.namespace, t.name from asked a
+cross join lateral (
+    select namespace, name from task t
+    where t.environment = %(environment)s and t.name = a.name and t.kind <> 'step' order by namespace limit 6
+) t
+where a.namespace is null
+order by 1, 2
+"""
+
+
+def resolve(connection: Connection, environment: int, names: Sequence[Name]) -> list[list[TaskRef]]:
+    """For each name the tasks it may mean, at most six."""
+    found: list[list[TaskRef]] = [[] for _ in names]
+    parameters = {
+        "environment": environment,
+        "places": list(range(len(names))),
+        "namespaces": [namespace and namespace.replace("\0", "\ufffd") for namespace, _ in names],
+        "names": [name.replace("\0", "\ufffd") for _, name in names],  # text in PostgreSQL has no NUL
+    }
+    for place, namespace, name in connection.execute(RESOLVE, parameters):
+        found[place].append(TaskRef(namespace, name))
+    return found
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """A task that a question is about."""
+
+    id: int
+    namespace: str
+    name: str
+    platform: str
+    declared: bool
+    lists_upstreams: bool  # its platform has said which tasks come before it, if any
+    declared_rule: str | None
+    observed_rule: str | None
+    run_after: str | None
+    partitioning: str  # JSON, of which a thousand tasks have a handful
+    partitioning_origin: str
+
+    @property
+    def ref(self) -> TaskRef:
+        return TaskRef(self.namespace, self.name)
+
+
+SUBJECTS = """
+select id, namespace, name, platform, definition is not null, observed ? 'upstreams',
+    definition ->> 'trigger_rule', observed -> 'trigger_rule' ->> 2, definition ->> 'run_after',
+    partitioning::text, partitioning_origin
+from task where environment = %(environment)s and id = any(%(tasks)s)
+"""
+
+
+def subjects(connection: Connection, environment: int, ids: Iterable[int]) -> dict[int, Subject]:
+    """The tasks, by id."""
+    rows = connection.execute(SUBJECTS, {"environment": environment, "tasks": list(ids)})
+    return {row[0]: Subject(*row) for row in rows}
+
+
+class EdgeRow(msgspec.Struct, frozen=True):
+    """An edge of a task; a dataset stands under its canonical id."""
+
+    task_id: int
+    relation: Relation
+    node_kind: NodeKind
+    node_id: int
+    origin: str
+    mapping: str  # JSON
+    condition: str
+    required: bool
+    staleness: Staleness
+
+    @property
+    def node(self) -> Node:
+        return (self.node_kind, self.node_id)
+
+
+EDGES = """
+select e.task_id, e.relation, e.node_kind, coalesce(d.canonical_id, e.node_id), e.origin, e.mapping::text,
+    e.condition ->> 'kind', e.required, e.staleness
+from edge e
+left join dataset d on e.node_kind = 'dataset' and d.environment = %(environment)s and d.id = e.node_id
+where e.environment = %(environment)s and e.task_id = any(%(tasks)s) and e.relation in ('consumes', 'produces')
+order by e.task_id, e.node_kind, e.node_id, e.origin, e.source
+"""
+
+
+def edges(connection: Connection, environment: int, tasks: Iterable[int]) -> list[EdgeRow]:
+    """What these tasks consume and produce."""
+    parameters = {"environment": environment, "tasks": list(tasks)}
+    return [EdgeRow(*row) for row in connection.execute(EDGES, parameters)]
+
+
+class NodeRow(msgspec.Struct, frozen=True):
+    """A task or dataset that a question depends on."""
+
+    kind: NodeKind
+    id: int
+    namespace: str
+    name: str
+    owner: str | None
+    known: bool  # of a task: declared or seen; of a dataset: declared
+    partitioning: str | None  # JSON
+    declared_cut: bool
+    operator: str | None
+    setup: bool
+
+
+NODES = """
+select 'task', id, namespace, name, owner, seen or definition is not null, partitioning::text,
+    partitioning_origin = 'declared', observed -> 'operator' ->> 2,
+    coalesce((observed -> 'setup' ->> 2)::boolean, false)
+from task where environment = %(environment)s and id = any(%(tasks)s)
+union all
+select 'dataset', id, namespace, name, owner, definition is not null, partitioning::text,
+    partitioning is not null, null, false
+from dataset where environment = %(environment)s and id = any(%(datasets)s)
+"""
+
+
+def nodes(connection: Connection, environment: int, wanted: Iterable[Node]) -> dict[Node, NodeRow]:
+    """These tasks and datasets."""
+    parameters = {"environment": environment, **_by_kind(wanted)}
+    return {(row[0], row[1]): NodeRow(*row) for row in connection.execute(NODES, parameters)}
+
+
+def _by_kind(wanted: Iterable[Node]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {"tasks": [], "datasets": []}
+    for kind, node_id in wanted:
+        found[f"{kind}s"].append(node_id)
+    return found
+
+
+class Producer(msgspec.Struct, frozen=True):
+    """A task that writes a dataset, of which only the canonical name is meant."""
+
+    dataset_id: int
+    task_id: int
+    owner: str | None
+    same: bool  # it writes the partition that it runs for
+
+
+PRODUCERS = """
+select d.canonical_id, t.id, t.owner, e.mapping ->> 'kind' = 'same'
+from dataset d
+join edge e on e.environment = %(environment)s and e.node_kind = 'dataset' and e.node_id = d.id
+    and e.relation = 'produces'
+join task t on t.environment = %(environment)s and t.id = e.task_id
+where d.environment = %(environment)s and d.canonical_id = any(%(datasets)s)
+order by d.canonical_id, t.namespace, t.name, e.origin
+"""
+
+
+def producers(connection: Connection, environment: int, datasets: Iterable[int]) -> dict[int, list[Producer]]:
+    """The tasks that write these datasets under any of their names, by canonical id."""
+    found: dict[int, list[Producer]] = {}
+    parameters = {"environment": environment, "datasets": list(datasets)}
+    for row in connection.execute(PRODUCERS, parameters):
+        found.setdefault(row[0], []).append(Producer(*row))
+    return found
+
+
+STATES = """
+select w.kind, w.node, w.partition, s.status, s.run_state, s.evidence, s.since, r.started_at
+from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
+join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
+    and s.partition = w.partition
+left join run r on r.environment = %(environment)s and r.task_id = s.task_id and r.run = s.run
+    and s.status = 'running'
+"""
+
+
+def states(connection: Connection, environment: int, places: Iterable[Place]) -> dict[Place, State]:
+    """What is believed of these partitions; those that nothing has happened to are left out."""
+    rows = connection.execute(STATES, columns(environment, places))
+    return {
+        (kind, node, partition): State(
+            status=PartitionStatus(status),
+            run_state=RunState(run_state),
+            evidence=Evidence.of(evidence),
+            since=since,
+            started_at=started_at,
+        )
+        for kind, node, partition, status, run_state, evidence, since, started_at in rows
+    }
+
+
+class Success(msgspec.Struct, frozen=True):
+    """That an earlier partition became ready, and how long the run behind it took."""
+
+    partition: str
+    ready_since: datetime | None
+    took: timedelta | None
+
+
+# The keys of time windows sort by time, so the last 20 before a key are the end of one range of the primary key.
+HISTORY = """
+select w.kind, w.node, w.partition, s.partition, s.ready_since, r.ended_at - r.started_at
+from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
+cross join lateral (
+    select s.partition, s.ready_since, s.ready_task_id, s.ready_run from partition_state s
+    where s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
+        and s.partition <= w.partition
+    order by s.partition desc limit 20
+) s
+left join run r on r.environment = %(environment)s and r.task_id = s.ready_task_id and r.run = s.ready_run
+where s.ready_run is not null
+"""
+
+
+def history(connection: Connection, environment: int, places: Iterable[Place]) -> dict[Place, list[Success]]:
+    """For each place the successes among the last 20 partitions up to it, its own earlier one among them."""
+    found: dict[Place, list[Success]] = {}
+    for kind, node, partition, *success in connection.execute(HISTORY, columns(environment, places)):
+        found.setdefault((kind, node, partition), []).append(Success(*success))
+    return found
+
+
+def columns(environment: int, places: Iterable[Place]) -> dict[str, Any]:
+    """The parameters of a query on these places."""
+    ordered = sorted(set(places))
+    return {
+        "environment": environment,
+        "kinds": [place[0] for place in ordered],
+        "nodes": [place[1] for place in ordered],
+        "partitions": [place[2] for place in ordered],
+    }
+
+
+PROGRESS = """
+select source, observed_through from progress where environment = %(environment)s and source = any(%(sources)s)
+"""
+
+
+def observed_through(connection: Connection, environment: int, namespaces: Iterable[str]) -> dict[str, datetime]:
+    """The time of the latest event seen from each of these namespaces."""
+    return dict(
+        connection.execute(PROGRESS, {"environment": environment, "sources": sorted(set(namespaces))}).fetchall()
+    )

@@ -1,0 +1,89 @@
+"""Runs as lists show them: which are on a page, and all that is shown of each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import Connection
+
+from dataforge.model.catalog import IntervalItem, RunItem, TouchItem
+from dataforge.model.filter import RunFilter
+from dataforge.model.listing import Examined, examined
+from dataforge.model.state import RunKind, RunState
+from dataforge.storage import run_window, touch_list
+from dataforge.storage.run_window import Place
+
+MATCHING = (
+    run_window.STRETCH  # noqa: S608  # both are literals
+    + """
+, judged as (
+    select r.started_at, r.task_id, r.run,
+        not coalesce(r.task_id = %(after_task)s::bigint and r.run = %(after_run)s::text, false)
+        and (%(state)s::run_state is null or r.state = %(state)s::run_state)
+        and (%(partition)s::text is null or %(partition)s::text = any (r.partitions))
+        and (%(namespace)s::text is null or t.namespace = %(namespace)s)
+        and (%(owner)s::text is null or coalesce(t.owner, '') = %(owner)s)
+        and (%(platform)s::text is null or t.platform = %(platform)s) as matches,
+        row_number() over (order by r.started_at desc nulls last, r.task_id, r.run) as place,
+        count(*) over () as read
+    from looked_at r join task t on t.environment = %(environment)s and t.id = r.task_id
+)
+select started_at, task_id, run, matches, read from judged where matches or place = read
+order by place limit %(limit)s + 1
+"""
+)
+
+
+def find(
+    connection: Connection, environment: int, wanted: RunFilter, task: int | None, after: Place | None
+) -> Examined[Place]:
+    """The runs that one page's stretch holds, of one task or of all."""
+    given = run_window.parameters(environment, wanted, task, after)
+    rows = connection.execute(MATCHING, given, prepare=False).fetchall()
+    return examined([(Place(*row[:3]), row[3]) for row in rows], rows[0][4] if rows else 0, given["most"])
+
+
+LOAD = """
+select r.kind, t.namespace, t.name, r.partitions, r.run, r.attempt, r.state, r.started_at, r.ended_at,
+    r.interval_start, r.interval_end, r.error, r.evidence, r.partition_from, r.source, r.task_id,
+    coalesce(r.attempt_id, '')
+from unnest(%(tasks)s::bigint[], %(runs)s::text[]) with ordinality as wanted (task_id, run, place)
+join run r on r.environment = %(environment)s and r.task_id = wanted.task_id and r.run = wanted.run
+join task t on t.environment = %(environment)s and t.id = r.task_id
+order by place
+"""
+
+
+def load(connection: Connection, environment: int, places: Sequence[Place]) -> list[RunItem]:
+    """The runs at these places, in their order, with what the deciding attempt of each read and wrote."""
+    parameters = {
+        "environment": environment,
+        "tasks": [place.task_id for place in places],
+        "runs": [place.run for place in places],
+    }
+    rows = connection.execute(LOAD, parameters).fetchall()
+    touched = touch_list.load(connection, environment, [(row[15], row[4], row[16]) for row in rows])
+    return [shown(row, *touches) for row, touches in zip(rows, touched, strict=True)]
+
+
+def shown(row: Sequence[Any], inputs: list[TouchItem], outputs: list[TouchItem]) -> RunItem:
+    """A run or an attempt as lists show it, from the first fifteen columns of LOAD."""
+    partitions, start, end = row[3], row[9], row[10]
+    return RunItem(
+        kind=RunKind(row[0]),
+        namespace=row[1],
+        name=row[2],
+        partition=partitions[0] if len(partitions) == 1 else None,
+        partitions=partitions,
+        run=row[4],
+        attempt=row[5],
+        state=RunState(row[6]),
+        started_at=row[7],
+        ended_at=row[8],
+        data_interval=IntervalItem(start, end) if start is not None else None,
+        inputs=inputs,
+        outputs=outputs,
+        error=row[11],
+        evidence=row[12],
+        partition_from=row[13],
+        source=row[14],
+    )

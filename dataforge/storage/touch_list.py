@@ -1,0 +1,58 @@
+"""What runs read and wrote, as lists show it: by the datasets' canonical names."""
+
+from collections.abc import Sequence
+
+from psycopg import Connection
+
+from dataforge.model.attempt import Touch, merge_touches
+from dataforge.model.catalog import TouchItem
+from dataforge.model.reference import DatasetRef
+
+# A Spark application does all its reading and writing in its steps, which name it as their parent. A table that
+# a step drops is not an output of it.
+LOAD = """
+with decided as (
+    select place, a.task_id, a.run, a.attempt_id, a.external_run, a.kind, a.platform
+    from unnest(%(tasks)s::bigint[], %(runs)s::text[], %(attempts)s::text[])
+        with ordinality as wanted (task_id, run, attempt_id, place)
+    join attempt a on a.environment = %(environment)s
+        and a.task_id = wanted.task_id and a.run = wanted.run and a.attempt_id = wanted.attempt_id
+), toucher as (
+    select place, task_id, run, attempt_id from decided
+    union
+    select d.place, s.task_id, s.run, s.attempt_id
+    from decided d join attempt s on s.environment = %(environment)s and s.parent_run = d.external_run
+    where d.kind = 'task' and d.platform = 'spark' and s.kind = 'step'
+)
+select place, direction, canonical.namespace, canonical.name, touch.partition, first_at, last_at, version,
+    version_at, rows
+from toucher
+join touch on touch.environment = %(environment)s and touch.task_id = toucher.task_id
+    and touch.run = toucher.run and touch.attempt_id = toucher.attempt_id
+join dataset named on named.environment = %(environment)s and named.id = touch.dataset_id
+join dataset canonical on canonical.environment = %(environment)s and canonical.id = named.canonical_id
+where not (direction = 'output' and coalesce(change, '') = 'DROP')
+order by place, direction, canonical.namespace, canonical.name, touch.partition
+"""
+
+
+def load(
+    connection: Connection, environment: int, attempts: Sequence[tuple[int, str, str]]
+) -> list[tuple[list[TouchItem], list[TouchItem]]]:
+    """The inputs and the outputs of each of the attempts, which are named by the ids of task, run and attempt."""
+    parameters = {
+        "environment": environment,
+        "tasks": [attempt[0] for attempt in attempts],
+        "runs": [attempt[1] for attempt in attempts],
+        "attempts": [attempt[2] for attempt in attempts],
+    }
+    touched: list[list[Touch]] = [[] for _ in attempts]
+    for place, direction, namespace, name, *rest in connection.execute(LOAD, parameters):
+        touched[place - 1].append(Touch(direction, DatasetRef(namespace, name), *rest))
+    return [(_shown(touches, "input"), _shown(touches, "output")) for touches in touched]
+
+
+def _shown(touches: list[Touch], direction: str) -> list[TouchItem]:
+    """The touches of one direction; what several steps or names touched alike is shown once."""
+    merged = merge_touches((), tuple(touch for touch in touches if touch.direction == direction))
+    return [TouchItem.of(touch) for touch in merged]

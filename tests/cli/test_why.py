@@ -1,0 +1,100 @@
+"""`dataforge why`: one sentence that says it all, a table of what is missing, an exit code for scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+Run = Callable[..., Result]
+DAY = "2026-11-01"
+
+
+def _event(name: str, state: str, partition: str = DAY, **more: Any) -> dict[str, Any]:
+    task = {"namespace": "shell", "name": name}
+    return {"time": "2026-11-02T00:10:00Z", "task": task, "partition": partition, "state": state, **more}
+
+
+def _dataset(name: str, partition: str) -> dict[str, str]:
+    return {"namespace": "s3://lake", "name": name, "partition": partition}
+
+
+@pytest.fixture
+def filled(run: Run) -> Run:
+    """A ledger in which orders.load reads what orders.extract and orders.rates write."""
+    inputs = [_dataset("orders", "2026-10-31"), _dataset("rates", "2026-10-31")]
+    events = [
+        _event("orders.load", "succeeded", "2026-10-31", inputs=inputs),
+        _event("orders.extract", "failed", outputs=[_dataset("orders", DAY)]),
+        _event("orders.extract", "succeeded", "2026-11-02", outputs=[_dataset("orders", "2026-11-02")]),
+        _event("orders.rates", "running", outputs=[_dataset("rates", DAY)]),
+        _event("orders.rates", "succeeded", "2026-11-02", outputs=[_dataset("rates", "2026-11-02")]),
+    ]
+    assert run("ingest", "-", input=json.dumps(events).encode()).exit_code == 0
+    return run
+
+
+def test_what_is_missing_comes_first_in_a_sentence_and_then_in_a_table(filled: Run) -> None:
+    done = filled("why", "orders.load", DAY)
+    assert done.exit_code == 1
+    lines = done.stdout.splitlines()
+    assert lines[0] == (
+        "orders.load for 2026-11-01 cannot run until somebody acts: orders for 2026-11-01 failed (and 1 more)."
+    )
+    assert lines[2].split() == [
+        "WHY",
+        "NOT",
+        "NAME",
+        "PARTITION",
+        "STATE",
+        "SINCE",
+        "(UTC)",
+        "OWNER",
+        "EXPECTED",
+        "(UTC)",
+    ]
+    assert lines[3].split() == ["failed", "orders", DAY, "failed", "2026-11-02", "00:10:00", "-", "-"]
+    assert lines[4].split() == ["running", "rates", DAY, "running", "2026-11-02", "00:10:00", "-", "-"]
+    assert lines[-1] == (
+        "Rests on what was observed, which nobody has declared. Events seen: shell up to 2026-11-02 00:10:00 UTC."
+    )
+
+
+def test_what_may_run_says_so_and_exits_with_zero(filled: Run) -> None:
+    done = filled("why", "orders.load", "2026-11-02", "--namespace", "shell")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[0] == "orders.load for 2026-11-02 may run now."
+
+
+def test_what_is_done_says_since_when(filled: Run) -> None:
+    done = filled("why", "orders.load", "2026-10-31")
+    assert done.exit_code == 1
+    assert done.stdout.startswith(
+        "orders.load for 2026-10-31 need not run: it has succeeded; ask for a rerun to do it again"
+        " (since 2026-11-02 00:10:00 UTC) (and 2 more)."
+    )
+
+
+def test_every_reason_without_an_upstream_is_printed(filled: Run) -> None:
+    done = filled("why", "orders.extract", "2026-11-02")
+    assert "\nAlso: nobody knows what it depends on; declare it." in done.stdout
+
+
+def test_json_is_the_verdict(filled: Run) -> None:
+    done = filled("why", "orders.load", DAY, "--json")
+    assert done.exit_code == 1
+    verdict = json.loads(done.stdout)
+    assert [reason["code"] for reason in verdict["reasons"]] == ["upstream_failed", "upstream_running"]
+    assert verdict["runnable"] is False
+
+
+@pytest.mark.parametrize("arguments", [("orders",), ("orders.load", DAY, "--namespace", "x"), (), ("a", "b", "c")])
+def test_a_name_that_nobody_knows_and_bad_use_exit_with_two(filled: Run, arguments: tuple[str, ...]) -> None:
+    assert filled("why", *arguments).exit_code == 2
+
+
+def test_an_unknown_name_gets_suggestions(filled: Run) -> None:
+    assert "did you mean shell/orders.load?" in filled("why", "orders").stderr

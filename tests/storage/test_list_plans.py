@@ -1,0 +1,126 @@
+"""The plans of the lists: every page reads a range of an index, and no more of it than it may."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from msgspec.structs import asdict
+
+from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.listing import MOST_EXAMINED
+from dataforge.storage import (
+    attempt_list,
+    dataset_list,
+    partition_list,
+    reject_list,
+    run_list,
+    run_window,
+    task_list,
+)
+from dataforge.storage.database import Database
+
+_RUNS = 30_000
+_FILL = """
+insert into task (environment, id, namespace, name, seen)
+select 1, n, 'ns', 'task' || n, true from generate_series(1, 500) n;
+insert into dataset (environment, id, namespace, name, canonical_id)
+select 1, n, 'ns', 'dataset' || n, n from generate_series(1, 12000) n;
+insert into run (environment, task_id, run, kind, group_run, map_index, state, evidence, attempt, partitions,
+    started_at, source)
+select 1, 1 + n % 500, 'r' || n, 'task', 'r' || n, -1, 'succeeded', 'reported', 1, '{}',
+    case when n % 10 > 0 then timestamptz '2026-01-01' + n * interval '1 minute' end, '{}'
+from generate_series(1, 30000) n;
+insert into partition_state (environment, node_kind, node_id, partition, status, run_state, evidence, task_id, run)
+select 1, 'task', 1 + n % 500, 'p' || n, 'failed', 'failed', 'reported', 1 + n % 500, 'r' || n
+from generate_series(1, 30000) n;
+insert into reject (environment, id, body, size, errors, received_at)
+select 1, decode(md5(n::text), 'hex'), '', 0, '[{}]', timestamptz '2026-01-01' + n * interval '1 minute'
+from generate_series(1, 20000) n;
+analyze task, dataset, run, partition_state, reject;
+"""
+_EXPLAIN = "explain (analyze, format json, timing off) "
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[psycopg.Connection[Any]]:
+    """A ledger large enough that a bad plan is a dear one."""
+    with database.transaction() as connection:
+        connection.execute(_FILL)
+        yield connection
+
+
+def _read(connection: psycopg.Connection[Any], query: str, given: dict[str, Any]) -> dict[str, int]:
+    """How many rows a query reads of each table, filtered ones included."""
+    row = connection.execute(_EXPLAIN + query, given, prepare=False).fetchone()
+    assert row is not None
+    read: dict[str, int] = {}
+    nodes = [row[0][0]["Plan"]]
+    while nodes:
+        node = nodes.pop()
+        nodes += node.get("Plans", [])
+        if "Relation Name" in node:
+            rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+            name = node["Relation Name"]
+            read[name] = read.get(name, 0) + round(rows * node["Actual Loops"])
+    return read
+
+
+@pytest.mark.parametrize("query", [run_list.MATCHING, attempt_list.MATCHING])
+@pytest.mark.parametrize("start", ["2026-01-10T00:00:00Z", None])
+def test_a_page_of_runs_reads_little_more_than_it_shows(
+    connection: psycopg.Connection[Any], query: str, start: str | None
+) -> None:
+    wanted = RunFilter(limit=100)
+    after = run_window.Place(None, 250, "r100") if start is None else run_window.Place(_moment(start), 1, "r1")
+    for cursor in (None, after):
+        read = _read(connection, query, run_window.parameters(1, wanted, None, cursor))
+        assert read["run"] <= 2 * 102
+
+
+@pytest.mark.parametrize("query", [run_list.MATCHING, attempt_list.MATCHING])
+def test_a_filtered_page_of_runs_stops_where_it_has_read_enough(
+    connection: psycopg.Connection[Any], query: str
+) -> None:
+    read = _read(connection, query, run_window.parameters(1, RunFilter(owner="nobody"), None, None))
+    assert read["run"] <= 2 * MOST_EXAMINED
+
+
+def test_a_page_of_one_tasks_runs_reads_no_others(connection: psycopg.Connection[Any]) -> None:
+    read = _read(connection, run_list.MATCHING, run_window.parameters(1, RunFilter(limit=10), 7, None))
+    assert read["run"] <= 2 * _RUNS // 500
+
+
+def test_a_page_of_partitions_reads_little_more_than_it_shows(connection: psycopg.Connection[Any]) -> None:
+    after = {"after_kind": None, "after_node": None, "after_partition": None}
+    given = {**asdict(PartitionFilter(limit=100)), "environment": 1, "node": None, **after, "most": 101}
+    assert _read(connection, partition_list.MATCHING, given)["partition_state"] <= 101
+    one = {**given, "kind": "task", "node": 7, "state": "ready", "most": MOST_EXAMINED}
+    assert _read(connection, partition_list.MATCHING, one)["partition_state"] <= _RUNS // 500
+    behind = {**given, "after_kind": "task", "after_node": 250, "after_partition": "p1"}
+    assert _read(connection, partition_list.MATCHING, behind)["partition_state"] <= 101
+
+
+def test_a_page_of_tasks_or_datasets_reads_a_bounded_range(connection: psycopg.Connection[Any]) -> None:
+    place = {"environment": 1, "after_namespace": "", "after_name": "", "most": MOST_EXAMINED}
+    tasks = _read(connection, task_list.MATCHING, {**asdict(TaskFilter()), **place, "kind": "task"})
+    assert tasks["task"] <= MOST_EXAMINED
+    datasets = _read(connection, dataset_list.MATCHING, {**asdict(DatasetFilter()), **place})
+    assert datasets["dataset"] <= MOST_EXAMINED
+    none = _read(connection, dataset_list.MATCHING, {**asdict(DatasetFilter(namespace="other")), **place})
+    assert none["dataset"] == 0
+
+
+def test_a_page_of_rejects_reads_little_more_than_it_shows(connection: psycopg.Connection[Any]) -> None:
+    given = {**asdict(RejectFilter(limit=100)), "environment": 1, "after_time": None, "after_id": None}
+    assert _read(connection, reject_list.MATCHING, given)["reject"] <= 101
+    behind = {**given, "after_time": _moment("2026-01-03T00:00:00Z"), "after_id": b"\0" * 16}
+    assert _read(connection, reject_list.MATCHING, behind)["reject"] <= 102
+
+
+def _moment(text: str) -> Any:
+    from dataforge.model.filter import moment
+
+    return moment(text)
