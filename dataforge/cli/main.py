@@ -30,14 +30,17 @@ VERBS = {
     "declare": Verb("dataforge.cli.declare:declare", "Register the tasks, datasets and edges of one source."),
     "ingest": Verb("dataforge.cli.ingest:ingest", "Read OpenLineage or native events from files."),
     "rejects": Verb("dataforge.cli.lists:rejects", "List the input that was refused, and why."),
-    "why": Verb("dataforge.cli.why:why", "Say whether a task may run for a partition, with every reason."),
+    "why": Verb("dataforge.cli.why:why", "Say whether the task NAME may run for PARTITION, with every reason why not."),
     "graph": Verb("dataforge.cli.graph:graph", "Show what is upstream or downstream of a task or dataset."),
     "runs": Verb("dataforge.cli.lists:runs", "List runs."),
-    "partitions": Verb("dataforge.cli.lists:partitions", "List partitions and their states."),
-    "tasks": Verb("dataforge.cli.lists:tasks", "List tasks."),
+    "partitions": Verb("dataforge.cli.lists:partitions", "List partitions of tasks and datasets, and their states."),
+    "tasks": Verb("dataforge.cli.lists:tasks", "List the tasks that were declared or seen."),
     "datasets": Verb("dataforge.cli.lists:datasets", "List datasets."),
-    "digest": Verb("dataforge.cli.digest:digest", "Print a hash of the derived state of an environment."),
-    "verify": Verb("dataforge.cli.verify:verify", "Rebuild the state from its events and compare it."),
+    "digest": Verb("dataforge.cli.digest:digest", "Print a SHA-256 over the derived state of the environment."),
+    "verify": Verb(
+        "dataforge.cli.verify:verify",
+        "Rebuild the state from its events and definitions, beside the live one, and compare the two.",
+    ),
 }
 
 

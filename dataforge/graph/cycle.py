@@ -77,11 +77,12 @@ def _steps(links: Sequence[Link], stands: dict[int, int]) -> list[_Step]:
 
     read = {(link.task, node(link.node)) for link in links if link.consumes}
     written = {(link.task, node(link.node)) for link in links if not link.consumes}
-    updated = {dataset for _, dataset in read & written}
+    updates = read & written
+    updated = {dataset for _, dataset in updates}
     steps = [_Step(dataset, dataset._replace(after=True), None) for dataset in updated]
     for link in links:
         task, other = _Node("task", link.task), node(link.node)
-        in_place = (link.task, other) in read & written
+        in_place = (link.task, other) in updates
         # A reader meets an updated dataset after its updates, an updater before them; a writer the reverse.
         other = other._replace(after=other in updated and link.consumes is not in_place)
         said = link.node if link.node.kind == "dataset" else None

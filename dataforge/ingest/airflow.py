@@ -259,6 +259,8 @@ def _task_fact(envelope: Envelope, task: dict[str, Any]) -> TaskFact:
         registers["upstreams"] = _names(envelope, upstreams)
     if rule := facets.text(task, "trigger_rule"):
         registers["trigger_rule"] = rule
+    if task.get("is_setup") is True:
+        registers["setup"] = True
     return TaskFact(envelope.job, RunKind.TASK, PLATFORM, registers, _interval(envelope))
 
 

@@ -31,7 +31,6 @@ def declare(database: Database, environment: str, manifest: Manifest, *, dry_run
     """
     with database.transaction() as connection:
         here = environments.lock(connection, environment)
-        environments.look_up_by_key(connection)
         decided = plan(definitions.manifest_of(connection, here.id, manifest.source), manifest)
         if not decided.any:
             return decided.answer(here.graph_version)

@@ -22,7 +22,8 @@ from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
 from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Place, Producer, Subject, Success
 
-MOST_AHEAD = 1_000  # partitions of missing upstreams looked at; what lies beyond counts as able to come
+LEVELS_AHEAD = 2  # from a missing upstream to what that is itself missing
+MOST_AHEAD = 1_000  # partitions looked at on one level; what lies beyond counts as able to come
 _STRICTNESS = {"ignore": 0, "warn": 1, "block": 2}
 
 
@@ -34,37 +35,55 @@ class _Known(msgspec.Struct, frozen=True):
     nodes: dict[Node, NodeRow]
     producers: Mapping[int, list[Producer]]
 
+    @property
+    def namespaces(self) -> set[str]:
+        return {node.namespace for node in self.nodes.values()} | {task.namespace for task in self.subjects.values()}
 
-def ask(
-    connection: Connection, here: Environment, asked: Iterable[Asked], now: datetime, ahead: int = LEVELS_AHEAD
-) -> dict[Asked, Question]:
-    """The question of each asked partition, with all that its answer depends on. A fixed number of queries for
-    each level ahead."""
+
+def ask(connection: Connection, here: Environment, asked: Iterable[Asked], now: datetime) -> dict[Asked, Question]:
+    """The question of each asked partition, with all that its answer depends on."""
+    seen = _see(connection, here.id, asked, now)
+    pending = seen.pending
+    facts = _Facts(
+        histories=storage.history(connection, here.id, pending),
+        obstacles=_obstacles(connection, here, seen, now, LEVELS_AHEAD),
+        progress=storage.observed_through(connection, here.id, seen.known.namespaces),
+    )
+    return {each.asked: _question(seen, each, facts, here.graph_version, now) for each in seen.sketches}
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    """What was read for some partitions: the graph around them, and the states of what they need."""
+
+    known: _Known
+    sketches: Sequence[Sketch]
+    states: Mapping[Place, State]
+
+    @property
+    def pending(self) -> set[Place]:
+        """The places of upstreams that are missing or running."""
+        places = {_stands(need, self.states) for each in self.sketches for need in each.needs}
+        return {place for place in places if place not in self.states or _runs(self.states[place])}
+
+    @property
+    def missing(self) -> list[Place]:
+        return sorted(place for place in self.pending if place not in self.states)
+
+
+def _see(connection: Connection, environment: int, asked: Iterable[Asked], now: datetime) -> _Seen:
     wanted = sorted(set(asked))
-    known = _read(connection, here.id, {each.task_id for each in wanted})
+    known = _read(connection, environment, {each.task_id for each in wanted})
     sketches = [
         sketch(known.subjects[each.task_id], known.edges.get(each.task_id, []), known.nodes, each, now)
         for each in wanted
     ]
-    states = storage.states(connection, here.id, {place for each in sketches for place in _places(each)})
-    found = {
-        _stands(need, states): need
-        for each in sketches
-        for need in each.needs
-        if _pending(_stands(need, states), states)
-    }
-    histories = storage.history(connection, here.id, found)
-    obstacles = _obstacles(connection, here, known, found, states, now, ahead) if ahead else {}
-    namespaces = {node.namespace for node in known.nodes.values()} | {s.namespace for s in known.subjects.values()}
-    progress = storage.observed_through(connection, here.id, namespaces)
-    return {
-        each.asked: _question(known, each, _Facts(states, histories, obstacles, progress), here.graph_version, now)
-        for each in sketches
-    }
+    places = {place for each in sketches for place in _places(each)}
+    return _Seen(known, sketches, storage.states(connection, environment, places))
 
 
 class _Facts(NamedTuple):
-    states: Mapping[Place, State]
+    """What an answer tells beyond yes and no; on the way ahead nothing of it is read but obstacles."""
+
     histories: Mapping[Place, list[Success]]
     obstacles: Mapping[Place, str]
     progress: Mapping[str, datetime]
@@ -93,25 +112,21 @@ def _stands(need: Need, states: Mapping[Place, State]) -> Place:
     return next((place for place in need.places if place in states), need.places[0])
 
 
-def _pending(place: Place, states: Mapping[Place, State]) -> bool:
-    return place not in states or states[place].status is PartitionStatus.RUNNING
+def _runs(state: State) -> bool:
+    return state.status is PartitionStatus.RUNNING
 
 
-def _obstacles(
-    connection: Connection,
-    here: Environment,
-    known: _Known,
-    pending: Mapping[Place, Need],
-    states: Mapping[Place, State],
-    now: datetime,
-    ahead: int,
-) -> dict[Place, str]:
-    """Why upstreams that are missing will not come by themselves, of those for which that can be told: a task
-    that itself waits for something that failed, and a dataset whose producer did not or cannot run."""
-    makers = {place: _makers(known, place) for place in sorted(pending) if place not in states}
+def _obstacles(connection: Connection, here: Environment, seen: _Seen, now: datetime, ahead: int) -> dict[Place, str]:
+    """Why missing upstreams will not come by themselves, of those for which that can be told: a task that itself
+    waits for something that failed, and a dataset whose producer did not or cannot run."""
+    makers = {place: _makers(seen.known, place) for place in seen.missing}
     wanted = sorted({maker for found in makers.values() for maker in found})[:MOST_AHEAD]
-    questions = ask(connection, here, wanted, now, ahead - 1) if wanted else {}
-    why = {maker: text for maker, question in questions.items() if (text := obstacle(question)) is not None}
+    if not wanted or not ahead:
+        return {}
+    next_ = _see(connection, here.id, wanted, now)
+    facts = _Facts({}, _obstacles(connection, here, next_, now, ahead - 1), {})
+    questions = ((each.asked, _question(next_, each, facts, here.graph_version, now)) for each in next_.sketches)
+    why = {maker: text for maker, question in questions if (text := obstacle(question)) is not None}
     return {place: why[maker] for place, found in makers.items() for maker in found if maker in why}
 
 
@@ -123,10 +138,11 @@ def _makers(known: _Known, place: Place) -> list[Asked]:
     return [Asked(each.task_id, key) for each in reversed(found) if each.same]
 
 
-def _question(known: _Known, sketch: Sketch, facts: _Facts, graph_version: int, now: datetime) -> Question:
+def _question(seen: _Seen, sketch: Sketch, facts: _Facts, graph_version: int, now: datetime) -> Question:
+    known, states = seen.known, seen.states
     subject, asked = known.subjects[sketch.asked.task_id], sketch.asked
     used = used_edges(known.edges.get(asked.task_id, []))
-    own = facts.states.get(("task", asked.task_id, asked.partition))
+    own = states.get(("task", asked.task_id, asked.partition))
     namespaces = {subject.namespace, *(known.nodes[edge.node].namespace for edge in used)}
     return Question(
         task=subject.ref,
@@ -135,13 +151,13 @@ def _question(known: _Known, sketch: Sketch, facts: _Facts, graph_version: int, 
         graph_version=graph_version,
         platform=subject.platform,
         basis=_basis(subject, used, asked.partition),
-        misfit=sketch.misfit or _never_cut(subject, sketch, facts.states),
+        misfit=sketch.misfit or _never_cut(subject, sketch, states),
         own=own,
         window=window(sketch.cut, asked.partition) if sketch.misfit is None else None,
         run_after=msgspec.convert(subject.run_after, timedelta) if subject.run_after else None,
         dependencies_known=subject.declared or subject.lists_upstreams or bool(used),
         rule=_rule(subject, used),
-        upstreams=_upstreams(known, sketch, facts),
+        upstreams=_upstreams(seen, sketch, facts),
         problems=sketch.problems,
         observed_through={name: facts.progress[name] for name in sorted(namespaces & facts.progress.keys())},
     )
@@ -171,18 +187,19 @@ def _rule(subject: Subject, used: Sequence[EdgeRow]) -> TriggerRule | None:
     return None if waits and subject.platform == "airflow" else TriggerRule.ALL_SUCCESS
 
 
-def _upstreams(known: _Known, sketch: Sketch, facts: _Facts) -> tuple[Upstream, ...]:
+def _upstreams(seen: _Seen, sketch: Sketch, facts: _Facts) -> tuple[Upstream, ...]:
     """One for each place and condition; where several edges ask for the same, the strictest counts."""
     found: dict[tuple[Place, str], Upstream] = {}
     for need in sorted(sketch.needs, key=lambda need: (need.edge.required, _STRICTNESS[need.edge.staleness])):
-        upstream = _upstream(known, need, _stands(need, facts.states), facts)
+        upstream = _upstream(seen, need, facts)
         found[(need.node.kind, need.node.id, upstream.partition), upstream.condition] = upstream
     return tuple(found.values())
 
 
-def _upstream(known: _Known, need: Need, place: Place, facts: _Facts) -> Upstream:
-    node, state = need.node, facts.states.get(place)
-    producers = known.producers.get(node.id, []) if node.kind == "dataset" else []
+def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
+    node, place = need.node, _stands(need, seen.states)
+    state = seen.states.get(place)
+    producers = seen.known.producers.get(node.id, []) if node.kind == "dataset" else []
     return Upstream(
         node=ref(node),
         partition=place[2],

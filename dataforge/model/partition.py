@@ -145,11 +145,13 @@ def keys_of(partitioning: Partitioning, interval: Interval) -> tuple[str, ...]:
 def _keys_between(partitioning: Partitioning, interval: Interval) -> tuple[str, ...]:
     keys: list[str] = []
     begin = _floor(partitioning, _local(partitioning, interval.start))
-    while _utc(partitioning, begin) < interval.end:
+    while (start := _utc(partitioning, begin)) < interval.end:
         if len(keys) == MOST_KEYS:
             return ()
-        keys.append(begin.strftime(_format(partitioning)))
-        begin = _next(partitioning, begin)
+        following = _next(partitioning, begin)
+        if start < _utc(partitioning, following):  # an hour that the clocks skip is no window
+            keys.append(begin.strftime(_format(partitioning)))
+        begin = following
     return tuple(dict.fromkeys(keys))
 
 

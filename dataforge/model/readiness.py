@@ -102,11 +102,11 @@ def _own(question: Question) -> list[Finding]:
     if own.status is PartitionStatus.RUNNING:
         return [_about_own(Code.ALREADY_RUNNING, _RUNNING.get(own.run_state, "it is running"), own, passes=True)]
     if own.run_state is RunState.CANCELED:
-        return [_about_own(Code.CANCELED, "its run was canceled; ask for a rerun to have it done", own)]
+        return [_about_own(Code.CANCELED, "its run was canceled", own)]
     if own.status is PartitionStatus.FAILED:
         return []
     weak = "" if own.settled else ", as far as can be inferred"
-    return [_about_own(Code.ALREADY_DONE, f"{_DONE[own.status]}{weak}; ask for a rerun to do it again", own)]
+    return [_about_own(Code.ALREADY_DONE, f"{_DONE[own.status]}{weak}", own)]
 
 
 _RUNNING = {

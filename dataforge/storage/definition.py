@@ -1,6 +1,6 @@
 """What sources have declared: their manifests, and the definition that stands of each task, dataset and pool."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from psycopg import Connection
 from psycopg.types.json import Jsonb
@@ -16,6 +16,7 @@ from dataforge.model.manifest import (
     version,
 )
 from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.storage.record_set import spread
 
 MANIFEST = "select manifest from definition_source where environment = %s and source = %s"
 
@@ -95,28 +96,23 @@ def datasets_elsewhere(
 
 DEFINE_TASKS = """
 update task set declared_by = %s, definition = said.definition, version = said.version
-from unnest(%s::bigint[], %s::jsonb[], %s::bytea[]) as said (id, definition, version)
+from jsonb_to_recordset(%s::jsonb) as said (id bigint, definition jsonb, version bytea)
 where task.environment = %s and task.id = said.id
 """
 ADD_VERSIONS = """
 insert into task_version (environment, task_id, version, definition, source)
 select %s, said.id, said.version, said.definition, %s
-from unnest(%s::bigint[], %s::jsonb[], %s::bytea[]) as said (id, definition, version)
+from jsonb_to_recordset(%s::jsonb) as said (id bigint, definition jsonb, version bytea)
 on conflict (environment, task_id, version) do nothing
 """
 
 
-def define_tasks(connection: Connection, environment: int, source: str, tasks: Iterable[TaskDefinition]) -> None:
+def define_tasks(connection: Connection, environment: int, source: str, tasks: Sequence[TaskDefinition]) -> None:
     """Sets the definitions of tasks, and keeps each as a version if it has never been one."""
-    ordered = sorted(tasks, key=lambda task: task.ref.id)
-    columns = (
-        [task.ref.id for task in ordered],
-        [Jsonb(to_json(task)) for task in ordered],
-        [version(task) for task in ordered],
-    )
-    if ordered:
-        connection.execute(DEFINE_TASKS, [source, *columns, environment])
-        connection.execute(ADD_VERSIONS, [environment, source, *columns])
+    said = spread({"id": task.ref.id, "definition": to_json(task), "version": version(task)} for task in tasks)
+    if tasks:
+        connection.execute(DEFINE_TASKS, [source, said, environment])
+        connection.execute(ADD_VERSIONS, [environment, source, said])
 
 
 RETIRE_TASKS = """
@@ -131,7 +127,7 @@ def retire_tasks(connection: Connection, environment: int, tasks: Iterable[TaskD
 
 DEFINE_DATASETS = """
 update dataset set declared_by = said.source, definition = said.definition
-from unnest(%s::bigint[], %s::text[], %s::jsonb[]) as said (id, source, definition)
+from jsonb_to_recordset(%s::jsonb) as said (id bigint, source text, definition jsonb)
 where dataset.environment = %s and dataset.id = said.id
 """
 
@@ -142,13 +138,16 @@ def define_datasets(
     standing: Mapping[DatasetRef, tuple[str, DatasetDefinition] | None],
 ) -> None:
     """Sets whose statement of each dataset stands; None where nobody declares it any more."""
-    ordered = sorted(standing.items(), key=lambda item: item[0].id)
-    columns = (
-        [ref.id for ref, _ in ordered],
-        [said[0] if said else None for _, said in ordered],
-        [Jsonb(to_json(said[1])) if said else None for _, said in ordered],
-    )
-    connection.execute(DEFINE_DATASETS, [*columns, environment])
+    rows = [
+        {
+            "id": ref.id,
+            "source": said[0] if said else None,
+            "definition": to_json(said[1]) if said else None,
+        }
+        for ref, said in standing.items()
+    ]
+    if rows:
+        connection.execute(DEFINE_DATASETS, [spread(rows), environment])
 
 
 REMOVE_ALIASES = "delete from alias where environment = %s and source = %s and dataset_id = any(%s)"
@@ -174,9 +173,15 @@ def replace_aliases(
 
 
 ALIASES = """
-select dataset_id, alias_id from alias
-where environment = %(environment)s and origin = 'declared' and source <> %(source)s
-    and (dataset_id = any(%(ids)s) or alias_id = any(%(ids)s))
+select dataset_id, alias_id
+from unnest(%(ids)s::bigint[]) as wanted (id)
+cross join lateral (
+    select * from alias where environment = %(environment)s and dataset_id = wanted.id
+    union all
+    select * from alias where environment = %(environment)s and alias_id = wanted.id
+    offset 0
+) with_name
+where origin = 'declared' and source <> %(source)s
 """
 
 

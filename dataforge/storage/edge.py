@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 from psycopg import Connection
-from psycopg.types.json import Jsonb
 
 from dataforge.model.event import Relation
 from dataforge.model.reference import NodeKind
+from dataforge.storage.record_set import spread
 
 
 class ObservedEdge(msgspec.Struct, frozen=True, order=True):
@@ -120,9 +120,8 @@ ADD_DECLARED = """
 insert into edge (environment, task_id, relation, node_kind, node_id, origin, source,
                   mapping, condition, required, staleness)
 select %s, task_id, relation, node_kind, node_id, 'declared', %s, mapping, condition, required, staleness
-from unnest(%s::bigint[], %s::edge_relation[], %s::node_kind[], %s::bigint[],
-            %s::jsonb[], %s::jsonb[], %s::boolean[], %s::text[])
-    as said (task_id, relation, node_kind, node_id, mapping, condition, required, staleness)
+from jsonb_to_recordset(%s::jsonb) as said (task_id bigint, relation edge_relation, node_kind node_kind,
+    node_id bigint, mapping jsonb, condition jsonb, required boolean, staleness text)
 """
 
 
@@ -131,39 +130,37 @@ def replace_declared(
 ) -> None:
     """Makes `edges` all that the source declares of these tasks."""
     connection.execute(REMOVE_DECLARED, [environment, sorted(tasks), source])
-    rows = [
-        (
-            e.task_id,
-            e.relation,
-            e.node_kind,
-            e.node_id,
-            Jsonb(e.mapping),
-            Jsonb(e.condition),
-            e.required,
-            e.staleness,
-        )
-        for e in edges
-    ]
+    rows = [msgspec.structs.asdict(edge) for edge in edges]
     if rows:
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        connection.execute(ADD_DECLARED, [environment, source, *columns])
+        connection.execute(ADD_DECLARED, [environment, source, spread(rows)])
 
 
+# Each key is looked up by itself, whatever the planner thinks of a table that has just been filled: a search for
+# cycles asks once for every step it takes through the graph.
 OF_TASKS = """
-select task_id, relation, node_kind, node_id, mapping, condition, required, staleness from edge
-where environment = %s and task_id = any(%s) and origin = 'declared' and source <> %s
+select task_id, relation, node_kind, node_id, mapping, condition, required, staleness
+from unnest(%(tasks)s::bigint[]) as wanted (id)
+cross join lateral (
+    select * from edge where environment = %(environment)s and task_id = wanted.id offset 0
+) of_task
+where origin = 'declared' and source <> %(source)s
 """
 
 
 def declared_of_tasks(connection: Connection, environment: int, tasks: Set[int], but_source: str) -> list[DeclaredEdge]:
     """The edges that other sources declare of these tasks."""
-    return [DeclaredEdge(*row) for row in connection.execute(OF_TASKS, [environment, list(tasks), but_source])]
+    parameters = {"environment": environment, "tasks": list(tasks), "source": but_source}
+    return [DeclaredEdge(*row) for row in connection.execute(OF_TASKS, parameters)]
 
 
 USERS = """
-select distinct task_id from edge
-where environment = %s and node_kind = %s and node_id = any(%s) and relation = %s
-    and origin = 'declared' and source <> %s
+select distinct task_id
+from unnest(%(nodes)s::bigint[]) as wanted (id)
+cross join lateral (
+    select * from edge
+    where environment = %(environment)s and node_kind = %(kind)s and node_id = wanted.id offset 0
+) with_node
+where relation = %(relation)s and origin = 'declared' and source <> %(source)s
 """
 
 
@@ -171,5 +168,6 @@ def declared_users(
     connection: Connection, environment: int, relation: Relation, kind: NodeKind, nodes: Set[int], *, but_source: str
 ) -> set[int]:
     """The tasks that consume, or produce, any of these nodes, as other sources declare it."""
-    rows = connection.execute(USERS, [environment, kind, list(nodes), relation, but_source])
+    parameters = {"environment": environment, "kind": kind, "nodes": list(nodes), "relation": relation}
+    rows = connection.execute(USERS, {**parameters, "source": but_source})
     return {row[0] for row in rows}

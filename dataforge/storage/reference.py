@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 from psycopg import Connection
 
 from dataforge.model.errors import NotFound
-from dataforge.model.reference import DatasetRef, NodeKind, TaskRef
+from dataforge.model.reference import DatasetRef, NodeKind, TaskRef, node_id
 
 _CANDIDATES = 5
 
@@ -19,7 +19,9 @@ def resolve_task(connection: Connection, environment: int, namespace: str | None
     found = _tasks(connection, environment, namespace, name)
     if len(found) == 1:
         return found[0]
-    raise _not_found("task", name, namespace, found or _near_tasks(connection, environment, name))
+    if found:
+        raise _ambiguous("task", name, found)
+    raise _unknown("task", name, namespace, _near_tasks(connection, environment, name))
 
 
 def resolve_dataset(connection: Connection, environment: int, namespace: str | None, name: str) -> DatasetRef:
@@ -27,7 +29,9 @@ def resolve_dataset(connection: Connection, environment: int, namespace: str | N
     found = _datasets(connection, environment, namespace, name)
     if len(found) == 1:
         return found[0]
-    raise _not_found("dataset", name, namespace, found or _near_datasets(connection, environment, name))
+    if found:
+        raise _ambiguous("dataset", name, found)
+    raise _unknown("dataset", name, namespace, _near_datasets(connection, environment, name))
 
 
 def resolve_node(connection: Connection, environment: int, namespace: str | None, name: str) -> TaskRef | DatasetRef:
@@ -38,21 +42,22 @@ def resolve_node(connection: Connection, environment: int, namespace: str | None
     found: list[TaskRef | DatasetRef] = [*named_tasks, *_datasets(connection, environment, namespace, name)]
     if len(found) == 1:
         return found[0]
-    if not found:
-        found += [*_near_tasks(connection, environment, name), *_near_datasets(connection, environment, name)]
-    raise _not_found("task or dataset", name, namespace, found)
+    if found:
+        raise _ambiguous("task or dataset", name, found)
+    near = [*_near_tasks(connection, environment, name), *_near_datasets(connection, environment, name)]
+    raise _unknown("task or dataset", name, namespace, near)
 
 
 TASKS = """
 select namespace, name from task
-where environment = %(environment)s and name = %(name)s and kind <> 'step'
-    and (%(namespace)s::text is null or namespace = %(namespace)s)
+where environment = %(environment)s and kind <> 'step' and (id = any(%(ids)s)
+    or name = %(name)s and (%(namespace)s::text is null or namespace = %(namespace)s))
 order by namespace limit 10
 """
 
 
 def _tasks(connection: Connection, environment: int, namespace: str | None, name: str) -> list[TaskRef]:
-    parameters = {"environment": environment, "namespace": _storable(namespace), "name": _storable(name)}
+    parameters = _parameters(environment, namespace, name)
     return [TaskRef(*row) for row in connection.execute(TASKS, parameters)]
 
 
@@ -60,15 +65,30 @@ DATASETS = """
 select distinct canonical.namespace, canonical.name
 from dataset join dataset canonical
     on canonical.environment = dataset.environment and canonical.id = dataset.canonical_id
-where dataset.environment = %(environment)s and dataset.name = %(name)s
-    and (%(namespace)s::text is null or dataset.namespace = %(namespace)s)
+where dataset.environment = %(environment)s and (dataset.id = any(%(ids)s)
+    or dataset.name = %(name)s and (%(namespace)s::text is null or dataset.namespace = %(namespace)s))
 order by canonical.namespace, canonical.name limit 10
 """
 
 
 def _datasets(connection: Connection, environment: int, namespace: str | None, name: str) -> list[DatasetRef]:
-    parameters = {"environment": environment, "namespace": _storable(namespace), "name": _storable(name)}
+    parameters = _parameters(environment, namespace, name)
     return [DatasetRef(*row) for row in connection.execute(DATASETS, parameters)]
+
+
+def _parameters(environment: int, namespace: str | None, name: str) -> dict[str, object]:
+    return {
+        "environment": environment,
+        "namespace": _storable(namespace),
+        "name": _storable(name),
+        "ids": _written_together(name) if namespace is None else [],
+    }
+
+
+def _written_together(name: str) -> list[int]:
+    """The ids that a name has when its begin is a namespace, as in `s3://lake/orders`: however it is cut."""
+    cuts = [place for place, letter in enumerate(name) if letter == "/"][:100]
+    return [node_id(name[:cut], name[cut + 1 :]) for cut in cuts]
 
 
 def _storable(name: str | None) -> str | None:
@@ -108,20 +128,23 @@ def _near_datasets(connection: Connection, environment: int, name: str) -> list[
     return [DatasetRef(*row) for row in connection.execute(NEAR_DATASETS, parameters)]
 
 
-def _not_found(what: str, name: str, namespace: str | None, candidates: Sequence[TaskRef | DatasetRef]) -> NotFound:
-    """The nearest names first; those of equal likeness in the order of their names."""
+def _ambiguous(what: str, name: str, found: Sequence[TaskRef | DatasetRef]) -> NotFound:
+    """A dataset that was found by an alias is listed under its canonical name."""
+    return NotFound(f"{name!r} names more than one {what}: add its namespace", _nearest(name, found))
+
+
+def _unknown(what: str, name: str, namespace: str | None, near: Sequence[TaskRef | DatasetRef]) -> NotFound:
+    where = f" in the namespace {namespace!r}" if namespace is not None else ""
+    return NotFound(f"there is no {what} named {name!r}{where}", _nearest(name, near))
+
+
+def _nearest(name: str, candidates: Sequence[TaskRef | DatasetRef]) -> list[str]:
+    """The names most alike first; those of equal likeness in their own order."""
     ranked = sorted(
         {(ref.namespace, ref.name) for ref in candidates},
         key=lambda found: (-_likeness(name.lower(), found[1].lower()), found),
     )
-    where = f" in the namespace {namespace!r}" if namespace is not None else ""
-    several = sum(found[1] == name for found in ranked) > 1 and namespace is None
-    message = (
-        f"{name!r} names more than one {what}: add its namespace"
-        if several
-        else f"there is no {what} named {name!r}{where}"
-    )
-    return NotFound(message, [f"{found[0]}/{found[1]}" for found in ranked[:_CANDIDATES]])
+    return ["/".join(found) for found in ranked[:_CANDIDATES]]
 
 
 def _likeness(given: str, found: str) -> float:

@@ -39,6 +39,14 @@ def test_an_ambiguous_name_lists_what_it_may_mean(named: Database) -> None:
     assert candidates(named, "orders.load") == ["prod/orders.load", "test/orders.load"]
 
 
+def test_an_alias_of_two_datasets_is_ambiguous_too(named: Database) -> None:
+    with named.transaction() as connection:
+        dataset.ensure(connection, 1, [DatasetRef("glue://2", "lake.orders")])
+        with pytest.raises(NotFound, match="more than one dataset") as caught:
+            resolve_dataset(connection, 1, None, "lake.orders")
+    assert caught.value.candidates == ["glue://2/lake.orders", "s3://lake/orders/clean"]
+
+
 def test_an_alias_means_the_canonical_dataset(named: Database) -> None:
     with named.transaction() as connection:
         assert resolve_dataset(connection, 1, None, "lake.orders") == PATH
@@ -73,3 +81,10 @@ def test_steps_and_other_environments_are_no_candidates(named: Database) -> None
 def test_any_text_may_be_asked_for(named: Database, name: str) -> None:
     with named.transaction() as connection, pytest.raises(NotFound):
         resolve_task(connection, 1, name, name)
+
+
+def test_what_a_candidate_says_may_be_typed_as_it_stands(named: Database) -> None:
+    with named.transaction() as connection:
+        assert resolve_node(connection, 1, None, "s3://lake/orders/clean") == PATH
+        assert resolve_task(connection, 1, None, "test/orders.load") == TASKS[1]
+        assert resolve_dataset(connection, 1, None, "glue://1/lake.orders") == PATH

@@ -140,3 +140,9 @@ def test_a_wrong_partitioning_names_the_field(shape: dict[str, object], field: s
     with pytest.raises(InvalidInput) as refused:
         parse(shape)
     assert refused.value.errors[0].field == field
+
+
+def test_an_hour_that_the_clocks_skip_is_no_partition() -> None:
+    hourly = Partitioning(kind="hourly", time_zone="Europe/Berlin")
+    night = Interval(datetime(2026, 3, 29, 0, tzinfo=UTC), datetime(2026, 3, 29, 2, tzinfo=UTC))
+    assert keys_of(hourly, night) == ("2026-03-29-01:00", "2026-03-29-03:00")
