@@ -11,7 +11,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 
 from dataforge import settings as installation
-from dataforge.api import document, operation, problem, status
+from dataforge.api import docs, document, operation, problem, status
 from dataforge.api.datasets import list_datasets
 from dataforge.api.definitions import declare_source, declare_task
 from dataforge.api.events import record_events
@@ -39,7 +39,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     """The application, for these settings or this process's."""
     settings = settings or installation.current()
     app = Litestar(
-        route_handlers=[status.health, status.ready, _version_1()],
+        route_handlers=[status.health, status.ready, docs.page, docs.assets(), _version_1()],
         dependencies={
             "settings": Provide(provide_settings, sync_to_thread=False),
             "redaction": Provide(provide_redaction, sync_to_thread=False),

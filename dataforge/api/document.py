@@ -14,13 +14,21 @@ from litestar import Litestar
 from litestar.enums import MediaType
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Example, License, OpenAPIMediaType, OpenAPIResponse, Operation, Reference, Schema
+from litestar.openapi.spec import Example, License, OpenAPIMediaType, OpenAPIResponse, Operation, Reference, Schema, Tag
 from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 
 from dataforge import __version__
 from dataforge.api import problem
 
+# How the page groups the operations, by what a reader wants to do.
+_GROUPS = {
+    "Ask": ("get_readiness", "post_readiness", "get_graph"),
+    "Send events": ("record_event", "record_event_in", "record_batch", "record_batch_in", "record_events"),
+    "Declare": ("declare_source", "declare_task"),
+    "List": ("list_tasks", "list_datasets", "list_runs", "list_partitions", "list_rejects"),
+    "Watch the server": ("health", "ready"),
+}
 _METHODS = ("get", "put", "post", "delete", "patch")
 
 
@@ -62,7 +70,10 @@ def complete(app: Litestar) -> None:
         examples={"unprocessable": Example(value=msgspec.to_builtins(problem.EXAMPLE))},
     )
     failed = OpenAPIResponse(description="Refused, or failed.", content={problem.MEDIA_TYPE: media})
+    groups = {name: group for group, names in _GROUPS.items() for name in names}
+    app.openapi_schema.tags = [Tag(name=group) for group in _GROUPS]
     for operation in _operations(app):
+        operation.tags = [groups[operation.operation_id or ""]]
         kept = {status: answer for status, answer in (operation.responses or {}).items() if status != "400"}
         operation.responses = {**kept, "default": failed}
 

@@ -9,7 +9,7 @@ from dataforge.settings import Settings
 
 QUESTIONS = (
     "dataforge why extract_orders.publish_raw 2026-06-05",
-    "dataforge graph orders/raw --direction downstream",
+    "dataforge graph s3://dataforge-raw/orders --downstream",
     "dataforge runs --state failed",
 )
 

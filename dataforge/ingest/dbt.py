@@ -2,24 +2,36 @@
 
 A node is the task (job namespace, unique id) in both, and in the manifest (dataforge.ingest.dbt_manifest); a test
 loses the hash at its end, because artifact mode reports tests as assertions on the tested model and knows only
-their names. An execution is (node, invocation).
+their names. An execution is (node, invocation), in one attempt: all that events say of a node in an invocation merges.
 """
 
+import operator
 import re
+from collections.abc import Callable
 from typing import Any
 
 from msgspec.structs import replace
 
 from dataforge.ingest import datasets, facets, run
 from dataforge.ingest.envelope import Envelope
-from dataforge.model.attempt import Attempt, AttemptKey, Source, Touch
+from dataforge.model.attempt import Attempt, AttemptKey, RunPointer, Source, Touch
 from dataforge.model.event import EdgeFact, Facts, TaskFact
 from dataforge.model.reference import TaskRef
 from dataforge.model.state import Evidence, RunKind, RunState, Statement
 
 PLATFORM = "dbt"
 _NODE_TYPES = frozenset({"model", "seed", "snapshot", "test", "unit_test", "source", "operation", "analysis"})
-_TEST_HASH = re.compile(r"\.[0-9a-f]{10}$")
+_HASHED_TEST = re.compile(r"(test\.[^.]+\..+)\.[0-9a-f]{10}")  # generic tests only: a singular test has three parts
+_THRESHOLD = re.compile(r"\s*(>=|<=|!=|<>|=|>|<)\s*(\d+)\s*")
+_COMPARE: dict[str, Callable[[int, int], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "!=": operator.ne,
+    "<>": operator.ne,
+    "=": operator.eq,
+    ">": operator.gt,
+    "<": operator.lt,
+}
 _STATEMENT = re.compile(r"\.sql\.\d+$")
 _ARTIFACT_SUFFIX = re.compile(r"(?:\.build)?\.(run|test|snapshot|seed)$")
 
@@ -32,7 +44,8 @@ def reads(envelope: Envelope) -> bool:
 
 def task_name(unique_id: str) -> str:
     """The name of a node's task: its unique id, a test's without the hash."""
-    return _TEST_HASH.sub("", unique_id) if unique_id.startswith("test.") else unique_id
+    hashed = _HASHED_TEST.fullmatch(unique_id)
+    return hashed[1] if hashed else unique_id
 
 
 def facts(envelope: Envelope) -> Facts:
@@ -67,27 +80,33 @@ def _invocation_facts(envelope: Envelope) -> Facts:
 
 def _node_facts(envelope: Envelope, unique_id: str) -> Facts:
     task = TaskRef(envelope.job.namespace, task_name(unique_id))
-    is_test = unique_id.startswith("test.")
-    # A test's output is where dbt keeps its failing rows: no dataset of anybody's.
-    kept = envelope.inputs if is_test else (*envelope.inputs, *envelope.outputs)
-    touched = tuple(t for t in datasets.touches(envelope) if t.direction == "input" or not is_test)
+    kept = _used(envelope, unique_id)
+    touched = datasets.touches(kept)
     source: Source = {"unique_id": unique_id, "invocation_id": _invocation(envelope)}
     found = _single(envelope, RunKind.TASK, task, _invocation(envelope), source, touched)
     return Facts(
         attempts=found.attempts,
         tasks=found.tasks,
-        datasets=datasets.described(kept),
+        datasets=datasets.described((*kept.inputs, *kept.outputs)),
         edges=(*run.dataset_edges(task, touched), *_launch(envelope, task)),
     )
 
 
+def _used(envelope: Envelope, unique_id: str) -> Envelope:
+    """The event with the datasets that its node really reads and writes. A test's output is where dbt keeps its
+    failing rows: no dataset of anybody's. A unit test reads the rows in its own definition, and nothing else."""
+    if unique_id.startswith("unit_test."):
+        return replace(envelope, inputs=(), outputs=())
+    return replace(envelope, outputs=()) if unique_id.startswith("test.") else envelope
+
+
 def _unique_id(envelope: Envelope) -> str:
     named = facets.text(envelope.job_facets, "dbt_node", "unique_id")
-    if named and (run.job_type(envelope) != "TEST" or named.startswith("test.")):
+    if named:  # of an event with assertions the tested node's; a database may be called `test`, so no name decides
         return named
     if envelope.job.name.partition(".")[0] in _NODE_TYPES:
         return envelope.job.name
-    return named or _from_relation(envelope.job.name)
+    return _from_relation(envelope.job.name)
 
 
 def _from_relation(name: str) -> str:
@@ -109,7 +128,9 @@ def _launch(envelope: Envelope, task: TaskRef) -> tuple[EdgeFact, ...]:
 def _single(
     envelope: Envelope, kind: RunKind, task: TaskRef, run_key: str, source: Source, touched: tuple[Touch, ...]
 ) -> Facts:
-    attempt = _attempt(envelope, AttemptKey(task, run_key, envelope.run_id or ""), kind, _statement(envelope))
+    node = kind is RunKind.TASK
+    key = AttemptKey(task, run_key, run_key if node else envelope.run_id or "")
+    attempt = _attempt(envelope, key, kind, _statement(envelope) if node else run.statement(envelope))
     attempt = replace(attempt, source=source, touches=touched)
     return Facts(attempts=(attempt,), tasks=(_fact(envelope, task, kind),))
 
@@ -124,17 +145,28 @@ def _attempt(envelope: Envelope, key: AttemptKey, kind: RunKind, statement: Stat
         group_run=key.run,
         completed=envelope.type == "COMPLETE",
         started_at=run.started_at(envelope),
-        ended_at=run.ended_at(envelope),
+        ended_at=envelope.at if statement.state.final else None,
         interval=run.interval(envelope),
-        parent=run.parent(envelope),
+        parent=_parent(envelope),
         root=run.root(envelope),
         error=run.error(envelope),
     )
 
 
+def _parent(envelope: Envelope) -> RunPointer | None:
+    """The run above, by the name of its task: the statements of a test name it with the hash."""
+    above = run.parent(envelope)
+    return above and RunPointer(replace(above.task, name=task_name(above.task.name)), above.external_run)
+
+
 def _statement(envelope: Envelope) -> Statement:
-    """dbt says ABORT of a node it skipped because something before it failed."""
-    return run.statement(envelope, RunState.SKIPPED if envelope.type == "ABORT" else None)
+    """What an event says of its node. ABORT: dbt skipped it, because something before it failed. OTHER: dbt let go
+    of it without a result, which is how it skips batches, ephemeral models and what reads those. FAIL of a test
+    that reads something and counted no rows: skipped, as far as artifact mode tells (see `_uncounted`)."""
+    counts = [facets.text(test, "actual") for test in facets.items(envelope.run_facets, "test", "tests")]
+    uncounted = envelope.type == "FAIL" and envelope.inputs and counts and not any(counts)
+    skipped = envelope.type in ("ABORT", "OTHER") or uncounted
+    return run.statement(envelope, RunState.SKIPPED if skipped else None)
 
 
 def _fact(envelope: Envelope, task: TaskRef, kind: RunKind) -> TaskFact:
@@ -161,10 +193,12 @@ def _assertions(envelope: Envelope) -> list[tuple[dict[str, Any], Touch]]:
 def _test_facts(envelope: Envelope, assertions: list[tuple[dict[str, Any], Touch]]) -> Facts:
     """A run of each test; the event's own outcome is that of all of them together and tells nothing of one."""
     attempts, tasks, edges = [], [], []
+    uncounted = _uncounted(envelope, [assertion for assertion, _ in assertions])
     for assertion, touch in assertions:
-        name = _test_name(envelope, assertion, touch)
-        task = TaskRef(envelope.job.namespace, name)
-        attempts.append(_test_attempt(envelope, task, assertion, touch))
+        if _of_another_project(envelope, assertion):
+            continue
+        task = TaskRef(envelope.job.namespace, _test_name(envelope, assertion, touch))
+        attempts.append(_test_attempt(envelope, task, assertion, touch, uncounted))
         tasks.append(TaskFact(task, RunKind.TASK, PLATFORM))
         edges += [*run.dataset_edges(task, (touch,)), *_launch(envelope, task)]
     return Facts(
@@ -173,6 +207,13 @@ def _test_facts(envelope: Envelope, assertions: list[tuple[dict[str, Any], Touch
         datasets=datasets.described(envelope.inputs),
         edges=tuple(edges),
     )
+
+
+def _of_another_project(envelope: Envelope, assertion: dict[str, Any]) -> bool:
+    """Whether a singular test on a package's model may be the root project's: its own event tells which it is."""
+    singular = facets.text(assertion, "name") == facets.text(assertion, "assertion")
+    root = facets.text(envelope.run_facets, "dbt_run", "project_name")
+    return singular and root is not None and root != _project(envelope)
 
 
 def _test_name(envelope: Envelope, assertion: dict[str, Any], touch: Touch) -> str:
@@ -192,23 +233,51 @@ def _project(envelope: Envelope) -> str:
     return parts[1] if len(parts) > 2 else facets.text(envelope.run_facets, "dbt_run", "project_name") or "dbt"
 
 
-def _test_attempt(envelope: Envelope, task: TaskRef, assertion: dict[str, Any], touch: Touch) -> Attempt:
+def _test_attempt(
+    envelope: Envelope, task: TaskRef, assertion: dict[str, Any], touch: Touch, uncounted: RunState | None
+) -> Attempt:
     invocation = _invocation(envelope)
-    key = AttemptKey(task, invocation, f"{envelope.run_id}/{task.name}")
-    attempt = _attempt(envelope, key, RunKind.TASK, _test_statement(envelope, assertion))
-    failed = attempt.statement.state is RunState.FAILED
+    final = run.STATES[envelope.type].final
+    statement = run.statement(envelope, _test_state(assertion, uncounted) if final else None)
+    attempt = _attempt(envelope, AttemptKey(task, invocation, invocation), RunKind.TASK, statement)
     source: Source = {"unique_id": task.name, "invocation_id": invocation}
     if severity := facets.text(assertion, "severity"):
         source["severity"] = severity
-    return replace(attempt, source=source, touches=(touch,), error=_test_error(assertion) if failed else None)
+    error = _test_error(assertion) if statement.state is RunState.FAILED else None
+    return replace(attempt, source=source, touches=(touch,), error=error)
 
 
-def _test_statement(envelope: Envelope, assertion: dict[str, Any]) -> Statement:
-    """A test of severity warn that finds rows has warned: to dbt, and so here, that is no failure."""
-    if not run.STATES[envelope.type].final:
-        return run.statement(envelope)
-    passed = assertion.get("success") is True or facets.text(assertion, "severity") == "warn"
-    return run.statement(envelope, RunState.SUCCEEDED if passed else RunState.FAILED, Evidence.REPORTED)
+def _uncounted(envelope: Envelope, assertions: list[dict[str, Any]]) -> RunState | None:
+    """What became of a test that has no count of failing rows: dbt skipped it, or its SQL broke.
+
+    `dbt test` skips nothing. In a build, tests of one model are skipped together; so one without a count among
+    others that have theirs broke. None of a dbt-ol so old that it neither counts nor names tests.
+    """
+    counted = any(facets.text(assertion, "actual") for assertion in assertions)
+    if not counted and not any(facets.text(assertion, "name") for assertion in assertions):
+        return None
+    relation = _unique_id(envelope).partition(".")[2]
+    build = envelope.job.name.endswith(f"{relation}.build.test")
+    return RunState.SKIPPED if build and not counted else RunState.FAILED
+
+
+def _test_state(assertion: dict[str, Any], uncounted: RunState | None) -> RunState:
+    """A test that finds rows, but is of severity warn or below its threshold for errors, has warned: to dbt, and so
+    here, that is no failure. A relationships test stands at either of its two models and waits for both."""
+    if assertion.get("success") is True:
+        return RunState.SUCCEEDED
+    actual = facets.text(assertion, "actual")
+    if actual is None and uncounted is not None:
+        return uncounted
+    warned = facets.text(assertion, "severity") == "warn" or not _too_many(assertion)
+    return RunState.SUCCEEDED if warned else RunState.FAILED
+
+
+def _too_many(assertion: dict[str, Any]) -> bool:
+    """Whether the rows found are an error by the test's `error_if`; yes where that cannot be read."""
+    threshold = _THRESHOLD.fullmatch(facets.text(assertion, "expected") or "")
+    actual = facets.text(assertion, "actual") or ""
+    return not threshold or not actual.isdecimal() or _COMPARE[threshold[1]](int(actual), int(threshold[2]))
 
 
 def _test_error(assertion: dict[str, Any]) -> str:

@@ -2,11 +2,13 @@
 
 Guarantees that a dataset has one name whether a producer trims its partition directories (Spark's listener
 since 1.39), names them (older ones, trimmers switched off) or names single files (a CSV read with a header).
-The rules are those of OpenLineage's Spark trimmers: key=value, 2026-11-01, 20261101, 2026-11, 2026/11/01.
+The rules are those of OpenLineage's Spark trimmers (key=value, 2026-11-01, 20261101, 2026110103, 2026-11, 202611,
+2026/11, 2026/11/01), and three that they lack and lakes have: an hour below a day (2026/11/01/03) and 2026_11_01.
 """
 
 import re
 from functools import lru_cache
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from dataforge.model.reference import DatasetRef
@@ -14,17 +16,25 @@ from dataforge.model.reference import DatasetRef
 _STORES = frozenset(
     ("file", "s3", "s3a", "s3n", "gs", "hdfs", "webhdfs", "viewfs", "abfs", "abfss", "wasb", "wasbs", "adl", "dbfs")
 )
-_ISO_DAY = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
-_COMPACT_DAY = re.compile(r"((?:19|20)\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
-_MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+_DAY = re.compile(
+    # A day, and what may follow it: 2026-11-01, 20261101, 2026_11_01, 2026110103, 2026-11-01-03, 20261101T030000Z
+    r"((?:19|20)\d{2})([-_]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])"
+    r"(?:[T _-]?([01]\d|2[0-3])(?::?([0-5]\d)(?::?([0-5]\d)(?:\.\d+)?)?)?Z?)?"
+)
+_DOTTED_DAY = re.compile(r"(0[1-9]|[12]\d|3[01])\.(0[1-9]|1[0-2])\.((?:19|20)\d{2})")
+_MONTH = re.compile(r"((?:19|20)\d{2})-?(0[1-9]|1[0-2])")
 _YEAR = re.compile(r"(?:19|20)\d{2}")
 _TWO = re.compile(r"\d{1,2}")
-_PAIR = re.compile(r"([^=/]+)=([^/]*)")
+_HOUR = re.compile(r"[01]\d|2[0-3]")
+_PAIR = re.compile(r"([^=/]+)=([^=/]*)")
 _FILE = re.compile(
-    r"[^/]+\.(?:csv|tsv|json|jsonl|ndjson|txt|xml|parquet|orc|avro|gz|bz2|zst|snappy|lz4|deflate)", re.IGNORECASE
+    r"[^/]+\.(?:csv|tsv|psv|json|jsonl|ndjson|txt|text|log|dat|data|xml|parquet|orc|avro|xlsx?"
+    r"|gz|gzip|bz2|zst|zip|xz|snappy|lz4|lzo|br|deflate)",
+    re.IGNORECASE,
 )
 _PART_FILE = re.compile(r"part[-_]?\d", re.IGNORECASE)
 _HOURS = frozenset({"hour", "hh", "hr", "h"})
+_YEARS, _MONTHS, _DAYS = ("year", "yyyy", "y"), ("month", "mm", "m"), ("day", "dd", "d")
 
 
 def is_path(namespace: str) -> bool:
@@ -55,12 +65,17 @@ def split(namespace: str, name: str, *, streaming: bool = False) -> tuple[Datase
 
 def keys_of(dataset: DatasetRef, locations: list[str]) -> tuple[str, ...]:
     """The partition keys of locations that lie under a dataset; one that names no partition is left out."""
-    keys = set()
-    for location in locations:
-        _, key = split(dataset.namespace, location)
-        if key is not None:
-            keys.add(key)
-    return tuple(sorted(keys))
+    keys = {_key_below(dataset, location) for location in locations}
+    return tuple(sorted(key for key in keys if key is not None))
+
+
+def _key_below(dataset: DatasetRef, location: str) -> str | None:
+    """What a producer cut off a location to name the dataset is a partition, in whatever form it is written."""
+    head, parts = dataset.name.rstrip("/").split("/"), location.rstrip("/").split("/")
+    if is_path(dataset.namespace) and parts[: len(head)] == head:
+        below = parts[len(head) :]
+        return key_of(below[:-1] if below and _FILE.fullmatch(below[-1]) else below)
+    return split(dataset.namespace, location)[1]
 
 
 def of_uri(uri: str) -> DatasetRef | None:
@@ -80,23 +95,39 @@ def of_uri(uri: str) -> DatasetRef | None:
 def _tail(parts: list[str]) -> list[str]:
     """The longest run of partition directories at the end."""
     cut = len(parts)
-    while cut > 0:
-        if cut >= 3 and _is_split_day(parts[cut - 3 : cut]):
-            cut -= 3
-        elif _is_partition(parts[cut - 1]):
-            cut -= 1
-        else:
-            break
+    while size := _directories(parts[:cut]):
+        cut -= size
     return parts[cut:]
 
 
+def _directories(parts: list[str]) -> int:
+    """How many directories the last step of a partition takes: 2026/11/01/03 four, ds=2026-11-01 one, none 0."""
+    for size, shape in ((4, _is_split_hour), (3, _is_split_day), (2, _is_hour_of_day), (2, _is_split_month)):
+        if len(parts) > size and shape(parts[-size:]):
+            return size
+    return 1 if parts and _is_partition(parts[-1]) else 0
+
+
 def _is_partition(part: str) -> bool:
-    return any(shape.fullmatch(part) for shape in (_PAIR, _ISO_DAY, _COMPACT_DAY, _MONTH))
+    return any(shape.fullmatch(part) for shape in (_PAIR, _DAY, _DOTTED_DAY, _MONTH))
+
+
+def _is_split_hour(parts: list[str]) -> bool:
+    return _is_split_day(parts[:3]) and bool(_HOUR.fullmatch(parts[3]))
 
 
 def _is_split_day(parts: list[str]) -> bool:
-    year, month, day = parts
-    return bool(_YEAR.fullmatch(year) and len(month) == len(day) == 2 and _day(year, month, day))
+    return _is_split_month(parts[:2]) and len(parts[2]) == 2 and _day(*parts) is not None
+
+
+def _is_hour_of_day(parts: list[str]) -> bool:
+    pair = _PAIR.fullmatch(parts[0])
+    return _date(pair[2] if pair else parts[0], of="day") is not None and bool(_HOUR.fullmatch(parts[1]))
+
+
+def _is_split_month(parts: list[str]) -> bool:
+    year, month = parts
+    return bool(_YEAR.fullmatch(year)) and len(month) == 2 and _day(year, month, "01") is not None
 
 
 def _day(year: str, month: str, day: str) -> str | None:
@@ -117,8 +148,8 @@ def key_of_values(values: dict[str, str]) -> str | None:
     time_name = next((name for name in sorted(values) if _date(values[name])), None)
     if time_name is not None:
         values[time_name] = _date(values[time_name]) or ""
-        hour = next((name for name in values if name.lower() in _HOURS), None)
-        if hour is not None and _TWO.fullmatch(values[hour]):
+        hour = next((name for name in values if name.lower() in _HOURS and name != time_name), None)
+        if hour is not None and _TWO.fullmatch(values[hour]) and ":" not in values[time_name]:
             values[time_name] += f"-{values.pop(hour):0>2}:00"
     return "|".join(values[name] for name in sorted(values)) or None
 
@@ -129,29 +160,43 @@ def _values(tail: list[str]) -> dict[str, str]:
     while rest:
         if len(rest) >= 3 and _is_split_day(rest[:3]):
             values["date"], rest = "-".join(rest[:3]), rest[3:]
+        elif len(rest) >= 2 and _is_split_month(rest[:2]):
+            values["date"], rest = "-".join(rest[:2]), rest[2:]
         elif pair := _PAIR.fullmatch(rest[0]):
             values[unquote(pair[1])], rest = unquote(pair[2]), rest[1:]
         else:
-            values["date"], rest = rest[0], rest[1:]
+            values[_name_of(rest[0], values)], rest = rest[0], rest[1:]
     return values
+
+
+def _name_of(directory: str, before: dict[str, str]) -> str:
+    """The dimension of a directory without a name: its date, the hour of the date above it, or its place."""
+    if _HOUR.fullmatch(directory) and any(_date(value) for value in before.values()):
+        return "hour"
+    return "date" if "date" not in before else f"directory {len(before)}"
 
 
 def _join_date(values: dict[str, str]) -> None:
     names = {name.lower(): name for name in values}
-    parts = [names.get(name) for name in ("year", "month", "day")]
-    if None not in parts:
-        year, month, day = (values[name] for name in parts if name)
-        joined = _day(year, month, day)
-        if joined:
-            for name in parts:
-                values.pop(name or "")
-            values["date"] = joined
+    year, month, day = (next((names[n] for n in known if n in names), None) for known in (_YEARS, _MONTHS, _DAYS))
+    if year is None or month is None or not _YEAR.fullmatch(values[year]):
+        return
+    joined = _day(values[year], values[month], values[day] if day else "01")
+    if joined:
+        for name in filter(None, (year, month, day)):
+            values.pop(name)
+        values["date"] = joined
 
 
-def _date(value: str) -> str | None:
-    """A date in Dagster's form; a month is the date it begins on."""
-    if match := _ISO_DAY.fullmatch(value) or _COMPACT_DAY.fullmatch(value):
-        return _day(*match.groups())
-    if match := _MONTH.fullmatch(value):
+def _date(value: str, of: Literal["day", "any"] = "any") -> str | None:
+    """A time in Dagster's form; a month is the date it begins on. A stamp to the second is no date: it is a load's."""
+    if match := _DAY.fullmatch(value):
+        year, _, month, day, hour, minute, second = match.groups()
+        if hour is None:
+            return f"{year}-{month}-{day}"
+        return None if of == "day" or int(second or 0) else f"{year}-{month}-{day}-{hour}:{minute or '00'}"
+    if match := _DOTTED_DAY.fullmatch(value):
+        return "-".join(reversed(match.groups()))
+    if of == "any" and (match := _MONTH.fullmatch(value)):
         return f"{match[1]}-{match[2]}-01"
     return None

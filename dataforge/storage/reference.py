@@ -44,7 +44,8 @@ def resolve_node(connection: Connection, environment: int, namespace: str | None
         return found[0]
     if found:
         raise _ambiguous("task or dataset", name, found)
-    near = [*_near_tasks(connection, environment, name), *_near_datasets(connection, environment, name)]
+    near: list[TaskRef | DatasetRef] = [*_near_tasks(connection, environment, name)]
+    near += [*_near_datasets(connection, environment, name)]
     raise _unknown("task or dataset", name, namespace, near)
 
 

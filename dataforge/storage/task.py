@@ -39,7 +39,7 @@ def ensure(connection: Connection, environment: int, tasks: Iterable[TaskRef]) -
 
 
 LOAD = """
-select namespace, name, kind, platform, seen, grains, observed from task
+select namespace, name, kind, observed_platform, seen, grains, observed from task
 where environment = %s and id = any(%s)
 """
 
@@ -54,7 +54,7 @@ def load(connection: Connection, environment: int, ids: Iterable[int]) -> dict[i
 
 
 SAVE = """
-update task set kind = %s, platform = %s, seen = %s, grains = %s, observed = %s
+update task set kind = %s, observed_platform = %s, seen = %s, grains = %s, observed = %s
 where environment = %s and id = %s
 """
 
@@ -80,7 +80,7 @@ class TaskBasis(msgspec.Struct, frozen=True):
 
 
 BASIS = """
-select id, platform, grains, observed, definition, partitioning, partitioning_origin from task
+select id, observed_platform, grains, observed, definition, partitioning, partitioning_origin from task
 where environment = %s and id = any(%s) order by id
 """
 

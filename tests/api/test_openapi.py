@@ -110,3 +110,12 @@ def test_examples_of_lists_have_the_fields_of_their_schema(document: dict[str, A
         # An OpenAPI document of this library leaves out fields that are null.
         left_out = set(schemas[item]["properties"]) - set(example["value"]["items"][0])
         assert left_out <= {"error"}
+
+
+def test_the_page_to_read_and_try_asks_no_other_host(client: TestClient[Litestar]) -> None:
+    page = client.get("/docs")
+    assert page.status_code == 200
+    assert "//" not in page.text.replace("<!doctype html>", "")
+    for asset in ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"):
+        assert f"/docs/assets/{asset}" in page.text
+        assert client.get(f"/docs/assets/{asset}").status_code == 200

@@ -7,7 +7,9 @@ from dataforge.cli.example import load
 from dataforge.ingest.batch import record_openlineage
 from dataforge.ingest.redaction import Redaction, Rule
 from dataforge.ingest.replay import verify
+from dataforge.ledger.declare import declare
 from dataforge.ledger.verify import digest
+from dataforge.model import definition
 from dataforge.storage.database import Database
 
 CAPTURES = Path(__file__).parents[2] / "examples" / "captures"
@@ -46,3 +48,14 @@ def test_verifying_leaves_nothing_behind(database: Database) -> None:
     with database.transaction() as connection:
         names = [name for (name,) in connection.execute("select name from environment order by id")]
     assert names == ["dev", "staging", "prod"]
+
+
+def test_a_retired_definition_leaves_nothing_of_itself(database: Database) -> None:
+    load(database.url, "dev")
+    before = digest(database, "dev")
+    task = {"namespace": "prod-airflow", "name": "clients_mapped.load", "platform": "other", "owner": "x", "domain": "y"}
+    declare(database, "dev", definition.parse({"source": "brief", "tasks": [task]}))
+    assert digest(database, "dev") != before
+    declare(database, "dev", definition.parse({"source": "brief", "tasks": []}))
+    assert digest(database, "dev") == before
+    assert verify(database, "dev").difference is None

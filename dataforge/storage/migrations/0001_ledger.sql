@@ -87,7 +87,8 @@ create table task (
     namespace text not null check (namespace <> ''),
     name text not null check (name <> ''),
     kind run_kind not null default 'task',
-    platform text not null default '',
+    platform text not null default '',  -- declared, else observed
+    observed_platform text not null default '',
     observed jsonb not null default '{}',  -- registers: {field: [event time, event id, value]}
     seen boolean not null default false,  -- an event of its own, or a platform's list, named it
     grains smallint not null default 31 check (grains between 0 and 31),  -- which windows fit all intervals seen: model.partition
