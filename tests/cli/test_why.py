@@ -73,8 +73,7 @@ def test_what_is_done_says_since_when(filled: Run) -> None:
     done = filled("why", "orders.load", "2026-10-31")
     assert done.exit_code == 1
     assert done.stdout.startswith(
-        "orders.load for 2026-10-31 need not run: it has succeeded"
-        " (since 2026-11-02 00:10:00 UTC) (and 2 more)."
+        "orders.load for 2026-10-31 need not run: it has succeeded (since 2026-11-02 00:10:00 UTC) (and 2 more)."
     )
 
 

@@ -53,7 +53,8 @@ def test_verifying_leaves_nothing_behind(database: Database) -> None:
 def test_a_retired_definition_leaves_nothing_of_itself(database: Database) -> None:
     load(database.url, "dev")
     before = digest(database, "dev")
-    task = {"namespace": "prod-airflow", "name": "clients_mapped.load", "platform": "other", "owner": "x", "domain": "y"}
+    said = {"platform": "other", "owner": "x", "domain": "y"}
+    task = {"namespace": "prod-airflow", "name": "clients_mapped.load", **said}
     declare(database, "dev", definition.parse({"source": "brief", "tasks": [task]}))
     assert digest(database, "dev") != before
     declare(database, "dev", definition.parse({"source": "brief", "tasks": []}))
