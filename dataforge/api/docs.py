@@ -18,7 +18,9 @@ _PAGE = """<!doctype html>
 <body>
   <div id="api"></div>
   <script src="/docs/assets/swagger-ui-bundle.js"></script>
-  <script>SwaggerUIBundle({url: "/openapi.json", dom_id: "#api", defaultModelsExpandDepth: 0, tryItOutEnabled: true})</script>
+  <script>
+    SwaggerUIBundle({url: "/openapi.json", dom_id: "#api", defaultModelsExpandDepth: 0, tryItOutEnabled: true});
+  </script>
 </body>
 </html>
 """

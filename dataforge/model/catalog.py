@@ -38,12 +38,17 @@ class TouchItem(msgspec.Struct, frozen=True):
     partition: Annotated[str | None, Meta(description="The partition touched; null where the run names none.")]
     version: Annotated[str | None, Meta(description="Of an input the first version seen, of an output the last.")]
     rows: Annotated[int | None, Meta(description="Rows written, where the run counted them.")]
+    evidence: Annotated[
+        Literal["inferred", "reported"],
+        Meta(description="inferred: a job that never ended may have read it; reported: the run says so."),
+    ] = "reported"
 
     @classmethod
-    def of(cls, touch: Touch) -> TouchItem:
-        """A touch as lists show it."""
-        name = touch.dataset
-        return cls(name.namespace, name.name, touch.partition or None, touch.version, touch.rows)
+    def of(cls, touch: Touch, *, guessed: bool = False) -> TouchItem:
+        """A touch as lists show it; `guessed` where it rests on a job that never ended."""
+        dataset, key = touch.dataset, touch.partition or None
+        item = cls(dataset.namespace, dataset.name, key, touch.version, touch.rows)
+        return msgspec.structs.replace(item, evidence="inferred") if guessed else item
 
 
 class RunItem(msgspec.Struct, frozen=True, kw_only=True):

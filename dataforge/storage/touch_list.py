@@ -9,7 +9,8 @@ from dataforge.model.catalog import TouchItem
 from dataforge.model.reference import DatasetRef
 
 # A Spark application does all its reading and writing in its steps, which name it as their parent. A table that
-# a step drops is not an output of it.
+# a step drops is not an output of it. An RDD job that never ended is mostly Spark looking at the first file of an
+# input for its schema: that the input is read is a guess then, and the partition is that file's, whatever is read.
 LOAD = """
 with decided as (
     select place, a.task_id, a.run, a.attempt_id, a.external_run, a.kind, a.platform
@@ -18,14 +19,14 @@ with decided as (
     join attempt a on a.environment = %(environment)s
         and a.task_id = wanted.task_id and a.run = wanted.run and a.attempt_id = wanted.attempt_id
 ), toucher as (
-    select place, task_id, run, attempt_id from decided
+    select place, task_id, run, attempt_id, false as guessed from decided
     union
-    select d.place, s.task_id, s.run, s.attempt_id
+    select d.place, s.task_id, s.run, s.attempt_id, not s.completed and s.source ->> 'job_type' = 'RDD_JOB'
     from decided d join attempt s on s.environment = %(environment)s and s.parent_run = d.external_run
     where d.kind = 'task' and d.platform = 'spark' and s.kind = 'step'
 )
-select place, direction, canonical.namespace, canonical.name, touch.partition, first_at, last_at, version,
-    version_at, rows
+select place, coalesce(guessed, false), direction, canonical.namespace, canonical.name,
+    case when guessed then '' else touch.partition end, first_at, last_at, version, version_at, rows
 from toucher
 join touch on touch.environment = %(environment)s and touch.task_id = toucher.task_id
     and touch.run = toucher.run and touch.attempt_id = toucher.attempt_id
@@ -46,13 +47,15 @@ def load(
         "runs": [attempt[1] for attempt in attempts],
         "attempts": [attempt[2] for attempt in attempts],
     }
-    touched: list[list[Touch]] = [[] for _ in attempts]
-    for place, direction, namespace, name, *rest in connection.execute(LOAD, parameters):
-        touched[place - 1].append(Touch(direction, DatasetRef(namespace, name), *rest))
+    touched: list[list[tuple[Touch, bool]]] = [[] for _ in attempts]
+    for place, guessed, direction, namespace, name, *rest in connection.execute(LOAD, parameters):
+        touched[place - 1].append((Touch(direction, DatasetRef(namespace, name), *rest), guessed))
     return [(_shown(touches, "input"), _shown(touches, "output")) for touches in touched]
 
 
-def _shown(touches: list[Touch], direction: str) -> list[TouchItem]:
+def _shown(touches: list[tuple[Touch, bool]], direction: str) -> list[TouchItem]:
     """The touches of one direction; what several steps or names touched alike is shown once."""
-    merged = merge_touches((), tuple(touch for touch in touches if touch.direction == direction))
-    return [TouchItem.of(touch) for touch in merged]
+    ours = [(touch, guessed) for touch, guessed in touches if touch.direction == direction]
+    seen = {touch.dataset for touch, guessed in ours if not guessed}
+    kept = tuple(touch for touch, guessed in ours if not (guessed and touch.dataset in seen))
+    return [TouchItem.of(touch, guessed=touch.dataset not in seen) for touch in merge_touches((), kept)]

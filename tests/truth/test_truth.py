@@ -12,8 +12,10 @@ from benchmarks.truth.score import Score
 from dataforge.ingest.batch import record_any
 from dataforge.ingest.dbt_manifest import from_dbt
 from dataforge.ingest.redaction import NOTHING
+from dataforge.ledger import catalog
 from dataforge.ledger.declare import declare
 from dataforge.ledger.verify import digest
+from dataforge.model.filter import RunFilter
 from dataforge.storage.database import Database
 
 CAPTURES = Path(__file__).parents[2] / "examples" / "captures"
@@ -103,3 +105,13 @@ def _record_shuffled(database: Database, environment: str, bodies: list[object],
         size = random.choice([1, 2, 5, 20, 100, len(shuffled)])
         record(database, shuffled[:size], environment)
         shuffled = shuffled[size:]
+
+
+def test_a_job_that_never_ended_names_weak_inputs_and_no_partition(database: Database) -> None:
+    record(database, events("spark/events.jsonl"))
+    page = catalog.runs(database, "dev", RunFilter(platform="spark", limit=1_000))
+    shown = {item.name: item for item in page.items}
+    weak = {item.name for item in shown["looks_only"].inputs if item.evidence == "inferred"}
+    assert weak == {"/data/lake/dim/products"}
+    # Spark looked at the first day's file for the schema; the job read the second day's.
+    assert [item.partition for item in shown["orders_enriched"].inputs if item.name.endswith("sales_daily")] == [None]
