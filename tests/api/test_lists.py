@@ -84,8 +84,26 @@ def test_a_run_shows_exactly_its_fields(client: Client) -> None:
         "started_at": "2026-11-01T06:00:00Z",
         "ended_at": "2026-11-01T06:05:00Z",
         "data_interval": {"start": "2026-11-01T00:00:00Z", "end": "2026-11-02T00:00:00Z"},
-        "inputs": [{"namespace": "db", "name": "orders", "partition": None, "version": None, "rows": None}],
-        "outputs": [{"namespace": "db", "name": "clean", "partition": "2026-11-01", "version": "7", "rows": 3}],
+        "inputs": [
+            {
+                "namespace": "db",
+                "name": "orders",
+                "partition": None,
+                "version": None,
+                "rows": None,
+                "evidence": "reported",
+            }
+        ],
+        "outputs": [
+            {
+                "namespace": "db",
+                "name": "clean",
+                "partition": "2026-11-01",
+                "version": "7",
+                "rows": 3,
+                "evidence": "reported",
+            }
+        ],
         "error": "disk full",
         "evidence": "reported",
         "partition_from": "event",
