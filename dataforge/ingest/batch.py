@@ -4,6 +4,7 @@ Guarantees that when the call returns, every event of the batch is either record
 its bytes, durably; when it raises, none of it is.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -18,6 +19,7 @@ from dataforge.storage import environment as environments
 from dataforge.storage import reject
 from dataforge.storage.database import Database
 
+_log = logging.getLogger(__name__)
 Parse = Callable[[object, Redaction], Event]
 
 
@@ -71,6 +73,9 @@ def _record(
             accepted.append((index, parse(body, redaction)))
         except InvalidInput as error:
             rejected.append(Rejected(index, _complaints(error)))
+        except Exception as error:  # noqa: BLE001 - a fault of ours: the event is kept, and the stream goes on
+            _log.exception("an event could not be read, and is kept in the rejects")
+            rejected.append(Rejected(index, [FieldError("$", None, f"an event that can be read ({error!r})")]))
     with database.transaction() as connection:
         locked = environments.lock(connection, environment)
         applied = 0
@@ -113,3 +118,5 @@ def _bytes(body: object, redaction: Redaction) -> bytes:
         return openlineage.canonical(redaction.apply(document))
     except InvalidInput:
         return repr(body).encode(errors="backslashreplace")
+    except RecursionError:  # what cannot be redacted is not stored either
+        return b""

@@ -41,7 +41,7 @@ def moment(value: object, *path: str) -> datetime | None:
 
 
 def parse_time(value: object) -> datetime | None:
-    """A time of the years that the ledger holds; None for anything else."""
+    """A time that windows can be laid around; None for anything else."""
     if not isinstance(value, str):
         return None
     try:
@@ -49,7 +49,7 @@ def parse_time(value: object) -> datetime | None:
         found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    return found if 2000 <= found.year <= 2100 else None
+    return found if 1900 <= found.year <= 2200 else None
 
 
 def names(value: object) -> list[str] | None:

@@ -4,13 +4,15 @@ from hashlib import blake2b
 
 import msgspec
 from psycopg import Connection, DataError, IntegrityError
+from psycopg.errors import ProgramLimitExceeded
 from psycopg.types.json import Jsonb
 
 from dataforge.model.errors import FieldError
 from dataforge.storage.body import compress, keep_dictionary
 
-# What PostgreSQL raises for a value it cannot hold or a row it refuses: the event's fault, not the server's.
-REFUSALS = (DataError, IntegrityError)
+# What PostgreSQL raises for a value it cannot hold, a row it refuses, a name too long for an index: the event's fault,
+# not the server's.
+REFUSALS = (DataError, IntegrityError, ProgramLimitExceeded)
 
 INSERT = """
 insert into reject (environment, id, body, size, errors) values (%s, %s, %s, %s, %s)

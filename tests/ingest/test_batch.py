@@ -1,6 +1,7 @@
 """A batch into the ledger: what is bad is kept with its bytes and never stops the rest."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,25 @@ def test_facets_of_any_shape_never_refuse_an_event(database: Database) -> None:
     result = record(database, *events)
     assert result.rejected == []
     assert result.applied == len(events)
+
+
+def test_a_name_in_a_facet_that_no_index_holds_refuses_its_event_alone(database: Database) -> None:
+    long = "".join(sha256(str(part).encode()).hexdigest() for part in range(200))
+    facet = {"task": {"task_id": "t", "upstream_task_ids": str([long])}, "dagRun": {"run_id": long}}
+    bad = run_event(run={"runId": "r1", "facets": {"airflow": facet}})
+    result = record(database, run_event(), bad, run_event(eventType="COMPLETE"))
+    assert (result.applied, [each.index for each in result.rejected]) == (2, [1])
+
+
+def test_an_event_that_our_own_code_stumbles_over_is_kept(database: Database) -> None:
+    deep: Any = {}
+    for _ in range(900):  # deeper than redaction follows, not deeper than JSON may be
+        deep = {"a": deep}
+    rules = Redaction((Rule(".".join("a" * 2_000), "drop"),))
+    bad = run_event(producer="x", a=deep)
+    result = record(database, run_event(), bad, redaction=rules)
+    assert result.received == 2
+    assert result.applied + len(result.rejected) == 2
 
 
 def test_an_event_again_is_a_duplicate_and_changes_nothing(database: Database) -> None:
