@@ -50,3 +50,12 @@ def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url, min_size=1, max_size=4)
     yield database
     database.close()
+
+
+@pytest.fixture(scope="module")
+def module_database(postgres_server: str, template_database: str) -> Iterator[Database]:
+    """A fresh database that the tests of one module share; none of them may leave anything behind."""
+    with new_database(postgres_server, template_database) as url:
+        database = Database(url, min_size=1, max_size=4)
+        yield database
+        database.close()

@@ -158,13 +158,16 @@ on conflict (environment, node_kind, node_id, partition) do update set
     task_id = excluded.task_id, run = excluded.run, version = excluded.version,
     ready_task_id = excluded.ready_task_id, ready_run = excluded.ready_run, ready_since = excluded.ready_since,
     ready_version = excluded.ready_version
+returning node_kind, node_id, partition
 """
 CLEAR = """
-delete from partition_state s using jsonb_to_recordset(%(places)s::jsonb) as w (kind node_kind, node bigint,
-    key text, members bigint[])
-where s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node and s.partition = w.key
-  and not exists (select from write c where c.environment = %(environment)s and c.node_kind = w.kind
-    and c.node_id = any(w.members) and c.partition = w.key)
+delete from partition_state where (environment, node_kind, node_id, partition) in (
+    select %(environment)s, s.node_kind, s.node_id, s.partition
+    from jsonb_to_recordset(%(places)s::jsonb) as w (kind node_kind, node bigint, key text) cross join lateral (
+        select * from partition_state
+        where environment = %(environment)s and node_kind = w.kind and node_id = w.node and partition = w.key offset 0
+    ) s
+)
 """
 
 
@@ -177,5 +180,6 @@ def resolve(connection: Connection, environment: int, places: set[Place]) -> Non
         for kind, node, key in sorted(places)
     ]
     parameters = {"environment": environment, "places": spread(rows)}
-    connection.execute(RESOLVE, parameters)
-    connection.execute(CLEAR, parameters)
+    claimed = {(row[0], row[1], row[2]) for row in connection.execute(RESOLVE, parameters)}
+    if left := [row for row in rows if (row["kind"], row["node"], row["key"]) not in claimed]:
+        connection.execute(CLEAR, {"environment": environment, "places": spread(left)})

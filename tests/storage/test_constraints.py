@@ -1,0 +1,48 @@
+"""The database itself refuses states that must not be, whoever writes them."""
+
+from typing import LiteralString
+
+import psycopg
+import pytest
+
+from dataforge.cli.example import load
+from dataforge.storage.database import Database
+
+ILLEGAL: dict[str, LiteralString] = {
+    "an event is edited": "update event set body = 'x'",
+    "an event of the year 9999": "insert into event (environment, occurred_at, id, kind, body)"
+    " values (1, '9999-01-01', repeat('x', 16)::bytea, 'run', 'x')",
+    "an event without a body": "insert into event (environment, occurred_at, id, kind, body)"
+    " values (1, now(), repeat('x', 16)::bytea, 'run', '')",
+    "a task version is edited": "update task_version set definition = '{}'",
+    "a task version is deleted": "delete from task_version",
+    "a definition without its version": "update task set version = null where version is not null",
+    "a task declared by nobody known": "update task set declared_by = 'nobody' where declared_by is not null",
+    "ready without a run that made it ready": "update partition_state set ready_run = null, ready_task_id = null"
+    " where status = 'ready'",
+    "a task produces a task": "update edge set node_kind = 'task' where relation = 'produces'",
+    "an observed edge of a source": "update edge set source = 'somebody' where origin = 'observed'",
+    "an edge last seen before it was first": "update edge set last_at = first_at - interval '1 day' where origin = 'observed'",
+    "an alias of itself": "update alias set alias_id = dataset_id",
+    "an attempt of a task nobody named": "update attempt set task_id = 1",
+    "half a data interval": "update run set interval_end = null where interval_start is not null",
+    "a negative attempt": "update run set attempt = -1",
+    "an environment with a name that no URL has": "insert into environment (name) values ('Prod!')",
+    "a reject without a reason": "insert into reject (environment, id, body, size, errors)"
+    " values (1, repeat('x', 16)::bytea, 'x', 1, '[]')",
+    "two names with one id": "insert into task (environment, id, namespace, name) select environment, id, 'a', 'b' from task",
+    "one name with two ids": "insert into task (environment, id, namespace, name) select environment, id + 1, namespace, name from task",
+}
+
+
+@pytest.fixture(scope="module")
+def filled(module_database: Database) -> Database:
+    load(module_database.url, "dev")
+    return module_database
+
+
+@pytest.mark.parametrize("name", ILLEGAL)
+def test_an_illegal_state_is_refused(filled: Database, name: str) -> None:
+    with pytest.raises(psycopg.errors.IntegrityError), filled.transaction() as connection:
+        touched = connection.execute(ILLEGAL[name]).rowcount
+        assert touched > 0, "the example has nothing that this could be tried on"
