@@ -22,7 +22,8 @@ ILLEGAL: dict[str, LiteralString] = {
     " where status = 'ready'",
     "a task produces a task": "update edge set node_kind = 'task' where relation = 'produces'",
     "an observed edge of a source": "update edge set source = 'somebody' where origin = 'observed'",
-    "an edge last seen before it was first": "update edge set last_at = first_at - interval '1 day' where origin = 'observed'",
+    "an edge last seen before it was first": "update edge set last_at = first_at - interval '1 day'"
+    " where origin = 'observed'",
     "an alias of itself": "update alias set alias_id = dataset_id",
     "an attempt of a task nobody named": "update attempt set task_id = 1",
     "half a data interval": "update run set interval_end = null where interval_start is not null",
@@ -30,8 +31,10 @@ ILLEGAL: dict[str, LiteralString] = {
     "an environment with a name that no URL has": "insert into environment (name) values ('Prod!')",
     "a reject without a reason": "insert into reject (environment, id, body, size, errors)"
     " values (1, repeat('x', 16)::bytea, 'x', 1, '[]')",
-    "two names with one id": "insert into task (environment, id, namespace, name) select environment, id, 'a', 'b' from task",
-    "one name with two ids": "insert into task (environment, id, namespace, name) select environment, id + 1, namespace, name from task",
+    "two names with one id": "insert into task (environment, id, namespace, name)"
+    " select environment, id, 'a', 'b' from task",
+    "one name with two ids": "insert into task (environment, id, namespace, name)"
+    " select environment, id + 1, namespace, name from task",
 }
 
 
