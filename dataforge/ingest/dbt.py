@@ -17,7 +17,7 @@ from dataforge.ingest.envelope import Envelope
 from dataforge.model.attempt import Attempt, AttemptKey, RunPointer, Source, Touch
 from dataforge.model.event import EdgeFact, Facts, TaskFact
 from dataforge.model.reference import TaskRef
-from dataforge.model.state import Evidence, RunKind, RunState, Statement
+from dataforge.model.state import RunKind, RunState, Statement
 
 PLATFORM = "dbt"
 _NODE_TYPES = frozenset({"model", "seed", "snapshot", "test", "unit_test", "source", "operation", "analysis"})
@@ -193,12 +193,12 @@ def _assertions(envelope: Envelope) -> list[tuple[dict[str, Any], Touch]]:
 def _test_facts(envelope: Envelope, assertions: list[tuple[dict[str, Any], Touch]]) -> Facts:
     """A run of each test; the event's own outcome is that of all of them together and tells nothing of one."""
     attempts, tasks, edges = [], [], []
-    uncounted = _uncounted(envelope, [assertion for assertion, _ in assertions])
+    counted = any(facets.text(assertion, "actual") for assertion, _ in assertions)
     for assertion, touch in assertions:
         if _of_another_project(envelope, assertion):
             continue
         task = TaskRef(envelope.job.namespace, _test_name(envelope, assertion, touch))
-        attempts.append(_test_attempt(envelope, task, assertion, touch, uncounted))
+        attempts.append(_test_attempt(envelope, task, assertion, touch, counted))
         tasks.append(TaskFact(task, RunKind.TASK, PLATFORM))
         edges += [*run.dataset_edges(task, (touch,)), *_launch(envelope, task)]
     return Facts(
@@ -233,12 +233,10 @@ def _project(envelope: Envelope) -> str:
     return parts[1] if len(parts) > 2 else facets.text(envelope.run_facets, "dbt_run", "project_name") or "dbt"
 
 
-def _test_attempt(
-    envelope: Envelope, task: TaskRef, assertion: dict[str, Any], touch: Touch, uncounted: RunState | None
-) -> Attempt:
+def _test_attempt(envelope: Envelope, task: TaskRef, assertion: dict[str, Any], touch: Touch, counted: bool) -> Attempt:
     invocation = _invocation(envelope)
     final = run.STATES[envelope.type].final
-    statement = run.statement(envelope, _test_state(assertion, uncounted) if final else None)
+    statement = run.statement(envelope, _test_state(envelope, assertion, counted) if final else None)
     attempt = _attempt(envelope, AttemptKey(task, invocation, invocation), RunKind.TASK, statement)
     source: Source = {"unique_id": task.name, "invocation_id": invocation}
     if severity := facets.text(assertion, "severity"):
@@ -247,30 +245,28 @@ def _test_attempt(
     return replace(attempt, source=source, touches=(touch,), error=error)
 
 
-def _uncounted(envelope: Envelope, assertions: list[dict[str, Any]]) -> RunState | None:
-    """What became of a test that has no count of failing rows: dbt skipped it, or its SQL broke.
-
-    `dbt test` skips nothing. In a build, tests of one model are skipped together; so one without a count among
-    others that have theirs broke. None of a dbt-ol so old that it neither counts nor names tests.
-    """
-    counted = any(facets.text(assertion, "actual") for assertion in assertions)
-    if not counted and not any(facets.text(assertion, "name") for assertion in assertions):
-        return None
-    relation = _unique_id(envelope).partition(".")[2]
-    build = envelope.job.name.endswith(f"{relation}.build.test")
-    return RunState.SKIPPED if build and not counted else RunState.FAILED
-
-
-def _test_state(assertion: dict[str, Any], uncounted: RunState | None) -> RunState:
+def _test_state(envelope: Envelope, assertion: dict[str, Any], counted: bool) -> RunState:
     """A test that finds rows, but is of severity warn or below its threshold for errors, has warned: to dbt, and so
-    here, that is no failure. A relationships test stands at either of its two models and waits for both."""
+    here, that is no failure. A dbt-ol that neither counts rows nor names tests tells of no test that it was skipped.
+    """
     if assertion.get("success") is True:
         return RunState.SUCCEEDED
-    actual = facets.text(assertion, "actual")
-    if actual is None and uncounted is not None:
-        return uncounted
+    if not facets.text(assertion, "actual") and (counted or facets.text(assertion, "name")):
+        return _uncounted(envelope, assertion, counted)
     warned = facets.text(assertion, "severity") == "warn" or not _too_many(assertion)
     return RunState.SUCCEEDED if warned else RunState.FAILED
+
+
+def _uncounted(envelope: Envelope, assertion: dict[str, Any], counted: bool) -> RunState:
+    """What became of a test without a count of failing rows: dbt skipped it, or its SQL broke.
+
+    `dbt test` skips nothing. A build skips the tests of a model all together, so one without a count among others
+    that have theirs broke; except that a relationships test may stand here and wait for its other model.
+    """
+    relation = _unique_id(envelope).partition(".")[2]
+    build = envelope.job.name.endswith(f"{relation}.build.test")
+    skipped = not counted or facets.text(assertion, "assertion") == "relationships"
+    return RunState.SKIPPED if build and skipped else RunState.FAILED
 
 
 def _too_many(assertion: dict[str, Any]) -> bool:

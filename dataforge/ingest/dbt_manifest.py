@@ -4,6 +4,7 @@ Guarantees that a node is the same task here as in dbt's events (dataforge.inges
 both declared and seen running is there once. A manifest names neither job nor dataset namespace; both are given.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -16,8 +17,9 @@ from dataforge.model.manifest import Manifest
 
 _Node = Mapping[str, Any]
 _RELATIONS = frozenset({"model", "seed", "snapshot"})  # nodes that leave a table or view behind
-_TASKS = _RELATIONS | {"test"}  # what dbt runs and reports on; analyses and operations are not part of a build
-_SECTIONS = ("nodes", "sources", "exposures", "metrics", "semantic_models", "saved_queries")
+# What dbt runs and reports on; analyses and operations are not part of a build.
+_TASKS = _RELATIONS | {"test", "unit_test"}
+_SECTIONS = ("nodes", "unit_tests", "sources", "exposures", "metrics", "semantic_models", "saved_queries")
 
 
 def from_dbt(document: object, namespace: str, dataset_namespace: str, source: str | None = None) -> Manifest:
@@ -82,13 +84,29 @@ class _Reading:
             if relation and (owner or _kind(node) == "source"):
                 known = found.setdefault(relation["name"], {**relation, "owner": owner})
                 known["owner"] = known["owner"] or owner
+        for name, aliases in self._source_names().items():
+            found[name]["aliases"] = aliases
         return list(found.values())
 
+    def _source_names(self) -> dict[str, list[dict[str, str]]]:
+        """By relation, what dbt's events call a source with an identifier: by its name in the project, which no
+        table has. Without the names that mean another relation too."""
+        relations = [relation["name"] for node in self._nodes.values() if (relation := self._relation(node))]
+        sources = [node for node in self._nodes.values() if _kind(node) == "source"]
+        named = {(self._named(node, "identifier")["name"], self._named(node, "name")["name"]) for node in sources}
+        taken = Counter([*relations, *(alias for own, alias in named if own != alias)])
+        found: dict[str, list[dict[str, str]]] = {}
+        for own, alias in sorted(named):
+            if own != alias and taken[alias] == 1:
+                found.setdefault(own, []).append({"namespace": self._dataset_namespace, "name": alias})
+        return found
+
     def _consumes(self, node: _Node, passed: frozenset[str]) -> Iterator[dict[str, Any]]:
-        """What a node reads. An ephemeral model, a metric or the like leaves nothing behind and runs nowhere, so
-        the node really waits for what lies behind it; the ephemeral model itself is an edge that is not required.
+        """What a node reads; a unit test only the rows in its own definition. An ephemeral model, a metric or the
+        like leaves nothing behind and runs nowhere, so the node really waits for what lies behind it; the ephemeral
+        model itself is an edge that is not required.
         """
-        for unique_id in _upstreams(node):
+        for unique_id in _upstreams(node) if _kind(node) != "unit_test" else ():
             upstream = self._nodes.get(unique_id)
             if upstream is None or unique_id in passed:
                 continue
@@ -109,8 +127,11 @@ class _Reading:
             return None
         if facets.text(node, "config", "materialized") == "ephemeral":
             return None
-        own = facets.text(node, "identifier") if kind == "source" else facets.text(node, "alias")
-        parts = (facets.text(node, "database"), facets.text(node, "schema"), own or facets.text(node, "name"))
+        return self._named(node, "identifier" if kind == "source" else "alias")
+
+    def _named(self, node: _Node, field: str) -> dict[str, str]:
+        own = facets.text(node, field) or facets.text(node, "name")
+        parts = (facets.text(node, "database"), facets.text(node, "schema"), own)
         return {"namespace": self._dataset_namespace, "name": ".".join(part for part in parts if part)}
 
     def _owner(self, node: _Node) -> str | None:

@@ -9,6 +9,7 @@ import pytest
 from dataforge.ingest.dbt_manifest import from_dbt
 from dataforge.model.errors import InvalidInput
 from dataforge.model.manifest import DatasetDefinition, Manifest, TaskDefinition
+from dataforge.model.reference import DatasetRef
 
 CAPTURE = Path(__file__).parents[2] / "examples" / "captures" / "dbt" / "manifest.json"
 WAREHOUSE = "postgres://db:5432"
@@ -93,8 +94,23 @@ def test_sources_are_datasets_by_their_identifier() -> None:
         {"model.shop.stg": node("model", "stg", ("source.shop.erp.orders",))},
         sources={"source.shop.erp.orders": source},
     )
-    assert manifest.datasets == (DatasetDefinition(WAREHOUSE, "shop.raw.orders_v2"),)
+    also = (DatasetRef(WAREHOUSE, "shop.raw.orders"),)  # dbt's events name a source by its name in the project
+    assert manifest.datasets == (DatasetDefinition(WAREHOUSE, "shop.raw.orders_v2", aliases=also),)
     assert consumed(tasks(manifest)["model.shop.stg"]) == {("dataset", "shop.raw.orders_v2", True)}
+
+
+def test_a_sources_name_is_no_alias_when_another_relation_has_it() -> None:
+    renamed = {**node("source", "orders"), "identifier": "orders_v2", "alias": None}
+    manifest = read({"model.shop.orders": node("model", "orders")}, sources={"source.shop.erp.orders": renamed})
+    assert manifest.datasets == (DatasetDefinition(WAREHOUSE, "shop.main.orders_v2"),)
+
+
+def test_a_unit_test_is_a_task_that_waits_for_nothing() -> None:
+    manifest = read(
+        {"model.shop.stg": node("model", "stg")},
+        unit_tests={"unit_test.shop.stg.keeps_rows": node("unit_test", "keeps_rows", ("model.shop.stg",))},
+    )
+    assert consumed(tasks(manifest)["unit_test.shop.stg.keeps_rows"]) == set()
 
 
 def test_a_warehouse_without_databases_names_schema_and_table() -> None:
