@@ -34,16 +34,27 @@ def _scores(database: Database, captures: Path) -> list[Score]:
     _record(database, "dev", captures / "dbt" / "events.jsonl")
     for mode in ("artifact_mode", "structured_logs"):
         _record(database, "dev", captures / "dbt_http" / f"dbt_duckdb_build_{mode}.json")
-    _record(database, "staging", captures / "spark" / "events.jsonl")
-    alone = spark.score_events_alone(database, "staging", captures / "spark")
-    record_any(database, "staging", spark.parents_outcomes(captures / "spark", "airflow-prod"), NOTHING)
+    edge = captures / "dbt_edge"
+    declare(database, "prod", from_dbt((edge / "manifest.json").read_bytes(), "prod-dbt", "duckdb://test.duckdb"))
+    for path in sorted(edge.glob("*/events.jsonl")):
+        _record(database, "prod", path)
     return [
         airflow.score(database, "dev", captures / "airflow"),
         dbt.score(database, "dev", captures / "dbt", "prod-dbt"),
         dbt.score_modes(database, "dev", "dbt-ns"),
-        alone,
-        spark.score_with_parents(database, "staging", captures / "spark"),
+        dbt.score_edge(database, "prod", edge, "prod-dbt"),
+        *_spark_scores(database, "staging", captures / "spark"),
+        *_spark_scores(database, "edge", captures / "spark_edge"),
     ]
+
+
+def _spark_scores(database: Database, environment: str, capture: Path) -> tuple[Score, Score]:
+    with database.transaction() as connection:
+        connection.execute("insert into environment (name) values (%s) on conflict do nothing", [environment])
+    _record(database, environment, capture / "events.jsonl")
+    alone = spark.score_events_alone(database, environment, capture)
+    record_any(database, environment, spark.parents_outcomes(capture, "airflow-prod"), NOTHING)
+    return alone, spark.score_with_parents(database, environment, capture)
 
 
 def _record(database: Database, environment: str, path: Path) -> None:

@@ -18,6 +18,7 @@ from dataforge.storage.database import Database
 
 _BRACES = re.compile(r"^(?P<name>[^{]+)(?:\{(?P<partitions>[^}]*)\})?$")
 # Spark's listener trims no version and no load id: the directory is a dataset of its own each time.
+KEEPS = frozenset({"errorifexists"})  # what exists stays as it is
 _UNNAMED = re.compile(r"v\d+|load_\d+\w*")
 
 
@@ -28,7 +29,19 @@ class Step(msgspec.Struct, frozen=True):
     seq: str
     inputs: tuple[tuple[DatasetRef, tuple[str, ...]], ...]
     outputs: tuple[tuple[DatasetRef, tuple[str, ...]], ...]
-    streaming: bool
+    wanted: tuple[tuple[DatasetRef, tuple[str, ...]], ...]  # what a failed step would have written
+    mode: str
+    start: str
+
+    @property
+    def streaming(self) -> bool:
+        """Whether a stream's own sink wrote, which no event names. What foreachBatch writes is named."""
+        return self.mode.startswith("streaming")
+
+    @property
+    def named(self) -> bool:
+        """Whether the events name the partition that the step wrote: in a path, or in the text of an INSERT."""
+        return self.mode.endswith("PARTITION") or self.mode == "overwrite of the partition directory"
 
 
 def read_steps(capture: Path) -> list[Step]:
@@ -39,7 +52,9 @@ def read_steps(capture: Path) -> list[Step]:
             row["seq"],
             _datasets(row["inputs"]),
             _datasets(row["outputs"]),
-            row["mode"].startswith("streaming"),
+            _datasets(str(json.loads(row["extra"] or "{}").get("wanted", ""))),
+            row["mode"],
+            row["start"],
         )
         for row in _rows(capture / "steps.csv")
     ]
@@ -59,7 +74,7 @@ def _datasets(text: str) -> tuple[tuple[DatasetRef, tuple[str, ...]], ...]:
 
 
 def _named(text: str) -> DatasetRef:
-    if " " in text:
+    if " " in text and not text.startswith("/"):
         return DatasetRef(*text.split(" ", 1))
     if "://" in text:
         scheme, _, rest = text.partition("://")
@@ -103,7 +118,9 @@ join environment e on e.id = s.environment
 where e.name = %s and s.node_kind = 'dataset' and t.platform = 'spark'
 """
 TOUCHED = """
-select app.source ->> 'application_id', x.direction, d.namespace, d.name
+select app.source ->> 'application_id', x.direction, d.namespace, d.name,
+    -- an RDD job that never ended looked at one file for the schema, whatever was read
+    case when step.completed or step.source ->> 'job_type' <> 'RDD_JOB' then x.partition else '' end
 from touch x join attempt step using (environment, task_id, run, attempt_id)
 join attempt app on app.environment = step.environment and app.external_run = step.parent_run
 join dataset d on d.environment = x.environment and d.id = x.dataset_id
@@ -162,22 +179,28 @@ def _attempts(truth: list[dict[str, str]], found: dict[str, dict[str, Any]]) -> 
     return [equal("attempts", sorted(map(sorted, runs.values())), sorted(map(sorted, groups.values())))]
 
 
-def _written(capture: Path, *, good: bool) -> set[DatasetRef]:
-    """The datasets that good applications wrote, or those that only refuted ones claim in their events."""
-    outcomes = {row["scenario"]: _outcome(row) for row in read_truth(capture)}
-    return {
-        dataset
-        for step in read_steps(capture)
-        for dataset, _ in step.outputs
-        if (outcomes[step.scenario] == "succeeded") is good
-    }
+def _written(capture: Path, *, good: bool) -> dict[DatasetRef, set[str]]:
+    """The partitions by dataset that good applications wrote ('' for all of it), or that good steps of failed
+    applications without a parent did: nobody tells of the failure of those."""
+    rows = {row["scenario"]: row for row in read_truth(capture)}
+    found: dict[DatasetRef, set[str]] = {}
+    for step in read_steps(capture):
+        succeeded = _outcome(rows[step.scenario]) == "succeeded"
+        if succeeded if good else not succeeded and not rows[step.scenario]["parent_run_id"]:
+            for dataset, keys in step.outputs:
+                found.setdefault(dataset, {""}).update(_key(dataset, key) for key in keys)
+    return found
 
 
 def _nothing_falsely_ready(database: Database, environment: str, capture: Path) -> list[Check]:
-    good = _written(capture, good=True)
+    good, untold = _written(capture, good=True), _written(capture, good=False)
     return [
         Check(
-            f"{dataset.name}[{key}] is not falsely ready", status != "ready" or dataset in good, f"{status}, {evidence}"
+            f"{dataset.name}[{key}] is not falsely ready",
+            status != "ready"
+            or key in good.get(dataset, ())
+            or (key in untold.get(dataset, ()) and evidence == "inferred"),
+            f"{status}, {evidence}",
         )
         for dataset, states in sorted(_states(database, environment).items())
         for key, (status, evidence) in sorted(states.items())
@@ -194,11 +217,24 @@ def score_with_parents(database: Database, environment: str, capture: Path) -> S
             checks.append(
                 equal(f"{row['scenario']}: outcome", (app["state"], app["evidence"]), (_outcome(row), "confirmed"))
             )
-    for step in read_steps(capture):
+    steps = read_steps(capture)
+    for step in steps:
         if not step.streaming and _outcome_of(capture, step) == "succeeded":
-            checks += [_ready(step, dataset, keys, states) for dataset, keys in step.outputs]
+            lasting = [output for output in step.outputs if not _tried_again(step, *output, steps)]
+            checks += [_ready(step, dataset, keys, states) for dataset, keys in lasting]
     checks += _nothing_falsely_ready(database, environment, capture)
     return Score("Spark, with the outcomes of the parents", (*checks, *_joined(database, environment, capture)))
+
+
+def _tried_again(step: Step, dataset: DatasetRef, keys: tuple[str, ...], steps: list[Step]) -> bool:
+    """Whether a later step failed to write the same: the dataset is as that one left it."""
+    return any(
+        (later := dict(other.wanted).get(dataset)) is not None
+        and other.start > step.start
+        and (not later or not keys or bool({*later} & {*keys}))
+        and other.mode not in KEEPS
+        for other in steps
+    )
 
 
 def _outcome_of(capture: Path, step: Step) -> str:
@@ -210,8 +246,9 @@ def _ready(
 ) -> Check:
     """An output is ready, in the partition that the job wrote where the events name one, else as a whole."""
     known = states.get(dataset, {})
-    named = {_key(dataset, key) for key in keys} & known.keys()
-    ready = [known[key][0] == "ready" for key in named or known.keys()]
+    written = {_key(dataset, key) for key in keys}
+    named = written if step.named and written else (written or {""}) & known.keys() or known.keys()
+    ready = [known.get(key, ("missing",))[0] == "ready" for key in named]
     return Check(f"{step.scenario}/{step.seq}: {dataset.name} is ready", bool(ready) and all(ready), str(known))
 
 
@@ -222,9 +259,12 @@ def _key(dataset: DatasetRef, key: str) -> str:
 
 def _joined(database: Database, environment: str, capture: Path) -> list[Check]:
     touched: dict[str, dict[str, set[DatasetRef]]] = {}
+    partitions: dict[tuple[str, DatasetRef], set[str]] = {}
     with database.transaction() as connection:
-        for app, direction, namespace, name in connection.execute(TOUCHED, [environment]):
+        for app, direction, namespace, name, key in connection.execute(TOUCHED, [environment]):
             touched.setdefault(app, {}).setdefault(direction, set()).add(DatasetRef(namespace, name))
+            if key:
+                partitions.setdefault((app, DatasetRef(namespace, name)), set()).add(key)
     ids = {row["scenario"]: row["spark_app_id"] for row in read_truth(capture)}
     checks = []
     for step in read_steps(capture):
@@ -234,7 +274,26 @@ def _joined(database: Database, environment: str, capture: Path) -> list[Check]:
                 holds = dataset in known.get(direction, set())
                 name = f"{step.scenario}/{step.seq}: {direction} {dataset.name} is joined"
                 checks.append(Check(name, holds, str(known.get(direction))))
-    return checks
+    return checks + _no_false_partition(capture, ids, partitions)
+
+
+def _no_false_partition(
+    capture: Path, ids: dict[str, str], found: dict[tuple[str, DatasetRef], set[str]]
+) -> list[Check]:
+    """No application is said to have touched a partition of a dataset other than those it did."""
+    true: dict[tuple[str, DatasetRef], set[str]] = {}
+    for step in read_steps(capture):
+        for dataset, keys in (*step.inputs, *step.outputs, *step.wanted):
+            true.setdefault((ids[step.scenario], dataset), set()).update(_key(dataset, key) for key in keys)
+    return [
+        Check(
+            f"{app}: partitions of {dataset.name} are true",
+            not known or found.get((app, dataset), set()) <= known,
+            str(found.get((app, dataset))),
+        )
+        for (app, dataset), known in sorted(true.items())
+        if (app, dataset) in found
+    ]
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

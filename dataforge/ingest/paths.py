@@ -32,6 +32,7 @@ _FILE = re.compile(
     r"|gz|gzip|bz2|zst|zip|xz|snappy|lz4|lzo|br|deflate)",
     re.IGNORECASE,
 )
+_GLOB = re.compile(r"[*?\[{]")
 _PART_FILE = re.compile(r"part[-_]?\d", re.IGNORECASE)
 _HOURS = frozenset({"hour", "hh", "hr", "h"})
 _YEARS, _MONTHS, _DAYS = ("year", "yyyy", "y"), ("month", "mm", "m"), ("day", "dd", "d")
@@ -52,7 +53,7 @@ def split(namespace: str, name: str, *, streaming: bool = False) -> tuple[Datase
     whole = DatasetRef(namespace, name)
     if not is_path(namespace):
         return whole, None
-    parts = name.rstrip("/").split("/")
+    parts = _without_glob(name.rstrip("/").split("/"))
     file = parts.pop() if len(parts) > 1 and _FILE.fullmatch(parts[-1]) else None
     tail = _tail(parts)
     head = parts[: len(parts) - len(tail)]
@@ -61,6 +62,12 @@ def split(namespace: str, name: str, *, streaming: bool = False) -> tuple[Datase
     if file and not tail and not streaming and not _PART_FILE.match(file):
         return whole, None
     return DatasetRef(namespace, "/".join(head)), key_of(tail)
+
+
+def _without_glob(parts: list[str]) -> list[str]:
+    """An RDD's input is named as it was asked for, `raw/orders/dt=2026-11-01/*.csv`: what is above the pattern."""
+    first = next((place for place, part in enumerate(parts) if _GLOB.search(part)), len(parts))
+    return parts[:first] if any(parts[:first]) else parts
 
 
 def keys_of(dataset: DatasetRef, locations: list[str]) -> tuple[str, ...]:

@@ -87,9 +87,9 @@ def job_type(envelope: Envelope) -> str:
 
 
 def dataset_edges(task: TaskRef, touched: tuple[Touch, ...]) -> tuple[EdgeFact, ...]:
-    """What a task was seen to read and write, as edges of it. What it drops it does not produce."""
+    """What a task was seen to read and write, as edges of it. What it drops or alters it does not produce."""
     return tuple(
         EdgeFact(task, "consumes" if touch.direction == "input" else "produces", touch.dataset)
         for touch in touched
-        if touch.change != "DROP"
+        if touch.change not in ("DROP", "ALTER")
     )

@@ -6,21 +6,17 @@ after FAIL, and often says no FAIL at all. So everything an application or a job
 outcome is known (dataforge.model.run).
 """
 
-import re
-
 from msgspec.structs import replace
 
-from dataforge.ingest import datasets, facets, paths, run
+from dataforge.ingest import datasets, facets, insert_statement, run
 from dataforge.ingest.envelope import Envelope
-from dataforge.model.attempt import Attempt, AttemptKey, Source, Touch, merge_touches
+from dataforge.model.attempt import Attempt, AttemptKey, RunPointer, Source, Touch, merge_touches
 from dataforge.model.event import EdgeFact, Facts, TaskFact
 from dataforge.model.reference import TaskRef
 from dataforge.model.state import Evidence, RunKind, Statement
 
 PLATFORM = "spark"
 _STEPS = frozenset({"SQL_JOB", "RDD_JOB"})
-_INSERT = re.compile(r"\s*INSERT\s.*?\sPARTITION\s*\(([^)]*)\)", re.IGNORECASE | re.DOTALL)
-_STATIC = re.compile(r"\s*`?(\w+)`?\s*=\s*(?:DATE\s*)?'([^']*)'\s*", re.IGNORECASE)
 
 
 def reads(envelope: Envelope) -> bool:
@@ -72,9 +68,17 @@ def _application_facts(envelope: Envelope) -> Facts:
 
 
 def _source(envelope: Envelope) -> Source:
-    """Spark's own id stands on START, and on RUNNING when a job starts; never on the last event."""
+    """Spark's own ids stand on START, and on RUNNING when a job starts; never on the last event."""
     application_id = facets.text(envelope.run_facets, "spark_applicationDetails", "applicationId")
-    return {"application_id": application_id} if application_id else {}
+    job_id = facets.number(envelope.run_facets, "spark_jobDetails", "jobId")
+    found: Source = {"application_id": application_id, "job_id": job_id}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _plan(envelope: Envelope, application: RunPointer | None) -> Source:
+    """The root of the plan, which is the second part of a job's name: `app.adaptive_spark_plan.mart_sales`."""
+    name = envelope.job.name.removeprefix(f"{application.task.name}.") if application else ""
+    return {"plan": name.split(".")[0]} if name and name != envelope.job.name else {}
 
 
 def _fact(envelope: Envelope, task: TaskRef, kind: RunKind) -> TaskFact:
@@ -101,7 +105,7 @@ def _step_facts(envelope: Envelope) -> Facts:
         parent=application,
         root=run.root(envelope),
         error=run.error(envelope),
-        source={**_source(envelope), "job_type": run.job_type(envelope)},
+        source={**_source(envelope), **_plan(envelope, application), "job_type": run.job_type(envelope)},
         touches=touched,
     )
     return Facts(
@@ -119,7 +123,7 @@ def _streaming(envelope: Envelope) -> bool:
 
 def _step_touches(envelope: Envelope) -> tuple[Touch, ...]:
     touched = datasets.touches(envelope, streaming=_streaming(envelope))
-    key = _static_partition(facets.text(envelope.job_facets, "sql", "query") or "")
+    key = insert_statement.partition(facets.text(envelope.job_facets, "sql", "query") or "")
     if key is None:
         return touched
     named = (_in_partition(touch, key) for touch in touched)
@@ -129,12 +133,3 @@ def _step_touches(envelope: Envelope) -> tuple[Touch, ...]:
 def _in_partition(touch: Touch, key: str) -> Touch:
     """An output whose partition stands in the statement alone: INSERT ... PARTITION (ds = '2026-11-01')."""
     return replace(touch, partition=key) if touch.direction == "output" and not touch.partition else touch
-
-
-def _static_partition(query: str) -> str | None:
-    clause = _INSERT.match(query)
-    if clause is None:
-        return None
-    pairs = [_STATIC.fullmatch(part) for part in clause[1].split(",")]
-    values = {pair[1]: pair[2] for pair in pairs if pair}
-    return paths.key_of_values(values) if len(values) == len(pairs) else None

@@ -158,9 +158,12 @@ def _fold_attempts(connection: Connection, environment: int, said: list[Attempt]
 
 
 def _fold_outcomes(connection: Connection, environment: int, events: Sequence[Event]) -> set[RunKey]:
+    """Keeps what platforms said afterwards; returns the runs it was said of, and their mapped instances without an
+    end, which have none now that their DAG run has one."""
     said = [SaidOutcome(o, event.occurred_at, event.id) for event in events for o in event.facts.outcomes]
     outcomes.save(connection, environment, said)
-    return {(each.outcome.task.id, each.outcome.group_run) for each in said}
+    runs = {(each.outcome.task.id, each.outcome.group_run) for each in said}
+    return runs | attempts.open_instances(connection, environment, runs) if runs else runs
 
 
 def _fold_edges(connection: Connection, environment: int, events: Sequence[Event]) -> bool:

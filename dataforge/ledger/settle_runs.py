@@ -24,6 +24,7 @@ from dataforge.model.run import (
     settle,
     stand,
     status_of,
+    wrote_nothing,
 )
 from dataforge.model.state import RunKind
 from dataforge.storage import attempt as attempts
@@ -35,6 +36,8 @@ from dataforge.storage.attempt import RunKey, StoredAttempt
 from dataforge.storage.database import Connection
 from dataforge.storage.partition import Claim, Place
 
+_NO_WRITE = frozenset({"DROP", "TRUNCATE", "ALTER"})  # what changes a table without putting data into it
+_NEVER = 0  # the ordinal of an attempt that was stored and not settled yet
 DEEPEST = 8  # levels below a run: DAG, task, application, job; more would be a loop of parents
 
 
@@ -84,8 +87,7 @@ def _load(connection: Connection, environment: int, keys: Sequence[RunKey]) -> _
     by_run: dict[RunKey, list[StoredAttempt]] = {}
     for each in stored:
         by_run.setdefault((each.attempt.key.task.id, each.attempt.key.run), []).append(each)
-    mapped = attempts.mapped(connection, environment, keys)
-    said = {key: each for key, each in outcomes.of_runs(connection, environment, keys).items() if key not in mapped}
+    said = _outcomes(connection, environment, keys, [each.attempt for each in stored])
     pointers = {p.external_run for each in stored for p in (each.attempt.parent, each.attempt.root) if p is not None}
     above = attempts.of_external_runs(connection, environment, pointers) if pointers else []
     # Of attempts with one external id (a DAG run deleted and created anew) the last in order is meant.
@@ -97,6 +99,17 @@ def _load(connection: Connection, environment: int, keys: Sequence[RunKey]) -> _
         above={(each.attempt.key.task.id, each.attempt.external_run): each for each in above},
         cuts={row.id: (partition.parse(row.partitioning), row.partitioning_origin == "declared") for row in basis},
     )
+
+
+def _outcomes(
+    connection: Connection, environment: int, keys: Sequence[RunKey], stored: Sequence[Attempt]
+) -> dict[RunKey, Outcome]:
+    """What was said of each run; of a mapped instance what was said of its task, whose own run it replaces."""
+    groups = {(a.key.task.id, a.key.run): (a.key.task.id, a.group_run) for a in stored if a.map_index >= 0}
+    mapped = attempts.mapped(connection, environment, keys)
+    said = outcomes.of_runs(connection, environment, sorted({*keys, *groups.values()}))
+    own = {key: said[key] for key in keys if key in said and key not in mapped}
+    return own | {key: said[group] for key, group in groups.items() if group in said}
 
 
 def _settle_run(level: _Level, key: RunKey) -> tuple[Run, list[tuple[Standing, Ancestor]]]:
@@ -135,9 +148,14 @@ def _taken(level: _Level, key: RunKey, run: Run, standing: Standing, *, last: bo
 
 
 def _moved(level: _Level, standings: list[tuple[Standing, Ancestor]]) -> set[str]:
-    """The external ids of the attempts that stand elsewhere than they did."""
-    before = {each.attempt.key: each.ancestor for group in level.attempts.values() for each in group}
-    return {s.attempt.external_run for s, taken in standings if before[s.attempt.key] != taken}
+    """The external ids of the attempts that stand elsewhere than they did, or never stood: what a Spark job writes
+    is its application's, even of one that says no more of itself than is assumed of any."""
+    before = {each.attempt.key: each for group in level.attempts.values() for each in group}
+    return {
+        standing.attempt.external_run
+        for standing, taken in standings
+        if before[standing.attempt.key].ordinal == _NEVER or before[standing.attempt.key].ancestor != taken
+    }
 
 
 def _claims(level: _Level, key: RunKey, run: Run, stood: list[tuple[Standing, Ancestor]]) -> list[Claim]:
@@ -175,7 +193,7 @@ def _output_claims(level: _Level, key: RunKey, run: Run, standing: Standing, tak
     producer = (parent.attempt.key.task.id, parent.attempt.key.run) if parent and run.kind is RunKind.STEP else key
     found: dict[tuple[int, str], Claim] = {}
     for touch in attempt.touches:
-        if touch.direction == "input" or touch.change in ("DROP", "TRUNCATE"):
+        if touch.direction == "input" or touch.change in _NO_WRITE or wrote_nothing(attempt, touch):
             continue
         belief = _output_belief(run, standing, touch, parent)
         for place in (touch.partition,) if touch.partition else taken.partitions or ("",):
@@ -201,5 +219,11 @@ def _output_belief(run: Run, standing: Standing, touch: Touch, parent: StoredAtt
     if standing.attempt.platform not in UNTRUSTED:
         return run.belief
     application = parent.ancestor.belief if parent else None
-    parented = parent is not None and parent.attempt.parent is not None
-    return output_belief(standing, touch.measured, application, parented)
+    return output_belief(standing, touch, application, _parented(standing.attempt, parent))
+
+
+def _parented(step: Attempt, application: StoredAttempt | None) -> bool:
+    """Whether somebody stands above the job's application, whose own events may be late or lost: the root of an
+    application without a parent is the application itself."""
+    above = application is not None and application.attempt.parent is not None
+    return above or (step.root is not None and step.root != step.parent)

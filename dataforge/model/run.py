@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from dataforge.model.attempt import Attempt, Interval, Source, merge_sources
+from dataforge.model.attempt import Attempt, Interval, Source, Touch, merge_sources
 from dataforge.model.event import Outcome
 from dataforge.model.partition import Partitioning, keys_of
 from dataforge.model.state import Evidence, PartitionStatus, RunKind, RunState
@@ -25,6 +25,11 @@ class Belief(msgspec.Struct, frozen=True):
 
     state: RunState
     evidence: Evidence
+
+
+# Of a mapped instance that sent no end before its DAG run's: Airflow tells of each success and each failure, but not
+# that an instance skipped itself, or was skipped because the DAG run took too long.
+NO_END = Belief(RunState.SKIPPED, Evidence.INFERRED)
 
 
 class Ancestor(msgspec.Struct, frozen=True):
@@ -90,15 +95,18 @@ def _believe(attempt: Attempt, parent: Ancestor | None) -> Belief:
     said = Belief(attempt.statement.state, attempt.statement.evidence)
     if attempt.platform not in UNTRUSTED or attempt.kind is not RunKind.TASK:
         return said
-    if parent is not None and said.evidence < Evidence.CONFIRMED and _tells(parent.belief.state):
+    if parent is not None and said.evidence < Evidence.CONFIRMED and _tells(parent.belief):
         return Belief(_of_parent(parent.belief.state), Evidence.CONFIRMED)
     if said.state is RunState.SUCCEEDED:  # the application's process came to an end; how, it cannot say
         return Belief(RunState.UNKNOWN, Evidence.INFERRED)
     return said
 
 
-def _tells(state: RunState) -> bool:
-    return state.final or state is RunState.UP_FOR_RETRY
+def _tells(parent: Belief) -> bool:
+    """Whether a parent's state decides its application's. That it was skipped may be no more than a lost event."""
+    if parent == NO_END:
+        return False
+    return parent.state.final or parent.state is RunState.UP_FOR_RETRY
 
 
 def _of_parent(state: RunState) -> RunState:
@@ -115,7 +123,8 @@ def settle(
 ) -> Run:
     """The run of these attempts, of what its platform said of it afterwards, or of both.
 
-    `above` are the parent and the root of the deciding attempt, as far as they are known.
+    Of a mapped instance `outcome` is the task's, all map indexes together. `above` are the parent and the root of the
+    deciding attempt, as far as they are known.
     """
     last = standings[-1] if standings else None
     said = outcome if outcome and (last is None or _later(outcome, last.attempt)) else None
@@ -145,6 +154,8 @@ def _later(outcome: Outcome, attempt: Attempt) -> bool:
 
 
 def _verdict(last: Standing | None, said: Outcome | None) -> Belief:
+    if last is not None and last.attempt.map_index >= 0:
+        return NO_END if said is not None and not last.belief.state.final else last.belief
     if said is not None and (last is None or last.belief.evidence <= Evidence.CONFIRMED):
         return Belief(said.state, Evidence.CONFIRMED)
     assert last is not None, "a run has an attempt or an outcome"
@@ -193,14 +204,6 @@ def _place(
     return None, (), None
 
 
-class Written(msgspec.Struct, frozen=True):
-    """A run's claim on one partition of what it made."""
-
-    partition: str
-    status: PartitionStatus
-    belief: Belief
-
-
 def status_of(belief: Belief) -> PartitionStatus:
     """What a run in this state makes of its partition. A run whose end nobody knows counts as not yet over."""
     return _STATUS[belief.state]
@@ -219,12 +222,12 @@ _STATUS = {
 }
 
 
-def output_belief(step: Standing, measured: bool, application: Belief | None, parented: bool) -> Belief:
+def output_belief(step: Standing, touch: Touch, application: Belief | None, parented: bool) -> Belief:
     """What is believed of an output that a Spark job lists (facts of openlineage-spark, invariant I13).
 
     FAIL stands whatever follows it. Else the application's confirmed outcome decides, for a job that came to
     its end. Without it, a job with a parent that has not spoken stays open; one that nobody will ever confirm
-    is believed, weakly, when its last event carries statistics of what was written.
+    is believed, weakly, when its last event carries statistics of what was written, or when there are none to carry.
     """
     said = step.belief
     if said.state is RunState.FAILED or not step.attempt.completed:
@@ -232,7 +235,37 @@ def output_belief(step: Standing, measured: bool, application: Belief | None, pa
         failed = refuted and application is not None and application.state is not RunState.SUCCEEDED
         return Belief(RunState.FAILED, application.evidence) if failed and application else said
     if application is not None and application.evidence >= Evidence.CONFIRMED:
-        return application
-    if parented or not measured or (application is not None and application.state is RunState.FAILED):
+        lost = application.state is RunState.SUCCEEDED and _perhaps_lost(step.attempt, touch)
+        return Belief(RunState.UNKNOWN, Evidence.INFERRED) if lost else application
+    shown = touch.measured or _only_defines(step.attempt)
+    if parented or not shown or (application is not None and application.state is RunState.FAILED):
         return Belief(RunState.UNKNOWN, Evidence.INFERRED)
     return Belief(RunState.SUCCEEDED, Evidence.INFERRED)
+
+
+def _perhaps_lost(attempt: Attempt, touch: Touch) -> bool:
+    """Whether the write may have failed in an application that succeeded, having caught the error.
+
+    A plan with a shuffle or a broadcast takes several Spark jobs, and Spark's listener tells of the first job's
+    failure alone. When a later one fails, nothing is left of it but that nobody counted what was written. (A write
+    of no rows into partitions looks the same, and makes no partition either.)
+    """
+    return attempt.source.get("plan") == "adaptive_spark_plan" and not touch.measured and touch.version is None
+
+
+def _only_defines(attempt: Attempt) -> bool:
+    """Whether the job is a CREATE TABLE without rows."""
+    plan = str(attempt.source.get("plan"))
+    return plan.startswith(("create_table", "execute_create_")) and "select" not in plan
+
+
+def wrote_nothing(attempt: Attempt, touch: Touch) -> bool:
+    """Whether a write was over before any Spark job began: of the modes `errorifexists`, Spark's default, and `ignore`
+    on an output that exists. It stays what it was."""
+    return (
+        attempt.source.get("plan") == "execute_insert_into_hadoop_fs_relation_command"
+        and attempt.source.get("job_id") is None
+        and attempt.completed
+        and attempt.started_at is not None  # else the events of its Spark jobs may be lost as well
+        and not touch.measured
+    )

@@ -285,6 +285,22 @@ def mapped(connection: Connection, environment: int, runs: Sequence[RunKey]) -> 
     return {(row[0], row[1]) for row in connection.execute(MAPPED, parameters)}
 
 
+OPEN_INSTANCES = """
+select task_id, instance from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
+cross join lateral (
+    select a.run as instance from attempt a where a.environment = %(environment)s and a.task_id = wanted.task_id
+      and a.group_run = wanted.run and a.map_index >= 0
+      and a.said_state in ('unknown', 'queued', 'running', 'up_for_retry')
+) open
+"""
+
+
+def open_instances(connection: Connection, environment: int, runs: Iterable[RunKey]) -> set[RunKey]:
+    """The mapped instances of these runs with an attempt that said no end of the instance."""
+    parameters = {"environment": environment, **keys(sorted(runs))}
+    return {(row[0], row[1]) for row in connection.execute(OPEN_INSTANCES, parameters)}
+
+
 OF_TASKS = """
 select task_id, run from attempt where environment = %(environment)s and task_id = any(%(tasks)s)
 union select task_id, group_run from outcome where environment = %(environment)s and task_id = any(%(tasks)s)

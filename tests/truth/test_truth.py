@@ -19,6 +19,7 @@ from dataforge.model.filter import RunFilter
 from dataforge.storage.database import Database
 
 CAPTURES = Path(__file__).parents[2] / "examples" / "captures"
+DBT_EDGE = tuple(str(path.relative_to(CAPTURES)) for path in sorted(CAPTURES.glob("dbt_edge/*/events.jsonl")))
 SHUFFLES = 200
 
 
@@ -46,6 +47,33 @@ def test_airflow_is_as_in_its_own_tables(database: Database) -> None:
     assert holds(airflow.score(database, "dev", CAPTURES / "airflow"))
 
 
+# What Airflow tells nobody but its own tables. A task that was scheduled and then skipped has a try that it never ran;
+# marking a DAG run failed calls no listener; mapped instances that never ran, and those removed because the list
+# shrank, have no events (the DAG's last event has one state for all of them); a cleared task that no longer comes to
+# run has no state.
+UNTOLD_BY_AIRFLOW = {
+    "fail_stop/scheduled__2026-06-01T00:00:00+00:00/other/-1",
+    "times_out/scheduled__2026-06-01T00:00:00+00:00/after/-1",
+    "given_up/manual_1",
+    "given_up/manual_1/slow/-1",
+    "given_up/manual_1/after/-1",
+    "mapped_edge/manual_1/each.second/0",
+    "mapped_edge/manual_1/never/0",
+    "mapped_edge/manual_1/never/1",
+    "no other task instance",  # mapped_edge.never, as one instance with the state of both
+    "shrinking/scheduled__2026-06-01T00:00:00+00:00/of_each/1",
+    "shrinking/scheduled__2026-06-01T00:00:00+00:00/end/-1",
+}
+
+
+def test_airflow_is_as_in_its_own_tables_but_for_what_no_event_tells(database: Database) -> None:
+    record(database, events("airflow_edge/events.jsonl"))
+    score = airflow.score(database, "dev", CAPTURES / "airflow_edge")
+    assert {
+        check.name: check.detail for check in score.checks if check.holds == (check.name in UNTOLD_BY_AIRFLOW)
+    } == {}
+
+
 def test_dbt_has_every_model_and_test_once_with_its_result(database: Database) -> None:
     manifest = json.loads((CAPTURES / "dbt" / "manifest.json").read_bytes())
     declare(database, "dev", from_dbt(manifest, "prod-dbt", "duckdb://shop.duckdb"))
@@ -59,9 +87,17 @@ def test_dbt_is_the_same_in_both_naming_modes(database: Database) -> None:
     assert holds(dbt.score_modes(database, "dev", "dbt-ns"))
 
 
-def test_spark_alone_makes_nothing_falsely_ready(database: Database) -> None:
-    record(database, events("spark/events.jsonl"))
-    assert holds(spark.score_events_alone(database, "dev", CAPTURES / "spark"))
+def test_dbt_has_every_node_once_whatever_its_kind_its_name_and_its_end(database: Database) -> None:
+    edge = CAPTURES / "dbt_edge"
+    declare(database, "dev", from_dbt((edge / "manifest.json").read_bytes(), "prod-dbt", "duckdb://test.duckdb"))
+    record(database, events(*DBT_EDGE))
+    assert holds(dbt.score_edge(database, "dev", edge, "prod-dbt"))
+
+
+@pytest.mark.parametrize("capture", ["spark", "spark_edge"])
+def test_spark_alone_makes_nothing_falsely_ready(database: Database, capture: str) -> None:
+    record(database, events(f"{capture}/events.jsonl"))
+    assert holds(spark.score_events_alone(database, "dev", CAPTURES / capture))
 
 
 @pytest.mark.parametrize("parents_first", [True, False])
@@ -77,17 +113,20 @@ def test_spark_with_its_parents_outcomes_is_as_it_happened(database: Database, p
     ("names", "shuffles"),
     [
         (("airflow/events.jsonl",), SHUFFLES),
+        (("airflow_edge/events.jsonl",), 30),
         (("dbt/events.jsonl", "dbt_http/dbt_duckdb_build_structured_logs.json"), 20),
+        (DBT_EDGE, 30),
         (("spark/events.jsonl",), 10),
+        (("spark_edge/events.jsonl",), 20),
     ],
-    ids=["airflow", "dbt", "spark"],
+    ids=["airflow", "airflow_edge", "dbt", "dbt_edge", "spark", "spark_edge"],
 )
 def test_any_order_repeats_and_batches_give_the_same_digest(
     database: Database, names: tuple[str, ...], shuffles: int
 ) -> None:
     bodies = events(*names)
     if names[0].startswith("spark"):
-        bodies += spark.parents_outcomes(CAPTURES / "spark", "airflow-prod")
+        bodies += spark.parents_outcomes((CAPTURES / names[0]).parent, "airflow-prod")
     record(database, bodies)
     expected = digest(database, "dev")
     for seed in range(shuffles):
