@@ -16,6 +16,7 @@ class Score(msgspec.Struct, frozen=True):
 
     title: str
     checks: tuple[Check, ...]
+    untold: frozenset[str] = frozenset()  # names of checks that no event tells the answer of
 
     @property
     def held(self) -> int:
@@ -23,11 +24,17 @@ class Score(msgspec.Struct, frozen=True):
 
     @property
     def failures(self) -> list[str]:
-        return [f"{check.name}: {check.detail}" for check in self.checks if not check.holds]
+        """What does not hold though the events tell it."""
+        return [
+            f"{check.name}: {check.detail}"
+            for check in self.checks
+            if not check.holds and check.name not in self.untold
+        ]
 
     def line(self) -> str:
         """The score as one line of a table."""
-        return f"{self.title:<58} {self.held:>4} of {len(self.checks)}"
+        missing = f"   ({len(self.untold)} that no event tells)" if self.untold else ""
+        return f"{self.title:<58} {self.held:>4} of {len(self.checks):>3}{missing}"
 
 
 def equal(name: str, found: object, expected: object) -> Check:

@@ -47,31 +47,11 @@ def test_airflow_is_as_in_its_own_tables(database: Database) -> None:
     assert holds(airflow.score(database, "dev", CAPTURES / "airflow"))
 
 
-# What Airflow tells nobody but its own tables. A task that was scheduled and then skipped has a try that it never ran;
-# marking a DAG run failed calls no listener; mapped instances that never ran, and those removed because the list
-# shrank, have no events (the DAG's last event has one state for all of them); a cleared task that no longer comes to
-# run has no state.
-UNTOLD_BY_AIRFLOW = {
-    "fail_stop/scheduled__2026-06-01T00:00:00+00:00/other/-1",
-    "times_out/scheduled__2026-06-01T00:00:00+00:00/after/-1",
-    "given_up/manual_1",
-    "given_up/manual_1/slow/-1",
-    "given_up/manual_1/after/-1",
-    "mapped_edge/manual_1/each.second/0",
-    "mapped_edge/manual_1/never/0",
-    "mapped_edge/manual_1/never/1",
-    "no other task instance",  # mapped_edge.never, as one instance with the state of both
-    "shrinking/scheduled__2026-06-01T00:00:00+00:00/of_each/1",
-    "shrinking/scheduled__2026-06-01T00:00:00+00:00/end/-1",
-}
-
-
 def test_airflow_is_as_in_its_own_tables_but_for_what_no_event_tells(database: Database) -> None:
     record(database, events("airflow_edge/events.jsonl"))
-    score = airflow.score(database, "dev", CAPTURES / "airflow_edge")
-    assert {
-        check.name: check.detail for check in score.checks if check.holds == (check.name in UNTOLD_BY_AIRFLOW)
-    } == {}
+    score = airflow.score(database, "dev", CAPTURES / "airflow_edge", airflow.UNTOLD)
+    assert score.failures == []
+    assert {check.name for check in score.checks if not check.holds} == airflow.UNTOLD
 
 
 def test_dbt_has_every_model_and_test_once_with_its_result(database: Database) -> None:
