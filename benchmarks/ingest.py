@@ -6,7 +6,6 @@ median of the rounds, the first one left out.
 
 import gzip
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,7 @@ import uvicorn
 
 from benchmarks import workload
 from benchmarks.figure import Bench
-from benchmarks.scratch import scratch_database
+from benchmarks.scratch import free_port, scratch_database
 from dataforge.api.app import create_app
 from dataforge.ingest.batch import record_native, record_openlineage
 from dataforge.ingest.redaction import NOTHING
@@ -105,9 +104,7 @@ def _compare(
 @contextmanager
 def server(database: Database) -> Iterator[httpx.Client]:
     """The API as it runs, on a free loopback port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = load({"DATAFORGE_DATABASE_URL": database.url, "DATAFORGE_PORT": str(port)}, Path("no.toml"))
     server = uvicorn.Server(uvicorn.Config(create_app(settings), port=port, log_level="warning"))
     logging.getLogger("httpx").setLevel(logging.WARNING)  # the application's logging has turned it on

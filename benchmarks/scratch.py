@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -89,3 +90,9 @@ def scratch_database(options: Mapping[str, str] = DISPOSABLE) -> Iterator[Databa
             yield database
         finally:
             database.close()
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.scratch import free_port
 from dataforge.cli.main import cli
 from dataforge.local import health, leftovers, processes
 from dataforge.local.layout import Layout
@@ -29,7 +30,7 @@ def settings() -> Iterator[Settings]:
     # Not pytest's own folder, which only its owner may pass: as root, PostgreSQL has another account.
     home = Path(tempfile.mkdtemp(prefix="dataforge-home-"))
     settings = load({"DATAFORGE_HOME": str(home), "DATAFORGE_EXAMPLE": "0"}, home / "dataforge.toml")
-    yield replace(settings, port=_free_port())
+    yield replace(settings, port=free_port())
     processes.down(settings)
     shutil.rmtree(home)
 
@@ -57,7 +58,7 @@ def test_the_history_goes_into_the_environment_of_the_settings(settings: Setting
 
 def test_changed_settings_restart_what_depends_on_them(settings: Settings) -> None:
     processes.up(settings, _no_history)
-    moved = replace(settings, port=_free_port())
+    moved = replace(settings, port=free_port())
     processes.up(moved, _no_history)
     assert health.trouble(moved) is None
     assert health.trouble(settings) is not None
@@ -133,11 +134,6 @@ def test_a_database_that_is_down_says_how_to_start_it(settings: Settings) -> Non
 
 def _no_history(url: str, environment: str) -> None:
     raise AssertionError(f"loaded into {environment} of {url}")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def _pids(settings: Settings) -> dict[str, int | None]:
