@@ -13,8 +13,8 @@ import msgspec
 from dataforge.ledger.settle import settle
 from dataforge.model.attempt import Attempt, merge, merge_all
 from dataforge.model.event import Event, TaskFact
-from dataforge.model.partition import NO_INTERVAL, grains_of
 from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.model.schedule import NO_INTERVAL, grains_of
 from dataforge.model.task import merge_registers
 from dataforge.storage import attempt as attempts
 from dataforge.storage import dataset as datasets

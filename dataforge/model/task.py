@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from dataforge.model import partition
+from dataforge.model import partition, schedule
 from dataforge.model.partition import Partitioning
 
 Registers = Mapping[str, list[Any]]  # {field: [event time, event id, value]}
@@ -54,5 +54,5 @@ def effective(definition: Mapping[str, Any] | None, registers: Registers, platfo
 def observed_partitioning(registers: Registers, grains: int) -> Partitioning:
     """The windows of the task's timetable, else the coarsest that fit every interval its runs had."""
     timetable = value(registers, "timetable")
-    scheduled = partition.of_cron(*timetable) if timetable else None
-    return scheduled if scheduled is not None else partition.of_grains(grains)
+    scheduled = schedule.of_cron(*timetable) if timetable else None
+    return scheduled if scheduled is not None else schedule.of_grains(grains)

@@ -10,17 +10,14 @@ from hypothesis import strategies as st
 from dataforge.model.attempt import Interval
 from dataforge.model.errors import InvalidInput
 from dataforge.model.partition import (
-    NO_INTERVAL,
     NONE,
     InvalidPartitionKey,
     Partitioning,
-    grains_of,
     keys_of,
-    of_cron,
-    of_grains,
     parse,
     window_of,
 )
+from dataforge.model.schedule import NO_INTERVAL, grains_of, of_cron, of_grains
 
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu")
 moments = st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))  # noqa: DTZ001

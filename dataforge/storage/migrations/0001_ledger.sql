@@ -91,7 +91,7 @@ create table task (
     observed_platform text not null default '',
     observed jsonb not null default '{}',  -- registers: {field: [event time, event id, value]}
     seen boolean not null default false,  -- an event of its own, or a platform's list, named it
-    grains smallint not null default 31 check (grains between 0 and 31),  -- which windows fit all intervals seen: model.partition
+    grains smallint not null default 31 check (grains between 0 and 31),  -- which windows fit all intervals seen: model.schedule
     declared_by text,  -- the source that declares it now
     definition jsonb,  -- its current definition
     version bytea,  -- the hash of that definition
