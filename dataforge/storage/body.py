@@ -32,13 +32,15 @@ def _compressor(_thread: int) -> zstandard.ZstdCompressor:
     return zstandard.ZstdCompressor(level=LEVEL, dict_data=dictionary)
 
 
+KEPT = "select from body_dictionary where id = %s"
 KEEP = "insert into body_dictionary (id, content) values (%s, %s) on conflict do nothing"
 
 
 def keep_dictionary(connection: Connection) -> None:
     """Stores the shipped dictionary, once."""
     dictionary = _shipped()
-    connection.execute(KEEP, [dictionary.dict_id(), dictionary.as_bytes()])
+    if connection.execute(KEPT, [dictionary.dict_id()]).fetchone() is None:  # it is 64 KB: seldom sent
+        connection.execute(KEEP, [dictionary.dict_id(), dictionary.as_bytes()])
 
 
 LOAD = "select content from body_dictionary where id = %s"

@@ -58,6 +58,8 @@ returning dataset_id, alias_id
 def add_aliases(connection: Connection, environment: int, pairs: Iterable[tuple[int, int]]) -> set[int]:
     """Records observed aliases, and returns the datasets whose set of names grew."""
     ordered = sorted(set(pairs))
+    if not ordered:
+        return set()
     columns = [[pair[0] for pair in ordered], [pair[1] for pair in ordered]]
     rows = connection.execute(ALIAS, [environment, *columns]).fetchall()
     return {dataset_id for row in rows for dataset_id in row}

@@ -51,7 +51,8 @@ def save(connection: Connection, environment: int, said: Iterable[SaidOutcome]) 
             + (o.parent.task.id, o.parent.external_run)
             + (interval.start if interval else None, interval.end if interval else None, Jsonb(o.source))
         )
-    connection.cursor().executemany(SAVE, rows)
+    if rows:
+        connection.cursor().executemany(SAVE, rows)
 
 
 LOAD = """
