@@ -1,13 +1,11 @@
-"""Lists for people: one line an item, times short and in UTC, colour and cutting to width on a terminal only."""
+"""Lists for people: one line an item, times short and in UTC, colour on a terminal only."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-_WIDE = 10_000  # of a line that goes to a file or a pipe, where nothing is cut
-_FLEXIBLE = {"TASK", "NAME", "REASON", "ALSO KNOWN AS"}  # cut where a terminal is too narrow
+_WIDE = 10_000  # of a line: nothing is cut, and a terminal that is too narrow wraps it
 _STYLES = {
     "failed": "red",
     "upstream_failed": "red",
@@ -28,11 +26,11 @@ def show(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for title in titles:
-        table.add_column(title, no_wrap=title not in _FLEXIBLE, overflow="ellipsis")
+        table.add_column(title, no_wrap=True)
     for row in rows:
         cells = [_printable(value) for value in row]
-        table.add_row(*(Text(c, _STYLES.get(c, ""), no_wrap=True, overflow="ellipsis") for c in cells))
-    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
+        table.add_row(*(Text(cell, _STYLES.get(cell, "")) for cell in cells))
+    Console(width=_WIDE).print(table)
 
 
 def _printable(value: object) -> str:

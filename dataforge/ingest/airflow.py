@@ -120,7 +120,7 @@ def _common_registers(envelope: Envelope) -> dict[str, Any]:
     timetable = facets.section(_dag(envelope), "timetable")
     found = {
         "owner": datasets.owner(envelope.job_facets),
-        "description": facets.text(envelope.job_facets, "documentation", "description"),
+        "description": datasets.description(envelope.job_facets),
         "timetable": [facets.text(timetable, "expression"), facets.text(timetable, "timezone") or "UTC"],
     }
     if not found["timetable"] or found["timetable"][0] is None:

@@ -82,12 +82,17 @@ def _record(
         try:
             with connection.transaction():
                 applied = record(connection, locked, [event for _, event in accepted]).applied
-        except reject.REFUSALS:  # one of them holds what the database cannot: find it, keep the others
+        except Exception as failure:
+            if reject.outage(failure):
+                raise
             for index, event in accepted:
                 try:
                     with connection.transaction():
                         applied += record(connection, locked, [event]).applied
-                except reject.REFUSALS as error:
+                except Exception as error:
+                    if reject.outage(error):
+                        raise
+                    _log.warning("an event could not be recorded, and is kept in the rejects", exc_info=True)
                     rejected.append(Rejected(index, [_refusal(error)]))
         for each in rejected:
             reject.insert(connection, locked.id, _bytes(bodies[each.index], redaction), each.errors)
@@ -100,7 +105,8 @@ def _complaints(error: InvalidInput) -> list[FieldError]:
 
 
 def _refusal(error: Exception) -> FieldError:
-    return FieldError("$", None, f"values that PostgreSQL can hold: {str(error).splitlines()[0]}")
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return FieldError("$", None, f"values that can be recorded: {first}")
 
 
 def _bytes(body: object, redaction: Redaction) -> bytes:

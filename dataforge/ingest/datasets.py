@@ -9,7 +9,7 @@ from dataforge.model.attempt import Direction, Touch, merge_touches
 from dataforge.model.event import DatasetFact
 from dataforge.model.reference import DatasetRef
 
-_SHORTEST_FACET = 1_000  # characters of a description that are kept as a register
+_LONGEST_DESCRIPTION = 1_000  # characters; every list shows it, and the event keeps the whole
 
 
 def touches(envelope: Envelope, *, streaming: bool = False) -> tuple[Touch, ...]:
@@ -63,7 +63,7 @@ def describe(mention: Mention, *, streaming: bool = False) -> DatasetFact:
     registers = {
         "schema": facets.plain(_fields(mention.facets)),
         "owner": owner(mention.facets),
-        "description": (facets.text(mention.facets, "documentation", "description") or "")[:_SHORTEST_FACET],
+        "description": description(mention.facets),
     }
     return DatasetFact(
         dataset=dataset,
@@ -95,3 +95,9 @@ def owner(own: object) -> str | None:
         if name := facets.text(entry, "name"):
             return name
     return None
+
+
+def description(own: object) -> str | None:
+    """The begin of the text of a documentation facet."""
+    text = facets.text(own, "documentation", "description")
+    return text[:_LONGEST_DESCRIPTION] if text else None

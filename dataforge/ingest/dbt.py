@@ -172,7 +172,7 @@ def _statement(envelope: Envelope) -> Statement:
 def _fact(envelope: Envelope, task: TaskRef, kind: RunKind) -> TaskFact:
     registers = {
         "owner": datasets.owner(envelope.job_facets),
-        "description": facets.text(envelope.job_facets, "documentation", "description"),
+        "description": datasets.description(envelope.job_facets),
     }
     kept = {field: value for field, value in registers.items() if value}
     return TaskFact(task, kind, PLATFORM, kept, run.interval(envelope))

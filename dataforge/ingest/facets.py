@@ -57,11 +57,16 @@ def names(value: object) -> list[str] | None:
     if isinstance(value, str):
         try:
             value = ast.literal_eval(value)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             return None
     if not isinstance(value, list | set | tuple):
         return None
-    return sorted(name.replace("\0", "\N{REPLACEMENT CHARACTER}") for name in value if isinstance(name, str))
+    return sorted(_whole(name) for name in value if isinstance(name, str))
+
+
+def _whole(text: str) -> str:
+    """A string that was escaped within a string, so unchecked: without NUL and without halves of surrogate pairs."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 def plain(value: Any) -> Any:

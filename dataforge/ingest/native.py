@@ -84,7 +84,7 @@ def parse(body: bytes | object, redaction: Redaction, event_id: bytes | None = N
 
 
 def _identity(shape: _Document, document: object) -> bytes:
-    named = canonical({"task": [shape.task.namespace, shape.task.name], "id": shape.id})
+    named = canonical({"task": [shape.task.namespace, shape.task.name], "id": shape.id, "time": shape.time})
     return blake2b(named if shape.id else canonical(document), digest_size=16).digest()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from dataforge.ingest import airflow, datasets, dbt, facets, run, spark
+from dataforge.ingest import airflow, datasets, dbt, run, spark
 from dataforge.ingest.envelope import Envelope, check, decode
 from dataforge.ingest.redaction import Redaction
 from dataforge.model.attempt import Attempt, AttemptKey
@@ -73,7 +73,7 @@ def _job_facts(envelope: Envelope) -> Facts:
 def _task_fact(envelope: Envelope) -> TaskFact:
     registers: dict[str, Any] = {
         "owner": datasets.owner(envelope.job_facets),
-        "description": facets.text(envelope.job_facets, "documentation", "description"),
+        "description": datasets.description(envelope.job_facets),
     }
     return TaskFact(
         envelope.job,

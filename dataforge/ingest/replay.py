@@ -33,7 +33,7 @@ def verify(database: Database, environment: str) -> Verification:
         connection.execute("set transaction isolation level repeatable read")
         live = environments.find(connection, environment)
         with connection.transaction(force_rollback=True):
-            rebuilt = environments.create(connection, f"verify-{uuid4().hex[:12]}")
+            rebuilt = environments.create_passing(connection, f"verify-{uuid4().hex[:12]}")
             count = _replay(connection, live.id, rebuilt.id)
             manifests = definitions.manifests(connection, live.id)
             for manifest in manifests:

@@ -84,7 +84,7 @@ def _plan(envelope: Envelope, application: RunPointer | None) -> Source:
 def _fact(envelope: Envelope, task: TaskRef, kind: RunKind) -> TaskFact:
     registers = {
         "owner": datasets.owner(envelope.job_facets),
-        "description": facets.text(envelope.job_facets, "documentation", "description"),
+        "description": datasets.description(envelope.job_facets),
     }
     return TaskFact(task, kind, PLATFORM, {field: value for field, value in registers.items() if value})
 

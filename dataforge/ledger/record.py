@@ -149,12 +149,17 @@ def _fold_attempts(connection: Connection, environment: int, said: list[Attempt]
     """Merges what is said of attempts, and returns their runs; of a mapped instance also the task's own run."""
     merged = merge_all(said)
     keys = sorted({(key.task.id, key.run) for key in merged})
-    for known in attempts.of_runs(connection, environment, keys) if keys else ():
-        if known.attempt.key in merged:
-            merged[known.attempt.key] = merge(known.attempt, merged[known.attempt.key])
+    renamed: set[str] = set()  # what children name these attempts by, where that or what stands above them changed
+    for stored in attempts.of_runs(connection, environment, keys) if keys else ():
+        known = stored.attempt
+        if known.key in merged:
+            grown = merged[known.key] = merge(known, merged[known.key])
+            if (grown.external_run, grown.parent) != (known.external_run, known.parent):
+                renamed |= {known.external_run, grown.external_run}
     ordered = [merged[key] for key in sorted(merged)]
     attempts.save(connection, environment, ordered)
-    return set(keys) | {(a.key.task.id, a.group_run) for a in ordered if a.map_index >= 0}
+    below = attempts.children(connection, environment, renamed) if renamed else set()
+    return set(keys) | below | {(a.key.task.id, a.group_run) for a in ordered if a.map_index >= 0}
 
 
 def _fold_outcomes(connection: Connection, environment: int, events: Sequence[Event]) -> set[RunKey]:

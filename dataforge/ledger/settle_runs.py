@@ -5,11 +5,12 @@ elsewhere than before, the runs below it are settled again.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 import msgspec
 
 from dataforge.model import partition
-from dataforge.model.attempt import Attempt, Touch
+from dataforge.model.attempt import Attempt, AttemptKey, Touch
 from dataforge.model.event import Outcome
 from dataforge.model.partition import Partitioning
 from dataforge.model.run import (
@@ -20,6 +21,7 @@ from dataforge.model.run import (
     PartitionFrom,
     Run,
     Standing,
+    ended_at,
     output_belief,
     settle,
     stand,
@@ -38,7 +40,7 @@ from dataforge.storage.partition import Claim, Place
 
 _NO_WRITE = frozenset({"DROP", "TRUNCATE", "ALTER"})  # what changes a table without putting data into it
 _NEVER = 0  # the ordinal of an attempt that was stored and not settled yet
-DEEPEST = 8  # levels below a run: DAG, task, application, job; more would be a loop of parents
+DEEPEST = 64  # levels below a run; DAGs that trigger DAGs are long chains. More would be a loop of parents
 
 
 class _Level(msgspec.Struct):
@@ -90,8 +92,9 @@ def _load(connection: Connection, environment: int, keys: Sequence[RunKey]) -> _
     said = _outcomes(connection, environment, keys, [each.attempt for each in stored])
     pointers = {p.external_run for each in stored for p in (each.attempt.parent, each.attempt.root) if p is not None}
     above = attempts.of_external_runs(connection, environment, pointers) if pointers else []
-    # Of attempts with one external id (a DAG run deleted and created anew) the last in order is meant.
-    above.sort(key=lambda each: (each.attempt.incarnation or EARLIEST, each.ordinal))
+    # Of attempts with one external id (a DAG run deleted and created anew, an application some of whose events name no
+    # parent) the last in order is meant: an order of facts alone, or it would matter who was settled first.
+    above.sort(key=lambda each: _meant(each.attempt))
     basis = tasks.basis(connection, environment, {task_id for task_id, _ in keys})
     return _Level(
         attempts=by_run,
@@ -99,6 +102,10 @@ def _load(connection: Connection, environment: int, keys: Sequence[RunKey]) -> _
         above={(each.attempt.key.task.id, each.attempt.external_run): each for each in above},
         cuts={row.id: (partition.parse(row.partitioning), row.partitioning_origin == "declared") for row in basis},
     )
+
+
+def _meant(attempt: Attempt) -> tuple[datetime, int, bool, AttemptKey]:
+    return (attempt.incarnation or EARLIEST, attempt.number or 0, attempt.parent is not None, attempt.key)
 
 
 def _outcomes(
@@ -208,7 +215,7 @@ def _output_claims(level: _Level, key: RunKey, run: Run, standing: Standing, tak
                 status=status_of(belief),
                 belief=belief,
                 started_at=attempt.started_at or attempt.ended_at,
-                since=attempt.ended_at or attempt.started_at,
+                since=ended_at(attempt) or attempt.started_at,
                 version=touch.version,
                 rows=touch.rows,
             )

@@ -33,8 +33,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 def first_difference(connection: Connection, live: int, rebuilt: int) -> Difference | None:
     """Compares the states of two environments; None when they agree."""
-    left, right = list(canonical.rows(connection, live)), list(canonical.rows(connection, rebuilt))
-    for one, other in zip_longest(left, right):
+    for one, other in zip_longest(canonical.rows(connection, live), canonical.rows(connection, rebuilt)):
         if one != other:
             return Difference(one, other)
     return None

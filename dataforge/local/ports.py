@@ -28,3 +28,14 @@ def _message(host: str, port: int, setting: str, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port {port} on {host} is taken: stop what listens there, or {remedy}"
     return f"port {port} on {host} cannot be opened ({error.strerror}): {remedy}"
+
+
+def of_process(pid: int) -> set[int]:
+    """The ports that a process listens on; none where it is gone."""
+    import psutil  # a slow import, and most calls need none
+
+    try:
+        found = psutil.Process(pid).net_connections("tcp")
+    except psutil.Error:
+        return set()
+    return {each.laddr.port for each in found if each.status == psutil.CONN_LISTEN}

@@ -31,6 +31,7 @@ def up(settings: Settings, load_history: Callable[[str, str], None]) -> None:
     layout.create()
     supervisor = Supervisor(layout)
     with _one_at_a_time(layout):
+        _require_new_port(settings, supervisor)
         was_running = _stop_unless_usable(supervisor, configuration.render(settings, layout))
         try:
             _bring_up(settings, layout, supervisor, load_history)
@@ -84,6 +85,13 @@ def _stop_unless_usable(supervisor: Supervisor, wanted: str) -> bool:
     if not usable:
         supervisor.stop()
     return usable
+
+
+def _require_new_port(settings: Settings, supervisor: Supervisor) -> None:
+    """Refuses a port that somebody else has while our own API still serves at another: nothing is stopped for it."""
+    api = supervisor.processes().get(configuration.API)
+    if api is not None and api.is_up and api.pid and settings.port not in ports.of_process(api.pid):
+        ports.require_free(settings.host, settings.port, "DATAFORGE_PORT")
 
 
 def _require_port(settings: Settings, supervisor: Supervisor) -> None:

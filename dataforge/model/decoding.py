@@ -1,7 +1,7 @@
 """Decoded JSON or YAML as a value, with errors that name the field, what it holds and what was expected."""
 
 import re
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -42,10 +42,10 @@ def convert(value: object, kind: type[_Value], field: str) -> _Value | FieldErro
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        return _field_error(str(error), value, field)
+        return _field_error(str(error), value, field, kind)
 
 
-def _field_error(message: str, value: object, field: str) -> FieldError:
+def _field_error(message: str, value: object, field: str, kind: type[msgspec.Struct]) -> FieldError:
     """msgspec's message as a field error. An unknown or a missing field is named itself, not its parent."""
     match = _ERROR.fullmatch(message)
     what, path = (match["what"], match["path"] or "") if match else (message, "")
@@ -57,7 +57,17 @@ def _field_error(message: str, value: object, field: str) -> FieldError:
         return FieldError(join(field, path, missing[1]), None, "a value: the field is required")
     if invalid := _INVALID.fullmatch(what):
         found = invalid[1]  # also where msgspec's path does not lead to it
+        what = _choices(kind, path) or what
     return FieldError(join(field, path) or "$", shorten(found), what.replace("`", "").removeprefix("Expected "))
+
+
+def _choices(kind: type[msgspec.Struct], path: str) -> str | None:
+    """The values that a field of a struct may have; None where the path leads deeper than its own fields."""
+    types = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    parts = get_args(types.get(path, type(None)))
+    literals = parts if get_origin(types.get(path)) is Literal else [v for part in parts for v in get_args(part)]
+    choices = [str(choice) for choice in literals if choice is not None]
+    return f"one of {', '.join(choices)}" if choices else None
 
 
 def join(*parts: str) -> str:

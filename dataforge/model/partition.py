@@ -5,6 +5,7 @@ key is that window. Windows are laid out in local time and converted to UTC last
 partitioning's own time zone.
 """
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Literal
@@ -79,7 +80,7 @@ def problems(partitioning: Partitioning, field: str) -> list[FieldError]:
 def _zone_problem(partitioning: Partitioning, field: str) -> list[FieldError]:
     try:
         _zone(partitioning.time_zone)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, a name too long
         expected = "a time zone such as Europe/Berlin"
         return [FieldError(f"{field}.time_zone", partitioning.time_zone, expected)]
     return []
@@ -104,11 +105,27 @@ def _offset_problem(partitioning: Partitioning, field: str) -> list[FieldError]:
 
 
 def _cron_problem(partitioning: Partitioning, field: str) -> list[FieldError]:
-    from croniter import croniter  # a slow import, and most calls need none
-
-    if partitioning.kind != "cron" or (partitioning.cron and croniter.is_valid(partitioning.cron)):
+    if partitioning.kind != "cron" or (partitioning.cron and _ticks(partitioning.cron)):
         return []
-    return [FieldError(f"{field}.cron", partitioning.cron, "a cron schedule such as 0 6 * * *")]
+    return [FieldError(f"{field}.cron", partitioning.cron, "a cron schedule of five fields such as 0 6 * * *")]
+
+
+_RANDOM = re.compile(r"(?<![a-z])[rh](?![a-z])", re.IGNORECASE)  # croniter's own: another schedule at each reading
+
+
+@lru_cache(maxsize=1_024)
+def _ticks(cron: str) -> bool:
+    """Whether windows can be laid by a schedule: of whole minutes, the same at each reading, and with a tick at all
+    (the 30th of February has none)."""
+    from croniter import CroniterError, croniter  # a slow import, and most calls need none
+
+    if len(cron.split()) != 5 or _RANDOM.search(cron):
+        return False
+    try:
+        croniter(cron, datetime(2000, 1, 1)).get_next(datetime)  # noqa: DTZ001 - a local time
+    except CroniterError:
+        return False
+    return True
 
 
 def _keys_problem(partitioning: Partitioning, field: str) -> list[FieldError]:

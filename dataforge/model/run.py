@@ -141,11 +141,16 @@ def settle(
         partitions=partitions,
         partition_from=found,
         started_at=attempt.started_at if attempt else None,
-        ended_at=attempt.ended_at if attempt else None,
+        ended_at=ended_at(attempt) if attempt else None,
         interval=interval,
         error=attempt.error if attempt and _verdict(last, said).state is not RunState.SUCCEEDED else None,
         source=_source(standings, outcome),
     )
+
+
+def ended_at(attempt: Attempt) -> datetime | None:
+    """When an attempt ended: when the end that is believed was said, though another may have been said later."""
+    return attempt.statement.at if attempt.statement.state.final else attempt.ended_at
 
 
 def _later(outcome: Outcome, attempt: Attempt) -> bool:

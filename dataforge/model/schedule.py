@@ -34,7 +34,9 @@ def of_cron(expression: str, time_zone: str) -> Partitioning | None:
     """
     cron = " ".join(_PRESETS.get(expression.strip(), expression).split())
     for kind, shape in _SHAPES:
-        if match := shape.fullmatch(cron):
+        if (match := shape.fullmatch(cron)) and not (
+            kind == "monthly" and int(match[3]) > 28
+        ):  # not every month has it
             candidate = _plain(kind, [int(number) for number in match.groups()], time_zone)
             return candidate if not problems(candidate, "timetable") else None
     candidate = Partitioning(kind="cron", cron=cron, time_zone=time_zone)

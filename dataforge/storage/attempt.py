@@ -290,7 +290,7 @@ select task_id, instance from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as w
 cross join lateral (
     select a.run as instance from attempt a where a.environment = %(environment)s and a.task_id = wanted.task_id
       and a.group_run = wanted.run and a.map_index >= 0
-      and a.said_state in ('unknown', 'queued', 'running', 'up_for_retry')
+      and (a.said_state in ('unknown', 'queued', 'running', 'up_for_retry') or a.interval_start is null)
 ) open
 """
 

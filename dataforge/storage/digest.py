@@ -98,7 +98,7 @@ def rows(connection: Connection, environment: int) -> Iterator[tuple[str, str]]:
     """Every canonical row with its table, table by table and sorted within each; streamed by the server."""
     for table, query in QUERIES:
         ordered = f'select line from (select x::text from ({query}) q (x)) lines (line) order by line collate "C"'
-        with connection.cursor(name=f"digest_{table}") as cursor:
+        with connection.cursor(name=f"digest_{table}_{abs(environment)}_{environment < 0}") as cursor:
             cursor.itersize = 5_000
             for (text,) in cursor.execute(ordered.encode(), [environment]):
                 yield table, text

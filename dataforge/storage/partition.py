@@ -151,7 +151,8 @@ from believed b left join lateral (
         select from write other where other.environment = c.environment and other.node_kind = c.node_kind
           and other.node_id = c.node_id and other.partition = c.partition and other.task_id = c.task_id
           and other.group_run = c.group_run and other.status in ('failed', 'running')))
-    order by c.started_at desc nulls last, c.task_id, c.run desc limit 1
+    order by c.started_at desc nulls last, c.task_id, c.run desc, c.version desc nulls last, c.attempt_id desc,
+        c.node_id limit 1
 ) done on true
 on conflict (environment, node_kind, node_id, partition) do update set
     status = excluded.status, run_state = excluded.run_state, evidence = excluded.evidence, since = excluded.since,

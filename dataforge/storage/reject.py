@@ -3,16 +3,20 @@
 from hashlib import blake2b
 
 import msgspec
-from psycopg import Connection, DataError, IntegrityError
-from psycopg.errors import ProgramLimitExceeded
+from psycopg import Connection, InterfaceError, OperationalError
+from psycopg.errors import ProgramLimitExceeded, StatementTooComplex
 from psycopg.types.json import Jsonb
 
 from dataforge.model.errors import FieldError
 from dataforge.storage.body import compress, keep_dictionary
 
-# What PostgreSQL raises for a value it cannot hold, a row it refuses, a name too long for an index: the event's fault,
-# not the server's.
-REFUSALS = (DataError, IntegrityError, ProgramLimitExceeded)
+
+def outage(error: Exception) -> bool:
+    """Whether the server, or who stands in the way, is at fault: the same event is taken at the next try. All else
+    that recording raises is the event's fault or ours, and must not stop the stream."""
+    too_much = isinstance(error, ProgramLimitExceeded | StatementTooComplex)
+    return isinstance(error, OperationalError | InterfaceError) and not too_much
+
 
 INSERT = """
 insert into reject (environment, id, body, size, errors) values (%s, %s, %s, %s, %s)

@@ -226,3 +226,31 @@ def test_public_samples_are_recorded_or_refused_with_a_reason(database: Database
     assert result.applied + result.duplicates + len(result.rejected) == len(bodies)
     assert result.applied > 0
     assert all(error.expected for each in result.rejected for error in each.errors)
+
+
+@pytest.mark.parametrize(
+    ("cron", "zone", "upstreams"),
+    [
+        ("0 0 30 2 *", "UTC", "[]"),
+        ("* * * * * *", "UTC", "[]"),
+        ("0 0 * * *", "Europe", "[]"),
+        ("0 0 * * *", "a" * 5_000, "[]"),
+        ("0 0 * * *", "UTC", "['\\ud800']"),
+        ("0 0 * * *", "UTC", "{[]: 1}"),
+    ],
+)
+def test_an_odd_timetable_or_list_never_stops_the_batch(
+    database: Database, cron: str, zone: str, upstreams: str
+) -> None:
+    facet = {
+        "dag": {"dag_id": "d", "timetable": {"expression": cron, "timezone": zone}},
+        "dagRun": {
+            "run_id": "r",
+            "data_interval_start": "2026-10-31T00:00:00Z",
+            "data_interval_end": "2026-11-01T00:00:00Z",
+        },
+        "task": {"task_id": "t", "upstream_task_ids": upstreams},
+    }
+    odd = run_event(run={"runId": "u", "facets": {"airflow": facet}}, job={"namespace": "af", "name": "d.t"})
+    result = record(database, odd, run_event())
+    assert (result.applied, result.rejected) == (2, [])

@@ -70,7 +70,9 @@ def twin(events: list[dict[str, Any]]) -> dict[tuple[str, str, str], tuple[str, 
         status = STATUS.get(state, "failed")
         partition = max(event["partition"] for event in last)
         starts = [event["time"] for event in last if event["state"] == "running"]
-        ends = [event["time"] for event in last if RANKS.index(event["state"]) >= 2]
+        final = RANKS.index(state) >= 3
+        ends = [e["time"] for e in last if e["state"] == state or (not final and e["state"] == "up_for_retry")]
+        ends = ends if RANKS.index(state) >= 2 else []
         began = min(starts) if starts else max(ends, default="")
         claims.setdefault(("task", task, partition), []).append((began, run, status))
         if any(event.get("outputs") for event in last):

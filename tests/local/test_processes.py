@@ -158,3 +158,13 @@ def _settings_of(connection: psycopg.Connection[tuple[object, ...]]) -> list[obj
     names = ("fsync", "listen_addresses", "is_superuser")
     query = "SELECT current_setting(name) FROM unnest(%s::text[]) WITH ORDINALITY AS n (name, at) ORDER BY at"
     return [value for (value,) in connection.execute(query, [list(names)])]
+
+
+def test_a_new_port_that_is_taken_stops_nothing_that_runs(settings: Settings) -> None:
+    processes.up(settings, _no_history)
+    before = _pids(settings)
+    taken = free_port()
+    with socket.create_server(("127.0.0.1", taken)), pytest.raises(StartupError, match=str(taken)):
+        processes.up(replace(settings, port=taken), _no_history)
+    assert _pids(settings) == before
+    assert health.trouble(settings) is None

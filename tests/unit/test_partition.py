@@ -143,3 +143,9 @@ def test_an_hour_that_the_clocks_skip_is_no_partition() -> None:
     hourly = Partitioning(kind="hourly", time_zone="Europe/Berlin")
     night = Interval(datetime(2026, 3, 29, 0, tzinfo=UTC), datetime(2026, 3, 29, 2, tzinfo=UTC))
     assert keys_of(hourly, night) == ("2026-03-29-01:00", "2026-03-29-03:00")
+
+
+def test_the_31st_is_a_day_that_not_every_month_has() -> None:
+    last = of_cron("0 0 31 * *", "UTC")
+    assert last is not None
+    assert len(keys_of(last, Interval(day("2026-01-31"), day("2026-03-31")))) == 1
