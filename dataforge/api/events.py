@@ -80,7 +80,12 @@ def record_events(
     env: EnvironmentName,
     body: RawBody,
 ) -> EventsAnswer:
-    """A bad event is kept in the rejects and named in the answer; the others are recorded in one transaction."""
+    """A bad event is kept in the rejects and named in the answer; the others are recorded in one transaction.
+
+    A run is named by `run`, else by its partition; its attempts by `attempt`, counted from 1. Events that name neither
+    speak of one attempt, in which a failure outranks a success: name one when the same partition runs again. The state
+    is queued, running, up_for_retry, succeeded, failed, skipped, canceled or upstream_failed.
+    """
     bodies, problem = events_of(body)
     if len(bodies) > MOST_EVENTS:
         expected = f"at most {MOST_EVENTS:,} events"
