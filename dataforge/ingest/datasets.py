@@ -60,14 +60,10 @@ def described(mentions: Iterable[Mention], *, streaming: bool = False) -> tuple[
 def describe(mention: Mention, *, streaming: bool = False) -> DatasetFact:
     """The registers and aliases of one dataset."""
     dataset, _ = paths.split(mention.namespace, mention.name, streaming=streaming)
-    registers = {
-        "schema": facets.plain(_fields(mention.facets)),
-        "owner": owner(mention.facets),
-        "description": description(mention.facets),
-    }
+    schema = facets.plain(_fields(mention.facets))
     return DatasetFact(
         dataset=dataset,
-        registers={field: value for field, value in registers.items() if value},
+        registers={**stated(mention.facets), **({"schema": schema} if schema else {})},
         aliases=tuple(sorted(_aliases(mention, dataset))),
     )
 
@@ -87,6 +83,12 @@ def _aliases(mention: Mention, dataset: DatasetRef) -> set[DatasetRef]:
         if namespace and name and len(f"{namespace}{name}".encode()) <= 2_400:
             found.add(paths.split(namespace, name)[0])
     return found - {dataset}
+
+
+def stated(own: object) -> dict[str, str]:
+    """The owner and the description that a job's or a dataset's own facets state, as registers."""
+    found = {"owner": owner(own), "description": description(own)}
+    return {field: value for field, value in found.items() if value}
 
 
 def owner(own: object) -> str | None:

@@ -170,12 +170,7 @@ def _statement(envelope: Envelope) -> Statement:
 
 
 def _fact(envelope: Envelope, task: TaskRef, kind: RunKind) -> TaskFact:
-    registers = {
-        "owner": datasets.owner(envelope.job_facets),
-        "description": datasets.description(envelope.job_facets),
-    }
-    kept = {field: value for field, value in registers.items() if value}
-    return TaskFact(task, kind, PLATFORM, kept, run.interval(envelope))
+    return TaskFact(task, kind, PLATFORM, datasets.stated(envelope.job_facets), run.interval(envelope))
 
 
 def _assertions(envelope: Envelope) -> list[tuple[dict[str, Any], Touch]]:

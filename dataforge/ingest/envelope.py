@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from dataforge.ingest.validation import LONGEST_KEY, LONGEST_NAME, name_problem, refusal
-from dataforge.model.decoding import convert
+from dataforge.model.decoding import convert, of_json
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.reference import TaskRef
 
@@ -149,9 +149,4 @@ def decode(body: bytes) -> Any:
             f"the event has {len(body):,} bytes: at most {MOST_BYTES:,} are taken; drop its largest facets",
             [FieldError("$", f"{len(body)} bytes", f"at most {MOST_BYTES} bytes")],
         )
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(
-            f"the event is no JSON: {error}", [FieldError("$", "not JSON", f"a JSON object in UTF-8 ({error})")]
-        ) from None
+    return of_json(body)

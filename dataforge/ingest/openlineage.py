@@ -1,14 +1,13 @@
 """OpenLineage events into the ledger's values: the envelope is checked, then the producer's own rules read it."""
 
 from hashlib import blake2b
-from typing import Any
 
 import msgspec
 
 from dataforge.ingest import airflow, datasets, dbt, run, spark
 from dataforge.ingest.envelope import Envelope, check, decode
 from dataforge.ingest.redaction import Redaction
-from dataforge.model.attempt import Attempt, AttemptKey
+from dataforge.model.attempt import Attempt, AttemptKey, Touch
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.event import Event, Facts, TaskFact
 from dataforge.model.state import RunKind
@@ -60,9 +59,8 @@ def _facts(envelope: Envelope) -> Facts:
     return found if found != Facts() else _any_producer(envelope)
 
 
-def _job_facts(envelope: Envelope) -> Facts:
+def _job_facts(envelope: Envelope, touched: tuple[Touch, ...]) -> Facts:
     """What an event says of its job and its datasets, apart from any run."""
-    touched = datasets.touches(envelope)
     return Facts(
         tasks=(_task_fact(envelope),),
         datasets=datasets.described((*envelope.inputs, *envelope.outputs)),
@@ -71,22 +69,19 @@ def _job_facts(envelope: Envelope) -> Facts:
 
 
 def _task_fact(envelope: Envelope) -> TaskFact:
-    registers: dict[str, Any] = {
-        "owner": datasets.owner(envelope.job_facets),
-        "description": datasets.description(envelope.job_facets),
-    }
     return TaskFact(
         envelope.job,
         RunKind.TASK,
         run.integration(envelope),
-        {field: value for field, value in registers.items() if value},
+        datasets.stated(envelope.job_facets),
         run.interval(envelope),
     )
 
 
 def _any_producer(envelope: Envelope) -> Facts:
     """A producer without rules of its own: each of its runs is a run, and what it says is taken at its word."""
-    found = _job_facts(envelope)
+    touched = datasets.touches(envelope)
+    found = _job_facts(envelope, touched)
     if envelope.kind != "run" or envelope.run_id is None:
         return found
     attempt = Attempt(
@@ -103,6 +98,6 @@ def _any_producer(envelope: Envelope) -> Facts:
         parent=run.parent(envelope),
         root=run.root(envelope),
         error=run.error(envelope),
-        touches=datasets.touches(envelope),
+        touches=touched,
     )
     return Facts(attempts=(attempt,), tasks=found.tasks, datasets=found.datasets, edges=found.edges)

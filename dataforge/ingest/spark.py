@@ -82,11 +82,7 @@ def _plan(envelope: Envelope, application: RunPointer | None) -> Source:
 
 
 def _fact(envelope: Envelope, task: TaskRef, kind: RunKind) -> TaskFact:
-    registers = {
-        "owner": datasets.owner(envelope.job_facets),
-        "description": datasets.description(envelope.job_facets),
-    }
-    return TaskFact(task, kind, PLATFORM, {field: value for field, value in registers.items() if value})
+    return TaskFact(task, kind, PLATFORM, datasets.stated(envelope.job_facets))
 
 
 def _step_facts(envelope: Envelope) -> Facts:

@@ -131,11 +131,12 @@ def settle(
     attempt = last.attempt if last else None
     interval = attempt.interval if attempt and attempt.interval else outcome.interval if outcome else None
     interval, partitions, found = _place(attempt, interval, partitioning, declared, above)
+    belief = _verdict(last, said)
     return Run(
         kind=attempt.kind if attempt else RunKind.TASK,
         group_run=attempt.group_run if attempt else outcome.group_run if outcome else "",
         map_index=attempt.map_index if attempt else -1,
-        belief=_verdict(last, said),
+        belief=belief,
         ordinal=max(standing.ordinal for standing in standings) if standings else _untried(outcome),
         attempt_id=attempt.key.attempt_id if attempt else None,
         partitions=partitions,
@@ -143,7 +144,7 @@ def settle(
         started_at=attempt.started_at if attempt else None,
         ended_at=ended_at(attempt) if attempt else None,
         interval=interval,
-        error=attempt.error if attempt and _verdict(last, said).state is not RunState.SUCCEEDED else None,
+        error=attempt.error if attempt and belief.state is not RunState.SUCCEEDED else None,
         source=_source(standings, outcome),
     )
 
