@@ -80,7 +80,7 @@ def test_a_refused_event_is_named_by_its_line_and_kept(run: Run, tmp_path: Path)
     assert done.exit_code == 1
     assert done.stdout == "received 4, applied 2, duplicates 0, rejected 2\n"
     first, second = done.stderr.splitlines()
-    assert first.startswith(f"{file}:3: $: expected a JSON object")
+    assert first.startswith(f"{file}:3: $: expected JSON in UTF-8 (")
     assert second.startswith(f"{file}:4: state: expected")
     assert len(json.loads(run("rejects", "--json").stdout)["items"]) == 2
 
