@@ -214,7 +214,7 @@ def _output_claims(level: _Level, key: RunKey, run: Run, standing: Standing, tak
                 producer=producer,
                 status=status_of(belief),
                 belief=belief,
-                started_at=attempt.started_at or attempt.ended_at,
+                started_at=attempt.started_at or ended_at(attempt),
                 since=ended_at(attempt) or attempt.started_at,
                 version=touch.version,
                 rows=touch.rows,

@@ -86,7 +86,7 @@ def _order(attempt: Attempt) -> tuple[datetime, int, datetime, str]:
     return (
         attempt.incarnation or EARLIEST,
         attempt.number or 0,
-        attempt.started_at or attempt.ended_at or EARLIEST,
+        attempt.started_at or ended_at(attempt) or EARLIEST,
         attempt.key.attempt_id,
     )
 

@@ -158,6 +158,21 @@ def test_a_late_start_never_reopens_a_finished_run(database: Database) -> None:
     assert believed(database, "dev")["task", "load", "2026-11-01"][0] == "ready"
 
 
+def test_a_run_without_a_start_claims_its_outputs_from_the_end_that_is_believed(database: Database) -> None:
+    """Not from a later statement that is not: a run that began between the two is the later one."""
+    outputs = [{"namespace": "s3://lake", "name": "orders"}]
+    record(
+        database,
+        [
+            event("succeeded", 1, run="a", partition="p", outputs=outputs),
+            event("running", 2, run="b", partition="p", outputs=outputs),
+            event("up_for_retry", 3, run="a", partition="p", outputs=outputs),
+        ],
+    )
+    assert believed(database, "dev")["dataset", "orders", "p"] == ("running", "load/b")
+    assert believed(database, "dev")["task", "load", "p"] == ("running", "b")
+
+
 def test_a_failed_rerun_keeps_the_last_success(database: Database) -> None:
     outputs = [{"namespace": "s3://lake", "name": "orders", "version": "v1"}]
     record(
