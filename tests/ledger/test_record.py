@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -222,8 +223,8 @@ def test_a_run_takes_its_data_interval_from_its_parent_whichever_comes_first(dat
     }
     for environment, first in (("dev", True), ("staging", False)):
         steps = [
-            lambda e=environment: record_openlineage(database, e, [child], NOTHING),
-            lambda e=environment: record_native(database, e, [above], NOTHING),
+            partial(record_openlineage, database, environment, [child], NOTHING),
+            partial(record_native, database, environment, [above], NOTHING),
         ]
         for step in steps if first else reversed(steps):
             step()
