@@ -12,9 +12,11 @@ from litestar.di import Provide
 
 from dataforge import settings as installation
 from dataforge.api import docs, document, operation, problem, status
+from dataforge.api.changes import list_changes, post_latest
 from dataforge.api.datasets import list_datasets
 from dataforge.api.definitions import declare_source, declare_task
 from dataforge.api.events import record_events
+from dataforge.api.freshness import post_freshness
 from dataforge.api.graph import get_graph
 from dataforge.api.gzip import Gunzip
 from dataforge.api.lineage import record_batch, record_batch_in, record_event, record_event_in
@@ -79,11 +81,14 @@ def _version_1() -> Router:
             list_runs,
             list_partitions,
             list_rejects,
+            list_changes,
+            post_latest,
             declare_source,
             declare_task,
             get_graph,
             get_readiness,
             post_readiness,
+            post_freshness,
         ],
     )
 

@@ -18,7 +18,6 @@ from dataforge.api.operation import EnvironmentName, answers, takes_body
 from dataforge.ledger import declare as ledger
 from dataforge.model import decoding, definition
 from dataforge.model.declaration import Declared
-from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.storage.database import Database
 
 DryRun = Annotated[
@@ -80,11 +79,7 @@ def declare_source(
 ) -> Declared:
     """All or nothing; what the source no longer names is retired, and what did not change keeps its version."""
     name = _as_sent(request) or source.strip("/")
-    manifest = definition.parse(_document(request, body), name)
-    if manifest.source != name:
-        expected = f"{name!r}, as in the path, or no source"
-        errors = [FieldError("source", manifest.source, expected)]
-        raise InvalidInput(f"source is {manifest.source!r}: expected {expected}", errors)
+    manifest = definition.parse_named(_document(request, body), name)
     return ledger.declare(database, env, manifest, dry_run=dry_run)
 
 

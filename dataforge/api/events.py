@@ -6,41 +6,24 @@ the rejects with its bytes.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
 from litestar import post
 from litestar.di import NamedDependency
 from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.params import RawBody
-from msgspec import Meta
 
 from dataforge.api.body import events_of
 from dataforge.api.operation import EnvironmentName, answers, takes_body
-from dataforge.api.problem import complaints
+from dataforge.ingest import answer
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import Redaction
 from dataforge.model.catalog import Complaint
 from dataforge.model.errors import FieldError, InvalidInput
+from dataforge.model.recorded import Recorded, RejectedEvent
 from dataforge.storage.database import Database
 
 MOST_EVENTS = 10_000  # of one request
-
-
-class RejectedEvent(msgspec.Struct, frozen=True):
-    """An event that was refused."""
-
-    index: Annotated[int, Meta(description="Its place in the array, from 0.")]
-    errors: Annotated[list[Complaint], Meta(description="Every field that is wrong.")]
-
-
-class EventsAnswer(msgspec.Struct, frozen=True):
-    """What became of the events."""
-
-    received: Annotated[int, Meta(description="Events that were sent.")]
-    applied: Annotated[int, Meta(description="Events that were new to the ledger.")]
-    duplicates: Annotated[int, Meta(description="Events that it had already; they change nothing.")]
-    rejected: Annotated[list[RejectedEvent], Meta(description="Events that were refused and kept in the rejects.")]
 
 
 _EVENT: dict[str, Any] = {
@@ -48,10 +31,12 @@ _EVENT: dict[str, Any] = {
     "task": {"namespace": "shell", "name": "orders.export"},
     "partition": "2026-11-01",
     "state": "succeeded",
+    "platform": "shell",
+    "source": {"host": "batch-7", "pid": 4711, "log": "https://batch-7.example.com/logs/4711"},
     "inputs": [{"namespace": "s3://lake", "name": "orders/clean", "partition": "2026-11-01"}],
     "outputs": [{"namespace": "s3://lake", "name": "orders/export", "partition": "2026-11-01", "rows": 1200}],
 }
-_ANSWER = EventsAnswer(
+_ANSWER = Recorded(
     received=2,
     applied=1,
     duplicates=0,
@@ -71,7 +56,7 @@ _SCHEMA = Schema(
     status_code=200,
     sync_to_thread=True,
     operation_class=takes_body("One native event, or an array of up to 10,000.", [_EVENT], _SCHEMA),
-    responses=answers(EventsAnswer, _ANSWER, "The events are recorded, apart from those that are named."),
+    responses=answers(Recorded, _ANSWER, "The events are recorded, apart from those that are named."),
     summary="Record native events",
 )
 def record_events(
@@ -79,12 +64,13 @@ def record_events(
     redaction: NamedDependency[Redaction],
     env: EnvironmentName,
     body: RawBody,
-) -> EventsAnswer:
+) -> Recorded:
     """A bad event is kept in the rejects and named in the answer; the others are recorded in one transaction.
 
     A run is named by `run`, else by its partition; its attempts by `attempt`, counted from 1. Events that name neither
     speak of one attempt, in which a failure outranks a success: name one when the same partition runs again. The state
-    is queued, running, up_for_retry, succeeded, failed, skipped, canceled or upstream_failed.
+    is queued, running, up_for_retry, succeeded, failed, skipped, canceled or upstream_failed. `platform` says where the
+    task runs, and `source` what its platform calls the run: up to 20 strings or whole numbers by name.
     """
     bodies, problem = events_of(body)
     if len(bodies) > MOST_EVENTS:
@@ -94,5 +80,4 @@ def record_events(
     result = record_native(database, env, bodies, redaction)
     if problem is not None:
         raise problem
-    rejected = [RejectedEvent(each.index, complaints(each.errors)) for each in result.rejected]
-    return EventsAnswer(result.received, result.applied, result.duplicates, rejected)
+    return answer.recorded(result)

@@ -18,44 +18,20 @@ from msgspec import Meta
 from dataforge.api.body import events_of
 from dataforge.api.operation import EnvironmentName, answers, takes_body
 from dataforge.api.problem import TooLarge
-from dataforge.ingest.batch import BatchResult, Rejected, record_openlineage
+from dataforge.ingest import answer
+from dataforge.ingest.batch import record_openlineage
 from dataforge.ingest.envelope import MOST_BYTES
 from dataforge.ingest.redaction import Redaction
 from dataforge.model.errors import InvalidInput
+from dataforge.model.recorded import BatchAnswer, FailedEvent, Summary
 from dataforge.settings import Settings
 from dataforge.storage.database import Database
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class RecordedEvent(msgspec.Struct, frozen=True):
     """What became of one event."""
 
     status: Annotated[Literal["recorded", "duplicate"], Meta(description="Whether it was new to the ledger.")]
-
-
-class Summary(msgspec.Struct, frozen=True):
-    """How many events of a batch were taken."""
-
-    received: Annotated[int, Meta(description="Events in the batch.")]
-    successful: Annotated[int, Meta(description="Events recorded, now or before.")]
-    failed: Annotated[int, Meta(description="Events refused and kept in the rejects.")]
-    retriable: Annotated[int, Meta(description="Refused events that may be accepted when sent again.")]
-    non_retriable: Annotated[int, Meta(description="Refused events that will be refused again.")]
-
-
-class FailedEvent(msgspec.Struct, frozen=True):
-    """An event of a batch that was refused."""
-
-    index: Annotated[int, Meta(description="Its place in the batch, from 0.")]
-    reason: Annotated[str, Meta(description="What was wrong with it, field by field.")]
-    retriable: Annotated[bool, Meta(description="Whether sending it again may help.")]
-
-
-class BatchAnswer(msgspec.Struct, frozen=True):
-    """What became of a batch, in the words of OpenLineage's specification."""
-
-    status: Annotated[Literal["success", "partial_success"], Meta(description="Whether all were taken.")]
-    summary: Annotated[Summary, Meta(description="The counts.")]
-    failed_events: Annotated[list[FailedEvent], Meta(description="The events that were refused.")]
 
 
 _EVENT: dict[str, Any] = {
@@ -90,7 +66,7 @@ _TakesBatch = takes_body(
     [_EVENT],
     Schema(type=OpenAPIType.ARRAY, items=_SCHEMA, description="OpenLineage events."),
 )
-_RECORDED = answers(Recorded, Recorded("recorded"), "The event is recorded.", 201)
+_RECORDED = answers(RecordedEvent, RecordedEvent("recorded"), "The event is recorded.", 201)
 _BATCH = answers(BatchAnswer, _ANSWER, "The batch is recorded, apart from the events that are named.")
 
 
@@ -106,7 +82,7 @@ def record_event(
     redaction: NamedDependency[Redaction],
     settings: NamedDependency[Settings],
     body: RawBody,
-) -> Recorded:
+) -> RecordedEvent:
     """A bad event is refused, and kept in the rejects with its bytes."""
     return _one(database, settings.environment, body, redaction)
 
@@ -123,7 +99,7 @@ def record_event_in(
     redaction: NamedDependency[Redaction],
     env: EnvironmentName,
     body: RawBody,
-) -> Recorded:
+) -> RecordedEvent:
     """A bad event is refused, and kept in the rejects with its bytes."""
     return _one(database, env, body, redaction)
 
@@ -164,12 +140,12 @@ def record_batch_in(
     return _many(database, env, body, redaction)
 
 
-def _one(database: Database, environment: str, body: bytes, redaction: Redaction) -> Recorded:
+def _one(database: Database, environment: str, body: bytes, redaction: Redaction) -> RecordedEvent:
     result = record_openlineage(database, environment, [body], redaction)
     for refused in result.rejected:
         kind = TooLarge if len(body) > MOST_BYTES else InvalidInput
-        raise kind(f"the event is refused and kept in the rejects: {_reason(refused)}", refused.errors)
-    return Recorded("recorded" if result.applied else "duplicate")
+        raise kind(f"the event is refused and kept in the rejects: {answer.reason(refused)}", refused.errors)
+    return RecordedEvent("recorded" if result.applied else "duplicate")
 
 
 def _many(database: Database, environment: str, body: bytes, redaction: Redaction) -> BatchAnswer:
@@ -177,21 +153,4 @@ def _many(database: Database, environment: str, body: bytes, redaction: Redactio
     result = record_openlineage(database, environment, bodies, redaction)
     if problem is not None:
         raise problem
-    return _answer(result)
-
-
-def _answer(result: BatchResult) -> BatchAnswer:
-    failed = [FailedEvent(each.index, _reason(each), each.retriable) for each in result.rejected]
-    retriable = sum(each.retriable for each in failed)
-    summary = Summary(
-        received=result.received,
-        successful=result.received - len(failed),
-        failed=len(failed),
-        retriable=retriable,
-        non_retriable=len(failed) - retriable,
-    )
-    return BatchAnswer("partial_success" if failed else "success", summary, failed)
-
-
-def _reason(refused: Rejected) -> str:
-    return "; ".join(f"{error.field}: expected {error.expected}" for error in refused.errors)
+    return answer.of_openlineage(result)

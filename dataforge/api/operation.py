@@ -7,7 +7,7 @@ read them, and a query parameter that the document does not name is refused.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request
@@ -30,13 +30,11 @@ from litestar.openapi.spec import (
 from litestar.params import PathParameter
 
 from dataforge.model.errors import FieldError, InvalidInput
-from dataforge.model.filter import FilterField, Paging, fields, moment
+from dataforge.model.filter import FilterField, Paging, Shape, fields, read
 
 EnvironmentName = Annotated[
     str, PathParameter(description="The environment: dev, staging, prod, or another that exists.")
 ]
-_Shape = TypeVar("_Shape", bound=Paging)
-_MOMENTS = {"since", "until"}
 
 
 def answers(container: Any, example: object, description: str, status: int = 200) -> dict[int, ResponseSpec]:
@@ -83,25 +81,9 @@ def _parameter(field: FilterField) -> Parameter:
     return Parameter(field.name, "query", schema, field.description)
 
 
-def read_query(request: Request[Any, Any, Any], shape: type[_Shape]) -> _Shape:
+def read_query(request: Request[Any, Any, Any], shape: type[Shape]) -> Shape:
     """The query parameters as one value. Raises InvalidInput that names the parameter which is wrong."""
-    given: dict[str, Any] = dict(request.query_params.items())
-    try:
-        for name in _MOMENTS & given.keys():
-            given[name] = _moment(name, given[name])
-        return msgspec.convert(given, shape, strict=False)
-    except msgspec.ValidationError as error:
-        wrong = str(error).rpartition("$.")[2].rstrip("`")
-        expected = next(field.expected for field in fields(shape) if field.name == wrong)
-        message = f"{wrong} is {request.query_params[wrong]!r}: expected {expected}"
-        raise InvalidInput(message, [FieldError(wrong, given[wrong], expected)]) from None
-
-
-def _moment(name: str, text: str) -> object:
-    try:
-        return moment(text)
-    except (ValueError, OverflowError):
-        raise msgspec.ValidationError(f"no time - at `$.{name}`") from None
+    return read(dict(request.query_params.items()), shape)
 
 
 def check_parameters(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:

@@ -15,8 +15,8 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from msgspec import Meta
 
-from dataforge.model.catalog import Complaint
-from dataforge.model.errors import Conflict, DatabaseUnavailable, DataForgeError, FieldError, InvalidInput, NotFound
+from dataforge.model.catalog import Complaint, complaints, shown
+from dataforge.model.errors import Conflict, DatabaseUnavailable, DataForgeError, InvalidInput, NotFound
 
 MEDIA_TYPE = "application/problem+json"
 _log = logging.getLogger(__name__)
@@ -26,7 +26,6 @@ _STATUS: tuple[tuple[type[DataForgeError], HTTPStatus], ...] = (
     (Conflict, HTTPStatus.CONFLICT),
     (DatabaseUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-_LONGEST = 200  # characters of a value that are shown
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -73,11 +72,6 @@ def of(status: HTTPStatus, detail: str, **more: Any) -> Problem:
     return Problem(type=f"urn:dataforge:problem:{kind}", title=status.phrase, status=status, detail=detail, **more)
 
 
-def complaints(errors: list[FieldError]) -> list[Complaint]:
-    """The fields that are wrong, as they are shown."""
-    return [Complaint(error.field, _shown(error.value), error.expected) for error in errors]
-
-
 def _problem(request: Request[Any, Any, Any], error: Exception) -> Problem:
     if isinstance(error, DataForgeError):
         return _refusal(error)
@@ -114,7 +108,7 @@ def _validation(request: Request[Any, Any, Any], error: ValidationException) -> 
     found = [
         Complaint(
             field=str(each.get("key") or "$"),
-            value=_shown(request.query_params.get(str(each.get("key")))),
+            value=shown(request.query_params.get(str(each.get("key")))),
             expected=str(each.get("message", "")).removeprefix("Expected ").replace("`", ""),
         )
         for each in (error.extra if isinstance(error.extra, list) else [])
@@ -132,9 +126,3 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Problem:
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "the body is over 100 MB: send it in smaller batches",
     }
     return of(status, details.get(status, error.detail))
-
-
-def _shown(value: object) -> object:
-    if isinstance(value, bytes):
-        value = value.decode(errors="replace")
-    return f"{value[:_LONGEST]}…" if isinstance(value, str) and len(value) > _LONGEST else value

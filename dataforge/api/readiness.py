@@ -12,15 +12,12 @@ from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.params import QueryParameter, RawBody
 
 from dataforge.api.operation import EnvironmentName, answers, takes_body
+from dataforge.api.questions import MOST_QUESTIONS, read_questions
 from dataforge.ledger import readiness as ledger
 from dataforge.ledger.readiness import Answers, Named
-from dataforge.model.decoding import convert
-from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.reference import TaskRef
 from dataforge.model.verdict import Code, NodeRef, Reason, Status, Unanswered, Verdict
 from dataforge.storage.database import Database
-
-MOST_QUESTIONS = 1_000  # of one request
 
 
 class TaskName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,27 +146,5 @@ def get_readiness(
 )
 def post_readiness(database: NamedDependency[Database], env: EnvironmentName, body: RawBody) -> Answers:
     """Verdicts decided on one snapshot. A task that nobody knows has an item with the code no_such_task."""
-    return ledger.readiness(database, env, _questions(body), datetime.now(UTC))
-
-
-def _questions(body: bytes) -> list[Named]:
-    """The questions of the body. Raises InvalidInput with every one that cannot be read."""
-    given = _array(body)
-    read = [convert(each, Ask, f"[{place}]") for place, each in enumerate(given)]
-    if errors := [each for each in read if isinstance(each, FieldError)]:
-        raise InvalidInput(f"{errors[0].field}: expected {errors[0].expected}", errors)
-    return [each.named for each in read if isinstance(each, Ask)]
-
-
-def _array(body: bytes) -> list[Any]:
-    expected = f"an array of at most {MOST_QUESTIONS:,} questions"
-    try:
-        given = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(
-            f"the body is no JSON: expected {expected}", [FieldError("$", str(error), expected)]
-        ) from None
-    if not isinstance(given, list) or len(given) > MOST_QUESTIONS:
-        found = f"{len(given):,} questions" if isinstance(given, list) else type(given).__name__
-        raise InvalidInput(f"the body holds {found}: expected {expected}", [FieldError("$", found, expected)])
-    return given
+    questions = [each.named for each in read_questions(body, Ask)]
+    return ledger.readiness(database, env, questions, datetime.now(UTC))

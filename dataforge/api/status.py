@@ -14,7 +14,6 @@ from msgspec import Meta
 from dataforge import __version__
 from dataforge.api import problem
 from dataforge.api.operation import answers
-from dataforge.model.errors import DatabaseUnavailable
 from dataforge.storage import schema
 from dataforge.storage.database import Database
 
@@ -63,8 +62,5 @@ def health() -> Health:
 )
 def ready(database: NamedDependency[Database]) -> Readiness:
     """Says that the database answers and has the schema of this release."""
-    with database.transaction() as connection:
-        missing = schema.missing_migrations(connection)
-    if missing:
-        raise DatabaseUnavailable(f"the schema of the database lacks {', '.join(missing)}: migrate it with `make up`")
+    schema.require_newest(database)
     return Readiness("ready")

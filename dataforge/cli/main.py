@@ -24,7 +24,7 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "up": Verb("dataforge.cli.process:up", "Start the database and the API, and wait until they are healthy."),
+    "up": Verb("dataforge.cli.process:up", "Start the database, the API and Dagster, and wait until they are healthy."),
     "down": Verb("dataforge.cli.process:down", "Stop what `up` started, and only that."),
     "status": Verb("dataforge.cli.process:status", "Say what runs, where, since when."),
     "declare": Verb("dataforge.cli.declare:declare", "Register the tasks, datasets and edges of one source."),

@@ -104,7 +104,8 @@ def _details(reason: Reason) -> str:
     """Whose it is and since when, in parentheses, where that is known; of an upstream the table says since when."""
     from dataforge.cli import table
 
-    since = f"since {table.moment(reason.since)} UTC" if reason.since and reason.upstream is None else None
+    word = "built" if reason.state == "stale" else "since"  # "changed since (since ...)" would say the wrong thing
+    since = f"{word} {table.moment(reason.since)} UTC" if reason.since and reason.upstream is None else None
     owner = f"owner: {reason.owner}" if reason.owner else None
     known = ", ".join(filter(None, (owner, since)))
     return f" ({known})" if known else ""

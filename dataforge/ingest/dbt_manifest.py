@@ -2,6 +2,18 @@
 
 Guarantees that a node is the same task here as in dbt's events (dataforge.ingest.dbt), so that a project which is
 both declared and seen running is there once. A manifest names neither job nor dataset namespace; both are given.
+
+What dbt has no word for, a node says in its meta, under `dataforge`; as everywhere in dbt, `models:` in
+dbt_project.yml may say it for all of a folder:
+
+    config:
+      meta:
+        dataforge:
+          partitioning: {kind: daily, start: "2026-01-01"}   # of the task and of its relation; a source's relation
+          run_after: PT30M                                   # and domain, pools, trigger_rule: the task's
+          mapping: {kind: all}                               # of each edge to what the node reads
+
+A test is cut as what it tests: as the node it is attached to, else as all of what it reads, where they agree.
 """
 
 from collections import Counter
@@ -19,6 +31,8 @@ _Node = Mapping[str, Any]
 _RELATIONS = frozenset({"model", "seed", "snapshot"})  # nodes that leave a table or view behind
 # What dbt runs and reports on; analyses and operations are not part of a build.
 _TASKS = _RELATIONS | {"test", "unit_test"}
+_SAID = ("domain", "pools", "run_after", "trigger_rule")  # of a task, in meta.dataforge
+_ALSO_SAID = ("mapping", "partitioning")
 _SECTIONS = ("nodes", "unit_tests", "sources", "exposures", "metrics", "semantic_models", "saved_queries")
 
 
@@ -66,24 +80,39 @@ class _Reading:
 
     def _task(self, unique_id: str, node: _Node) -> dict[str, Any]:
         produced = self._relation(node) if _kind(node) in _RELATIONS else None
+        said = _said(node)
+        mapping = {"mapping": said["mapping"]} if "mapping" in said else {}
         return {
             "namespace": self._namespace,
             "name": task_name(unique_id),
             "platform": PLATFORM,
             "owner": self._owner(node),
-            "consumes": _distinct(self._consumes(node, frozenset({unique_id}))),
+            "partitioning": self._partitioning(node),
+            **{field: said[field] for field in _SAID if field in said},
+            "consumes": [edge | mapping for edge in _distinct(self._consumes(node, frozenset({unique_id})))],
             "produces": [produced] if produced else [],
         }
 
+    def _partitioning(self, node: _Node) -> Any:
+        """How a node's partitions are cut, by its meta or, for a test, by what it tests; None if nobody says."""
+        own = _said(node).get("partitioning")
+        if own is not None or _kind(node) != "test":
+            return own
+        attached = facets.text(node, "attached_node")
+        tested = [self._nodes.get(unique_id, {}) for unique_id in ([attached] if attached else _upstreams(node))]
+        cuts = [self._partitioning(each) for each in tested]
+        return cuts[0] if cuts and all(cut == cuts[0] for cut in cuts) else None
+
     def datasets(self) -> list[dict[str, Any]]:
-        """The project's sources, and those of its own relations that somebody answers for; of the others the
-        edges say all there is. Two names of one relation are one dataset."""
+        """The project's sources, and those of its own relations that somebody answers for or whose partitions are
+        declared; of the others the edges say all there is. Two names of one relation are one dataset."""
         found: dict[str, dict[str, Any]] = {}
         for _, node in sorted(self._nodes.items()):
-            relation, owner = self._relation(node), self._owner(node)
-            if relation and (owner or _kind(node) == "source"):
-                known = found.setdefault(relation["name"], {**relation, "owner": owner})
-                known["owner"] = known["owner"] or owner
+            relation = self._relation(node)
+            says = {"owner": self._owner(node), "partitioning": _said(node).get("partitioning")}
+            if relation and (any(says.values()) or _kind(node) == "source"):
+                known = found.setdefault(relation["name"], {**relation, **says})
+                known |= {field: known[field] or value for field, value in says.items()}
         for name, aliases in self._source_names().items():
             found[name]["aliases"] = aliases
         return list(found.values())
@@ -153,6 +182,22 @@ def _section(document: _Node, name: str) -> dict[str, _Node]:
 
 def _kind(node: _Node) -> str:
     return facets.text(node, "resource_type") or ""
+
+
+def _said(node: _Node) -> dict[str, Any]:
+    """What a node says under meta.dataforge. Raises InvalidInput for what is not to be said there."""
+    holders = (facets.section(node, "config", "meta"), facets.section(node, "meta"))
+    said: object = next((meta["dataforge"] for meta in holders if "dataforge" in meta), {})
+    path = f"{facets.text(node, 'unique_id') or facets.text(node, 'name')}.meta.dataforge"
+    if not isinstance(said, dict):
+        raise _unsaid(path, said, "an object")
+    for field in said.keys() - set(_SAID + _ALSO_SAID):
+        raise _unsaid(f"{path}.{field}", said[field], f"one of {', '.join(sorted(_SAID + _ALSO_SAID))}")
+    return said
+
+
+def _unsaid(path: str, value: object, expected: str) -> InvalidInput:
+    return InvalidInput(f"{path} is {value!r}: expected {expected}", [FieldError(path, value, expected)])
 
 
 def _upstreams(node: _Node) -> list[str]:

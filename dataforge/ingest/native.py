@@ -16,13 +16,15 @@ from dataforge.ingest.openlineage import canonical
 from dataforge.ingest.redaction import Redaction
 from dataforge.ingest.validation import LONGEST_KEY, LONGEST_NAME, name_problem, refusal
 from dataforge.model.attempt import Attempt, AttemptKey, Direction, Interval, Touch, merge_touches
-from dataforge.model.decoding import convert
+from dataforge.model.decoding import convert, shorten
 from dataforge.model.errors import FieldError
 from dataforge.model.event import DatasetFact, Event, Facts, TaskFact
 from dataforge.model.reference import TaskRef
+from dataforge.model.run import UNTRUSTED
 from dataforge.model.state import Evidence, RunKind, RunState, Statement
 
 WHOLE = "default"  # the run of a task that names neither a run nor a partition
+MOST_SOURCE_KEYS = 20
 
 
 class _Reference(msgspec.Struct, forbid_unknown_fields=True):
@@ -62,6 +64,8 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     outputs: list[_Output] = []
     error: str | None = None
     id: str | None = None
+    platform: str | None = None
+    source: dict[str, Any] | None = None
 
 
 def parse(body: bytes | object, redaction: Redaction, event_id: bytes | None = None) -> Event:
@@ -95,6 +99,7 @@ def _errors(shape: _Document) -> list[FieldError]:
         ("partition", shape.partition, LONGEST_KEY),
         ("run", shape.run, LONGEST_KEY),
         ("id", shape.id, 100_000),
+        ("platform", shape.platform, LONGEST_KEY),
     ]
     listed: list[tuple[str, Sequence[_Input | _Output]]] = [("inputs", shape.inputs), ("outputs", shape.outputs)]
     for field, touched in listed:
@@ -111,7 +116,23 @@ def _errors(shape: _Document) -> list[FieldError]:
     for index, output in enumerate(shape.outputs):
         if output.rows is not None and not 0 <= output.rows < 2**63:
             errors.append(FieldError(f"outputs[{index}].rows", output.rows, "a number of rows, 0 or more"))
-    return errors
+    return errors + _source_errors(shape.source or {})
+
+
+def _source_errors(source: dict[str, Any]) -> list[FieldError]:
+    if len(source) > MOST_SOURCE_KEYS:
+        return [FieldError("source", shorten(source), f"at most {MOST_SOURCE_KEYS} keys")]
+    errors = [name_problem("source", key, LONGEST_KEY) for key in source]
+    errors += [_source_problem(f"source.{shorten(key)}", value) for key, value in source.items()]
+    return [error for error in errors if error is not None]
+
+
+def _source_problem(field: str, value: object) -> FieldError | None:
+    if isinstance(value, str):
+        return name_problem(field, value)
+    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
+        return None
+    return FieldError(field, shorten(value), "a string or a whole number of 64 bits")
 
 
 def _interval(shape: _Document, errors: list[FieldError]) -> Interval | None:
@@ -128,11 +149,12 @@ def _facts(shape: _Document, at: datetime, event_id: bytes, interval: Interval |
     task = TaskRef(shape.task.namespace, shape.task.name)
     touched = merge_touches(_touches(shape.inputs, "input", at), _touches(shape.outputs, "output", at))
     name, number = shape.run or shape.partition or WHOLE, shape.attempt or 1
-    state = RunState(shape.state)
+    state, platform = RunState(shape.state), shape.platform or ""
     attempt = Attempt(
         key=AttemptKey(task, name, str(number)),
         kind=RunKind.TASK,
-        platform="",
+        # What is said here is no event of the platform's own, so nothing of it has to be doubted.
+        platform="" if platform in UNTRUSTED else platform,
         statement=Statement(Evidence.REPORTED, state, at, event_id),
         external_run=name,
         group_run=name,
@@ -143,11 +165,12 @@ def _facts(shape: _Document, at: datetime, event_id: bytes, interval: Interval |
         interval=interval,
         partition=shape.partition,
         error=facets.text({"error": shape.error}, "error"),
+        source=shape.source or {},
         touches=touched,
     )
     return Facts(
         attempts=(attempt,),
-        tasks=(TaskFact(task, RunKind.TASK, "", {}, interval),),
+        tasks=(TaskFact(task, RunKind.TASK, platform, {}, interval),),
         datasets=tuple(DatasetFact(dataset) for dataset in sorted({touch.dataset for touch in touched})),
         edges=run.dataset_edges(task, touched),
     )

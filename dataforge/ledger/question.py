@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from dataforge.ledger.need import Asked, Need, Sketch, ref, sketch, used_edges, window
+from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.model.edge import TriggerRule, trigger_rule
 from dataforge.model.partition import Partitioning
 from dataforge.model.readiness import Question, obstacle
@@ -20,24 +21,11 @@ from dataforge.model.verdict import Basis, Code, Reason
 from dataforge.storage import readiness as storage
 from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
-from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Place, Producer, Subject, Success
+from dataforge.storage.readiness import EdgeRow, Place, Subject, Success
 
 LEVELS_AHEAD = 2  # from a missing upstream to what that is itself missing
 MOST_AHEAD = 1_000  # partitions looked at on one level; what lies beyond counts as able to come
 _STRICTNESS = {"ignore": 0, "warn": 1, "block": 2}
-
-
-class _Known(msgspec.Struct, frozen=True):
-    """What was read of the graph around the asked tasks."""
-
-    subjects: Mapping[int, Subject]
-    edges: Mapping[int, list[EdgeRow]]
-    nodes: dict[Node, NodeRow]
-    producers: Mapping[int, list[Producer]]
-
-    @property
-    def namespaces(self) -> set[str]:
-        return {node.namespace for node in self.nodes.values()} | {task.namespace for task in self.subjects.values()}
 
 
 def ask(connection: Connection, here: Environment, asked: Iterable[Asked], now: datetime) -> dict[Asked, Question]:
@@ -55,7 +43,7 @@ def ask(connection: Connection, here: Environment, asked: Iterable[Asked], now: 
 class _Seen(msgspec.Struct, frozen=True):
     """What was read for some partitions: the graph around them, and the states of what they need."""
 
-    known: _Known
+    known: Surroundings
     sketches: Sequence[Sketch]
     states: Mapping[Place, State]
 
@@ -72,7 +60,7 @@ class _Seen(msgspec.Struct, frozen=True):
 
 def _see(connection: Connection, environment: int, asked: Iterable[Asked], now: datetime) -> _Seen:
     wanted = sorted(set(asked))
-    known = _read(connection, environment, {each.task_id for each in wanted})
+    known = around(connection, environment, {each.task_id for each in wanted})
     sketches = [
         sketch(known.subjects[each.task_id], known.edges.get(each.task_id, []), known.nodes, each, now)
         for each in wanted
@@ -87,17 +75,6 @@ class _Facts(NamedTuple):
     histories: Mapping[Place, list[Success]]
     obstacles: Mapping[Place, str]
     progress: Mapping[str, datetime]
-
-
-def _read(connection: Connection, environment: int, tasks: set[int]) -> _Known:
-    subjects = storage.subjects(connection, environment, tasks)
-    by_task: dict[int, list[EdgeRow]] = {}
-    for edge in storage.edges(connection, environment, tasks):
-        by_task.setdefault(edge.task_id, []).append(edge)
-    consumed = {edge.node for found in by_task.values() for edge in used_edges(found)}
-    datasets = {node_id for kind, node_id in consumed if kind == "dataset"}
-    nodes = storage.nodes(connection, environment, consumed)
-    return _Known(subjects, by_task, nodes, storage.producers(connection, environment, datasets))
 
 
 def _places(sketch: Sketch) -> Iterator[Place]:
@@ -130,7 +107,7 @@ def _obstacles(connection: Connection, here: Environment, seen: _Seen, now: date
     return {place: why[maker] for place, found in makers.items() for maker in found if maker in why}
 
 
-def _makers(known: _Known, place: Place) -> list[Asked]:
+def _makers(known: Surroundings, place: Place) -> list[Asked]:
     kind, node_id, key = place
     if kind == "task":
         return [Asked(node_id, key)]
@@ -199,17 +176,16 @@ def _upstreams(seen: _Seen, sketch: Sketch, facts: _Facts) -> tuple[Upstream, ..
 def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
     node, place = need.node, _stands(need, seen.states)
     state = seen.states.get(place)
-    producers = seen.known.producers.get(node.id, []) if node.kind == "dataset" else []
     return Upstream(
         node=ref(node),
         partition=place[2],
         state=state,
-        owner=node.owner or next((each.owner for each in producers if each.owner), None),
+        owner=seen.known.owner(node),
         window=window(need.window_cut, place[2]),
         condition=need.edge.condition,
         required=need.edge.required,
         staleness=need.edge.staleness,
-        known=node.known or bool(producers) or state is not None,
+        known=node.known or bool(seen.known.writers(node)) or state is not None,
         branching=any(word in (node.operator or "") for word in ("Branch", "ShortCircuit")),
         setup=node.setup,
         history=_history(need.window_cut, facts.histories.get(place, [])),

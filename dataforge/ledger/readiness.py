@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from dataforge.ledger.aging import aged
 from dataforge.ledger.need import Asked
 from dataforge.ledger.question import ask
 from dataforge.model.readiness import decide
@@ -45,7 +46,7 @@ def verdict(database: Database, environment: str, question: Named, now: datetime
         here = environments.find(connection, environment)
         task = reference.resolve_task(connection, here.id, question.namespace, question.name)
         asked = Asked(task.id, question.partition)
-        return decide(ask(connection, here, [asked], now)[asked])
+        return decide(aged(connection, here.id, ask(connection, here, [asked], now), now)[asked])
 
 
 def readiness(database: Database, environment: str, questions: Sequence[Named], now: datetime) -> Answers:
@@ -63,7 +64,7 @@ def _items(connection: Connection, here: Environment, questions: Sequence[Named]
         Asked(found[0].id, each.partition) if len(found) == 1 else None
         for each, found in zip(questions, fitting, strict=True)
     ]
-    full = ask(connection, here, filter(None, asked), now)
+    full = aged(connection, here.id, ask(connection, here, filter(None, asked), now), now)
     return [
         decide(full[each]) if each is not None else _unanswered(question, found, here, now)
         for question, each, found in zip(questions, asked, fitting, strict=True)

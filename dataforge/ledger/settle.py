@@ -79,7 +79,7 @@ def _settle_datasets(connection: Connection, environment: int, ids: Set[int]) ->
     datasets.set_effective(connection, environment, effective_rows)
     members = datasets.related(connection, environment, ids)
     stands = canonical_names(
-        {member.id: (not member.declared, member.dataset) for member in members},
+        {member.id: (member.said, member.dataset) for member in members},
         datasets.links(connection, environment, [member.id for member in members]),
     )
     moved = {member.id: stands[member.id] for member in members if stands[member.id] != member.canonical_id}
@@ -94,9 +94,10 @@ def _places(connection: Connection, environment: int, ids: set[int]) -> set[Plac
     return {("dataset", dataset_id, key) for dataset_id in ids for key in keys}
 
 
-def canonical_names(ranks: dict[int, tuple[bool, DatasetRef]], links: Iterable[tuple[int, int]]) -> dict[int, int]:
+def canonical_names(ranks: dict[int, tuple[int, DatasetRef]], links: Iterable[tuple[int, int]]) -> dict[int, int]:
     """For each dataset the one that stands for it: of all that links tie together, the one of the least rank
-    (a declared name before an observed one, then the smaller name)."""
+    (the name whose declaration lists the others before one that is only declared, that before an observed one, then
+    the smaller name)."""
     stands = {dataset_id: dataset_id for dataset_id in ranks}
 
     def top(dataset_id: int) -> int:

@@ -170,7 +170,12 @@ def _least(first: datetime | None, second: datetime | None) -> datetime | None:
 
 def _greatest_id(first: str | int | None, second: str | int | None) -> str | int | None:
     known = [value for value in (first, second) if value is not None]
-    return max(known, key=lambda value: (isinstance(value, str), str(value).zfill(20))) if known else None
+    return max(known, key=_rank_of_id) if known else None
+
+
+def _rank_of_id(value: str | int) -> tuple[bool, str, str]:
+    """Numbers in their order, written as text or not; what is written otherwise is another value."""
+    return (isinstance(value, str), str(value).zfill(20), str(value))
 
 
 def _most_detailed(first: str | None, second: str | None) -> str | None:

@@ -9,11 +9,13 @@ import msgspec
 from msgspec import Meta
 
 from dataforge.model.attempt import Touch
+from dataforge.model.errors import FieldError
 from dataforge.model.state import PartitionStatus, RunKind, RunState
 
 EvidenceLabel = Literal["inferred", "reported", "confirmed", "operator"]
 PartitionFrom = Literal["event", "declared", "parent", "root"]
 Origin = Literal["declared", "observed"]
+_LONGEST = 200  # characters of a value that are shown
 
 
 class NodeName(msgspec.Struct, frozen=True):
@@ -140,6 +142,18 @@ class Complaint(msgspec.Struct, frozen=True):
     field: Annotated[str, Meta(description="The path to the field; `$` is the whole.")]
     value: Annotated[Any, Meta(description="What was given, shortened where it is long.")]
     expected: Annotated[str, Meta(description="What would have been right.")]
+
+
+def complaints(errors: list[FieldError]) -> list[Complaint]:
+    """The fields that are wrong, as they are shown."""
+    return [Complaint(error.field, shown(error.value), error.expected) for error in errors]
+
+
+def shown(value: object) -> object:
+    """A value that was given, as an error shows it."""
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    return f"{value[:_LONGEST]}…" if isinstance(value, str) and len(value) > _LONGEST else value
 
 
 class RejectItem(msgspec.Struct, frozen=True, kw_only=True):

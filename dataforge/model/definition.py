@@ -66,6 +66,17 @@ def parse(document: object, source: str | None = None) -> Manifest:
     return canonical(Manifest(named, tuple(tasks.values()), tuple(datasets.values()), tuple(pools.values())))
 
 
+def parse_named(document: object, source: str) -> Manifest:
+    """The manifest of the source of this name, which it may leave out. Raises InvalidInput as `parse` does, and for
+    one that names another source."""
+    manifest = parse(document, source)
+    if manifest.source != source:
+        expected = f"{source!r}, as in the path, or no source"
+        errors = [FieldError("source", manifest.source, expected)]
+        raise InvalidInput(f"source is {manifest.source!r}: expected {expected}", errors)
+    return manifest
+
+
 def parse_task(document: object) -> TaskDefinition:
     """One task, from JSON bytes or what JSON or YAML decodes to. Raises InvalidInput as `parse` does."""
     plain = _plain(document)

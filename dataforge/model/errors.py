@@ -42,7 +42,12 @@ class Conflict(DataForgeError):
     """The request is well formed, but the present state forbids it."""
 
 
-class DatabaseUnavailable(DataForgeError):
+class Unreachable(DataForgeError):
+    """The ledger cannot answer now: it is down, lost on the way, too slow, or at fault itself. Trying again later may
+    help; nothing else that the caller could change in its question would."""
+
+
+class DatabaseUnavailable(Unreachable):
     """The database cannot be reached, was lost on the way, or is too old to serve."""
 
 
@@ -52,6 +57,10 @@ class SettingsError(DataForgeError):
     def __init__(self, setting: str, value: object, expected: str) -> None:
         super().__init__(f"{setting} is {value!r}: expected {expected}")
         self.setting = setting
+
+
+class DefinitionsError(DataForgeError):
+    """What a code location defines for Dagster cannot be loaded: nothing is wrong with the installation."""
 
 
 class StartupError(DataForgeError):

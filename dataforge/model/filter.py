@@ -5,11 +5,13 @@ Guarantees that both take the same filters, since both are made from these types
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.state import PartitionStatus, RunKind, RunState
 
 Namespace = Annotated[str, msgspec.Meta(description="Only items of this namespace.")]
@@ -90,6 +92,10 @@ class RejectFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True
     until: Until | None = None
 
 
+Shape = TypeVar("Shape", bound=Paging)
+_MOMENTS = {"since", "until"}
+
+
 class FilterField(msgspec.Struct, frozen=True):
     """One field of a filter, as whoever offers it to people needs to know it."""
 
@@ -131,6 +137,30 @@ def _field(name: str, schema: dict[str, Any], components: dict[str, Any]) -> Fil
         minimum=plain.get("minimum"),
         maximum=plain.get("maximum"),
     )
+
+
+def read(given: Mapping[str, Any], shape: type[Shape]) -> Shape:
+    """The filter that these values make, each of its own type or as text. Raises InvalidInput that names the one
+    which is wrong."""
+    values = dict(given)
+    try:
+        for name in _MOMENTS & values.keys():
+            values[name] = _moment(name, values[name])
+        return msgspec.convert(values, shape, strict=False)
+    except msgspec.ValidationError as error:
+        wrong = str(error).rpartition("$.")[2].rstrip("`")
+        expected = next(field.expected for field in fields(shape) if field.name == wrong)
+        problem = FieldError(wrong, given[wrong], expected)
+        raise InvalidInput(f"{wrong} is {given[wrong]!r}: expected {expected}", [problem]) from None
+
+
+def _moment(name: str, value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return moment(value)
+    except (ValueError, OverflowError):
+        raise msgspec.ValidationError(f"no time - at `$.{name}`") from None
 
 
 def moment(text: str) -> datetime:

@@ -42,6 +42,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     rule: TriggerRule | None = TriggerRule.ALL_SUCCESS  # None: the task has one, and nobody knows which
     upstreams: tuple[Upstream, ...] = ()
     problems: tuple[Problem, ...] = ()
+    changed: tuple[Reason, ...] = ()  # what is newer than the partition, where that has been built
     observed_through: dict[str, datetime] = {}
 
 
@@ -203,7 +204,7 @@ def _warnings(question: Question) -> list[Reason]:
     found += [problem.reason for problem in question.problems if not problem.required]
     if question.rule is None:
         found += [_listed(upstream) for upstream in question.upstreams if _under_rule(upstream)]
-    return found + _fate(question)
+    return found + list(question.changed) + _fate(question)
 
 
 def _warns(upstream: Upstream) -> bool:

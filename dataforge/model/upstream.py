@@ -115,7 +115,7 @@ def unmet(upstream: Upstream, accepted: Set[RunState], wanted: str, now: datetim
     code = _code(upstream.state, accepted)
     passes = _comes(upstream, code)
     found = about(upstream, code, f"{upstream.label} {_predicate(upstream, code, now)}{wanted}")
-    since = found.since if upstream.state else _missing_since(upstream.window, now)
+    since = found.since if upstream.state else missing_since(upstream.window, now)
     return Finding(replace(found, since=since, expected_at=expected_at(upstream) if passes else None), passes)
 
 
@@ -201,7 +201,7 @@ def _missing(upstream: Upstream, now: datetime) -> str:
     return f"{absent}; its window {'ended' if window.end <= now else 'ends'} {window.end:%Y-%m-%d %H:%M} UTC"
 
 
-def _missing_since(window: Interval | None, now: datetime) -> datetime | None:
+def missing_since(window: Interval | None, now: datetime) -> datetime | None:
     """What has not run is late from the end of its window on."""
     return window.end if window is not None and window.end <= now else None
 

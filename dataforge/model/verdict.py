@@ -33,6 +33,7 @@ class Code(StrEnum):
     itself, then what somebody must mend, then what comes by itself."""
 
     NO_SUCH_TASK = "no_such_task"
+    NO_SUCH_DATASET = "no_such_dataset"
     NO_SUCH_PARTITION = "no_such_partition"
     PARTITION_UNKNOWN = "partition_unknown"
     ALREADY_DONE = "already_done"
@@ -73,6 +74,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     since: Annotated[datetime | None, Meta(description="Since when it is so.")] = None
     owner: Annotated[str | None, Meta(description="Who answers for it.")] = None
     expected_at: Annotated[datetime | None, Meta(description="When it should be over, by its history.")] = None
+    run: Annotated[str | None, Meta(description="The run that made it so, by its platform's own id.")] = None
 
     @property
     def order(self) -> tuple[int, NodeRef, str, str]:

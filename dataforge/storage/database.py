@@ -121,6 +121,7 @@ def connect(url: str, **session: Any) -> psycopg.Connection[TupleRow]:
 def migrate(url: str, folder: Path = MIGRATIONS) -> None:
     """Brings the database to the newest schema; processes that do so at once wait for each other."""
     # Imported late: the migration library costs more than a whole command line otherwise does.
+    from dataforge.storage.change import adopt
     from dataforge.storage.migration import apply_all
 
     connect(url).close()
@@ -131,6 +132,9 @@ def migrate(url: str, folder: Path = MIGRATIONS) -> None:
             f"the role may not create tables at {_server(url)} ({_first_line(error)});"
             f" make it the owner of the database"
         ) from error
+    if folder == MIGRATIONS:
+        with connect(url) as connection:
+            adopt(connection)
 
 
 def _session(url: str, statement_timeout_ms: int) -> dict[str, Any]:

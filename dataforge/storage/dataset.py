@@ -71,7 +71,7 @@ class Member(msgspec.Struct, frozen=True):
     id: int
     dataset: DatasetRef
     canonical_id: int
-    declared: bool
+    said: int  # 0 where a declaration gives it other names, 1 where one is there, 2 where nobody has declared it
 
 
 # All that is, or was until now, tied to the given datasets by aliases.
@@ -84,7 +84,8 @@ with recursive reached (id) as (
     from reached join alias on alias.environment = %(environment)s
         and (alias.dataset_id = reached.id or alias.alias_id = reached.id)
 )
-select dataset.id, namespace, name, canonical_id, definition is not null
+select dataset.id, namespace, name, canonical_id,
+    case when definition ? 'aliases' then 0 when definition is not null then 1 else 2 end
 from reached join dataset on dataset.environment = %(environment)s and dataset.id = reached.id
 order by dataset.id
 """
@@ -93,9 +94,7 @@ order by dataset.id
 def related(connection: Connection, environment: int, ids: Iterable[int]) -> list[Member]:
     """The datasets that share a name with one of these, now or before the last change of aliases."""
     rows = connection.execute(RELATED, {"environment": environment, "ids": list(ids)})
-    return [
-        Member(i, DatasetRef(namespace, name), canonical, declared) for i, namespace, name, canonical, declared in rows
-    ]
+    return [Member(i, DatasetRef(namespace, name), canonical, said) for i, namespace, name, canonical, said in rows]
 
 
 LINKS = "select dataset_id, alias_id from alias where environment = %s and dataset_id = any(%s)"

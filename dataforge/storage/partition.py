@@ -115,7 +115,8 @@ select canonical_id, array_agg(id) from dataset where environment = %s and canon
 """
 # Between runs of one partition the later started wins, then the run's identity. Mapped instances of one task are
 # one run here: it is ready when all of them are. A dataset's claims are looked up under all of its names
-# (`members`); a place that no claim is left on is missing, and has no row.
+# (`members`); a place that no claim is left on is missing, and has no row. A state that stays as it was is not written
+# again: it is no change, and readers of the feed need not look at it.
 RESOLVE = """
 with place as (
     select * from jsonb_to_recordset(%(places)s::jsonb) as w (kind node_kind, node bigint, key text, members bigint[])
@@ -139,36 +140,49 @@ with place as (
         where c.environment = %(environment)s and c.node_kind = place.kind and c.node_id = any(place.members)
           and c.partition = place.key and c.task_id = latest.task_id and c.group_run = latest.group_run
     ) seen
+), changed as (
+    insert into partition_state as held (environment, node_kind, node_id, partition, status, run_state, evidence,
+        since, task_id, run, version, ready_task_id, ready_run, ready_since, ready_version)
+    select %(environment)s, b.kind, b.node, b.key, b.status, b.run_state, b.evidence, b.since, b.producer_task_id,
+        b.producer_run, b.version, done.producer_task_id, done.producer_run, done.since, done.version
+    from believed b left join lateral (
+        select c.producer_task_id, c.producer_run, c.since, c.version from write c
+        where c.environment = %(environment)s and c.node_kind = b.kind and c.node_id = any(b.members)
+          and c.partition = b.key and c.status = 'ready' and (c.run = c.group_run or not exists (
+            select from write other where other.environment = c.environment and other.node_kind = c.node_kind
+              and other.node_id = c.node_id and other.partition = c.partition and other.task_id = c.task_id
+              and other.group_run = c.group_run and other.status in ('failed', 'running')))
+        order by c.started_at desc nulls last, c.task_id, c.run desc, c.version desc nulls last, c.attempt_id desc,
+            c.node_id limit 1
+    ) done on true
+    on conflict (environment, node_kind, node_id, partition) do update set
+        status = excluded.status, run_state = excluded.run_state, evidence = excluded.evidence,
+        since = excluded.since, task_id = excluded.task_id, run = excluded.run, version = excluded.version,
+        ready_task_id = excluded.ready_task_id, ready_run = excluded.ready_run, ready_since = excluded.ready_since,
+        ready_version = excluded.ready_version, changed_by = excluded.changed_by
+    where (held.status, held.run_state, held.evidence, held.since, held.task_id, held.run, held.version,
+            held.ready_task_id, held.ready_run, held.ready_since, held.ready_version)
+        is distinct from (excluded.status, excluded.run_state, excluded.evidence, excluded.since, excluded.task_id,
+            excluded.run, excluded.version, excluded.ready_task_id, excluded.ready_run, excluded.ready_since,
+            excluded.ready_version)
 )
-insert into partition_state (environment, node_kind, node_id, partition, status, run_state, evidence, since,
-    task_id, run, version, ready_task_id, ready_run, ready_since, ready_version)
-select %(environment)s, b.kind, b.node, b.key, b.status, b.run_state, b.evidence, b.since, b.producer_task_id,
-    b.producer_run, b.version, done.producer_task_id, done.producer_run, done.since, done.version
-from believed b left join lateral (
-    select c.producer_task_id, c.producer_run, c.since, c.version from write c
-    where c.environment = %(environment)s and c.node_kind = b.kind and c.node_id = any(b.members)
-      and c.partition = b.key and c.status = 'ready' and (c.run = c.group_run or not exists (
-        select from write other where other.environment = c.environment and other.node_kind = c.node_kind
-          and other.node_id = c.node_id and other.partition = c.partition and other.task_id = c.task_id
-          and other.group_run = c.group_run and other.status in ('failed', 'running')))
-    order by c.started_at desc nulls last, c.task_id, c.run desc, c.version desc nulls last, c.attempt_id desc,
-        c.node_id limit 1
-) done on true
-on conflict (environment, node_kind, node_id, partition) do update set
-    status = excluded.status, run_state = excluded.run_state, evidence = excluded.evidence, since = excluded.since,
-    task_id = excluded.task_id, run = excluded.run, version = excluded.version,
-    ready_task_id = excluded.ready_task_id, ready_run = excluded.ready_run, ready_since = excluded.ready_since,
-    ready_version = excluded.ready_version
-returning node_kind, node_id, partition
+select kind, node, key from believed
 """
+# What had a state and has none is remembered as cleared, for the feed of changes alone.
 CLEAR = """
-delete from partition_state where (environment, node_kind, node_id, partition) in (
-    select %(environment)s, s.node_kind, s.node_id, s.partition
-    from jsonb_to_recordset(%(places)s::jsonb) as w (kind node_kind, node bigint, key text) cross join lateral (
-        select * from partition_state
-        where environment = %(environment)s and node_kind = w.kind and node_id = w.node and partition = w.key offset 0
-    ) s
+with cleared as (
+    delete from partition_state where (environment, node_kind, node_id, partition) in (
+        select %(environment)s, s.node_kind, s.node_id, s.partition
+        from jsonb_to_recordset(%(places)s::jsonb) as w (kind node_kind, node bigint, key text) cross join lateral (
+            select * from partition_state
+            where environment = %(environment)s and node_kind = w.kind and node_id = w.node and partition = w.key
+            offset 0
+        ) s
+    )
+    returning environment, node_kind, node_id, partition
 )
+insert into partition_cleared (environment, node_kind, node_id, partition) select * from cleared
+on conflict (environment, node_kind, node_id, partition) do update set changed_by = excluded.changed_by
 """
 
 

@@ -69,7 +69,7 @@ def test_every_schema_is_described_and_every_field_of_what_lists_show(document: 
     for name, schema in schemas.items():
         assert schema.get("description"), name
     items = [name for name in schemas if name.endswith("Item")]
-    for name in (*items, "Problem", "Complaint", "BatchAnswer", "EventsAnswer"):
+    for name in (*items, "Problem", "Complaint", "BatchAnswer", "Recorded"):
         for field, part in schemas[name]["properties"].items():
             assert part.get("description") or "$ref" in str(part), f"{name}.{field}"
     assert len(items) == 7

@@ -12,7 +12,8 @@ from litestar.di import Provide
 from litestar.testing import TestClient
 
 from dataforge.api import problem
-from dataforge.api.readiness import MOST_QUESTIONS, get_readiness, post_readiness
+from dataforge.api.questions import MOST_QUESTIONS
+from dataforge.api.readiness import get_readiness, post_readiness
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
 from dataforge.storage.database import Database

@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from dataforge.cli.example import load
 from dataforge.ingest.batch import record_openlineage
-from dataforge.ingest.redaction import Redaction, Rule
+from dataforge.ingest.redaction import NOTHING, Redaction, Rule
 from dataforge.ingest.replay import verify
 from dataforge.ledger.declare import declare
 from dataforge.ledger.verify import digest
@@ -15,13 +17,12 @@ from dataforge.storage.database import Database
 CAPTURES = Path(__file__).parents[2] / "examples" / "captures"
 
 
-def test_the_example_is_valid_and_loading_it_again_changes_nothing(database: Database) -> None:
-    load(database.url, "dev")
-    before = digest(database, "dev")
+@pytest.mark.parametrize("capture", ["airflow", "dbt", "spark"])
+def test_every_capture_is_valid(database: Database, capture: str) -> None:
+    bodies = (CAPTURES / capture / "events.jsonl").read_bytes().splitlines()
+    assert record_openlineage(database, "dev", bodies, NOTHING).applied == len(bodies)
     found = verify(database, "dev")
-    assert (found.difference, found.events, found.definitions) == (None, 464, 2)
-    load(database.url, "dev")
-    assert digest(database, "dev") == before
+    assert (found.difference, found.events) == (None, len(bodies))
 
 
 def test_redacted_events_are_valid(database: Database) -> None:
@@ -54,7 +55,7 @@ def test_a_retired_definition_leaves_nothing_of_itself(database: Database) -> No
     load(database.url, "dev")
     before = digest(database, "dev")
     said = {"platform": "other", "owner": "x", "domain": "y"}
-    task = {"namespace": "prod-airflow", "name": "clients_mapped.load", **said}
+    task = {"namespace": "shop-airflow", "name": "shop_daily", **said}
     declare(database, "dev", definition.parse({"source": "brief", "tasks": [task]}))
     assert digest(database, "dev") != before
     declare(database, "dev", definition.parse({"source": "brief", "tasks": []}))

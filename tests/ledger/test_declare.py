@@ -145,6 +145,13 @@ def test_aliases_join_datasets_and_part_them_again(database: Database) -> None:
     assert rows(database, canonical) == [(2,)]
 
 
+def test_the_name_that_lists_its_aliases_stands_for_them_though_they_are_declared_too(database: Database) -> None:
+    declare(database, "dev", manifest("b", datasets=[{"namespace": "glue", "name": "d", "owner": "reader"}]))
+    declare(database, "dev", manifest("a", datasets=[dataset("d", aliases=[{"namespace": "glue", "name": "d"}])]))
+    stands = "select distinct s.namespace from dataset d join dataset s on s.id = d.canonical_id"
+    assert rows(database, stands) == [("lake",)]
+
+
 def test_a_single_task_is_a_source_of_its_own(database: Database) -> None:
     single = definition.parse_task(task("x", after("y")))
     assert declare_task(database, "dev", single).created == 1

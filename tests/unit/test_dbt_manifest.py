@@ -1,14 +1,17 @@
 """dbt's manifest.json as ours: the real one of the captures, and small ones for what it does not hold."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dataforge.ingest.dbt_manifest import from_dbt
+from dataforge.model.edge import All
 from dataforge.model.errors import InvalidInput
 from dataforge.model.manifest import DatasetDefinition, Manifest, TaskDefinition
+from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef
 
 CAPTURE = Path(__file__).parents[2] / "examples" / "captures" / "dbt" / "manifest.json"
@@ -145,6 +148,91 @@ def test_tests_that_differ_in_their_hash_alone_are_one_task() -> None:
     )
     expected = {("dataset", "shop.main.a", True), ("dataset", "shop.main.b", True)}
     assert consumed(tasks(manifest)["test.shop.fresh"]) == expected
+
+
+def said(**dataforge: Any) -> dict[str, Any]:
+    return {"config": {"meta": {"dataforge": dataforge}}}
+
+
+DAILY = {"kind": "daily", "start": "2026-11-02"}
+WEEKLY = {"kind": "weekly", "start": "2026-11-02", "day_offset": 1}
+
+
+def test_what_meta_says_of_a_model_holds_for_its_task_and_its_partitioning_for_the_relation() -> None:
+    model = node("model", "stg", **said(partitioning=DAILY, run_after="PT30M", domain="sales", pools={"warehouse": 1}))
+    manifest = read({"model.shop.stg": model})
+    task = tasks(manifest)["model.shop.stg"]
+    assert task.partitioning == Partitioning(kind="daily", start="2026-11-02")
+    assert (task.run_after, task.domain, task.pools) == (timedelta(minutes=30), "sales", {"warehouse": 1})
+    assert [dataset.partitioning for dataset in manifest.datasets] == [task.partitioning]
+
+
+def test_meta_itself_says_the_same_as_the_meta_of_config() -> None:
+    dataforge = {"partitioning": DAILY, "domain": "sales"}
+    old = read({"model.shop.stg": node("model", "stg", meta={"dataforge": dataforge})})
+    assert old == read({"model.shop.stg": node("model", "stg", **said(**dataforge))})
+
+
+def test_a_sources_partitioning_is_its_datasets() -> None:
+    manifest = read({}, sources={"source.shop.erp.orders": node("source", "orders", **said(partitioning=DAILY))})
+    assert [dataset.partitioning and dataset.partitioning.kind for dataset in manifest.datasets] == ["daily"]
+
+
+@pytest.mark.parametrize(
+    ("upstream", "more", "kind"),
+    [
+        (("model.shop.day",), {}, "daily"),
+        (("model.shop.day", "model.shop.other_day"), {}, "daily"),
+        (("model.shop.day", "model.shop.week"), {}, None),
+        (("model.shop.day", "model.shop.uncut"), {}, None),
+        (("model.shop.day", "model.shop.week"), {"attached_node": "model.shop.week"}, "weekly"),
+        (("model.shop.day",), said(partitioning={"kind": "none"}), "none"),
+        ((), {}, None),
+    ],
+)
+def test_a_test_is_cut_as_what_it_tests_where_that_is_one_partitioning(
+    upstream: tuple[str, ...], more: dict[str, Any], kind: str | None
+) -> None:
+    manifest = read(
+        {
+            "model.shop.day": node("model", "day", **said(partitioning=DAILY)),
+            "model.shop.other_day": node("model", "other_day", **said(partitioning=DAILY)),
+            "model.shop.week": node("model", "week", **said(partitioning=WEEKLY)),
+            "model.shop.uncut": node("model", "uncut"),
+            "test.shop.holds": node("test", "holds", upstream, **more),
+        }
+    )
+    cut = tasks(manifest)["test.shop.holds"].partitioning
+    assert (cut and cut.kind) == kind
+
+
+def test_a_mapping_in_meta_is_that_of_every_edge_of_the_node() -> None:
+    manifest = read(
+        {"model.shop.day": node("model", "day"), "model.shop.week": node("model", "week")},
+        exposures={
+            "exposure.shop.board": node(
+                "exposure", "board", ("model.shop.day", "model.shop.week"), **said(mapping={"kind": "all"})
+            )
+        },
+    )
+    assert [edge.mapping for edge in tasks(manifest)["exposure.shop.board"].consumes] == [All(), All()]
+
+
+@pytest.mark.parametrize(
+    ("dataforge", "field"),
+    [
+        ({"partitionning": DAILY}, "model.shop.stg.meta.dataforge.partitionning"),
+        ({"name": "other"}, "model.shop.stg.meta.dataforge.name"),
+        ("daily", "model.shop.stg.meta.dataforge"),
+        ({"partitioning": {"kind": "dayly"}}, "tasks[0].partitioning.kind"),
+        ({"run_after": "half an hour"}, "tasks[0].run_after"),
+    ],
+)
+def test_what_meta_says_wrongly_is_bad_input_with_its_place(dataforge: object, field: str) -> None:
+    model = node("model", "stg", unique_id="model.shop.stg", config={"meta": {"dataforge": dataforge}})
+    with pytest.raises(InvalidInput) as refused:
+        read({"model.shop.stg": model})
+    assert refused.value.errors[0].field == field
 
 
 @pytest.mark.parametrize("document", [b"{}", b"[]", b"{", {"metadata": {"project_name": "shop"}}, "manifest"])

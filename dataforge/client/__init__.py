@@ -1,0 +1,39 @@
+"""The ledger for programs: the same verbs over HTTP and straight to its database.
+
+    from dataforge.client import Client, Named, PartitionFilter, each
+
+    with Client("http://127.0.0.1:8700", environment="dev") as ledger:
+        ledger.record([{
+            "time": "2026-11-01T06:10:00Z",
+            "task": {"namespace": "shell", "name": "orders.export"},
+            "partition": "2026-11-01",
+            "state": "succeeded",
+        }])
+        for verdict in ledger.readiness([Named("orders.report", partition="2026-11-01")]).items:
+            print(verdict.status, [reason.message for reason in verdict.reasons])
+        for partition in each(ledger.partitions, PartitionFilter(name="orders.export")):
+            print(partition.partition, partition.state)
+
+What the ledger refuses, and what it cannot answer, is raised as an error of `dataforge.model.errors`.
+"""
+
+from dataforge.client.direct import DirectClient
+from dataforge.client.http import Client
+from dataforge.client.ledger import Ledger, each
+from dataforge.ledger.readiness import Named
+from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.freshness import FreshnessQuestion
+
+__all__ = [
+    "Client",
+    "DatasetFilter",
+    "DirectClient",
+    "FreshnessQuestion",
+    "Ledger",
+    "Named",
+    "PartitionFilter",
+    "RejectFilter",
+    "RunFilter",
+    "TaskFilter",
+    "each",
+]

@@ -1,0 +1,223 @@
+"""The ledger over HTTP, on connections that are kept alive between the questions."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from dataforge.client.refusal import REMEDY, error_of, no_ledger
+from dataforge.client.request import (
+    ChangesQuestion,
+    GraphQuestion,
+    LatestQuestion,
+    batches,
+    checked,
+    encoded,
+    filtered,
+    given,
+    sound,
+    source_name,
+)
+from dataforge.ledger.readiness import Answers, Named
+from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
+from dataforge.model.change import Change, Changes
+from dataforge.model.declaration import Declared
+from dataforge.model.errors import SettingsError, Unreachable
+from dataforge.model.filter import DatasetFilter, Paging, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
+from dataforge.model.lineage import Direction, Graph
+from dataforge.model.listing import Page
+from dataforge.model.recorded import BatchAnswer, Recorded, joined, joined_batches
+from dataforge.model.reference import DatasetRef, NodeKind
+from dataforge.model.verdict import Code, Unanswered, Verdict
+
+_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+# What a lost connection is answered with: the first may only have been idle for too long, the second meets a server
+# that starts again. A question that takes too long is not repeated, since it would take as long again.
+_PAUSES = (0.0, 0.5)
+_LOST = (httpx.NetworkError, httpx.RemoteProtocolError)
+_COMPRESSED_FROM = 8_192  # bytes; below, compressing costs more than it spares
+_JSON = "application/json"
+_Answer = TypeVar("_Answer")
+
+
+class _Item(Verdict, frozen=True, kw_only=True):
+    """An item of a batch, as it is written: a verdict, or with a code what stands for one."""
+
+    code: Code | None = None
+    candidates: tuple[str, ...] = ()
+
+
+class _Answers(msgspec.Struct):
+    items: tuple[_Item, ...]
+    decided_at: datetime
+    graph_version: int
+
+
+class _Latest(msgspec.Struct):
+    items: tuple[Change, ...]
+
+
+class Client:
+    """The verbs of `Ledger`, each a request to the server at `url`.
+
+    Nothing connects before the first verb. It may be used by several threads at once.
+    """
+
+    def __init__(
+        self, url: str = "http://127.0.0.1:8700", environment: str = "dev", api_key: str | None = None
+    ) -> None:
+        self.url = _checked(url)
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx.Client(timeout=_TIMEOUT, headers=headers)
+        self._base = f"{self.url}/api/v1/{quote(environment, safe='')}"
+
+    def record(self, events: Sequence[Mapping[str, Any]]) -> Recorded:
+        return joined(self._send("POST", "/events", _array(batch), Recorded) for batch in batches(events))
+
+    def lineage(self, events: Sequence[Mapping[str, Any]]) -> BatchAnswer:
+        return joined_batches(
+            self._send("POST", "/lineage/batch", _array(batch), BatchAnswer) for batch in batches(events)
+        )
+
+    def readiness(self, questions: Sequence[Named]) -> Answers:
+        asked = [
+            {"task": {"name": each.name, "namespace": each.namespace}, "partition": each.partition}
+            for each in checked(questions, Named)
+        ]
+        return _answers(self._send("POST", "/readiness", encoded(asked, "$"), _Answers))
+
+    def freshness(self, questions: Sequence[FreshnessQuestion]) -> FreshnessAnswers:
+        asked = encoded(checked(questions, FreshnessQuestion), "$")
+        return self._send("POST", "/freshness", asked, FreshnessAnswers)
+
+    def changes(self, after: str | None = None, limit: int = 100, kind: NodeKind | None = None) -> Changes:
+        return self._get("/changes", sound(ChangesQuestion(after, limit, kind)), Changes)
+
+    def latest(self, datasets: Sequence[DatasetRef], each: int = 30) -> tuple[Change, ...]:
+        asked = encoded(sound(LatestQuestion(tuple(datasets), each)), "$")
+        return self._send("POST", "/changes/latest", asked, _Latest).items
+
+    def tasks(self, wanted: TaskFilter) -> Page[TaskItem]:
+        return self._list("/tasks", wanted, Page[TaskItem])
+
+    def datasets(self, wanted: DatasetFilter) -> Page[DatasetItem]:
+        return self._list("/datasets", wanted, Page[DatasetItem])
+
+    def runs(self, wanted: RunFilter) -> Page[RunItem]:
+        return self._list("/runs", wanted, Page[RunItem])
+
+    def partitions(self, wanted: PartitionFilter) -> Page[PartitionItem]:
+        return self._list("/partitions", wanted, Page[PartitionItem])
+
+    def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
+        return self._list("/rejects", wanted, Page[RejectItem])
+
+    def graph(
+        self,
+        name: str,
+        namespace: str | None = None,
+        direction: Direction = "both",
+        depth: int | None = None,
+        kind: NodeKind | None = None,
+    ) -> Graph:
+        return self._get("/graph", sound(GraphQuestion(name, namespace, direction, depth, kind)), Graph)
+
+    def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
+        path = f"/definitions/{quote(source_name(source), safe='')}"
+        return self._send("PUT", path, encoded(manifest, "$"), Declared, {"dry_run": _text(dry_run)})
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _list(self, path: str, wanted: Paging, kind: type[_Answer]) -> _Answer:
+        return self._get(path, filtered(wanted), kind)
+
+    def _get(self, path: str, question: msgspec.Struct, kind: type[_Answer]) -> _Answer:
+        parameters = {name: _text(value) for name, value in given(question).items()}
+        return self._ask(self._http.build_request("GET", self._base + path, params=parameters), kind)
+
+    def _send(
+        self, method: str, path: str, body: bytes, kind: type[_Answer], parameters: Mapping[str, str] | None = None
+    ) -> _Answer:
+        headers = {"Content-Type": _JSON}
+        if len(body) >= _COMPRESSED_FROM:
+            body, headers["Content-Encoding"] = gzip.compress(body, compresslevel=1), "gzip"
+        url = self._base + path
+        return self._ask(self._http.build_request(method, url, params=parameters, content=body, headers=headers), kind)
+
+    def _ask(self, request: httpx.Request, kind: type[_Answer]) -> _Answer:
+        response = self._answer(request)
+        if not response.is_success:
+            raise error_of(response, self.url)
+        try:
+            return msgspec.json.decode(response.content, type=kind)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise no_ledger(self.url, str(error)) from None
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        """The answer, of whatever status. Every verb may be repeated, and is where the connection was lost."""
+        for pause in (*_PAUSES, None):
+            try:
+                return self._http.send(request)
+            except httpx.TimeoutException as error:
+                limit = _TIMEOUT.connect if isinstance(error, httpx.ConnectTimeout) else _TIMEOUT.read
+                raise Unreachable(f"the ledger at {self.url} does not answer within {limit:g} s; {REMEDY}") from error
+            except httpx.TransportError as error:
+                if pause is None or not isinstance(error, _LOST):
+                    raise Unreachable(f"cannot reach the ledger at {self.url} ({_reason(error)}); {REMEDY}") from error
+                time.sleep(pause)
+        raise AssertionError("the last time is answered, or raises")
+
+
+def _checked(url: str) -> str:
+    """The URL of a server, without a slash at its end."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise SettingsError("the ledger's URL", url, "one such as http://127.0.0.1:8700")
+    return url.rstrip("/")
+
+
+def _array(bodies: Sequence[bytes]) -> bytes:
+    return b"[" + b",".join(bodies) + b"]"
+
+
+def _text(value: object) -> str:
+    """A value as a query parameter."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _answers(found: _Answers) -> Answers:
+    return Answers(tuple(map(_verdict, found.items)), found.decided_at, found.graph_version)
+
+
+def _verdict(item: _Item) -> Verdict:
+    """The item as the kind that it was before it was written."""
+    fields = {name: getattr(item, name) for name in Verdict.__struct_fields__}
+    if item.code is None:
+        return Verdict(**fields)
+    return Unanswered(**fields, code=item.code, candidates=item.candidates)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

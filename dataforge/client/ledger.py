@@ -1,0 +1,111 @@
+"""What a program may ask of the ledger and tell it, however it reaches it.
+
+Guarantees that both ways, over HTTP and straight to the database, answer with equal values and refuse with the same
+errors: InvalidInput that names each field, NotFound with names that would work, Conflict, and Unreachable, of one
+line, where the ledger cannot answer now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+import msgspec
+
+from dataforge.ledger.readiness import Answers, Named
+from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
+from dataforge.model.change import Change, Changes
+from dataforge.model.declaration import Declared
+from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, Shape, TaskFilter
+from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
+from dataforge.model.lineage import Direction, Graph
+from dataforge.model.listing import Page
+from dataforge.model.recorded import BatchAnswer, Recorded
+from dataforge.model.reference import DatasetRef, NodeKind
+
+Item = TypeVar("Item")
+
+
+class Ledger(Protocol):
+    """The verbs. All of them may be repeated: what was recorded or declared already changes nothing."""
+
+    def record(self, events: Sequence[Mapping[str, Any]]) -> Recorded:
+        """Records native events, any number of them, up to 10,000 in one transaction. Bad ones are kept in the
+        rejects and named in the answer. When this raises, some of the events may be recorded: send all again."""
+        ...
+
+    def lineage(self, events: Sequence[Mapping[str, Any]]) -> BatchAnswer:
+        """Records OpenLineage events in the same way."""
+        ...
+
+    def readiness(self, questions: Sequence[Named]) -> Answers:
+        """Verdicts on up to 1,000 partitions of tasks, of one moment and in the order asked."""
+        ...
+
+    def freshness(self, questions: Sequence[FreshnessQuestion]) -> FreshnessAnswers:
+        """Whether up to 1,000 partitions are older than what they were built from, in the order asked."""
+        ...
+
+    def changes(self, after: str | None = None, limit: int = 100, kind: NodeKind | None = None) -> Changes:
+        """What has changed since the position of the page before: None is the beginning, `now` only what comes."""
+        ...
+
+    def latest(self, datasets: Sequence[DatasetRef], each: int = 30) -> tuple[Change, ...]:
+        """The present states of the last `each` partitions of up to 1,000 datasets, the newest key first."""
+        ...
+
+    def tasks(self, wanted: TaskFilter) -> Page[TaskItem]:
+        """One page of the tasks that were declared or seen."""
+        ...
+
+    def datasets(self, wanted: DatasetFilter) -> Page[DatasetItem]:
+        """One page of the datasets, each once, under its canonical name."""
+        ...
+
+    def runs(self, wanted: RunFilter) -> Page[RunItem]:
+        """One page of the runs, or of their attempts, the latest start first."""
+        ...
+
+    def partitions(self, wanted: PartitionFilter) -> Page[PartitionItem]:
+        """One page of partition states; those of one task or dataset in the order of their keys."""
+        ...
+
+    def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
+        """One page of what was refused, the latest first."""
+        ...
+
+    def graph(
+        self,
+        name: str,
+        namespace: str | None = None,
+        direction: Direction = "both",
+        depth: int | None = None,
+        kind: NodeKind | None = None,
+    ) -> Graph:
+        """What lies within `depth` steps (None: any) up- or downstream of a task or dataset."""
+        ...
+
+    def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
+        """Makes the manifest all that this source declares; with `dry_run` only says what that would change."""
+        ...
+
+    def close(self) -> None:
+        """Gives connections back; nothing may be asked after it."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def each(listing: Callable[[Shape], Page[Item]], wanted: Shape) -> Iterator[Item]:
+    """Every item of a list, page by page: `for run in each(ledger.runs, RunFilter(state=RunState.FAILED))`."""
+    while True:
+        page = listing(wanted)
+        yield from page.items
+        if page.next_cursor is None:
+            return
+        wanted = msgspec.structs.replace(wanted, cursor=page.next_cursor)

@@ -1,0 +1,49 @@
+"""The graph around some tasks: themselves, their edges, what those lead to, and who writes the datasets among it.
+
+Guarantees four queries, however many tasks are asked for.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from dataforge.ledger.need import used_edges
+from dataforge.storage import readiness as storage
+from dataforge.storage.database import Connection
+from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Producer, Subject
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What was read of the graph around the asked tasks."""
+
+    subjects: Mapping[int, Subject]
+    edges: Mapping[int, list[EdgeRow]]
+    nodes: dict[Node, NodeRow]
+    producers: Mapping[int, list[Producer]]
+
+    @property
+    def namespaces(self) -> set[str]:
+        return {node.namespace for node in self.nodes.values()} | {task.namespace for task in self.subjects.values()}
+
+    def writers(self, node: NodeRow) -> list[Producer]:
+        """The tasks that write a dataset; nobody writes a task."""
+        return self.producers.get(node.id, []) if node.kind == "dataset" else []
+
+    def owner(self, node: NodeRow) -> str | None:
+        """Who answers for it: of a dataset without an owner the first of its writers that has one."""
+        return node.owner or next((each.owner for each in self.writers(node) if each.owner), None)
+
+
+def around(connection: Connection, environment: int, tasks: set[int]) -> Surroundings:
+    """The graph around these tasks."""
+    subjects = storage.subjects(connection, environment, tasks)
+    by_task: dict[int, list[EdgeRow]] = {}
+    for edge in storage.edges(connection, environment, tasks):
+        by_task.setdefault(edge.task_id, []).append(edge)
+    consumed = {edge.node for found in by_task.values() for edge in used_edges(found)}
+    nodes = storage.nodes(connection, environment, consumed)
+    return Surroundings(subjects, by_task, nodes, _writers(connection, environment, consumed))
+
+
+def _writers(connection: Connection, environment: int, consumed: Iterable[Node]) -> dict[int, list[Producer]]:
+    return storage.producers(connection, environment, {node_id for kind, node_id in consumed if kind == "dataset"})

@@ -1,0 +1,211 @@
+"""Whether what was built is still what a run of today would build: the rule itself, without reading anything.
+
+The rule (invariant I3: re-running an old partition marks what was built from the older version stale, and nothing
+else), for one partition that the run R made:
+
+* An upstream partition is *newer* when its last success, by another run than R, ended after R started. It is the start
+  that counts, since from then on R may have read what was there before. Where no start is known R's end stands for
+  it. A re-run that failed, or still runs, leaves the last success as it was, and so makes nothing newer.
+* Versions tell more than times (early cut-off): where R recorded which version of that very partition it read, the
+  upstream is newer exactly when that is no longer its version. Of a table whose version R recorded as a whole the same
+  version means unchanged, but another one says nothing of one partition, and the times decide.
+* An upstream dataset is *missing* when no run ever made that partition, though a task is known that would: what nobody
+  is known to write, such as a file from outside, nobody can call missing. An upstream *task* without a success is not
+  missing either, since a trigger rule may have asked for its failure; it counts where it ran again.
+* What is missing or newer makes the partition stale. One that was never made is not built, whatever its upstreams are;
+  those which are missing are named. Where an upstream's partitions cannot be told, and nothing else is amiss, the
+  answer is unknown: it is never fresh by omission.
+
+Guarantees an answer that is a function of the values given, its reasons in one order whatever theirs is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from dataforge.model.attempt import Interval
+from dataforge.model.reference import NodeKind, TaskRef
+from dataforge.model.state import PartitionStatus, RunState
+from dataforge.model.upstream import State, missing_since
+from dataforge.model.verdict import Code, NodeRef, Reason
+
+RunKey = tuple[int, str]  # task id, run
+
+
+class FreshnessStatus(StrEnum):
+    """How a partition compares with what it is built from."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    NOT_BUILT = "not_built"
+    UNKNOWN = "unknown"
+
+
+class FreshnessQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A partition of a dataset or task; without a namespace the name must be unique in the environment."""
+
+    name: Annotated[str, Meta(description="The dataset's or task's name.")]
+    namespace: Annotated[str | None, Meta(description="Its namespace, where the name is not unique.")] = None
+    partition: Annotated[str | None, Meta(description="Its partition, where it has partitions.")] = None
+    kind: Annotated[NodeKind, Meta(description="Whether it is a dataset or a task.")] = "dataset"
+
+
+class BuiltBy(msgspec.Struct, frozen=True):
+    """A run that made a partition."""
+
+    task: Annotated[TaskRef, Meta(description="The task that ran.")]
+    run: Annotated[str, Meta(description="The platform's own id of the execution.")]
+
+
+class Freshness(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether one partition is older than what it was built from, with every reason."""
+
+    node: Annotated[NodeRef, Meta(description="The dataset, under its canonical name, or the task.")]
+    partition: Annotated[str | None, Meta(description="Its partition; null for what has no partitions.")]
+    status: Annotated[FreshnessStatus, Meta(description="How it compares with its upstreams.")]
+    built_at: Annotated[datetime | None, Meta(description="When its last success ended; null if there is none.")] = None
+    built_by: Annotated[BuiltBy | None, Meta(description="The run that made it; null if none did.")] = None
+    reasons: Annotated[
+        tuple[Reason, ...], Meta(description="What is newer or missing, and what cannot be told; none if it is fresh.")
+    ] = ()
+
+
+class FreshnessAnswers(msgspec.Struct, frozen=True):
+    """One item for each question, in the order asked, all of one moment."""
+
+    items: Annotated[tuple[Freshness, ...], Meta(description="An item for each question, in the order asked.")]
+    decided_at: Annotated[datetime, Meta(description="The moment they all hold for.")]
+    graph_version: Annotated[int, Meta(description="The version of the graph they were decided on.")]
+
+
+class Success(msgspec.Struct, frozen=True, kw_only=True):
+    """The last success of a partition."""
+
+    by: RunKey
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    version: str | None = None
+
+    @property
+    def begun(self) -> datetime | None:
+        """From when on it may have read its inputs."""
+        return self.started_at or self.ended_at
+
+
+class Read(msgspec.Struct, frozen=True):
+    """The version of an input that a run recorded; `whole` where it is the table's and not the partition's."""
+
+    version: str
+    whole: bool = False
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True):
+    """One upstream partition, as it stands."""
+
+    node: NodeRef
+    partition: str
+    owner: str | None = None
+    success: Success | None = None
+    run: str | None = (
+        None  # of the last success, else the one that ended otherwise, a producer's where it wrote nothing
+    )
+    state: State | None = None  # what is believed of it; of a dataset never written, of the task that would
+    window: Interval | None = None
+    written: bool = True  # a task is known that writes it
+    read: Read | None = None  # by the run that is asked about
+
+    @property
+    def label(self) -> str:
+        """Its name for a sentence: of a dataset in full, as people write a path or a table."""
+        node = self.node
+        name = f"{node.namespace}/{node.name}" if node.kind == "dataset" else node.name
+        return f"{name} for {self.partition}" if self.partition else name
+
+
+def compare(
+    built: Success | None, inputs: Iterable[Input], problems: Iterable[Reason], now: datetime
+) -> tuple[FreshnessStatus, tuple[Reason, ...]]:
+    """How the partition that `built` made stands to its inputs. `problems` are edges whose partitions cannot be told.
+
+    The inputs are those that count: of required edges that do not ignore staleness.
+    """
+    given, untold = list(inputs), list(problems)
+    amiss = [_missing(each, now) for each in given if _is_missing(each)]
+    if built is not None:
+        amiss += [reason for each in given if (reason := _newer(built, each)) is not None]
+    found = tuple(sorted({*amiss, *untold}, key=lambda reason: reason.order))
+    if built is None:
+        return FreshnessStatus.NOT_BUILT, found
+    if amiss:
+        return FreshnessStatus.STALE, found
+    return FreshnessStatus.UNKNOWN if untold else FreshnessStatus.FRESH, found
+
+
+def _is_missing(given: Input) -> bool:
+    return given.node.kind == "dataset" and given.success is None and (given.written or given.state is not None)
+
+
+def _newer(built: Success, given: Input) -> Reason | None:
+    """Why this input is newer than what was built from it; None where it is not."""
+    success, read = given.success, given.read
+    if success is None or success.by == built.by:
+        return None
+    if read is not None and success.version is not None:
+        if read.version == success.version:
+            return None
+        if not read.whole:
+            now_at = f"is at version {success.version} now, and this was built from version {read.version}"
+            return _about(given, Code.UPSTREAM_STALE, now_at, PartitionStatus.READY.value, success.ended_at)
+    if built.begun is None or success.ended_at is None or success.ended_at <= built.begun:
+        return None
+    verb = "was written again" if given.node.kind == "dataset" else "ran again"
+    said = f"{verb} at {_minute(success.ended_at)}, {_when(built, success.ended_at)}"
+    return _about(given, Code.UPSTREAM_STALE, said, PartitionStatus.READY.value, success.ended_at)
+
+
+def _when(built: Success, changed_at: datetime) -> str:
+    if built.ended_at is None or changed_at > built.ended_at:
+        return f"after this was built ({_minute(built.ended_at or built.begun)})"
+    return f"when the run that built this had begun ({_minute(built.begun)})"
+
+
+def _minute(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC" if at else "at an unknown time"
+
+
+def _missing(given: Input, now: datetime) -> Reason:
+    state = given.state
+    why = "no run of it is known" if state is None else _WHY.get(state.run_state, f"its run is {state.label}")
+    since = state.since if state else missing_since(given.window, now)
+    shown = state.label if state else PartitionStatus.MISSING.value
+    return _about(given, Code.UPSTREAM_MISSING, f"is missing ({why})", shown, since)
+
+
+_WHY = {
+    RunState.UNKNOWN: "it has a run of which nobody can say how it ended",
+    RunState.UP_FOR_RETRY: "a try of its run failed, and its platform will try again",
+    RunState.SUCCEEDED: "its run succeeded, and nothing shows that it was written",
+    RunState.SKIPPED: "its run was skipped",
+    RunState.CANCELED: "its run was canceled",
+    RunState.UPSTREAM_FAILED: "its run did not start, because something upstream of it failed",
+    RunState.FAILED: "its run failed",
+}
+
+
+def _about(given: Input, code: Code, said: str, state: str, since: datetime | None) -> Reason:
+    return Reason(
+        code=code,
+        message=f"{given.label} {said}",
+        upstream=given.node,
+        partition=given.partition or None,
+        state=state,
+        since=since,
+        owner=given.owner,
+        run=given.run,
+    )
