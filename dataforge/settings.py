@@ -25,6 +25,9 @@ NAMES = (
     "DATAFORGE_EXAMPLE",
     "DATAFORGE_API_KEY",
     "DATAFORGE_REDACTION",
+    "DATAFORGE_LEDGER",
+    "DATAFORGE_DAGSTER",
+    "DATAFORGE_WORKSPACE",
 )
 _SWITCH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
@@ -42,6 +45,9 @@ class Settings:
     example: bool  # whether `up` loads the captured history
     api_key: str | None
     redaction: Path | None  # rules for what may be stored of an event's body
+    ledger: str | None  # where Dagster finds the ledger; None: at this installation's API
+    dagster: bool  # whether `up` starts Dagster too
+    workspace: Path | None  # Dagster's code locations; None: the project's workspace.yaml
 
 
 def current() -> Settings:
@@ -73,6 +79,9 @@ def load(environ: Mapping[str, str], toml_path: Path) -> Settings:
         example=_switch("DATAFORGE_EXAMPLE", values.get("DATAFORGE_EXAMPLE", "1")),
         api_key=values.get("DATAFORGE_API_KEY"),
         redaction=_existing_file("DATAFORGE_REDACTION", values.get("DATAFORGE_REDACTION"), folder),
+        ledger=_ledger(values.get("DATAFORGE_LEDGER")),
+        dagster=_switch("DATAFORGE_DAGSTER", values.get("DATAFORGE_DAGSTER", "1")),
+        workspace=_existing_file("DATAFORGE_WORKSPACE", values.get("DATAFORGE_WORKSPACE"), folder),
     )
 
 
@@ -82,6 +91,8 @@ def as_environ(settings: Settings) -> dict[str, str]:
         "DATAFORGE_DATABASE_URL": settings.database_url,
         "DATAFORGE_API_KEY": settings.api_key,
         "DATAFORGE_REDACTION": settings.redaction and str(settings.redaction),
+        "DATAFORGE_LEDGER": settings.ledger,
+        "DATAFORGE_WORKSPACE": settings.workspace and str(settings.workspace),
     }
     return {
         "DATAFORGE_HOME": str(settings.home),
@@ -90,6 +101,7 @@ def as_environ(settings: Settings) -> dict[str, str]:
         "DATAFORGE_PORT": str(settings.port),
         "DAGSTER_PORT": str(settings.dagster_port),
         "DATAFORGE_EXAMPLE": "1" if settings.example else "0",
+        "DATAFORGE_DAGSTER": "1" if settings.dagster else "0",
         **{name: value for name, value in optional.items() if value},
     }
 
@@ -127,8 +139,21 @@ def _file_value(toml_path: Path, name: str, value: object) -> str:
 def _database_url(value: str | None) -> str | None:
     if value is not None and not re.match(r"postgres(ql)?://", value):
         expected = "a URL such as postgresql://user:password@host:5432/dataforge"
-        raise SettingsError("DATAFORGE_DATABASE_URL", re.sub(r":[^:@/]*@", ":***@", value), expected)
+        raise SettingsError("DATAFORGE_DATABASE_URL", _without_password(value), expected)
     return value
+
+
+def _ledger(value: str | None) -> str | None:
+    if value is not None and not re.match(r"(https?|postgres(ql)?)://[^/]", value):
+        expected = (
+            "the URL of a ledger, such as http://127.0.0.1:8700, or of its database, such as postgresql://db/ledger"
+        )
+        raise SettingsError("DATAFORGE_LEDGER", _without_password(value), expected)
+    return value
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r":[^:@/]*@", ":***@", url)
 
 
 def _host(value: str) -> str:

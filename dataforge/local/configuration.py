@@ -14,22 +14,38 @@ import sys
 from pathlib import Path
 
 from dataforge import __version__
+from dataforge.local import dagster, workspace
 from dataforge.local.layout import Layout
 from dataforge.local.postgres import Server
 from dataforge.settings import Settings, as_environ
 
 POSTGRES = "postgres"
 API = "api"
+WEBSERVER = "dagster-webserver"
+DAEMON = "dagster-daemon"
+# They are stopped from the highest to the lowest: the API and Dagster's runs still write to the database as they end.
+_PRIORITY = {POSTGRES: 1, API: 2}
+_CODE_SERVER_PRIORITY, _DAGSTER_PRIORITY = 3, 4
+# Runs and their steps are processes in the group of the code server: whoever stops it stops them.
+_DAGSTER_STOP = "stopsignal=TERM\nstopasgroup=true\nkillasgroup=true\nstopwaitsecs=20"
 
 
 def render(settings: Settings, layout: Layout) -> str:
     """The whole file. Programs start on demand, since each needs the one before it to answer first."""
-    return "\n".join([_supervisor(settings, layout), *_programs(settings, layout)])
+    return "\n".join(
+        [_supervisor(settings, layout), *_programs(settings, layout), *_dagster_programs(settings, layout)]
+    )
 
 
-def process_names(settings: Settings) -> list[str]:
-    """The processes of an installation, in the order of their start."""
-    return [API] if settings.database_url else [POSTGRES, API]
+def process_names(settings: Settings, layout: Layout) -> list[str]:
+    """The processes of an installation, in the order of their dependence."""
+    core = [API] if settings.database_url else [POSTGRES, API]
+    return [*core, *code_servers(settings, layout), WEBSERVER, DAEMON] if settings.dagster else core
+
+
+def code_servers(settings: Settings, layout: Layout) -> list[str]:
+    """Those of them that load and run what Dagster's code locations define."""
+    return [each.process for each in workspace.locations(settings, layout)]
 
 
 def _supervisor(settings: Settings, layout: Layout) -> str:
@@ -63,6 +79,16 @@ def _programs(settings: Settings, layout: Layout) -> list[str]:
     return [_program(POSTGRES, server.command(), layout, account + stop), api]
 
 
+def _dagster_programs(settings: Settings, layout: Layout) -> list[str]:
+    if not settings.dagster:
+        return []
+    served = ["-w", str(dagster.workspace_file(layout))]
+    web = ["-m", "dagster_webserver", "-h", settings.host, "-p", str(settings.dagster_port), *served]
+    programs = [(each.process, each.arguments) for each in workspace.locations(settings, layout)]
+    programs += [(WEBSERVER, web), (DAEMON, ["-m", "dagster._daemon", "run", *served])]
+    return [_program(name, [sys.executable, *arguments], layout, _DAGSTER_STOP) for name, arguments in programs]
+
+
 def _program(name: str, command: list[str], layout: Layout, more: str) -> str:
     return f"""\
 [program:{name}]
@@ -73,12 +99,18 @@ redirect_stderr=true
 stdout_logfile={_escaped(layout.log(name))}
 stdout_logfile_maxbytes=20MB
 stdout_logfile_backups=2
+priority={_priority(name)}
 {more}
 """
 
 
+def _priority(name: str) -> int:
+    return _PRIORITY.get(name, _DAGSTER_PRIORITY if name in (WEBSERVER, DAEMON) else _CODE_SERVER_PRIORITY)
+
+
 def _fingerprint(settings: Settings) -> str:
-    known = json.dumps(as_environ(settings), sort_keys=True)
+    instance = dagster.instance_configuration() if settings.dagster else ""
+    known = json.dumps([as_environ(settings), instance], sort_keys=True)
     return hashlib.sha256(known.encode()).hexdigest()[:16]
 
 

@@ -35,6 +35,11 @@ class Layout:
         return self.home / "postgres"
 
     @property
+    def dagster(self) -> Path:
+        """Dagster's own home: its configuration, and what its runs print and keep."""
+        return self.home / "dagster"
+
+    @property
     def supervisor_configuration(self) -> Path:
         return self.home / "supervisord.conf"
 
@@ -63,6 +68,10 @@ class Layout:
     def postgres_sockets(self) -> Path:
         return self.sockets / "postgres"
 
+    def code_server_socket(self, position: int) -> Path:
+        """Where the code server of one location listens: by position, since a name might not fit a socket's path."""
+        return self.sockets / f"code{position}.sock"
+
     def log(self, process: str) -> Path:
         """The log of one supervised process, or of the supervisor itself."""
         return self.logs / f"{process}.log"
@@ -73,7 +82,7 @@ class Layout:
             expected = "a path without %, quotes, line ends, ' ;' and ' #', which the supervisor cannot read"
             raise SettingsError("DATAFORGE_HOME", str(self.home), expected)
         try:
-            for folder, mode in ((self.home, 0o711), (self.logs, 0o700), (self.sockets, 0o711)):
+            for folder, mode in ((self.home, 0o711), (self.logs, 0o700), (self.sockets, 0o711), (self.dagster, 0o700)):
                 folder.mkdir(mode=mode, parents=True, exist_ok=True)
         except OSError as error:
             message = f"cannot create {error.filename}: {error.strerror}; set DATAFORGE_HOME to a folder you own"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from pathlib import Path
 
 from dataforge.model.errors import StartupError
 
@@ -28,6 +29,12 @@ def _message(host: str, port: int, setting: str, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port {port} on {host} is taken: stop what listens there, or {remedy}"
     return f"port {port} on {host} cannot be opened ({error.strerror}): {remedy}"
+
+
+def answers(path: Path) -> bool:
+    """Whether somebody listens at a unix socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def of_process(pid: int) -> set[int]:

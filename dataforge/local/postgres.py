@@ -117,15 +117,15 @@ class Server:
                     raise StartupError(f"PostgreSQL did not answer within {seconds:g} s: {error}") from error
             time.sleep(0.05)
 
-    def create_database(self) -> None:
-        """Makes the service's role and database, where they are missing."""
+    def create_database(self, name: str = DATABASE) -> None:
+        """Makes the service's role and a database of its own, where they are missing."""
         from psycopg import connect, sql
 
-        role, database = sql.Identifier(ROLE), sql.Identifier(DATABASE)
+        role, database = sql.Identifier(ROLE), sql.Identifier(name)
         with connect(self.superuser_url, autocommit=True) as connection:
             if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone():
                 connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
-            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
                 connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, role))
 
     def _url(self, role: str, database: str) -> str:

@@ -10,15 +10,18 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 
-from dataforge.local import configuration, health, ports
+from dataforge.local import configuration, dagster, dagster_health, health, ports, workspace
 from dataforge.local.layout import Layout
 from dataforge.local.postgres import Server, database_url
 from dataforge.local.supervision import ProcessState, Supervisor
+from dataforge.model.errors import SettingsError
 from dataforge.settings import Settings, as_environ
 
 _START_SECONDS = 60
+_DAGSTER_SECONDS = 120  # four processes that import Dagster, on two cores
 
 
 def up(settings: Settings, load_history: Callable[[str, str], None]) -> None:
@@ -31,7 +34,7 @@ def up(settings: Settings, load_history: Callable[[str, str], None]) -> None:
     layout.create()
     supervisor = Supervisor(layout)
     with _one_at_a_time(layout):
-        _require_new_port(settings, supervisor)
+        _require_new_ports(settings, supervisor)
         was_running = _stop_unless_usable(supervisor, configuration.render(settings, layout))
         try:
             _bring_up(settings, layout, supervisor, load_history)
@@ -53,7 +56,7 @@ def status(settings: Settings) -> list[ProcessState]:
     found = Supervisor(layout).processes()
     return [
         found.get(name) or ProcessState(name, "STOPPED", None, None, layout.log(name))
-        for name in configuration.process_names(settings)
+        for name in configuration.process_names(settings, layout)
     ]
 
 
@@ -63,20 +66,80 @@ def _bring_up(
     # Imported late: `status` and `down` need no database driver.
     from dataforge.storage.database import migrate
 
-    _require_port(settings, supervisor)
+    _require_ports(settings, supervisor)
     server = Server.of(layout) if settings.database_url is None else None
     if server:
         server.prepare()
-    if not supervisor.is_running():
-        supervisor.start(configuration.render(settings, layout), {**os.environ, **as_environ(settings)})
+    nothing_runs = not supervisor.is_running()
+    if nothing_runs:
+        _start_supervisor(settings, layout, supervisor)
+    if settings.dagster:
+        # Before the database: they need none to load their definitions, which takes longest.
+        for name in configuration.code_servers(settings, layout):
+            supervisor.start_process(name)
     if server:
         _start_database(server, supervisor)
     url = database_url(settings)
-    migrate(url)
-    supervisor.start_process(configuration.API)
+    with _dagster_prepared(settings, layout, supervisor, server, nothing_runs=nothing_runs):
+        migrate(url)
+        supervisor.start_process(configuration.API)
+    if settings.dagster:
+        _start_dagster(settings, layout, supervisor)
     if settings.example:
         load_history(url, settings.environment)
-    _wait_until_healthy(settings, supervisor)
+    _wait_until_healthy(configuration.API, _START_SECONDS, supervisor, lambda: health.trouble(settings))
+    if settings.dagster:
+        _wait_until_healthy(
+            configuration.WEBSERVER, _DAGSTER_SECONDS, supervisor, lambda: _dagster_trouble(settings, supervisor)
+        )
+
+
+def _start_supervisor(settings: Settings, layout: Layout, supervisor: Supervisor) -> None:
+    environ = {**os.environ, **as_environ(settings)}
+    if settings.dagster:
+        dagster.write_home(settings, layout)
+        environ.update(dagster.environ(settings, layout))
+    supervisor.start(configuration.render(settings, layout), environ)
+
+
+def _dagster_prepared(
+    settings: Settings, layout: Layout, supervisor: Supervisor, server: Server | None, *, nothing_runs: bool
+) -> AbstractContextManager[None]:
+    """Dagster's storage made ready beside what the block does, unless Dagster is left out or runs on it already."""
+    states = supervisor.processes()
+    if not settings.dagster or (states[configuration.WEBSERVER].is_up and states[configuration.DAEMON].is_up):
+        return nullcontext()
+    from dataforge.local import dagster_database
+
+    if server:
+        server.create_database(dagster_database.name(server.url))
+    else:
+        dagster_database.create(database_url(settings))
+    return dagster.storage_prepared(settings, layout, nothing_runs=nothing_runs)
+
+
+def _start_dagster(settings: Settings, layout: Layout, supervisor: Supervisor) -> None:
+    """Starts the webserver and the daemon on code servers that answer: a daemon that finds none looks again only
+    after a minute."""
+    for location in workspace.locations(settings, layout):
+        supervisor.start_process(location.process)
+        _wait_for_socket(location.socket, location.process, supervisor)
+    for name in (configuration.WEBSERVER, configuration.DAEMON):
+        supervisor.start_process(name)
+
+
+def _wait_for_socket(path: Path, name: str, supervisor: Supervisor) -> None:
+    deadline = time.monotonic() + _DAGSTER_SECONDS
+    while not ports.answers(path):
+        supervisor.require_up(name)
+        if time.monotonic() > deadline:
+            raise supervisor.failure(name, f"does not answer within {_DAGSTER_SECONDS} s")
+        time.sleep(0.05)
+
+
+def _dagster_trouble(settings: Settings, supervisor: Supervisor) -> str | None:
+    supervisor.require_up(configuration.DAEMON)
+    return dagster_health.trouble(settings, supervisor.processes()[configuration.DAEMON].since)
 
 
 def _stop_unless_usable(supervisor: Supervisor, wanted: str) -> bool:
@@ -87,17 +150,33 @@ def _stop_unless_usable(supervisor: Supervisor, wanted: str) -> bool:
     return usable
 
 
-def _require_new_port(settings: Settings, supervisor: Supervisor) -> None:
-    """Refuses a port that somebody else has while our own API still serves at another: nothing is stopped for it."""
-    api = supervisor.processes().get(configuration.API)
-    if api is not None and api.is_up and api.pid and settings.port not in ports.of_process(api.pid):
-        ports.require_free(settings.host, settings.port, "DATAFORGE_PORT")
+def _listeners(settings: Settings) -> list[tuple[str, int, str]]:
+    """The processes that listen on a port, each with its port and the setting that chose it."""
+    if not settings.dagster:
+        return [(configuration.API, settings.port, "DATAFORGE_PORT")]
+    if settings.port == settings.dagster_port:
+        raise SettingsError("DAGSTER_PORT", settings.dagster_port, "another port than DATAFORGE_PORT")
+    return [
+        (configuration.API, settings.port, "DATAFORGE_PORT"),
+        (configuration.WEBSERVER, settings.dagster_port, "DAGSTER_PORT"),
+    ]
 
 
-def _require_port(settings: Settings, supervisor: Supervisor) -> None:
-    api = supervisor.processes().get(configuration.API)
-    if api is None or not api.is_up:
-        ports.require_free(settings.host, settings.port, "DATAFORGE_PORT")
+def _require_new_ports(settings: Settings, supervisor: Supervisor) -> None:
+    """Refuses a port that somebody else has while our own server still serves at another: nothing is stopped for it."""
+    states = supervisor.processes()
+    for name, port, setting in _listeners(settings):
+        state = states.get(name)
+        if state is not None and state.is_up and state.pid and port not in ports.of_process(state.pid):
+            ports.require_free(settings.host, port, setting)
+
+
+def _require_ports(settings: Settings, supervisor: Supervisor) -> None:
+    states = supervisor.processes()
+    for name, port, setting in _listeners(settings):
+        state = states.get(name)
+        if state is None or not state.is_up:
+            ports.require_free(settings.host, port, setting)
 
 
 def _start_database(server: Server, supervisor: Supervisor) -> None:
@@ -106,13 +185,13 @@ def _start_database(server: Server, supervisor: Supervisor) -> None:
     server.create_database()
 
 
-def _wait_until_healthy(settings: Settings, supervisor: Supervisor) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while trouble := health.trouble(settings):
-        supervisor.require_up(configuration.API)
+def _wait_until_healthy(name: str, seconds: float, supervisor: Supervisor, trouble: Callable[[], str | None]) -> None:
+    deadline = time.monotonic() + seconds
+    while found := trouble():
+        supervisor.require_up(name)
         if time.monotonic() > deadline:
-            raise supervisor.failure(configuration.API, f"is not healthy ({trouble})")
-        time.sleep(0.05)
+            raise supervisor.failure(name, f"is not healthy ({found})")
+        time.sleep(0.1)
 
 
 @contextmanager

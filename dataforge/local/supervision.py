@@ -7,6 +7,7 @@ nothing of the installation runs, also where the supervisor itself had been kill
 from __future__ import annotations
 
 import http.client
+import signal
 import subprocess
 import sys
 import time
@@ -65,6 +66,7 @@ class Supervisor:
         done = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", path],
             env={**environ, leftovers.MARK: str(self._layout.home)},
+            preexec_fn=_let_be_interrupted,  # no thread is running yet
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -79,6 +81,7 @@ class Supervisor:
         running = self.is_running()
         if running:
             with self._calls() as supervisor:
+                leftovers.stop_orphans(self._layout.home, supervisor.getPID())
                 supervisor.shutdown()
             self._wait_until_gone()
         return bool(leftovers.stop(self._layout.home, _STOP_SECONDS)) or running
@@ -123,6 +126,12 @@ class Supervisor:
         transport = SupervisorTransport(None, None, f"unix://{self._layout.supervisor_socket}")
         with ServerProxy("http://supervisor", transport=transport) as server:
             yield server.supervisor
+
+
+def _let_be_interrupted() -> None:
+    """Undoes what a shell does to a command in its background: a code server stops as it would when interrupted, and
+    with interrupts ignored it would not stop at all."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _process_state(info: dict[str, Any]) -> ProcessState:

@@ -27,7 +27,9 @@ PATIENCE = 90.0  # seconds until everything must have been taken
 @pytest.fixture
 def settings() -> Iterator[Settings]:
     home = Path(tempfile.mkdtemp(prefix="dataforge-crash-"))
-    settings = load({"DATAFORGE_HOME": str(home), "DATAFORGE_EXAMPLE": "0"}, home / "dataforge.toml")
+    settings = load(
+        {"DATAFORGE_HOME": str(home), "DATAFORGE_EXAMPLE": "0", "DATAFORGE_DAGSTER": "0"}, home / "dataforge.toml"
+    )
     yield replace(settings, port=free_port())
     processes.down(settings)
     shutil.rmtree(home)

@@ -29,7 +29,9 @@ from dataforge.settings import Settings, as_environ, load
 def settings() -> Iterator[Settings]:
     # Not pytest's own folder, which only its owner may pass: as root, PostgreSQL has another account.
     home = Path(tempfile.mkdtemp(prefix="dataforge-home-"))
-    settings = load({"DATAFORGE_HOME": str(home), "DATAFORGE_EXAMPLE": "0"}, home / "dataforge.toml")
+    settings = load(
+        {"DATAFORGE_HOME": str(home), "DATAFORGE_EXAMPLE": "0", "DATAFORGE_DAGSTER": "0"}, home / "dataforge.toml"
+    )
     yield replace(settings, port=free_port())
     processes.down(settings)
     shutil.rmtree(home)

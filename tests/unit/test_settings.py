@@ -56,9 +56,12 @@ def test_loopback_hosts_are_accepted(toml: Path, host: str) -> None:
         ("DATAFORGE_PORT", "65536", "a port number from 1 to 65535"),
         ("DAGSTER_PORT", "-1", "a port number"),
         ("DATAFORGE_EXAMPLE", "maybe", "0 or 1"),
+        ("DATAFORGE_DAGSTER", "maybe", "0 or 1"),
+        ("DATAFORGE_WORKSPACE", "nowhere.yaml", "the path of a file"),
         ("DATAFORGE_ENVIRONMENT", "Prod!", "a name such as dev, staging or prod"),
         ("DATAFORGE_DATABASE_URL", "mysql://db/x", "postgresql://"),
         ("DATAFORGE_REDACTION", "nowhere.toml", "the path of a file"),
+        ("DATAFORGE_LEDGER", "127.0.0.1:8700", "http://127.0.0.1:8700"),
     ],
 )
 def test_a_bad_value_names_the_setting_the_value_and_what_is_expected(
@@ -99,6 +102,7 @@ def test_another_process_reads_the_same_settings(toml: Path, tmp_path: Path) -> 
         "DATAFORGE_API_KEY": "k",
         "DATAFORGE_REDACTION": str(tmp_path / "rules.toml"),
         "DATAFORGE_HOST": "::1",
+        "DATAFORGE_LEDGER": "http://ledger.example:8700",
     }
     settings = load(given, toml)
     assert load(as_environ(settings), Path("/elsewhere/dataforge.toml")) == settings
