@@ -10,12 +10,12 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test check format bench score dictionary lock clean
+.PHONY: help up down status test check format bench score manifest dictionary lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-up: $(INSTALLED) ## start the database and the API, load the example, print the pages to open
+up: $(INSTALLED) ## start the database, the API and Dagster, load the example, print the pages to open
 	@$(VENV)/bin/dataforge up
 
 down: $(INSTALLED) ## stop what `make up` started, and only that
@@ -42,6 +42,9 @@ bench: $(INSTALLED) ## run the benchmarks (ONLY=ingest for one group)
 
 score: $(INSTALLED) ## hold the captured history against what its platforms themselves recorded
 	@$(PY) -m benchmarks.truth
+
+manifest: $(INSTALLED) ## make examples/shop/dbt/manifest.json anew, after a change to the dbt project
+	@$(PY) -m dataforge_assets.dbt_manifest
 
 dictionary: $(INSTALLED) ## train the compression dictionary of event bodies
 	@$(PY) -m dataforge.storage.train_dictionary

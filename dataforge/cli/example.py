@@ -1,6 +1,7 @@
-"""The captured history as an example: what `up` loads, so that the first question has an answer."""
+"""The recorded shop of `examples/shop`: what `up` loads, so that the first question has an answer."""
 
-import json
+import subprocess
+import sys
 from pathlib import Path
 
 from dataforge.ingest.batch import record_any
@@ -8,31 +9,35 @@ from dataforge.ingest.dbt_manifest import from_dbt
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger.declare import declare
 from dataforge.model import definition
+from dataforge.model.errors import StartupError
 from dataforge.storage.database import Database
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-CAPTURES = (
-    "airflow/events.jsonl",
-    "dbt/events.jsonl",
-    "dbt_http/dbt_duckdb_build_artifact_mode.json",
-    "dbt_http/dbt_duckdb_build_structured_logs.json",
-    "spark/events.jsonl",
-)
+SHOP = Path(__file__).parents[2] / "examples" / "shop"
+DBT = ("shop-dbt", "duckdb://shop.duckdb")  # the namespaces of dbt's jobs and of its relations
 
 
-def load(url: str, environment: str) -> None:
-    """Declares the example's definitions and records its events; a second time changes nothing."""
+def load(url: str, environment: str, *, events: bool = True) -> None:
+    """Declares the shop's definitions and dbt's, and records its events, if wanted; a second time changes nothing."""
     import yaml
 
     database = Database(url, max_size=1)
     try:
-        manifest = json.loads((EXAMPLES / "captures" / "dbt" / "manifest.json").read_bytes())
-        declare(database, environment, from_dbt(manifest, "prod-dbt", "duckdb://shop.duckdb"))
-        shop = yaml.safe_load((EXAMPLES / "definitions.yaml").read_text(encoding="utf-8"))
-        declare(database, environment, definition.parse(shop))
-        for capture in CAPTURES:
-            body = (EXAMPLES / "captures" / capture).read_bytes()
-            events = json.loads(body) if capture.endswith(".json") else body.splitlines()
-            record_any(database, environment, events, NOTHING)
+        definitions = yaml.safe_load((SHOP / "definitions.yaml").read_text(encoding="utf-8"))
+        declare(database, environment, definition.parse(definitions))
+        manifest = SHOP / "dbt" / "manifest.json"
+        declare(database, environment, from_dbt(manifest.read_bytes(), *DBT))
+        for recorded in sorted((SHOP / "events").glob("*.jsonl")) if events else ():
+            record_any(database, environment, recorded.read_bytes().splitlines(), NOTHING)
     finally:
         database.close()
+
+
+def open_shop(state: Path) -> None:
+    """Fills this folder with the shop's lake and the warehouse that dbt builds on it; a second time changes nothing.
+
+    A process of its own: dbt sets logging, signals and the environment of the whole process as it likes.
+    """
+    command = [sys.executable, str(SHOP / "open_shop.py"), str(state)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StartupError(f"the example's warehouse could not be built: {done.stderr.strip()[-2000:]}")

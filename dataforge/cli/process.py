@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from dataforge.cli.invocation import Invocation, pass_invocation
+from dataforge.model.errors import DefinitionsError
 from dataforge.settings import Settings
 
 QUESTIONS = (
-    "dataforge why extract_orders.publish_raw 2026-06-05",
-    "dataforge graph s3://dataforge-raw/orders --downstream",
+    "dataforge why model.shop.stg_payments 2026-11-12",
+    "dataforge graph s3://shop-lake/payments --downstream",
     "dataforge runs --state failed",
 )
 
@@ -17,13 +20,18 @@ QUESTIONS = (
 @click.command()
 @pass_invocation
 def up(invocation: Invocation) -> None:
-    """Start the database and the API, and wait until they are healthy.
+    """Start the database, the API and Dagster, and wait until they are healthy.
 
-    Loads the captured history into the environment unless DATAFORGE_EXAMPLE is 0. May be repeated.
+    Loads the example, a recorded fortnight of a small shop, into the environment unless DATAFORGE_EXAMPLE is 0. May be
+    repeated. Exits with 1 where Dagster's definitions cannot be loaded.
     """
     from dataforge.local import processes
 
-    processes.up(invocation.settings, _load_history)
+    try:
+        processes.up(invocation.settings, partial(_load_shop, invocation.settings))
+    except DefinitionsError as error:
+        click.echo(f"error: {error}", err=True)
+        raise SystemExit(1) from error
     click.echo(_welcome(invocation.settings))
 
 
@@ -45,38 +53,48 @@ def status(invocation: Invocation) -> None:
 
     settings = invocation.settings
     states = processes.status(settings)
-    click.echo(f"home      {settings.home}")
+    width = max(len(name) for name in ("database", *(state.name for state in states)))
+    click.echo(f"{'home':<{width}} {settings.home}")
     for state in states:
         since = f"since {state.since:%Y-%m-%d %H:%M:%S} UTC" if state.since and state.is_up else ""
         pid = f"pid {state.pid}" if state.pid else ""
         place = _place(settings, state.name) if state.is_up else f"log {state.log}"
-        click.echo(f"{state.name:<9} {state.state.lower():<9} {pid:<12} {since:<30} {place}".rstrip())
+        click.echo(f"{state.name:<{width}} {state.state.lower():<9} {pid:<12} {since:<30} {place}".rstrip())
     if settings.database_url:
-        click.echo("database  named by DATAFORGE_DATABASE_URL")
+        click.echo(f"{'database':<{width}} named by DATAFORGE_DATABASE_URL")
     click.get_current_context().exit(0 if all(state.is_up for state in states) else 1)
 
 
-def _load_history(url: str, environment: str) -> None:
-    from dataforge.cli.example import load
+def _load_shop(settings: Settings, url: str, environment: str) -> None:
+    from dataforge.cli.example import load, open_shop
 
     load(url, environment)
+    if settings.dagster:  # dbt is run by Dagster alone
+        open_shop(settings.home / "shop")
 
 
 def _place(settings: Settings, name: str) -> str:
     from dataforge.local.layout import Layout
 
-    return _base(settings) if name == "api" else f"socket in {Layout(settings.home).postgres_sockets}"
+    places = {
+        "api": _base(settings, settings.port),
+        "postgres": f"socket in {Layout(settings.home).postgres_sockets}",
+        "dagster-webserver": _base(settings, settings.dagster_port),
+    }
+    return places.get(name, "")
 
 
 def _welcome(settings: Settings) -> str:
-    base = _base(settings)
-    pages = (f"{base}/docs  (the API, to read and to try)", f"{base}/openapi.json", f"{base}/ready")
+    base = _base(settings, settings.port)
+    pages = [f"{base}/docs  (the API, to read and to try)", f"{base}/openapi.json", f"{base}/ready"]
+    if settings.dagster:
+        pages.insert(0, f"{_base(settings, settings.dagster_port)}  (Dagster: assets, partitions, checks)")
     lines = ["DataForge is up.", "", "Open:", *(f"  {page}" for page in pages)]
     if settings.example:
         lines += ["", "Ask:", *(f"  .venv/bin/{question}" for question in QUESTIONS)]
     return "\n".join(lines)
 
 
-def _base(settings: Settings) -> str:
+def _base(settings: Settings, port: int) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{settings.port}"
+    return f"http://{host}:{port}"

@@ -77,6 +77,23 @@ def test_what_is_done_says_since_when(filled: Run) -> None:
     )
 
 
+def test_what_is_done_and_stale_says_what_is_newer(filled: Run) -> None:
+    """What it was built from was written a week later."""
+    late = {"time": "2026-11-09T06:02:00Z", "run": "again", "outputs": [_dataset("orders", "2026-10-31")]}
+    event = {**_event("orders.extract", "succeeded", "2026-10-31"), **late}
+    assert filled("ingest", "-", input=json.dumps([event]).encode()).exit_code == 0
+    done = filled("why", "orders.load", "2026-10-31")
+    assert done.exit_code == 1
+    assert done.stdout.startswith(
+        "orders.load for 2026-10-31 need not run: it has succeeded, though what it was built from has changed since"
+        " (built 2026-11-02 00:10:00 UTC)"
+    )
+    assert (
+        "\nGood to know:\n  s3://lake/orders for 2026-10-31 was written again at 2026-11-09 06:02 UTC, after this was"
+        " built (2026-11-02 00:10 UTC)\n"
+    ) in done.stdout
+
+
 def test_every_reason_without_an_upstream_is_printed(filled: Run) -> None:
     done = filled("why", "orders.extract", "2026-11-02")
     assert "\nAlso: nobody knows what it depends on; declare it." in done.stdout

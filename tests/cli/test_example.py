@@ -1,0 +1,74 @@
+"""The example shop is in the ledger as its README tells it."""
+
+from datetime import date
+
+import pytest
+
+from dataforge.cli.example import SHOP, load
+from dataforge.ingest.replay import verify
+from dataforge.ledger.catalog import partitions, rejects, runs
+from dataforge.ledger.verify import digest
+from dataforge.model.catalog import PartitionItem
+from dataforge.model.filter import PartitionFilter, RejectFilter, RunFilter
+from dataforge.storage.database import Database
+
+LAKE = "s3://shop-lake"
+DAYS = [f"2026-11-{day:02}" for day in range(2, 16)]
+
+
+@pytest.fixture(scope="module")
+def shop(module_database: Database) -> Database:
+    load(module_database.url, "dev")
+    return module_database
+
+
+def test_the_shop_is_valid_and_loading_it_again_changes_nothing(shop: Database) -> None:
+    before = digest(shop, "dev")
+    found = verify(shop, "dev")
+    events = sum(len(file.read_bytes().splitlines()) for file in (SHOP / "events").glob("*.jsonl"))
+    assert (found.difference, found.events) == (None, events)
+    load(shop.url, "dev")
+    assert digest(shop, "dev") == before
+    assert rejects(shop, "dev", RejectFilter()).items == []
+
+
+@pytest.mark.parametrize(
+    ("dataset", "unwell"),
+    [("orders", {}), ("orders_enriched", {}), ("payments", {"2026-11-12": "failed", "2026-11-15": "running"})],
+)
+def test_every_day_of_the_lake_is_ready_but_two_of_payments(
+    shop: Database, dataset: str, unwell: dict[str, str]
+) -> None:
+    found = {each.partition: each.state for each in _of(shop, dataset)}
+    assert found == {day: unwell.get(day, "ready") for day in DAYS}
+
+
+@pytest.mark.parametrize("dataset", ["orders", "orders_enriched"])
+def test_only_the_corrected_day_was_written_on_a_later_day(shop: Database, dataset: str) -> None:
+    after = {each.partition: _days_after(each) for each in _of(shop, dataset)}
+    assert after == {day: 8 if day == "2026-11-05" else 1 for day in DAYS}
+
+
+def test_one_try_of_spark_failed_and_the_next_succeeded(shop: Database) -> None:
+    def tries(name: str) -> dict[int, str]:
+        found = runs(shop, "dev", RunFilter(name=name, partition="2026-11-10", attempts=True))
+        return {each.attempt: each.state for each in found.items}
+
+    assert tries("shop_daily.enrich_orders") == {1: "up_for_retry", 2: "succeeded"}
+    assert tries("enrich_orders") == {1: "failed", 2: "succeeded"}
+
+
+def test_what_failed_says_why(shop: Database) -> None:
+    [failed] = runs(shop, "dev", RunFilter(name="shop_daily.load_payments", partition="2026-11-12")).items
+    assert (failed.state, failed.attempt) == ("failed", 3)
+    assert failed.error == "payments-2026-11-12.csv, line 17: the amount is ''"
+
+
+def _days_after(item: PartitionItem) -> int:
+    assert item.partition is not None
+    assert item.since is not None
+    return (item.since.date() - date.fromisoformat(item.partition)).days
+
+
+def _of(shop: Database, dataset: str) -> list[PartitionItem]:
+    return list(partitions(shop, "dev", PartitionFilter(namespace=LAKE, name=dataset, kind="dataset")).items)
