@@ -1,0 +1,143 @@
+"""Whether what is built is still what its upstreams would make today: one check an asset, answered by the ledger.
+
+Guarantees one question to the ledger for all the checks of a run, and that a result is a function of the answers
+alone: the sensor that keeps the checks current makes the same results (`results`) and knows by their digest which of
+them have changed.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from hashlib import blake2b
+
+from dagster import (
+    AssetCheckExecutionContext,
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetKey,
+    AssetSpec,
+    DagsterEventType,
+    MetadataValue,
+    TableColumn,
+    TableRecord,
+    TableSchema,
+    multi_asset_check,
+)
+
+from dataforge_assets.airflow import AIRFLOW_ASSETS
+from dataforge_assets.dbt import DBT_ASSETS
+from dataforge_assets.spark import SPARK_ASSETS
+from resources import LedgerResource
+from resources.identity import dataset_of
+from resources.model import Freshness, FreshnessQuestion, FreshnessStatus, Reason
+
+CHECK = "upstreams_are_current"
+DIGEST = "dataforge/digest"
+LAST_PARTITIONS = 30  # of each asset; what is older was told while it was new
+MOST_ROWS = 200  # of the table; it is stored with each result
+_COLUMNS = ("partition", "cause", "upstream", "upstream_partition", "since", "run", "owner")
+_SCHEMA = TableSchema([TableColumn(name) for name in _COLUMNS])
+_Row = dict[str, str]
+
+# Nothing that the ledger holds is built without upstreams, or under no name.
+CHECKED: tuple[AssetSpec, ...] = tuple(
+    spec
+    for spec in [*AIRFLOW_ASSETS, *SPARK_ASSETS, *(spec for models in DBT_ASSETS for spec in models.specs)]
+    if spec.deps and dataset_of(spec.metadata)
+)
+
+
+@multi_asset_check(
+    specs=[
+        AssetCheckSpec(CHECK, asset=spec.key, description="No built partition is older than what it was built from.")
+        for spec in CHECKED
+    ],
+    can_subset=True,
+)
+def upstreams_are_current(context: AssetCheckExecutionContext, ledger: LedgerResource) -> Iterator[AssetCheckResult]:
+    """Asks the ledger about the selected assets; not about those that this very run has built, of which the ledger
+    will know only when the run has ended: the sensor's next result is theirs."""
+    entries = context.instance.all_logs(context.run.run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION)
+    built = {entry.dagster_event.asset_key for entry in entries if entry.dagster_event}
+    wanted = {key.asset_key for key in context.selected_asset_check_keys} - built
+    asked = [spec for spec in CHECKED if spec.key in wanted]
+    if asked:
+        yield from results(ledger, asked, datetime.now(UTC))
+
+
+def results(ledger: LedgerResource, specs: Sequence[AssetSpec], now: datetime) -> list[AssetCheckResult]:
+    """The result of each of these assets, all of one moment: by one question, or one for each thousand partitions."""
+    questions = {spec.key: questions_of(spec, now) for spec in specs}
+    every = [question for asked in questions.values() for question in asked]
+    answers = iter(
+        [item for begin in range(0, len(every), 1_000) for item in ledger.freshness(every[begin : begin + 1_000]).items]
+    )
+    return [result_of(key, [next(answers) for _ in asked]) for key, asked in questions.items()]
+
+
+def questions_of(spec: AssetSpec, now: datetime) -> list[FreshnessQuestion]:
+    """What is to be asked about an asset: its last partitions that had ended by then, or the asset as a whole."""
+    dataset = dataset_of(spec.metadata)
+    if dataset is None:
+        return []
+    cut = spec.partitions_def
+    keys: list[str | None] = [*cut.get_partition_keys(current_time=now)[-LAST_PARTITIONS:]] if cut else [None]
+    return [FreshnessQuestion(name=dataset.name, namespace=dataset.namespace, partition=key) for key in keys]
+
+
+def result_of(key: AssetKey, answers: Iterable[Freshness]) -> AssetCheckResult:
+    """What the check of one asset says, given the ledger's answers about its partitions. What was never built is not
+    stale; where the ledger cannot tell, the check does not pass."""
+    built = [answer for answer in answers if answer.status is not FreshnessStatus.NOT_BUILT]
+    amiss = [answer for answer in built if answer.status is not FreshnessStatus.FRESH]
+    causes = [(answer, reason) for answer in amiss for reason in answer.reasons]
+    table = [_row(answer, reason) for answer, reason in causes]
+    return AssetCheckResult(
+        asset_key=key,
+        check_name=CHECK,
+        passed=not amiss,
+        severity=AssetCheckSeverity.WARN,  # the data is there, and was right when it was built
+        description=_description(causes) if amiss else f"{len(built)} built partitions are current.",
+        metadata={
+            DIGEST: MetadataValue.text(_digest(amiss, table)),
+            "dataforge/built_partitions": MetadataValue.int(len(built)),
+            "dataforge/stale_partitions": MetadataValue.int(len(amiss)),
+            **({"dataforge/causes": _table(table)} if table else {}),
+        },
+    )
+
+
+def _description(causes: Sequence[tuple[Freshness, Reason]]) -> str:
+    """The cause that is longest known, in full, and how many more there are."""
+    if not causes:
+        return "The ledger cannot tell what it was built from."
+    answer, reason = min(causes, key=lambda cause: cause[1].since or datetime.max.replace(tzinfo=UTC))
+    about = f"{answer.partition}: " if answer.partition else ""
+    by = f", by run {reason.run}" if reason.run else ""
+    more = f", and {len(causes) - 1} more" if len(causes) > 1 else ""
+    return f"{about}{reason.message}{by}{more}."
+
+
+def _row(answer: Freshness, reason: Reason) -> _Row:
+    upstream = reason.upstream
+    values = (
+        answer.partition,
+        reason.code.value,
+        f"{upstream.namespace}/{upstream.name}" if upstream else None,
+        reason.partition,
+        f"{reason.since:%Y-%m-%d %H:%M} UTC" if reason.since else None,
+        reason.run,
+        reason.owner,
+    )
+    return {column: value or "" for column, value in zip(_COLUMNS, values, strict=True)}
+
+
+def _table(rows: Sequence[_Row]) -> MetadataValue:
+    return MetadataValue.table([TableRecord(dict(row)) for row in rows[:MOST_ROWS]], _SCHEMA)
+
+
+def _digest(amiss: Sequence[Freshness], rows: Sequence[_Row]) -> str:
+    """Names what is amiss and why; the moment it was asked, and how much is well, are no part of it."""
+    content = json.dumps([[[answer.partition, answer.status.value] for answer in amiss], rows])
+    return blake2b(content.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,37 @@
+"""The shop's code location, and the one place where assets, checks, sensors and resources meet.
+
+Guarantees that loading it reads files of the checkout and nothing else: it connects to nothing, whatever the
+environment says or leaves out.
+"""
+
+from dagster import AssetSelection, Definitions, define_asset_job
+
+from dataforge_assets.airflow import AIRFLOW_ASSETS
+from dataforge_assets.checks import upstreams_are_current
+from dataforge_assets.dashboards import DASHBOARD_ASSETS
+from dataforge_assets.dbt import DBT_ASSETS, dbt_daily, dbt_weekly
+from dataforge_assets.spark import SPARK_ASSETS
+from dataforge_sensors.definitions import SENSORS
+from resources import ledger_resource
+from resources.dbt import dbt_resource
+
+JOBS = [
+    define_asset_job(
+        "build_days",
+        AssetSelection.assets(dbt_daily) - AssetSelection.checks(upstreams_are_current),
+        description="dbt's daily models with their tests, for one day or, in one invocation, for a range of days.",
+    ),
+    define_asset_job(
+        "build_weeks",
+        AssetSelection.assets(dbt_weekly) - AssetSelection.checks(upstreams_are_current),
+        description="dbt's weekly models with their tests, for one week or a range of weeks.",
+    ),
+]
+
+defs = Definitions(
+    assets=[*AIRFLOW_ASSETS, *SPARK_ASSETS, *DBT_ASSETS, *DASHBOARD_ASSETS],
+    asset_checks=[upstreams_are_current],
+    jobs=JOBS,
+    sensors=SENSORS,
+    resources={"ledger": ledger_resource(), "dbt": dbt_resource()},
+)

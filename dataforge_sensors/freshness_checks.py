@@ -1,0 +1,84 @@
+"""Keeps the check `upstreams_are_current` of every asset at what the ledger says now, without a run.
+
+Guarantees that an evaluation is written where the answer differs from the one that Dagster holds, and nowhere else: it
+is read back each time, so that nothing has to be remembered and a repeated tick writes nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from dagster import (
+    AssetCheckEvaluation,
+    AssetCheckKey,
+    AssetCheckResult,
+    DagsterInstance,
+    DefaultSensorStatus,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    sensor,
+)
+
+from dataforge_assets.checks import CHECKED, DIGEST, results
+from resources import LedgerResource
+from resources.model import Unreachable
+
+
+@sensor(
+    name="freshness_checks",
+    description="Evaluates upstreams_are_current of all assets by one question to the ledger.",
+    minimum_interval_seconds=60,
+    default_status=DefaultSensorStatus.RUNNING,
+)
+def freshness_checks(context: SensorEvaluationContext, ledger: LedgerResource) -> SensorResult | SkipReason:
+    """One tick: all the answers, of which those that are new are written."""
+    try:
+        answers = results(ledger, CHECKED, datetime.now(UTC))
+    except Unreachable as error:
+        return SkipReason(f"{error} The checks stay as they are until it answers.")
+    news = differing(answers, held_digests(context.instance, answers))
+    return SensorResult(asset_events=news, skip_reason=f"{len(news)} of {len(answers)} answers are new.")
+
+
+def differing(answers: Sequence[AssetCheckResult], held: Mapping[AssetCheckKey, str]) -> list[AssetCheckEvaluation]:
+    """The evaluations of those answers that are not held already. None names a partition: Dagster's table has one row
+    for each check and partition outside of runs, so that a second evaluation of the same would fail the tick."""
+    return [_evaluation(answer) for answer in answers if held.get(_key(answer)) != _digest(answer.metadata)]
+
+
+def held_digests(instance: DagsterInstance, answers: Sequence[AssetCheckResult]) -> dict[AssetCheckKey, str]:
+    """The digests of the latest evaluations that Dagster holds, by one query; of a check that a run is evaluating
+    just now, or that was never evaluated, there is none."""
+    records = instance.event_log_storage.get_latest_asset_check_execution_by_key([_key(answer) for answer in answers])
+    evaluations = {
+        key: record.event.dagster_event.event_specific_data
+        for key, record in records.items()
+        if record.event and record.event.dagster_event
+    }
+    return {
+        key: digest
+        for key, evaluation in evaluations.items()
+        if isinstance(evaluation, AssetCheckEvaluation) and (digest := _digest(evaluation.metadata))
+    }
+
+
+def _key(answer: AssetCheckResult) -> AssetCheckKey:
+    assert answer.asset_key is not None, "the result of a check of an asset names it"
+    assert answer.check_name is not None, "and the check"
+    return AssetCheckKey(answer.asset_key, answer.check_name)
+
+
+def _evaluation(answer: AssetCheckResult) -> AssetCheckEvaluation:
+    key = _key(answer)
+    return AssetCheckEvaluation(
+        asset_key=key.asset_key,
+        check_name=key.name,
+        passed=answer.passed,
+        metadata=answer.metadata,
+        severity=answer.severity,
+        description=answer.description,
+    )
+
+
+def _digest(metadata: Mapping[str, object]) -> str | None:
+    return getattr(metadata.get(DIGEST), "value", None)

@@ -1,0 +1,164 @@
+"""The mirror of the ledger in Dagster: each state of each partition in its window becomes one event there, once.
+
+Guarantees that whatever is killed when, each state is in Dagster once: a tick reads back what Dagster's log holds
+before anything is written, and the cursor moves on only when all of the tick's events are, since the daemon stores it
+last. What the ledger cannot answer now is caught up later.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from dagster import (
+    DagsterInstance,
+    DefaultSensorStatus,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    sensor,
+)
+
+from dataforge_sensors import automation
+from dataforge_sensors.mirror import Event, Held, State, event_of, is_ripe, locate, missing
+from dataforge_sensors.mirror_cursor import Awaited, MirrorCursor
+from dataforge_sensors.read_back import OwnRuns, held
+from dataforge_sensors.window import Asset, Window, partitions_of
+from resources import LedgerResource
+from resources.model import Change, DatasetRef, Unreachable
+
+# The daemon writes 143 runless events a second on PostgreSQL, one by one, and 62 where two cores are shared with other
+# work (both measured, two connections each). So a batch takes it 4 to 8 s, and 500 each 10 s are half of the hundred a
+# second that is the most a log should be given which nothing prunes by itself.
+BATCH = 500
+INTERVAL_SECONDS = 10
+PAGES = 50  # of the feed in one tick: most may speak of what is outside the window, and each takes milliseconds
+EACH = 30  # partitions of an asset that is seeded
+ASSETS = BATCH // EACH  # that one tick seeds
+
+
+@sensor(
+    name="ledger_to_dagster",
+    description="Brings the state of each partition from the ledger into the assets that show it.",
+    minimum_interval_seconds=INTERVAL_SECONDS,
+    default_status=DefaultSensorStatus.RUNNING,
+)
+def ledger_to_dagster(context: SensorEvaluationContext, ledger: LedgerResource) -> SensorResult | SkipReason:
+    """One tick: seeds what is new in the window, else follows the feed."""
+    repository = context.repository_def
+    assert repository is not None, "a sensor that the daemon runs has its code location"
+    window = Window.of(repository)
+    cursor = MirrorCursor.read(context.cursor).within(window)
+    unseeded = cursor.unseeded(window)
+    hindered_by = automation.running(context.instance, repository) if unseeded else ()
+    begun = () if hindered_by else unseeded[:ASSETS]
+    shown = window.without(asset for asset in unseeded if asset not in begun)
+    try:
+        with partitions_of(context.instance):
+            batch = seed(ledger, cursor, shown, begun) if begun else follow(ledger, cursor, shown)
+            decided = decide(context.instance, ledger, shown, batch)
+    except Unreachable as error:
+        return SkipReason(f"{error} The cursor stays; what happens meanwhile is caught up.")
+    news = batch.cursor.unreported([*decided.complaints, *unnamed(window)])
+    for complaint in news:
+        context.log.warning(complaint)
+    return SensorResult(
+        asset_events=list(decided.events),
+        cursor=batch.cursor.awaiting(decided.early).having_reported(news).write(),
+        skip_reason=" ".join([*hindrance(unseeded, hindered_by), decided.summary, *news[:3]]),
+    )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the ledger answered, and the cursor once that is written."""
+
+    changes: tuple[Change, ...]
+    outside: int  # changes of what is not in the window
+    cursor: MirrorCursor
+
+
+def seed(ledger: LedgerResource, cursor: MirrorCursor, window: Window, assets: tuple[Asset, ...]) -> Batch:
+    """The last partitions of these assets, the oldest first. The feed goes on from a position that was taken before
+    this read, the first time from the present, so that nothing falls between the two."""
+    position = cursor.position or ledger.changes("now").position
+    datasets = sorted({asset.dataset for asset in assets if asset.dataset})
+    changes = ledger.latest(datasets, each=EACH)
+    return Batch(tuple(reversed(changes)), 0, cursor.at(position).having_seeded(assets, window))
+
+
+def follow(ledger: LedgerResource, cursor: MirrorCursor, window: Window) -> Batch:
+    """What the feed has of the window, each partition once, as it is now, and what has become ripe since. What is not
+    seeded yet is not in this window: its seeding will read the state that it then has."""
+    if cursor.position is None:
+        return Batch((), 0, cursor)
+    ripe = frozenset([awaited for awaited in cursor.early if is_ripe(window, awaited)][: BATCH // 2])
+    found = ripened(ledger, ripe)
+    position, outside = cursor.position, 0
+    for _ in range(PAGES):
+        page = ledger.changes(position, BATCH - len(found), kind="dataset")
+        position = page.position
+        for change in page.items:
+            if DatasetRef(change.namespace, change.name) in window.by_dataset:
+                found[change.namespace, change.name, change.partition] = change
+            else:
+                outside += 1
+        if not page.more or len(found) >= BATCH:
+            break
+    return Batch(tuple(found.values()), outside, cursor.at(position).no_longer_awaiting(ripe))
+
+
+def ripened(ledger: LedgerResource, ripe: Collection[Awaited]) -> dict[tuple[str, str, str | None], Change]:
+    """The present states of partitions whose windows have ended since the ledger spoke of them."""
+    if not ripe:
+        return {}
+    latest = ledger.latest(sorted({DatasetRef(namespace, name) for namespace, name, _ in ripe}), each=EACH)
+    named = {(change.namespace, change.name, change.partition): change for change in latest}
+    return {name: change for name, change in named.items() if name in ripe}
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What the daemon is to write, and what is to be said of it."""
+
+    events: tuple[Event, ...]
+    complaints: tuple[str, ...]
+    early: tuple[Awaited, ...]
+    summary: str
+
+
+def decide(instance: DagsterInstance, ledger: LedgerResource, window: Window, batch: Batch) -> Decided:
+    """The events of a batch that Dagster has not, after a look into its log."""
+    located = locate(window, batch.changes)
+    known = held(instance, [state for states in located.states for state in states])
+    own = OwnRuns(instance)
+    states = missing(located.states, known, lambda state: own.made(state, known.get(state.place, Held())))
+    events = tuple(event_of(state, link_to(ledger, state)) for state in states)
+    summary = f"{len(events)} states written, {batch.outside} changes outside the window."
+    return Decided(events, located.complaints, located.early, summary)
+
+
+def link_to(ledger: LedgerResource, state: State) -> str | None:
+    """Where the ledger shows the partition over HTTP; None for a ledger that is reached without."""
+    if not ledger.url:
+        return None
+    change = state.change
+    named = {"kind": "dataset", "namespace": change.namespace, "name": change.name, "partition": change.partition}
+    query = urlencode({key: value for key, value in named.items() if value is not None})
+    return f"{ledger.url.rstrip('/')}/api/v1/{ledger.environment}/partitions?{query}"
+
+
+def hindrance(unseeded: Sequence[Asset], by: Sequence[str]) -> Iterator[str]:
+    """Why nothing is seeded, in one line, and what to do."""
+    if by:
+        yield (
+            f"{len(unseeded)} assets wait to be seeded, because automation would take their past for news:"
+            f" stop {', '.join(by)} until that is done."
+        )
+
+
+def unnamed(window: Window) -> Iterator[str]:
+    """The assets that no ledger speaks of, in one line."""
+    if window.unnamed:
+        keys = [asset.key.to_user_string() for asset in window.unnamed]
+        more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
+        yield f"not mirrored, since their metadata name no dataset of the ledger: {', '.join(keys[:5])}{more}."

@@ -1,0 +1,211 @@
+"""What a run of Dagster is in the ledger's terms: native events, as a pure function of the run's whole story.
+
+Guarantees that a story told twice gives the same events with the same ids, so that the ledger drops the repeats, and
+that a run id stands for one execution of one partition: re-executions of a run go on with its id as further attempts.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from dagster import (
+    AssetCheckEvaluation,
+    AssetCheckSeverity,
+    AssetKey,
+    AssetMaterialization,
+    DagsterEvent,
+    DagsterEventType,
+    EventLogRecord,
+)
+from dagster._core.definitions.data_version import DATA_VERSION_TAG, INPUT_DATA_VERSION_TAG_PREFIX
+
+from dataforge_sensors.mirror import MIRROR_ID
+from dataforge_sensors.run_log import Story
+from dataforge_sensors.window import Asset
+from resources.model import TaskRef, dbt_task_name
+
+DIGEST = "dataforge/digest"  # metadata of the checks that our own sensor writes
+ROWS = ("dagster/partition_row_count", "dagster/row_count")
+DBT_NODE = "unique_id"  # metadata of what dagster-dbt reports, and of its check specs with a prefix
+TOUCHING = ("running", "up_for_retry", "failed", "canceled")  # a step that has begun may have written something
+_READ = f"{INPUT_DATA_VERSION_TAG_PREFIX}/"  # and the key of what an asset was built from
+Target = tuple[AssetKey, str | None]  # an asset and its partition
+Native = dict[str, Any]
+
+
+@dataclass
+class Telling:
+    """The fold over a story: which steps have begun, at which attempt, and what each has still to make."""
+
+    story: Story
+    assets: Mapping[AssetKey, Asset]
+    url: str
+    planned: dict[str, list[Target]] = field(default_factory=lambda: defaultdict(list))
+    open: dict[str, dict[Target, None]] = field(default_factory=lambda: defaultdict(dict))
+    attempt: dict[str, int] = field(default_factory=dict)
+    made: dict[Target, str | None] = field(default_factory=dict)  # in this run so far, with the data version
+    failed: bool = False
+
+    def events(self) -> Iterator[tuple[int, Native]]:
+        """Each event with the storage id of what it tells of."""
+        for record in self.story.records:
+            told = record.event_log_entry.dagster_event
+            if told is not None:
+                for native in self._of(record, told):
+                    yield record.storage_id, native
+
+    def _of(self, record: EventLogRecord, told: DagsterEvent) -> Iterator[Native]:
+        step = told.step_key or ""
+        match told.event_type:
+            case DagsterEventType.ASSET_MATERIALIZATION_PLANNED:
+                self._plan(step, told)
+            case DagsterEventType.STEP_START | DagsterEventType.STEP_RESTARTED:
+                yield from self._begin(record, step)
+            case DagsterEventType.ASSET_MATERIALIZATION:
+                yield from self._made(record, step)
+            case DagsterEventType.ASSET_CHECK_EVALUATION:
+                yield from self._checked(record, told, step)
+            case DagsterEventType.STEP_UP_FOR_RETRY:
+                yield from self._end(record, step, "up_for_retry", _error(told))
+            case DagsterEventType.STEP_FAILURE:
+                yield from self._fail(record, told, step)
+            case DagsterEventType.STEP_SKIPPED | DagsterEventType.STEP_SUCCESS:
+                yield from self._end(record, step, "skipped")  # of a success, what it chose not to make
+            case DagsterEventType.RUN_CANCELED:
+                yield from self._end_all(record, "canceled")
+            case DagsterEventType.RUN_FAILURE:
+                yield from self._end_all(record, "up_for_retry" if self.story.retries_left else "failed", _error(told))
+
+    def _plan(self, step: str, told: DagsterEvent) -> None:
+        if told.asset_key:
+            subset = told.partitions_subset
+            keys: list[str | None] = [*subset.get_partition_keys()] if subset else [told.partition]
+            self.planned[step] += [(told.asset_key, key) for key in keys]
+            self.open[step] = dict.fromkeys(self.planned[step])
+
+    def _begin(self, record: EventLogRecord, step: str) -> Iterator[Native]:
+        self.attempt[step] = self.attempt.get(step, self.story.tried.get(step, 0)) + 1
+        self.open[step] = dict.fromkeys(self.planned[step])
+        for target in self.planned[step]:
+            yield from self._native(record, step, target, "running")
+
+    def _made(self, record: EventLogRecord, step: str) -> Iterator[Native]:
+        made = record.asset_materialization
+        if made is None or MIRROR_ID in (made.tags or {}) or MIRROR_ID in made.metadata:
+            return
+        planned = [target for target in self.planned[step] if target[0] == made.asset_key]
+        named = made.partition is not None or not planned
+        for target in [(made.asset_key, made.partition)] if named else planned:
+            self.open[step].pop(target, None)
+            inputs, outputs = self._inputs(made, target), self._outputs(made, target)
+            yield from self._native(record, step, target, "succeeded", inputs=inputs, outputs=outputs)
+            self.made[target] = (made.tags or {}).get(DATA_VERSION_TAG)
+
+    def _fail(self, record: EventLogRecord, told: DagsterEvent, step: str) -> Iterator[Native]:
+        self.failed = True
+        error = _error(told)
+        interrupted = error is not None and error.startswith("dagster._core.errors.DagsterExecutionInterruptedError")
+        again = "up_for_retry" if self.story.retries_left else "failed"
+        yield from self._end(record, step, "canceled" if interrupted else again, error)
+
+    def _end(self, record: EventLogRecord, step: str, state: str, error: str | None = None) -> Iterator[Native]:
+        for target in self.open.pop(step, {}):
+            yield from self._native(record, step, target, state, error=error)
+
+    def _end_all(self, record: EventLogRecord, state: str, error: str | None = None) -> Iterator[Native]:
+        for step in list(self.open):
+            never_began = step not in self.attempt and self.failed
+            if never_began:
+                yield from self._end(record, step, "upstream_failed" if state != "canceled" else state)
+            else:
+                yield from self._end(record, step, state, error)
+
+    def _checked(self, record: EventLogRecord, told: DagsterEvent, step: str) -> Iterator[Native]:
+        check = told.event_specific_data
+        if not isinstance(check, AssetCheckEvaluation):
+            return
+        asset = self.assets.get(check.asset_key)
+        if asset is None or asset.task is None:
+            return
+        if DIGEST in check.metadata or MIRROR_ID in check.metadata:
+            return
+        state = "succeeded" if check.passed or check.severity is not AssetCheckSeverity.ERROR else "failed"
+        planned = [key for of in self.planned.values() for asset_key, key in of if asset_key == asset.key]
+        for key in [check.partition] if check.partition or not planned else dict.fromkeys(planned):
+            read = self._dataset(asset, key)
+            told_of = {"inputs": [read] if read else [], "error": None if check.passed else check.description}
+            yield self._event(record, step, check_task(asset.task, check), asset.platform, key, state, told_of)
+
+    def _native(self, record: EventLogRecord, step: str, target: Target, state: str, **more: Any) -> Iterator[Native]:
+        asset = self.assets.get(target[0])
+        if asset is None or asset.task is None:
+            return
+        if state in TOUCHING and step in self.attempt and (touched := self._dataset(asset, target[1])):
+            more["outputs"] = [touched]
+        yield self._event(record, step, asset.task, asset.platform, target[1], state, more)
+
+    def _event(
+        self,
+        record: EventLogRecord,
+        step: str,
+        task: TaskRef,
+        platform: str,
+        partition: str | None,
+        state: str,
+        more: Mapping[str, Any],
+    ) -> Native:
+        event = {
+            "id": f"{self.story.run_id}/{record.storage_id}/{partition or ''}",
+            "time": datetime.fromtimestamp(record.timestamp, UTC).isoformat(),
+            "task": {"namespace": task.namespace, "name": task.name},
+            "platform": platform,
+            "state": state,
+            "run": f"{self.story.execution}:{partition}" if partition else self.story.execution,
+            "partition": partition,
+            "attempt": self.attempt.get(step) or self.story.tried.get(step, 0) + 1,
+            "source": {"dagster_run_id": self.story.run_id, "step_key": step, "url": self.url},
+            **more,
+        }
+        return {name: value for name, value in event.items() if value not in (None, [])}
+
+    def _inputs(self, made: AssetMaterialization, target: Target) -> list[dict[str, Any]]:
+        """What it was built from in this very run, with the versions. All assets of one step begin with the step, so
+        by the times alone each would seem older than what was made for it a moment before."""
+        read = [AssetKey.from_user_string(tag.removeprefix(_READ)) for tag in made.tags or {} if tag.startswith(_READ)]
+        found = {key: self.made.get((key, target[1])) for key in sorted(read)}
+        named = {key: self._dataset(self.assets.get(key), target[1]) for key in found}
+        return [dataset | {"version": found[key]} for key, dataset in named.items() if dataset and found[key]]
+
+    def _outputs(self, made: AssetMaterialization, target: Target) -> list[dict[str, Any]]:
+        dataset = self._dataset(self.assets.get(target[0]), target[1])
+        version = (made.tags or {}).get(DATA_VERSION_TAG)
+        counted = [made.metadata[name].value for name in ROWS if name in made.metadata]
+        rows = next((count for count in counted if isinstance(count, int) and count >= 0), None)
+        told = {"version": version, "rows": rows}
+        return [dataset | {name: value for name, value in told.items() if value is not None}] if dataset else []
+
+    @staticmethod
+    def _dataset(asset: Asset | None, partition: str | None) -> dict[str, Any] | None:
+        if asset is None or asset.dataset is None:
+            return None
+        named = {"namespace": asset.dataset.namespace, "name": asset.dataset.name}
+        return named | ({"partition": partition} if partition else {})
+
+
+def check_task(task: TaskRef, check: AssetCheckEvaluation) -> TaskRef:
+    """The ledger's task of a check: of a dbt test the one that dbt's own events name, else one below the asset's."""
+    node = check.metadata.get(DBT_NODE)
+    name = dbt_task_name(str(node.value)) if node else f"{task.name}.{check.check_name}"
+    return TaskRef(task.namespace, name)
+
+
+def _error(told: DagsterEvent) -> str | None:
+    """What went wrong: the innermost cause's message, as a person would want to read it first."""
+    error = getattr(told.event_specific_data, "error", None)
+    if error is None:
+        return told.message
+    while error.cause is not None:
+        error = error.cause
+    return str(error.message).strip()

@@ -1,0 +1,126 @@
+"""Reading Dagster's event log: what is new in it behind a storage id, and the whole story of one run.
+
+Guarantees that nothing is missed although storage ids are not in the order of commits: the place to go on from stays
+behind everything of the last half minute, which is read again. An event is one INSERT of its own, so between the moment
+its id is drawn and its commit lie milliseconds. What is read again is recorded under the same id, and dropped.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from dagster import DagsterEventType, DagsterInstance, DagsterRun, EventLogRecord, EventRecordsFilter
+from dagster._core.instance.utils import RUNLESS_RUN_ID
+from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_ON_ASSET_OR_OP_FAILURE_TAG, WILL_RETRY_TAG
+
+OVERLAP_SECONDS = 30
+MOST = 2_000  # events of each type in one tick: 200 a second, about as many as Dagster can write
+STEPS = (DagsterEventType.STEP_START, DagsterEventType.STEP_RESTARTED)
+TOLD = (
+    *STEPS,
+    DagsterEventType.STEP_UP_FOR_RETRY,
+    DagsterEventType.STEP_FAILURE,
+    DagsterEventType.STEP_SKIPPED,
+    DagsterEventType.STEP_SUCCESS,
+    DagsterEventType.ASSET_MATERIALIZATION,
+    DagsterEventType.ASSET_CHECK_EVALUATION,
+    DagsterEventType.RUN_FAILURE,
+    DagsterEventType.RUN_CANCELED,
+)
+NEEDED = frozenset({*TOLD, DagsterEventType.ASSET_MATERIALIZATION_PLANNED})
+
+
+@dataclass(frozen=True)
+class News:
+    """What is new in the log, in its order."""
+
+    records: tuple[EventLogRecord, ...]
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The runs it speaks of, without what belongs to none."""
+        return tuple(dict.fromkeys(record.run_id for record in self.records if record.run_id != RUNLESS_RUN_ID))
+
+
+@dataclass(frozen=True)
+class Story:
+    """All that the log holds of one run, in its order, and what only other runs tell: the execution that it goes on
+    with (the root of its re-executions), and how often each step was tried in the runs before it."""
+
+    run_id: str
+    execution: str
+    records: tuple[EventLogRecord, ...]
+    tried: Mapping[str, int]
+    retries_left: bool
+
+
+def read(instance: DagsterInstance, after: int) -> News:
+    """The events behind `after` that the ledger is to be told of, ascending; of too many the first."""
+    storage = instance.event_log_storage
+    pages = [
+        storage.get_event_records(EventRecordsFilter(event_type, after_cursor=after), limit=MOST, ascending=True)
+        for event_type in TOLD
+    ]
+    return cut(pages, MOST)
+
+
+def cut(pages: Iterable[Sequence[EventLogRecord]], most: int) -> News:
+    """The events of all types up to where the first type that has more was cut off, in the order of the log."""
+    pages = list(pages)
+    ends = [page[-1].storage_id for page in pages if len(page) >= most]
+    end = min(ends, default=None)
+    records = [record for page in pages for record in page if end is None or record.storage_id <= end]
+    return News(tuple(sorted(records, key=lambda record: record.storage_id)))
+
+
+def settled(news: News, after: int, now: float) -> int:
+    """Where to go on: behind the last event before which everything is older than the overlap. A page full of younger
+    ones is read again until it has aged, and from then on each tick goes on by a page: nothing stands still."""
+    place = after
+    for record in news.records:
+        if record.timestamp > now - OVERLAP_SECONDS:
+            break
+        place = record.storage_id
+    return place
+
+
+def story(instance: DagsterInstance, run_id: str) -> Story | None:
+    """The whole of a run; None for one that was deleted."""
+    run = instance.get_run_by_id(run_id)
+    if run is None:
+        return None
+    before = _before(instance, run)
+    tried: dict[str, int] = {}
+    for earlier in before:
+        for record in _records(instance, earlier.run_id, frozenset(STEPS)):
+            key = record.event_log_entry.step_key or ""
+            tried[key] = tried.get(key, 0) + 1
+    records = _records(instance, run_id, NEEDED)
+    execution = run.root_run_id or run_id
+    return Story(run_id, execution, records, tried, _retries_left(instance, run, len(before)))
+
+
+def _records(instance: DagsterInstance, run_id: str, types: frozenset[DagsterEventType]) -> tuple[EventLogRecord, ...]:
+    found = instance.get_records_for_run(run_id, of_type=set(types)).records
+    return tuple(sorted(found, key=lambda record: record.storage_id))
+
+
+def _before(instance: DagsterInstance, run: DagsterRun) -> list[DagsterRun]:
+    """The runs that this one is a re-execution of, the last first."""
+    found: list[DagsterRun] = []
+    while run.parent_run_id and (parent := instance.get_run_by_id(run.parent_run_id)):
+        found.append(parent)
+        run = parent
+    return found
+
+
+def _retries_left(instance: DagsterInstance, run: DagsterRun, retried: int) -> bool:
+    """Whether Dagster will run this again by itself, should a step of it fail. It says so itself only once the run
+    has ended (dagster._core.execution.retries), so before that the same settings are asked."""
+    if WILL_RETRY_TAG in run.tags:
+        return run.tags[WILL_RETRY_TAG] == "true"
+    if not instance.run_retries_enabled:
+        return False
+    on_step = run.tags.get(RETRY_ON_ASSET_OR_OP_FAILURE_TAG)
+    wanted = instance.run_retries_retry_on_asset_or_op_failure if on_step is None else on_step == "true"
+    most = run.tags.get(MAX_RETRIES_TAG, str(instance.run_retries_max_retries))
+    return wanted and most.isdecimal() and retried < int(most)

@@ -1,0 +1,36 @@
+"""Where the ledger is, by the settings of this installation.
+
+Guarantees that nothing is connected to, and that a place which the environment names stays a reference to its
+variable: it is read where the resource is used, and no page of Dagster shows it.
+"""
+
+import os
+
+from dagster import EnvVar
+
+from dataforge import settings as installation
+from dataforge.settings import Settings
+from resources.ledger import LedgerResource
+
+
+def ledger_resource() -> LedgerResource:
+    """The ledger at this installation's API, or where DATAFORGE_LEDGER says: a server's URL or a database's."""
+    settings = installation.current()
+    place = _given("DATAFORGE_LEDGER", settings.ledger or _api(settings))
+    by_http = settings.ledger is None or settings.ledger.startswith("http")
+    return LedgerResource(
+        url=place if by_http else "",
+        database_url="" if by_http else place,
+        environment=_given("DATAFORGE_ENVIRONMENT", settings.environment),
+        api_key=_given("DATAFORGE_API_KEY", settings.api_key or ""),
+    )
+
+
+def _given(name: str, otherwise: str) -> str:
+    """The variable, where the environment has it, else what the settings say."""
+    return EnvVar(name) if os.environ.get(name) else otherwise
+
+
+def _api(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"

@@ -1,0 +1,44 @@
+"""How an asset says what it is in the ledger: two entries of its metadata.
+
+Guarantees that whoever reads an asset's metadata, as it was declared or as Dagster has stored it, finds the same names.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from dataforge.model.decoding import convert
+from dataforge.model.errors import FieldError, InvalidInput
+from dataforge.model.reference import DatasetRef, TaskRef
+
+TASK = "dataforge/task"  # what produces the asset
+DATASET = "dataforge/dataset"  # what the asset is
+_Ref = TypeVar("_Ref", TaskRef, DatasetRef)
+
+
+def ledger_metadata(
+    task: tuple[str, str] | None = None, dataset: tuple[str, str] | None = None
+) -> dict[str, dict[str, str]]:
+    """The metadata of an asset that this task makes, or that is this dataset: each a namespace and a name."""
+    named = {TASK: task, DATASET: dataset}
+    return {key: {"namespace": ref[0], "name": ref[1]} for key, ref in named.items() if ref is not None}
+
+
+def task_of(metadata: Mapping[str, Any]) -> TaskRef | None:
+    """The task that makes the asset of this metadata; None where it names none."""
+    return _named(metadata, TASK, TaskRef)
+
+
+def dataset_of(metadata: Mapping[str, Any]) -> DatasetRef | None:
+    """The dataset that the asset of this metadata is; None where it names none."""
+    return _named(metadata, DATASET, DatasetRef)
+
+
+def _named(metadata: Mapping[str, Any], key: str, kind: type[_Ref]) -> _Ref | None:
+    if key not in metadata:
+        return None
+    value = metadata[key]
+    # Dagster gives back what it has stored as a value of its own around ours.
+    found = convert(getattr(value, "value", value), kind, key)
+    if isinstance(found, FieldError):
+        raise InvalidInput(f"the metadata {found.field} is {found.value!r}: expected {found.expected}", [found])
+    return found

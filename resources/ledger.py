@@ -1,0 +1,143 @@
+"""The ledger as a Dagster resource: the one door from Dagster's code to the core."""
+
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from types import TracebackType
+from typing import Any, Self
+
+from dagster import ConfigurableResource, InitResourceContext
+from pydantic import Field, PrivateAttr
+
+from dataforge import settings as installation
+from dataforge.client import Client, DirectClient, Ledger
+from dataforge.ingest import redaction
+from dataforge.ledger.readiness import Answers, Named
+from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
+from dataforge.model.change import Change, Changes
+from dataforge.model.declaration import Declared
+from dataforge.model.errors import SettingsError
+from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
+from dataforge.model.lineage import Direction, Graph
+from dataforge.model.listing import Page
+from dataforge.model.recorded import BatchAnswer, Recorded
+from dataforge.model.reference import DatasetRef, NodeKind
+from dataforge.storage.database import Database
+
+
+class LedgerResource(ConfigurableResource[Any]):
+    """The verbs of `dataforge.client.Ledger`, over HTTP or straight to the database: exactly one of the two URLs.
+
+    Nothing connects before the first verb. What connects then is kept as long as the resource is, through a run's step
+    or a sensor's tick, and closed with it.
+    """
+
+    url: str = Field(default="", description="The ledger's server, such as http://127.0.0.1:8700; empty: not by HTTP.")
+    database_url: str = Field(default="", description="Its database, without a server between; empty: by HTTP.")
+    environment: str = Field(default="dev", description="The ledger's environment: dev, staging, prod, ...")
+    api_key: str = Field(default="", description="What the server knows this client by, where it asks for it.")
+
+    _opened: Ledger | None = PrivateAttr(default=None)
+    _lock: Any = PrivateAttr(default_factory=Lock)
+
+    def setup_for_execution(self, context: InitResourceContext) -> None:
+        """Refuses a resource that names no ledger or two, before anything runs with it."""
+        self._require_one_url()
+
+    def teardown_after_execution(self, context: InitResourceContext) -> None:
+        """Closes what was opened."""
+        self.close()
+
+    def record(self, events: Sequence[Mapping[str, Any]]) -> Recorded:
+        """Records native events."""
+        return self._ledger.record(events)
+
+    def lineage(self, events: Sequence[Mapping[str, Any]]) -> BatchAnswer:
+        """Records OpenLineage events."""
+        return self._ledger.lineage(events)
+
+    def readiness(self, questions: Sequence[Named]) -> Answers:
+        """Verdicts on up to 1,000 partitions of tasks, of one moment and in the order asked."""
+        return self._ledger.readiness(questions)
+
+    def freshness(self, questions: Sequence[FreshnessQuestion]) -> FreshnessAnswers:
+        """Whether up to 1,000 partitions are older than what they were built from, in the order asked."""
+        return self._ledger.freshness(questions)
+
+    def changes(self, after: str | None = None, limit: int = 100, kind: NodeKind | None = None) -> Changes:
+        """What has changed since the position of the page before."""
+        return self._ledger.changes(after, limit, kind)
+
+    def latest(self, datasets: Sequence[DatasetRef], each: int = 30) -> tuple[Change, ...]:
+        """The present states of the last `each` partitions of these datasets."""
+        return self._ledger.latest(datasets, each)
+
+    def tasks(self, wanted: TaskFilter) -> Page[TaskItem]:
+        """One page of the tasks."""
+        return self._ledger.tasks(wanted)
+
+    def datasets(self, wanted: DatasetFilter) -> Page[DatasetItem]:
+        """One page of the datasets."""
+        return self._ledger.datasets(wanted)
+
+    def runs(self, wanted: RunFilter) -> Page[RunItem]:
+        """One page of the runs, or of their attempts."""
+        return self._ledger.runs(wanted)
+
+    def partitions(self, wanted: PartitionFilter) -> Page[PartitionItem]:
+        """One page of partition states."""
+        return self._ledger.partitions(wanted)
+
+    def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
+        """One page of what was refused."""
+        return self._ledger.rejects(wanted)
+
+    def graph(
+        self,
+        name: str,
+        namespace: str | None = None,
+        direction: Direction = "both",
+        depth: int | None = None,
+        kind: NodeKind | None = None,
+    ) -> Graph:
+        """What lies up- or downstream of a task or dataset."""
+        return self._ledger.graph(name, namespace, direction, depth, kind)
+
+    def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
+        """Makes the manifest all that this source declares."""
+        return self._ledger.declare(source, manifest, dry_run=dry_run)
+
+    def close(self) -> None:
+        """Gives connections back; the next verb opens new ones."""
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+            self._opened = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _ledger(self) -> Ledger:
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._open()
+            return self._opened
+
+    def _open(self) -> Ledger:
+        self._require_one_url()
+        if self.url:
+            return Client(self.url, self.environment, self.api_key or None)
+        # Redaction is the server's task; where there is none between, it is ours.
+        rules = redaction.load(installation.current().redaction)
+        return DirectClient(Database(self.database_url, max_size=4), self.environment, rules)
+
+    def _require_one_url(self) -> None:
+        if bool(self.url) == bool(self.database_url):
+            given = "both" if self.url else "neither"
+            raise SettingsError("url or database_url of the ledger's resource", given, "exactly one of the two")

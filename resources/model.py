@@ -1,0 +1,72 @@
+"""The ledger's words, for Dagster's code, which knows the core by this package alone."""
+
+from dataforge.client import each
+from dataforge.ingest.dbt import task_name as dbt_task_name
+from dataforge.ledger.readiness import Answers, Named
+from dataforge.model.catalog import DatasetItem, NodeName, PartitionItem, RunItem, RunName, TaskItem
+from dataforge.model.change import Change, Changes, LastSuccess, Producer, mirror_id
+from dataforge.model.declaration import Declared
+from dataforge.model.errors import Conflict, DataForgeError, FieldError, InvalidInput, NotFound, Unreachable
+from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.freshness import BuiltBy, Freshness, FreshnessAnswers, FreshnessQuestion, FreshnessStatus
+from dataforge.model.lineage import Graph, GraphEdge, GraphEnd, GraphNode
+from dataforge.model.listing import Page
+from dataforge.model.recorded import BatchAnswer, Recorded, RejectedEvent
+from dataforge.model.reference import DatasetRef, NodeKind, TaskRef
+from dataforge.model.state import PartitionStatus, RunKind, RunState
+from dataforge.model.verdict import Code, NodeRef, Reason, Status, Unanswered, Verdict
+
+__all__ = [
+    "Answers",
+    "BatchAnswer",
+    "BuiltBy",
+    "Change",
+    "Changes",
+    "Code",
+    "Conflict",
+    "DataForgeError",
+    "DatasetFilter",
+    "DatasetItem",
+    "DatasetRef",
+    "Declared",
+    "FieldError",
+    "Freshness",
+    "FreshnessAnswers",
+    "FreshnessQuestion",
+    "FreshnessStatus",
+    "Graph",
+    "GraphEdge",
+    "GraphEnd",
+    "GraphNode",
+    "InvalidInput",
+    "LastSuccess",
+    "Named",
+    "NodeKind",
+    "NodeName",
+    "NodeRef",
+    "NotFound",
+    "Page",
+    "PartitionFilter",
+    "PartitionItem",
+    "PartitionStatus",
+    "Producer",
+    "Reason",
+    "Recorded",
+    "RejectFilter",
+    "RejectedEvent",
+    "RunFilter",
+    "RunItem",
+    "RunKind",
+    "RunName",
+    "RunState",
+    "Status",
+    "TaskFilter",
+    "TaskItem",
+    "TaskRef",
+    "Unanswered",
+    "Unreachable",
+    "Verdict",
+    "dbt_task_name",
+    "each",
+    "mirror_id",
+]

@@ -1,0 +1,74 @@
+"""The checks that no run evaluates: written where the answer is new, and nowhere else."""
+
+from __future__ import annotations
+
+from dagster import (
+    AssetCheckEvaluation,
+    AssetCheckKey,
+    AssetCheckResult,
+    AssetKey,
+    DagsterInstance,
+    Definitions,
+    SensorResult,
+    SkipReason,
+    build_sensor_context,
+)
+
+from dataforge_assets.checks import CHECK, CHECKED, DIGEST
+from dataforge_sensors.freshness_checks import differing, freshness_checks, held_digests
+from resources import LedgerResource
+
+ORDERS = AssetKey("orders")
+
+
+def answer(digest: str, *, passed: bool = True) -> AssetCheckResult:
+    return AssetCheckResult(asset_key=ORDERS, check_name=CHECK, passed=passed, metadata={DIGEST: digest})
+
+
+def write(instance: DagsterInstance, answers: list[AssetCheckResult]) -> list[AssetCheckEvaluation]:
+    news = differing(answers, held_digests(instance, answers))
+    for evaluation in news:
+        instance.report_runless_asset_event(evaluation)
+    return news
+
+
+def test_an_answer_is_written_once_until_it_differs(instance: DagsterInstance) -> None:
+    told = [write(instance, [answer(digest)]) for digest in ("a", "a", "b", "b", "a")]
+    assert [len(news) for news in told] == [1, 0, 1, 0, 1]
+
+
+def test_an_evaluation_of_someone_else_is_followed_by_ours(instance: DagsterInstance) -> None:
+    write(instance, [answer("a")])
+    instance.report_runless_asset_event(AssetCheckEvaluation(asset_key=ORDERS, check_name=CHECK, passed=False))
+    assert len(write(instance, [answer("a")])) == 1
+
+
+def tick(instance: DagsterInstance, ledger: LedgerResource) -> SensorResult | SkipReason:
+    context = build_sensor_context(instance=instance, definitions=Definitions(), resources={"ledger": ledger})
+    with context:
+        result = freshness_checks(context)
+    assert isinstance(result, SensorResult | SkipReason)
+    return result
+
+
+def test_every_asset_has_its_check_after_one_tick_and_the_next_writes_nothing(
+    instance: DagsterInstance, ledger: LedgerResource
+) -> None:
+    first = tick(instance, ledger)
+    assert isinstance(first, SensorResult)
+    for evaluation in first.asset_events:
+        instance.report_runless_asset_event(evaluation)
+    held = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        [AssetCheckKey(spec.key, CHECK) for spec in CHECKED]
+    )
+    assert {key.asset_key for key in held} == {spec.key for spec in CHECKED}
+    second = tick(instance, ledger)
+    assert isinstance(second, SensorResult)
+    assert not second.asset_events
+
+
+def test_a_ledger_that_is_down_costs_one_line(instance: DagsterInstance) -> None:
+    result = tick(instance, LedgerResource(url="http://127.0.0.1:9"))
+    assert isinstance(result, SkipReason)
+    assert result.skip_message
+    assert "\n" not in result.skip_message

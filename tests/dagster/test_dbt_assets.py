@@ -1,0 +1,160 @@
+"""Dagster really runs dbt on DuckDB: for a day, the same day again, a range, a week, and a day that is not there."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from dagster import (
+    AssetKey,
+    AssetsDefinition,
+    DagsterInstance,
+    DataVersion,
+    ExecuteInProcessResult,
+    materialize,
+)
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from dataforge_assets.dbt import dbt_daily, dbt_weekly
+from dataforge_assets.definitions import defs
+from resources import LedgerResource
+from resources.dbt import PROJECT, dbt_resource, places
+
+DAILY_MODELS = {"stg_orders", "stg_payments", "orders", "daily_revenue"}
+
+
+_ORDERS = "order_id,customer_id,segment,country,ordered_at,amount,currency"
+_PAYMENTS = "payment_id,order_id,paid_at,method,amount,currency"
+
+
+def write_day(lake: Path, day: str, amounts: list[str], *, paid: int) -> None:
+    """A day of the lake: an order of each amount, the first `paid` of them paid; with none there is no file."""
+    orders = [f"O{day}-{n},C1,new,DE,{day}T08:00:00Z,{amount},EUR" for n, amount in enumerate(amounts)]
+    payments = [f"P{day}-{n},O{day}-{n},{day}T09:00:00Z,card,{amounts[n]},EUR" for n in range(paid)]
+    for name, lines in (("orders_enriched", [_ORDERS, *orders]), ("payments", [_PAYMENTS, *payments])):
+        folder = lake / name / f"ds={day}"
+        folder.mkdir(parents=True, exist_ok=True)
+        if len(lines) > 1:
+            (folder / "part-00000.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lake of three days, each with two orders of which one is paid; dbt writes beside it."""
+    folder = tmp_path / "lake"
+    for day in ("2026-11-02", "2026-11-03", "2026-11-04"):
+        write_day(folder, day, ["10.00", "2.50"], paid=1)
+    monkeypatch.setenv("SHOP_LAKE", str(folder))
+    monkeypatch.setenv("DATAFORGE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SHOP_WAREHOUSE", raising=False)
+    return folder
+
+
+def build(models: AssetsDefinition, first: str, last: str | None = None, **more: Any) -> ExecuteInProcessResult:
+    ranged = {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
+    chosen: dict[str, Any] = {"tags": ranged} if last else {"partition_key": first}
+    with DagsterInstance.ephemeral() as instance:
+        return materialize([models], instance=instance, resources={"dbt": dbt_resource()}, **chosen, **more)
+
+
+def table(model: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(places().warehouse, read_only=True) as connection:
+        return sorted(connection.table(f"main.{model}").fetchall())
+
+
+def built(result: ExecuteInProcessResult) -> dict[tuple[str, str | None], int]:
+    """The rows that each materialization names, by model and partition."""
+    return {
+        (event.asset_key.path[-1], event.partition): rows
+        for event in result.get_asset_materialization_events()
+        if event.asset_key
+        and isinstance(rows := event.materialization.metadata["dagster/partition_row_count"].value, int)
+    }
+
+
+def test_a_day_is_built_into_the_installations_own_folder(lake: Path) -> None:
+    before = sorted(PROJECT.rglob("*"))
+    result = build(dbt_daily, "2026-11-03")
+    assert result.success
+    assert places().warehouse.is_relative_to(lake.parent / "home")
+    assert table("daily_revenue") == [(date(2026, 11, 3), 2, 1, pytest.approx(12.5), pytest.approx(10))]
+    assert sorted(PROJECT.rglob("*")) == before
+    assert built(result) == {
+        (name, "2026-11-03"): {"daily_revenue": 1, "stg_payments": 1}.get(name, 2) for name in DAILY_MODELS
+    }
+
+
+@pytest.mark.usefixtures("lake")
+def test_every_dbt_test_is_a_check_that_ran() -> None:
+    evaluations = build(dbt_daily, "2026-11-02").get_asset_check_evaluations()
+    assert {check.check_name for check in evaluations} == {key.name for key in dbt_daily.check_keys}
+    assert all(check.passed for check in evaluations)
+
+
+def test_a_day_built_again_has_what_the_lake_has_now(lake: Path) -> None:
+    first = build(dbt_daily, "2026-11-02", "2026-11-03")
+    write_day(lake, "2026-11-03", ["1.00"], paid=1)
+    again = build(dbt_daily, "2026-11-03")
+    assert [(row[0].day, row[1], float(row[4])) for row in table("daily_revenue")] == [(2, 2, 10.0), (3, 1, 1.0)]
+    assert built(again)["orders", "2026-11-03"] == 1
+    assert versions(first).isdisjoint(versions(again))
+
+
+def versions(result: ExecuteInProcessResult) -> set[DataVersion]:
+    return {
+        DataVersion((event.materialization.tags or {})["dagster/data_version"])
+        for event in result.get_asset_materialization_events()
+    }
+
+
+def test_a_range_is_one_invocation_and_each_of_its_days_a_materialization_with_its_own_rows(lake: Path) -> None:
+    write_day(lake, "2026-11-04", ["1.00", "2.00", "3.00"], paid=2)
+    result = build(dbt_daily, "2026-11-02", "2026-11-04")
+    counted = built(result)
+    assert {partition for _, partition in counted} == {"2026-11-02", "2026-11-03", "2026-11-04"}
+    assert [counted["orders", f"2026-11-0{day}"] for day in (2, 3, 4)] == [2, 2, 3]
+    assert len(versions(result)) == 1
+    assert build(dbt_daily, "2026-11-02", "2026-11-04").success
+    assert len(table("orders")) == 7
+
+
+@pytest.mark.usefixtures("lake")
+def test_a_week_is_built_from_its_days_and_warns_of_those_that_are_missing() -> None:
+    build(dbt_daily, "2026-11-02", "2026-11-04")
+    result = build(dbt_weekly, "2026-11-02")
+    assert result.success
+    assert [(row[0], row[1], row[2]) for row in table("weekly_revenue")] == [(date(2026, 11, 2), 3, 6)]
+    failed = {
+        check.check_name: check.severity.name for check in result.get_asset_check_evaluations() if not check.passed
+    }
+    assert failed == {"weekly_revenue_has_seven_days": "WARN"}
+
+
+def test_a_day_without_payments_is_refused_and_nothing_below_it_is_built(lake: Path) -> None:
+    write_day(lake, "2026-11-05", ["10.00"], paid=0)
+    result = build(dbt_daily, "2026-11-05", raise_on_error=False)
+    assert not result.success
+    assert {name for name, _ in built(result)} == {"stg_orders", "stg_payments"}
+    failed = [check.check_name for check in result.get_asset_check_evaluations() if not check.passed]
+    assert failed == ["every_day_has_payments"]
+
+
+@pytest.mark.usefixtures("lake")
+def test_what_a_run_has_built_itself_is_not_asked_for_in_the_ledger_which_does_not_know_of_it_yet() -> None:
+    stg_orders = AssetKey(["warehouse", "stg_orders"])
+    job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection={stg_orders})
+    nobody = {"ledger": LedgerResource(url="http://127.0.0.1:9"), "dbt": dbt_resource()}
+    with DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(instance=instance, partition_key="2026-11-02", resources=nobody)
+    assert "upstreams_are_current" in {event.step_key for event in result.all_events}
+    assert "upstreams_are_current" not in {check.check_name for check in result.get_asset_check_evaluations()}
+
+
+@pytest.mark.usefixtures("lake")
+def test_one_model_alone_is_built_alone() -> None:
+    build(dbt_daily, "2026-11-02")
+    result = build(dbt_daily, "2026-11-02", selection=[AssetKey(["warehouse", "daily_revenue"])])
+    assert built(result) == {("daily_revenue", "2026-11-02"): 1}

@@ -1,0 +1,85 @@
+"""The few questions that the tests put to Dagster's GraphQL."""
+
+from typing import Any
+
+import httpx
+
+_PARTITIONS = """
+query Partitions($key: AssetKeyInput!) {
+  assetNodeOrError(assetKey: $key) { ... on AssetNode { assetPartitionStatuses {
+    ... on TimePartitionStatuses { ranges { startKey endKey status } } } } } }
+"""
+_EVENTS = """
+query Events($key: AssetKeyInput!, $partitions: [String!]) {
+  assetOrError(assetKey: $key) { ... on Asset {
+    assetMaterializations(partitions: $partitions, limit: 1000) { runId partition tags { key value } }
+    assetObservations(partitions: $partitions, limit: 1000) { runId partition tags { key value } } } } }
+"""
+_CHECKS = """
+query Checks($key: AssetKeyInput!) {
+  assetNodeOrError(assetKey: $key) { ... on AssetNode { assetChecksOrError { ... on AssetChecks { checks {
+    name executionForLatestMaterialization { status timestamp evaluation { success description } } } } } } } }
+"""
+_LAUNCH = """
+mutation Launch($parameters: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $parameters) {
+    __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }
+"""
+_BACKFILL = """
+query Backfill($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }
+"""
+
+
+class DagsterApi:
+    """Dagster's webserver, asked as its own pages ask it."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+        self.url = str(client.base_url)
+
+    def _ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        answer = self._client.post("/graphql", json={"query": query, "variables": variables})
+        answer.raise_for_status()
+        shape = answer.json()
+        assert "errors" not in shape, shape["errors"]
+        found: dict[str, Any] = shape["data"]
+        return found
+
+    def materialized(self, asset: str) -> list[tuple[str, str]]:
+        """The ranges of partitions that are green: (first, last)."""
+        node = self._ask(_PARTITIONS, key={"path": asset.split("/")})["assetNodeOrError"]
+        ranges = node["assetPartitionStatuses"]["ranges"]
+        return [(each["startKey"], each["endKey"]) for each in ranges if each["status"] == "MATERIALIZED"]
+
+    def is_materialized(self, asset: str, partition: str) -> bool:
+        """Whether one partition is green."""
+        return any(first <= partition <= last for first, last in self.materialized(asset))
+
+    def events(self, asset: str, partition: str) -> list[dict[str, Any]]:
+        """Every materialization and observation of one partition, each with its run and tags."""
+        found = self._ask(_EVENTS, key={"path": asset.split("/")}, partitions=[partition])["assetOrError"]
+        return [
+            {"run": each["runId"], **{tag["key"]: tag["value"] for tag in each["tags"]}}
+            for kind in ("assetMaterializations", "assetObservations")
+            for each in found[kind]
+        ]
+
+    def check(self, asset: str, name: str) -> dict[str, Any] | None:
+        """The latest execution of one check of an asset."""
+        node = self._ask(_CHECKS, key={"path": asset.split("/")})["assetNodeOrError"]
+        found = {each["name"]: each for each in node["assetChecksOrError"]["checks"]}
+        execution: dict[str, Any] | None = found[name]["executionForLatestMaterialization"]
+        return execution
+
+    def materialize(self, asset: str, partition: str) -> str:
+        """Launches one partition of an asset, as the button in the page does; the backfill's id."""
+        parameters = {"assetSelection": [{"path": asset.split("/")}], "partitionNames": [partition]}
+        launched = self._ask(_LAUNCH, parameters=parameters)["launchPartitionBackfill"]
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        backfill: str = launched["backfillId"]
+        return backfill
+
+    def backfill_status(self, backfill: str) -> str:
+        """How far a backfill is."""
+        status: str = self._ask(_BACKFILL, id=backfill)["partitionBackfillOrError"]["status"]
+        return status

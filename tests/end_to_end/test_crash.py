@@ -1,0 +1,52 @@
+"""Whatever is killed while states go over to Dagster: in the end each of them is there, and there once."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.conftest import Shop, eventually
+
+pytestmark = pytest.mark.xdist_group("shop")
+
+DAYS = [f"2026-11-{day:02}" for day in range(2, 16)]
+AGAIN = datetime(2026, 11, 20, 6, tzinfo=UTC)  # after all that is recorded
+
+
+@pytest.mark.parametrize("killed", ["dagster-daemon", "api", "postgres"])
+def test_each_state_is_in_dagster_once_after_a_kill(shop: Shop, killed: str) -> None:
+    hour = ["dagster-daemon", "api", "postgres"].index(killed)
+    answer = shop.ledger.post("/api/v1/dev/events", json=[_loaded(day, hour) for day in DAYS])
+    assert answer.json()["applied"] == len(DAYS), answer.json()
+    shop.kill(killed)
+    for day in DAYS:
+        eventually(partial(_is_there, shop, day, f"again-{hour}"), 120, f"{day} is in Dagster")
+    shop.kill("dagster-daemon")  # and what a new daemon finds is nothing new
+    eventually(lambda: _told_once_more(shop, hour), 120, "a later state comes through")
+    for day in DAYS:
+        mirrored = Counter(event["dataforge/mirror_id"] for event in shop.dagster.events("lake/orders", day))
+        assert set(mirrored.values()) == {1}, (day, mirrored)
+
+
+def _loaded(day: str, hour: int) -> dict[str, Any]:
+    return {
+        "time": (AGAIN + timedelta(hours=hour)).isoformat(),
+        "task": {"namespace": "shop-airflow", "name": "shop_daily.load_orders"},
+        "run": f"again-{hour}-{day}",
+        "partition": day,
+        "state": "succeeded",
+        "outputs": [{"namespace": "s3://shop-lake", "name": "orders"}],
+    }
+
+
+def _is_there(shop: Shop, day: str, run: str) -> bool:
+    return any(run in event.get("dataforge/run", "") for event in shop.dagster.events("lake/orders", day))
+
+
+def _told_once_more(shop: Shop, hour: int) -> bool:
+    day = DAYS[0]
+    event = _loaded(day, hour) | {"run": f"last-{hour}", "time": (AGAIN + timedelta(hours=hour, minutes=1)).isoformat()}
+    shop.ledger.post("/api/v1/dev/events", json=event).raise_for_status()
+    return _is_there(shop, day, f"last-{hour}")

@@ -1,0 +1,49 @@
+"""From an event over HTTP to a green partition, and from a run in Dagster to another verdict: nothing between
+the two halves is simulated."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Shop, eventually
+
+LATE = Path(__file__).parents[2] / "examples" / "shop" / "late" / "load_payments.jsonl"
+
+pytestmark = pytest.mark.xdist_group("shop")
+
+
+def test_the_fortnight_is_green_where_the_ledger_says_ready(shop: Shop) -> None:
+    wanted = {
+        "lake/orders": [("2026-11-02", "2026-11-15")],
+        "lake/payments": [("2026-11-02", "2026-11-11"), ("2026-11-13", "2026-11-14")],
+        "warehouse/daily_revenue": [("2026-11-02", "2026-11-11"), ("2026-11-13", "2026-11-14")],
+        "warehouse/weekly_revenue": [("2026-11-02", "2026-11-02")],
+    }
+    for asset, ranges in wanted.items():
+        eventually(partial(_shows, shop, asset, ranges), 60, f"{asset} shows {ranges}")
+
+
+def test_an_event_makes_a_partition_green_and_a_dbt_run_changes_the_verdict_downstream(shop: Shop) -> None:
+    """The late payments arrive; dbt stages them in Dagster; what joins them may run then."""
+    day = "2026-11-15"
+    assert shop.verdict("model.shop.stg_payments", day)["runnable"] is False
+    sent = shop.ledger.post("/api/v1/lineage/batch", content=b"[" + b",".join(LATE.read_bytes().splitlines()) + b"]")
+    assert sent.json()["summary"]["failed"] == 0, sent.json()
+    eventually(lambda: shop.dagster.is_materialized("lake/payments", day), 60, "the payments are green in Dagster")
+
+    assert shop.verdict("model.shop.stg_payments", day)["runnable"] is True
+    assert [reason["code"] for reason in shop.verdict("model.shop.orders", day)["reasons"]] == ["upstream_missing"]
+    backfill = shop.dagster.materialize("warehouse/stg_payments", day)
+    eventually(lambda: shop.dagster.backfill_status(backfill) == "COMPLETED_SUCCESS", 120, "dbt has run")
+    verdict = eventually(lambda: _runnable(shop, "model.shop.orders", day), 60, "orders may run")
+    assert verdict["reasons"] == []
+
+
+def _shows(shop: Shop, asset: str, ranges: list[tuple[str, str]]) -> bool:
+    return shop.dagster.materialized(asset) == ranges
+
+
+def _runnable(shop: Shop, name: str, partition: str) -> dict[str, object] | None:
+    verdict = shop.verdict(name, partition)
+    return verdict if verdict["runnable"] else None
