@@ -49,11 +49,12 @@ manifest: $(INSTALLED) ## make examples/shop/dbt/manifest.json anew, after a cha
 dictionary: $(INSTALLED) ## train the compression dictionary of event bodies
 	@$(PY) -m dataforge.storage.train_dictionary
 
-# uv is needed for this alone. No index and no host is named in the lock, so that any mirror serves it.
+# uv is needed for this alone. No index and no host is named in the lock, so that any mirror serves it. Extras stay in
+# it: without them pip takes the extra of a package for one that is not pinned, and refuses the whole lock.
 lock: | $(PY) ## resolve pyproject.toml anew into requirements.lock
 	@$(PY) -m pip install --quiet 'uv>=0.5,<1'
 	@$(VENV)/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+		--generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 		--quiet --output-file requirements.lock
 
 clean: ## remove .venv and caches; the state in DATAFORGE_HOME stays
