@@ -15,6 +15,11 @@ from benchmarks.scratch import DISPOSABLE, new_database, scratch_server
 from dataforge.storage.database import Database, migrate
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--screenshots FOLDER`: where the tests of the pages leave what they saw."""
+    parser.addoption("--screenshots", metavar="FOLDER", help="keep pictures of the pages in this folder")
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The URL of a server on which databases may be created."""

@@ -1,15 +1,17 @@
 """The example shop is in the ledger as its README tells it."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 
 from dataforge.cli.example import SHOP, load
 from dataforge.ingest.replay import verify
 from dataforge.ledger.catalog import partitions, rejects, runs
+from dataforge.ledger.freshness import freshness
 from dataforge.ledger.verify import digest
 from dataforge.model.catalog import PartitionItem
 from dataforge.model.filter import PartitionFilter, RejectFilter, RunFilter
+from dataforge.model.freshness import FreshnessQuestion
 from dataforge.storage.database import Database
 
 LAKE = "s3://shop-lake"
@@ -47,6 +49,17 @@ def test_every_day_of_the_lake_is_ready_but_two_of_payments(
 def test_only_the_corrected_day_was_written_on_a_later_day(shop: Database, dataset: str) -> None:
     after = {each.partition: _days_after(each) for each in _of(shop, dataset)}
     assert after == {day: 8 if day == "2026-11-05" else 1 for day in DAYS}
+
+
+def test_nothing_that_was_built_is_stale_but_the_day_that_was_corrected_after_dbt_had_read_it(shop: Database) -> None:
+    models = ("stg_orders", "stg_payments", "orders", "daily_revenue", "weekly_revenue")
+    names = [f"shop.main.{model}" for model in models] + ["orders", "orders_enriched", "payments"]
+    asked = [FreshnessQuestion(name=name, partition=day) for name in names for day in DAYS]
+    items = freshness(shop, "dev", asked, datetime(2026, 11, 16, 12, tzinfo=UTC)).items
+    states = {(name.name, name.partition): item.status for name, item in zip(asked, items, strict=True)}
+    stale = [place for place, status in states.items() if status == "stale"]
+    assert stale == [("shop.main.stg_orders", "2026-11-05")]
+    assert sum(status == "fresh" for status in states.values()) == 13 + 12 + 12 + 12 + 1 + 14 + 14 + 12
 
 
 def test_one_try_of_spark_failed_and_the_next_succeeded(shop: Database) -> None:

@@ -1,7 +1,7 @@
 """One real installation with the example in it: PostgreSQL, the API, Dagster's webserver and daemon.
 
-It is shared by the tests of this folder (they run in one process: xdist's group `shop`), so each of them uses
-partitions of its own, and leaves everything running.
+It is shared by the tests of this folder, which run in one process (xdist's group `shop`) and in this order: `pages`
+look at what the recording left, `round_trip` adds to it, `survival` kills what runs.
 """
 
 import os
@@ -57,7 +57,7 @@ def shop() -> Iterator[Shop]:
     settings = load({"DATAFORGE_HOME": str(home)}, home / "dataforge.toml")
     settings = replace(settings, port=free_port(), dagster_port=free_port())
     try:
-        command = [sys.executable, "-m", "dataforge.cli.main", "up"]
+        command = [str(Path(sys.executable).with_name("dataforge")), "up"]
         done = subprocess.run(
             command, env=os.environ | as_environ(settings), capture_output=True, text=True, timeout=300, check=False
         )

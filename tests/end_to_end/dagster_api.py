@@ -12,8 +12,9 @@ query Partitions($key: AssetKeyInput!) {
 _EVENTS = """
 query Events($key: AssetKeyInput!, $partitions: [String!]) {
   assetOrError(assetKey: $key) { ... on Asset {
-    assetMaterializations(partitions: $partitions, limit: 1000) { runId partition tags { key value } }
-    assetObservations(partitions: $partitions, limit: 1000) { runId partition tags { key value } } } } }
+    assetMaterializations(partitions: $partitions, limit: 1000) { ...told }
+    assetObservations(partitions: $partitions, limit: 1000) { ...told } } } }
+fragment told on DisplayableEvent { metadataEntries { label ... on TextMetadataEntry { text } } }
 """
 _CHECKS = """
 query Checks($key: AssetKeyInput!) {
@@ -56,10 +57,10 @@ class DagsterApi:
         return any(first <= partition <= last for first, last in self.materialized(asset))
 
     def events(self, asset: str, partition: str) -> list[dict[str, Any]]:
-        """Every materialization and observation of one partition, each with its run and tags."""
+        """Every materialization and observation of one partition, each as what its metadata say in text."""
         found = self._ask(_EVENTS, key={"path": asset.split("/")}, partitions=[partition])["assetOrError"]
         return [
-            {"run": each["runId"], **{tag["key"]: tag["value"] for tag in each["tags"]}}
+            {entry["label"]: entry["text"] for entry in each["metadataEntries"] if "text" in entry}
             for kind in ("assetMaterializations", "assetObservations")
             for each in found[kind]
         ]

@@ -8,15 +8,24 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import FloatRect, Page, expect, sync_playwright
 
 from tests.end_to_end.conftest import Shop, eventually
 
 pytestmark = pytest.mark.xdist_group("shop")
 
-ASSETS = ["orders", "payments", "orders_enriched", "stg_orders", "stg_payments", "daily_revenue", "weekly_revenue"]
+CHECK = "upstreams_are_current"
+GRAPH = {
+    "ingestion": ["orders", "payments"],
+    "enrichment": ["orders_enriched"],
+    "sales": ["stg_orders", "stg_payments", "orders"],
+    "revenue": ["daily_revenue", "weekly_revenue"],
+    "dashboards": ["revenue_dashboard"],
+}
+expect.set_options(timeout=30_000)
 
 
 def _chromium() -> str | None:
@@ -25,45 +34,100 @@ def _chromium() -> str | None:
 
 
 @pytest.fixture(scope="module")
-def page(shop: Shop) -> Iterator[Page]:
+def window(shop: Shop) -> Iterator[Page]:
     """A browser window on Dagster's pages."""
     program = _chromium()
     if program is None:
         pytest.skip("no Chromium: install the package chromium, or name a program by CHROMIUM")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_context(base_url=shop.dagster.url, viewport={"width": 1500, "height": 950}).new_page()
+        page = browser.new_context(base_url=shop.dagster.url, viewport={"width": 1500, "height": 900}).new_page()
         page.set_default_timeout(30_000)
-        expect.set_options(timeout=30_000)
         yield page
         browser.close()
 
 
 @pytest.fixture
-def keep(page: Page, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """The folder for pictures of the pages; what was on the screen when a test failed is there too."""
+def page(window: Page, tmp_path: Path) -> Iterator[Page]:
+    """The window; what was in it when the test ended is a picture in the test's folder."""
+    yield window
+    window.screenshot(path=tmp_path / "last.png")
+
+
+@pytest.fixture
+def pictures(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The folder for pictures of the pages."""
     folder = Path(request.config.getoption("--screenshots") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
-    yield folder
-    page.screenshot(path=tmp_path / "last.png")
+    return folder
 
 
-def test_the_asset_graph_shows_the_shop_from_the_lake_to_the_dashboard(page: Page, keep: Path) -> None:
+def test_the_asset_graph_shows_the_shop_from_the_lake_to_the_dashboard(page: Page, pictures: Path) -> None:
+    page.set_viewport_size({"width": 2500, "height": 900})  # wide enough for what stands in an asset's box
     page.goto("/asset-groups")
-    for name in ASSETS:
-        expect(page.get_by_text(name, exact=True).first).to_be_visible()
-    page.screenshot(path=keep / "asset-graph.png")
+    for group in GRAPH:
+        expect(page.get_by_text(group, exact=True).first).to_be_visible()
+    page.get_by_text("Hide navigation").click()
+    page.keyboard.press("Alt+E")  # expand all groups
+    for assets in GRAPH.values():
+        for asset in assets:
+            expect(page.get_by_text(asset, exact=True).first).to_be_visible()
+    expect(page.get_by_text("85% filled")).to_have_count(4)  # of fourteen days two are not there
+    expect(page.get_by_text("Airflow", exact=True)).to_have_count(2)
+    graph = {"x": 370, "y": 190, "width": 2080, "height": 560}  # without what stands around it
+    page.screenshot(path=pictures / "asset-graph.png", clip=FloatRect(**graph))
+    page.set_viewport_size({"width": 1500, "height": 900})
 
 
-def test_the_partition_bar_shows_the_day_that_failed_and_the_day_that_is_late(page: Page, keep: Path) -> None:
+def test_the_partition_bar_shows_the_day_that_failed_and_the_day_that_is_late(page: Page, pictures: Path) -> None:
     page.goto("/assets/lake/payments?view=partitions")
-    expect(page.get_by_text(re.compile(r"12 Materialized")).first).to_be_visible()
-    page.screenshot(path=keep / "partitions.png")
+    expect(page.get_by_text("Materialized (12)")).to_be_visible()
+    expect(page.get_by_text("Missing (2)")).to_be_visible()
+    page.screenshot(path=pictures / "partitions.png")
+    page.get_by_text("Materialized (12)").click()  # leaves what is not
+    expect(page.get_by_text("2026-11-14", exact=True)).to_have_count(0)
+    for day in ("2026-11-12", "2026-11-15"):
+        expect(page.get_by_text(day, exact=True).first).to_be_visible()
 
 
-def test_the_failing_check_names_the_upstream_that_changed(shop: Shop, page: Page, keep: Path) -> None:
-    eventually(lambda: shop.dagster.check("warehouse/stg_orders", "upstreams_are_current"), 120, "the check has run")
-    page.goto("/assets/warehouse/stg_orders?view=checks")
-    page.get_by_text("upstreams_are_current").first.click()
-    expect(page.get_by_text(re.compile("orders_enriched.*2026-11-05")).first).to_be_visible()
-    page.screenshot(path=keep / "check.png")
+def test_the_failing_check_names_the_upstream_since_when_and_the_run(shop: Shop, page: Page, pictures: Path) -> None:
+    eventually(lambda: shop.dagster.check("warehouse/stg_orders", CHECK), 120, "the check has been evaluated")
+    page.goto(f"/assets/warehouse/stg_orders?view=checks&checkDetail={CHECK}")
+    reason = "2026-11-05: s3://shop-lake/orders_enriched for 2026-11-05 was written again at 2026-11-13 09:01 UTC"
+    expect(
+        page.get_by_text(re.compile(re.escape(reason) + ".* by run shop-airflow/shop_daily.enrich_orders"))
+    ).to_be_visible()
+    page.screenshot(path=pictures / "check.png")
+
+
+def test_materializing_the_stale_day_in_the_page_ends_in_the_ledger(shop: Shop, page: Page) -> None:
+    """And clears the check, and does not come back as an echo."""
+    before = shop.dagster.events("warehouse/stg_orders", "2026-11-05")
+    page.goto("/assets/warehouse/stg_orders?view=partitions")
+    page.get_by_text("2026-11-05", exact=True).first.click()
+    page.get_by_role("button", name="Materialize…").first.click()
+    page.get_by_role("button", name="Launch 1 run").click()
+    run = eventually(
+        lambda: _run_of_dagster(shop, "model.shop.stg_orders", "2026-11-05"), 120, "the ledger knows of it"
+    )
+    assert run["state"] == "succeeded"
+    assert run["source"]["url"] == f"{shop.dagster.url}/runs/{run['source']['dagster_run_id']}"
+    eventually(lambda: _passes(shop, "warehouse/stg_orders"), 120, "the check passes")
+    after = shop.dagster.events("warehouse/stg_orders", "2026-11-05")
+    assert [event for event in after if event not in before] == [_of_dbt(after)]
+
+
+def _run_of_dagster(shop: Shop, name: str, partition: str) -> dict[str, Any] | None:
+    answer = shop.ledger.get("/api/v1/dev/runs", params={"name": name, "partition": partition, "state": "succeeded"})
+    runs = answer.json()["items"]
+    return next((run for run in runs if "url" in run["source"]), None)  # the recorded ones have no page
+
+
+def _passes(shop: Shop, asset: str) -> bool:
+    found = shop.dagster.check(asset, CHECK)
+    return found is not None and found["evaluation"] is not None and bool(found["evaluation"]["success"])
+
+
+def _of_dbt(events: list[dict[str, str]]) -> dict[str, str]:
+    (made,) = [event for event in events if event.get("unique_id") == "model.shop.stg_orders"]
+    return made

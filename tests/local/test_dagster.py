@@ -73,6 +73,9 @@ def _removed(settings: Settings) -> None:
     shutil.rmtree(settings.home)
 
 
+pytestmark = pytest.mark.xdist_group("dagster-installation")  # one for the module, so one process
+
+
 @pytest.fixture(scope="module")
 def installation() -> Iterator[Settings]:
     """One installation for the module."""

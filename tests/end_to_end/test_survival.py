@@ -42,7 +42,7 @@ def _loaded(day: str, hour: int) -> dict[str, Any]:
 
 
 def _is_there(shop: Shop, day: str, run: str) -> bool:
-    return any(run in event.get("dataforge/run", "") for event in shop.dagster.events("lake/orders", day))
+    return any(event.get("dataforge/run", "").startswith(run) for event in shop.dagster.events("lake/orders", day))
 
 
 def _told_once_more(shop: Shop, hour: int) -> bool:
