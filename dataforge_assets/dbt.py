@@ -6,8 +6,9 @@ data version: built again is a new version, whatever its rows are.
 
 import json
 from collections.abc import Iterator
+from typing import Final
 
-from dagster import AssetExecutionContext, AssetKey, BackfillPolicy, DataVersion, Output
+from dagster import AssetExecutionContext, AssetKey, BackfillPolicy, DataVersion, Failure, Output
 from dagster_dbt import DagsterDbtCliRuntimeError, DbtCliInvocation, dbt_assets
 from dagster_dbt.core.dbt_event_iterator import DbtDagsterEventType
 
@@ -15,6 +16,8 @@ from dataforge_assets.dbt_translator import ShopTranslator
 from dataforge_assets.partitions import DAILY, WEEKLY
 from resources.dbt import MANIFEST, ShopDbt, places, rows, variables
 
+NOT_BEGUN = "dataforge/not_begun"  # metadata of a failure: the assets that dbt skipped for it
+RESULTS: Final = "run_results.json"
 POOL = "duckdb"  # DuckDB lets one process write a file; dagster.yaml allows one step of the pool
 _TRANSLATOR = ShopTranslator()
 _WEEKLY = "config.meta.dataforge.partitioning.kind:weekly"
@@ -56,16 +59,17 @@ def _build(context: AssetExecutionContext, dbt: ShopDbt) -> Iterator[DbtDagsterE
     first, past = window.start.date(), window.end.date()
     command = ["build", "--vars", json.dumps({"from": first.isoformat(), "to": past.isoformat()})]
     step = context.op_execution_context  # of the other kind of context dagster-dbt asks what is deprecated there
+    target = found.target / step.op.name  # one folder for each of the two, written anew by each run: nothing piles up
+    (target / RESULTS).unlink(missing_ok=True)  # those of the run before, should dbt fail before it runs anything
     with variables(found):
-        # One folder for each of the two, written anew by each run: nothing piles up.
-        invocation = dbt.cli(command, context=step, target_path=found.target / step.op.name)
+        invocation = dbt.cli(command, context=step, target_path=target)
     events, error = _finished(invocation)
     for event in events:
         if isinstance(event, Output):
             _describe(context, event, rows(found.warehouse, _model(event), first, past))
         yield event
     if error:
-        raise error
+        raise Failure(str(error), metadata={NOT_BEGUN: _skipped(invocation)}) from error
 
 
 def _finished(
@@ -79,6 +83,18 @@ def _finished(
     except DagsterDbtCliRuntimeError as error:
         return events, error
     return events, None
+
+
+def _skipped(invocation: DbtCliInvocation) -> list[str]:
+    """The models that dbt did not try to build, since what they select from had failed, or a test of it."""
+    try:
+        results = invocation.get_artifact(RESULTS)["results"]
+    except FileNotFoundError:  # dbt failed before it ran anything
+        return []
+    skipped = {result["unique_id"] for result in results if result["status"] == "skipped"}
+    nodes = [node for unique_id, node in invocation.manifest["nodes"].items() if unique_id in skipped]
+    models = [node for node in nodes if node["resource_type"] == "model"]
+    return [_TRANSLATOR.get_asset_key(model).to_user_string() for model in models]
 
 
 def _describe(context: AssetExecutionContext, built: Output[None], counted: dict[str, int]) -> None:

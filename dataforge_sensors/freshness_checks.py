@@ -20,8 +20,9 @@ from dagster import (
 )
 
 from dataforge_assets.checks import CHECKED, DIGEST, results
+from dataforge_sensors.refusal import one_line
 from resources import LedgerResource
-from resources.model import Unreachable
+from resources.model import DataForgeError
 
 
 @sensor(
@@ -34,8 +35,8 @@ def freshness_checks(context: SensorEvaluationContext, ledger: LedgerResource) -
     """One tick: all the answers, of which those that are new are written."""
     try:
         answers = results(ledger, CHECKED, datetime.now(UTC))
-    except Unreachable as error:
-        return SkipReason(f"{error} The checks stay as they are until it answers.")
+    except DataForgeError as error:
+        return SkipReason(one_line(error, "The checks stay as they are until it answers."))
     news = differing(answers, held_digests(context.instance, answers))
     return SensorResult(asset_events=news, skip_reason=f"{len(news)} of {len(answers)} answers are new.")
 

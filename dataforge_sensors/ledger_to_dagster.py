@@ -22,9 +22,10 @@ from dataforge_sensors import automation
 from dataforge_sensors.mirror import Event, Held, State, event_of, is_ripe, locate, missing
 from dataforge_sensors.mirror_cursor import Awaited, MirrorCursor
 from dataforge_sensors.read_back import OwnRuns, held
+from dataforge_sensors.refusal import one_line
 from dataforge_sensors.window import Asset, Window, partitions_of
 from resources import LedgerResource
-from resources.model import Change, DatasetRef, Unreachable
+from resources.model import Change, DataForgeError, DatasetFilter, DatasetRef, NotFound
 
 # The daemon writes 143 runless events a second on PostgreSQL, one by one, and 62 where two cores are shared with other
 # work (both measured, two connections each). So a batch takes it 4 to 8 s, and 500 each 10 s are half of the hundred a
@@ -33,7 +34,8 @@ BATCH = 500
 INTERVAL_SECONDS = 10
 PAGES = 50  # of the feed in one tick: most may speak of what is outside the window, and each takes milliseconds
 EACH = 30  # partitions of an asset that is seeded
-ASSETS = BATCH // EACH  # that one tick seeds
+ASSETS = BATCH // EACH  # that are seeded by one question; a tick asks until it has a batch
+PartitionName = tuple[str, str, str | None]  # namespace and name of a dataset, and its partition
 
 
 @sensor(
@@ -50,15 +52,16 @@ def ledger_to_dagster(context: SensorEvaluationContext, ledger: LedgerResource) 
     cursor = MirrorCursor.read(context.cursor).within(window)
     unseeded = cursor.unseeded(window)
     hindered_by = automation.running(context.instance, repository) if unseeded else ()
-    begun = () if hindered_by else unseeded[:ASSETS]
-    shown = window.without(asset for asset in unseeded if asset not in begun)
+    seeds = bool(unseeded) and not hindered_by
+    shown = window if seeds else window.without(unseeded)
     try:
         with partitions_of(context.instance):
-            batch = seed(ledger, cursor, shown, begun) if begun else follow(ledger, cursor, shown)
+            batch = seed(ledger, cursor, shown, unseeded) if seeds else follow(ledger, cursor, shown)
             decided = decide(context.instance, ledger, shown, batch)
-    except Unreachable as error:
-        return SkipReason(f"{error} The cursor stays; what happens meanwhile is caught up.")
-    news = batch.cursor.unreported([*decided.complaints, *unnamed(window)])
+            other_names = [*canonical_names(ledger, shown, batch)]
+    except DataForgeError as error:
+        return SkipReason(one_line(error, "The cursor stays; what happens meanwhile is caught up."))
+    news = batch.cursor.unreported([*decided.complaints, *other_names, *unnamed(window)])
     for complaint in news:
         context.log.warning(complaint)
     return SensorResult(
@@ -75,15 +78,24 @@ class Batch:
     changes: tuple[Change, ...]
     outside: int  # changes of what is not in the window
     cursor: MirrorCursor
+    silent: tuple[DatasetRef, ...] = ()  # of which there is nothing, by the names that the window has for them
 
 
-def seed(ledger: LedgerResource, cursor: MirrorCursor, window: Window, assets: tuple[Asset, ...]) -> Batch:
-    """The last partitions of these assets, the oldest first. The feed goes on from a position that was taken before
-    this read, the first time from the present, so that nothing falls between the two."""
+def seed(ledger: LedgerResource, cursor: MirrorCursor, window: Window, assets: Sequence[Asset]) -> Batch:
+    """The last partitions of as many of these assets as fill a batch, of each the oldest first. The feed goes on from
+    a position that was taken before this read, the first time from the present, so that nothing falls between the two.
+    """
     position = cursor.position or ledger.changes("now").position
-    datasets = sorted({asset.dataset for asset in assets if asset.dataset})
-    changes = ledger.latest(datasets, each=EACH)
-    return Batch(tuple(reversed(changes)), 0, cursor.at(position).having_seeded(assets, window))
+    datasets = [*dict.fromkeys(asset.dataset for asset in assets if asset.dataset)]
+    asked: set[DatasetRef] = set()
+    found: dict[PartitionName, Change] = {}
+    while len(asked) < min(len(datasets), BATCH) and len(found) < BATCH:
+        next_ones = sorted(datasets[len(asked) : len(asked) + ASSETS])
+        found |= {named(change): change for change in reversed(ledger.latest(next_ones, each=EACH))}
+        asked |= {*next_ones}
+    silent = asked - {DatasetRef(namespace, name) for namespace, name, _ in found}
+    seeded = cursor.at(position).having_seeded((asset for asset in assets if asset.dataset in asked), window)
+    return Batch(tuple(found.values()), 0, seeded, tuple(sorted(silent)))
 
 
 def follow(ledger: LedgerResource, cursor: MirrorCursor, window: Window) -> Batch:
@@ -99,21 +111,27 @@ def follow(ledger: LedgerResource, cursor: MirrorCursor, window: Window) -> Batc
         position = page.position
         for change in page.items:
             if DatasetRef(change.namespace, change.name) in window.by_dataset:
-                found[change.namespace, change.name, change.partition] = change
+                found[named(change)] = change
             else:
                 outside += 1
         if not page.more or len(found) >= BATCH:
             break
-    return Batch(tuple(found.values()), outside, cursor.at(position).no_longer_awaiting(ripe))
+    cleared = {DatasetRef(change.namespace, change.name) for change in found.values() if change.producer is None}
+    moved = cursor.at(position).no_longer_awaiting(ripe)
+    return Batch(tuple(found.values()), outside, moved, tuple(sorted(cleared)))
 
 
-def ripened(ledger: LedgerResource, ripe: Collection[Awaited]) -> dict[tuple[str, str, str | None], Change]:
+def ripened(ledger: LedgerResource, ripe: Collection[Awaited]) -> dict[PartitionName, Change]:
     """The present states of partitions whose windows have ended since the ledger spoke of them."""
     if not ripe:
         return {}
     latest = ledger.latest(sorted({DatasetRef(namespace, name) for namespace, name, _ in ripe}), each=EACH)
-    named = {(change.namespace, change.name, change.partition): change for change in latest}
-    return {name: change for name, change in named.items() if name in ripe}
+    return {named(change): change for change in latest if named(change) in ripe}
+
+
+def named(change: Change) -> PartitionName:
+    """Whose state it is: of each partition a batch has one."""
+    return (change.namespace, change.name, change.partition)
 
 
 @dataclass(frozen=True)
@@ -142,9 +160,25 @@ def link_to(ledger: LedgerResource, state: State) -> str | None:
     if not ledger.url:
         return None
     change = state.change
-    named = {"kind": "dataset", "namespace": change.namespace, "name": change.name, "partition": change.partition}
-    query = urlencode({key: value for key, value in named.items() if value is not None})
+    given = {"kind": "dataset", "namespace": change.namespace, "name": change.name, "partition": change.partition}
+    query = urlencode({key: value for key, value in given.items() if value is not None})
     return f"{ledger.url.rstrip('/')}/api/v1/{ledger.environment}/partitions?{query}"
+
+
+def canonical_names(ledger: LedgerResource, window: Window, batch: Batch) -> Iterator[str]:
+    """What the window calls by another name than the feed does, each in one line: it would wait for ever."""
+    for dataset in batch.silent:
+        try:
+            found = ledger.datasets(DatasetFilter(namespace=dataset.namespace, name=dataset.name)).items
+        except NotFound:  # as yet
+            continue
+        for canonical in found:
+            if (canonical.namespace, canonical.name) != (dataset.namespace, dataset.name):
+                keys = ", ".join(asset.key.to_user_string() for asset in window.by_dataset[dataset])
+                yield (
+                    f"Not mirrored: {keys} names {dataset.namespace} / {dataset.name}, which is an alias: let its"
+                    f" metadata name {canonical.namespace} / {canonical.name}."
+                )
 
 
 def hindrance(unseeded: Sequence[Asset], by: Sequence[str]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from dataforge_sensors.window import Asset, NoPlace, TooEarly, Window
 from resources.model import Change, DatasetRef, PartitionStatus, Producer, RunState, mirror_id
 
 MIRROR_ID = "dataforge/mirror_id"  # tag of every event that the mirror writes, and metadata of it
+REPORT = "dagster_report"  # in the source of the ledger's runs: the name of what was reported in Dagster without one
 Event = AssetMaterialization | AssetObservation
 Place = tuple[AssetKey, str | None]  # an asset and its partition
 
@@ -44,15 +45,22 @@ class State:
         run = self.producer.source.get("dagster_run_id") if self.producer else None
         return str(run) if run else None
 
+    @property
+    def dagster_report(self) -> str | None:
+        """The report to Dagster, without a run, that made it so."""
+        report = self.producer.source.get(REPORT) if self.producer else None
+        return str(report) if report else None
+
 
 @dataclass(frozen=True)
 class Held:
     """What Dagster's log holds of one partition: the states mirrored, the newest of them, the runs of its own that
-    materialized it."""
+    materialized it, and the names of what was reported to it."""
 
     newest: str | None = None
     all: frozenset[str] = frozenset()
     runs: frozenset[str] = frozenset()
+    reports: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -141,23 +149,25 @@ def event_of(state: State, link: str | None = None) -> Event:
         tags |= get_tags_from_multi_partition_key(state.partition)
     metadata = _metadata(state, link)
     if state.status is not PartitionStatus.READY:
-        reason = f"{state.status}: {_reason(state)}"
         return AssetObservation(
-            state.asset.key, description=reason, metadata=metadata, partition=state.partition, tags=tags
+            state.asset.key, description=sentence(state), metadata=metadata, partition=state.partition, tags=tags
         )
     if state.version:
         tags[DATA_VERSION_TAG] = state.version
     return AssetMaterialization(
-        state.asset.key, description=_reason(state), metadata=metadata, partition=state.partition, tags=tags
+        state.asset.key, description=sentence(state), metadata=metadata, partition=state.partition, tags=tags
     )
 
 
-def _reason(state: State) -> str:
-    """What made it so, in one line."""
+def sentence(state: State) -> str:
+    """Its state, since when, and the run that made it so; what became of the run only where that is another word."""
     if state.producer is None:
-        return "no run says anything of it any more"
-    said = state.producer.state or "unknown"
-    return f"run {state.producer.run} of {state.producer.task.namespace} / {state.producer.task.name}: {said}"
+        return f"{state.status}: no run says anything of it any more"
+    since = f" since {state.since:%Y-%m-%d %H:%M} UTC" if state.since else ""
+    became = state.producer.state
+    known = became in (None, RunState.SUCCEEDED) or str(became) == str(state.status)
+    ended = "" if known else f" is {str(became).replace('_', ' ')}"
+    return f"{state.status}{since}: run {state.producer.run} of {state.producer.task.name}{ended}"
 
 
 def _metadata(state: State, link: str | None) -> dict[str, MetadataValue]:
@@ -167,7 +177,7 @@ def _metadata(state: State, link: str | None) -> dict[str, MetadataValue]:
     texts = {
         MIRROR_ID: state.mirror_id,
         "dataforge/status": str(state.status),
-        "dataforge/reason": _reason(state),
+        "dataforge/reason": sentence(state),
         "dataforge/version": state.version,
         "dataforge/run": producer.run if producer else None,
         "dataforge/run_state": str(producer.state) if producer and producer.state else None,

@@ -21,12 +21,13 @@ from dagster import (
 )
 from dagster._core.definitions.data_version import DATA_VERSION_TAG, INPUT_DATA_VERSION_TAG_PREFIX
 
+from dataforge_assets.checks import DIGEST
+from dataforge_assets.dbt import NOT_BEGUN
 from dataforge_sensors.mirror import MIRROR_ID
 from dataforge_sensors.run_log import Story
 from dataforge_sensors.window import Asset
 from resources.model import TaskRef, dbt_task_name
 
-DIGEST = "dataforge/digest"  # metadata of the checks that our own sensor writes
 ROWS = ("dagster/partition_row_count", "dagster/row_count")
 DBT_NODE = "unique_id"  # metadata of what dagster-dbt reports, and of its check specs with a prefix
 TOUCHING = ("running", "up_for_retry", "failed", "canceled")  # a step that has begun may have written something
@@ -79,7 +80,8 @@ class Telling:
                 yield from self._end_all(record, "up_for_retry" if self.story.retries_left else "failed", _error(told))
 
     def _plan(self, step: str, told: DagsterEvent) -> None:
-        if told.asset_key:
+        asset = self.assets.get(told.asset_key) if told.asset_key else None
+        if told.asset_key and not (asset and asset.only_observed):
             subset = told.partitions_subset
             keys: list[str | None] = [*subset.get_partition_keys()] if subset else [told.partition]
             self.planned[step] += [(told.asset_key, key) for key in keys]
@@ -93,13 +95,13 @@ class Telling:
 
     def _made(self, record: EventLogRecord, step: str) -> Iterator[Native]:
         made = record.asset_materialization
-        if made is None or MIRROR_ID in (made.tags or {}) or MIRROR_ID in made.metadata:
+        if made is None or is_mirrored(made):
             return
         planned = [target for target in self.planned[step] if target[0] == made.asset_key]
         named = made.partition is not None or not planned
         for target in [(made.asset_key, made.partition)] if named else planned:
             self.open[step].pop(target, None)
-            inputs, outputs = self._inputs(made, target), self._outputs(made, target)
+            inputs, outputs = self._inputs(made, target), output_of(self.assets.get(made.asset_key), made, target[1])
             yield from self._native(record, step, target, "succeeded", inputs=inputs, outputs=outputs)
             self.made[target] = (made.tags or {}).get(DATA_VERSION_TAG)
 
@@ -108,10 +110,14 @@ class Telling:
         error = _error(told)
         interrupted = error is not None and error.startswith("dagster._core.errors.DagsterExecutionInterruptedError")
         again = "up_for_retry" if self.story.retries_left else "failed"
+        for target in [target for target in self.open[step] if target[0].to_user_string() in _not_begun(told)]:
+            del self.open[step][target]
+            yield from self._native(record, step, target, "upstream_failed")
         yield from self._end(record, step, "canceled" if interrupted else again, error)
 
     def _end(self, record: EventLogRecord, step: str, state: str, error: str | None = None) -> Iterator[Native]:
-        for target in self.open.pop(step, {}):
+        """What the step still had to make. What is to be tried again stays open: the run may end before it is."""
+        for target in self.open[step] if state == "up_for_retry" else self.open.pop(step, {}):
             yield from self._native(record, step, target, state, error=error)
 
     def _end_all(self, record: EventLogRecord, state: str, error: str | None = None) -> Iterator[Native]:
@@ -134,7 +140,7 @@ class Telling:
         state = "succeeded" if check.passed or check.severity is not AssetCheckSeverity.ERROR else "failed"
         planned = [key for of in self.planned.values() for asset_key, key in of if asset_key == asset.key]
         for key in [check.partition] if check.partition or not planned else dict.fromkeys(planned):
-            read = self._dataset(asset, key)
+            read = dataset_of(asset, key)
             told_of = {"inputs": [read] if read else [], "error": None if check.passed else check.description}
             yield self._event(record, step, check_task(asset.task, check), asset.platform, key, state, told_of)
 
@@ -142,7 +148,7 @@ class Telling:
         asset = self.assets.get(target[0])
         if asset is None or asset.task is None:
             return
-        if state in TOUCHING and step in self.attempt and (touched := self._dataset(asset, target[1])):
+        if state in TOUCHING and step in self.attempt and (touched := dataset_of(asset, target[1])):
             more["outputs"] = [touched]
         yield self._event(record, step, asset.task, asset.platform, target[1], state, more)
 
@@ -163,7 +169,7 @@ class Telling:
             "platform": platform,
             "state": state,
             "run": f"{self.story.execution}:{partition}" if partition else self.story.execution,
-            "partition": partition,
+            "partition": plain(partition),
             "attempt": self.attempt.get(step) or self.story.tried.get(step, 0) + 1,
             "source": {"dagster_run_id": self.story.run_id, "step_key": step, "url": self.url},
             **more,
@@ -175,23 +181,35 @@ class Telling:
         by the times alone each would seem older than what was made for it a moment before."""
         read = [AssetKey.from_user_string(tag.removeprefix(_READ)) for tag in made.tags or {} if tag.startswith(_READ)]
         found = {key: self.made.get((key, target[1])) for key in sorted(read)}
-        named = {key: self._dataset(self.assets.get(key), target[1]) for key in found}
+        named = {key: dataset_of(self.assets.get(key), target[1]) for key in found}
         return [dataset | {"version": found[key]} for key, dataset in named.items() if dataset and found[key]]
 
-    def _outputs(self, made: AssetMaterialization, target: Target) -> list[dict[str, Any]]:
-        dataset = self._dataset(self.assets.get(target[0]), target[1])
-        version = (made.tags or {}).get(DATA_VERSION_TAG)
-        counted = [made.metadata[name].value for name in ROWS if name in made.metadata]
-        rows = next((count for count in counted if isinstance(count, int) and count >= 0), None)
-        told = {"version": version, "rows": rows}
-        return [dataset | {name: value for name, value in told.items() if value is not None}] if dataset else []
 
-    @staticmethod
-    def _dataset(asset: Asset | None, partition: str | None) -> dict[str, Any] | None:
-        if asset is None or asset.dataset is None:
-            return None
-        named = {"namespace": asset.dataset.namespace, "name": asset.dataset.name}
-        return named | ({"partition": partition} if partition else {})
+def output_of(asset: Asset | None, made: AssetMaterialization, partition: str | None) -> list[dict[str, Any]]:
+    """What a materialization wrote of a partition of its asset; nothing where the asset is no dataset."""
+    dataset = dataset_of(asset, partition)
+    counted = [made.metadata[name].value for name in ROWS if name in made.metadata]
+    rows = next((count for count in counted if isinstance(count, int) and count >= 0), None)
+    told = {"version": (made.tags or {}).get(DATA_VERSION_TAG), "rows": rows}
+    return [dataset | {name: value for name, value in told.items() if value is not None}] if dataset else []
+
+
+def dataset_of(asset: Asset | None, partition: str | None) -> dict[str, Any] | None:
+    """A partition of the dataset that an asset is, as native events name it."""
+    if asset is None or asset.dataset is None:
+        return None
+    named = {"namespace": asset.dataset.namespace, "name": asset.dataset.name}
+    return named | ({"partition": plain(partition)} if partition else {})
+
+
+def plain(partition: str | None) -> str | None:
+    """The key as the string that it is: of two dimensions Dagster's is of a class of its own, which no JSON takes."""
+    return None if partition is None else str(partition)
+
+
+def is_mirrored(made: AssetMaterialization) -> bool:
+    """Whether it came from the ledger, which needs not be told of it."""
+    return MIRROR_ID in (made.tags or {}) or MIRROR_ID in made.metadata
 
 
 def check_task(task: TaskRef, check: AssetCheckEvaluation) -> TaskRef:
@@ -199,6 +217,12 @@ def check_task(task: TaskRef, check: AssetCheckEvaluation) -> TaskRef:
     node = check.metadata.get(DBT_NODE)
     name = dbt_task_name(str(node.value)) if node else f"{task.name}.{check.check_name}"
     return TaskRef(task.namespace, name)
+
+
+def _not_begun(told: DagsterEvent) -> frozenset[str]:
+    """The assets of a failed step that nobody tried to make, because what they are made from had failed in it."""
+    given = getattr(getattr(told.event_specific_data, "user_failure_data", None), "metadata", {}).get(NOT_BEGUN)
+    return frozenset(given.value if given and isinstance(given.value, list) else ())
 
 
 def _error(told: DagsterEvent) -> str | None:

@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 from dagster import (
     AssetKey,
     DagsterInstance,
+    DagsterUnknownPartitionError,
     MultiPartitionsDefinition,
     PartitionsDefinition,
     RepositoryDefinition,
     TimeWindowPartitionsDefinition,
+    partition_loading_context,
 )
-from dagster._core.definitions.partitions.context import partition_loading_context
-from dagster._core.errors import DagsterUnknownPartitionError
 
 from resources.identity import dataset_of, task_of
 from resources.model import DatasetRef, InvalidInput, TaskRef
@@ -46,6 +46,7 @@ class Asset:
     task: TaskRef | None
     platform: str
     partitions: PartitionsDefinition[Any] | None
+    only_observed: bool = False  # Dagster plans a materialization of it, and looks at it instead
 
     @property
     def name(self) -> bytes:
@@ -92,6 +93,7 @@ class Window:
                 task=_read(task_of, node.metadata),
                 platform="dbt" if "dbt" in node.kinds else "dagster",
                 partitions=node.partitions_def,
+                only_observed=node.is_observable,
             )
             for node in repository.asset_graph.asset_nodes
         )

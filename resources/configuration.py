@@ -9,14 +9,13 @@ import os
 from dagster import EnvVar
 
 from dataforge import settings as installation
-from dataforge.settings import Settings
 from resources.ledger import LedgerResource
 
 
 def ledger_resource() -> LedgerResource:
     """The ledger at this installation's API, or where DATAFORGE_LEDGER says: a server's URL or a database's."""
     settings = installation.current()
-    place = _given("DATAFORGE_LEDGER", settings.ledger or _api(settings))
+    place = _given("DATAFORGE_LEDGER", settings.ledger or _url(settings.host, settings.port))
     by_http = settings.ledger is None or settings.ledger.startswith("http")
     return LedgerResource(
         url=place if by_http else "",
@@ -26,11 +25,16 @@ def ledger_resource() -> LedgerResource:
     )
 
 
+def webserver() -> str:
+    """Where the pages of this installation's Dagster are."""
+    settings = installation.current()
+    return _url(settings.host, settings.dagster_port)
+
+
 def _given(name: str, otherwise: str) -> str:
     """The variable, where the environment has it, else what the settings say."""
     return EnvVar(name) if os.environ.get(name) else otherwise
 
 
-def _api(settings: Settings) -> str:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{settings.port}"
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

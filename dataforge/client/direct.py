@@ -1,4 +1,8 @@
-"""The ledger without a server between: its use cases, on a connection to its database."""
+"""The ledger without a server between: its use cases, on a connection to its database.
+
+What computes on the graph is imported by the verbs that do: scipy takes longer to load than all else together, and
+every process that may reach a ledger imports this.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +29,7 @@ from dataforge.ingest.batch import record_native, record_openlineage
 from dataforge.ingest.redaction import NOTHING, Redaction
 from dataforge.ledger import catalog
 from dataforge.ledger import change as feed
-from dataforge.ledger import declare as declarations
 from dataforge.ledger import freshness as freshnesses
-from dataforge.ledger import lineage as graphs
 from dataforge.ledger import readiness as verdicts
 from dataforge.ledger.readiness import Answers, Named
 from dataforge.model import definition
@@ -114,8 +116,10 @@ class DirectClient:
         depth: int | None = None,
         kind: NodeKind | None = None,
     ) -> Graph:
+        from dataforge.ledger.lineage import lineage
+
         asked = sound(GraphQuestion(name, namespace, direction, depth, kind))
-        return graphs.lineage(
+        return lineage(
             self._database,
             self._follower,
             self._environment,
@@ -126,8 +130,10 @@ class DirectClient:
         )
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
+        from dataforge.ledger.declare import declare
+
         parsed = definition.parse_named(encoded(manifest, "$"), source_name(source))
-        return declarations.declare(self._database, self._environment, parsed, dry_run=dry_run)
+        return declare(self._database, self._environment, parsed, dry_run=dry_run)
 
     def close(self) -> None:
         self._unchecked.close()

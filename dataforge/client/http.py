@@ -76,8 +76,7 @@ class Client:
         self, url: str = "http://127.0.0.1:8700", environment: str = "dev", api_key: str | None = None
     ) -> None:
         self.url = _checked(url)
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx.Client(timeout=_TIMEOUT, headers=headers)
+        self._http = httpx.Client(timeout=_TIMEOUT, headers=_authorization(api_key))
         self._base = f"{self.url}/api/v1/{quote(environment, safe='')}"
 
     def record(self, events: Sequence[Mapping[str, Any]]) -> Recorded:
@@ -179,6 +178,8 @@ class Client:
             except httpx.TimeoutException as error:
                 limit = _TIMEOUT.connect if isinstance(error, httpx.ConnectTimeout) else _TIMEOUT.read
                 raise Unreachable(f"the ledger at {self.url} does not answer within {limit:g} s; {REMEDY}") from error
+            except httpx.DecodingError as error:
+                raise no_ledger(self.url, _reason(error)) from error
             except httpx.TransportError as error:
                 if pause is None or not isinstance(error, _LOST):
                     raise Unreachable(f"cannot reach the ledger at {self.url} ({_reason(error)}); {REMEDY}") from error
@@ -195,6 +196,15 @@ def _checked(url: str) -> str:
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise SettingsError("the ledger's URL", url, "one such as http://127.0.0.1:8700")
     return url.rstrip("/")
+
+
+def _authorization(api_key: str | None) -> dict[str, str]:
+    """The header with the key, without what a file or a secret's store left around it. A key that no header can hold
+    is refused here, where it is not shown: the library's own error would hold it."""
+    key = (api_key or "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise SettingsError("the API key", "***", "printable ASCII characters")
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def _array(bodies: Sequence[bytes]) -> bytes:

@@ -4,11 +4,14 @@ Guarantees that whoever asks gets the graph of exactly the version he asks for: 
 his own transaction is never behind his own write, and never ahead of what else he reads there.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from threading import Lock
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from dataforge.graph.sparse import Graph
+if TYPE_CHECKING:  # it brings scipy, half a second that whoever never asks for the graph need not wait for
+    from dataforge.graph.sparse import Graph
 
 
 class _Held(NamedTuple):

@@ -32,18 +32,18 @@ def changes(
 ) -> Changes:
     """What has changed behind the position `after`: None is the beginning, `now` the present moment.
 
-    A position of another cluster, or of a history that a restored backup has undone, begins anew: `mirror_id` tells the
-    reader what is known already. What was cleared is shown as missing. A page with fewer items than `limit`, even none,
-    may have more behind it. Raises InvalidInput for a position that no page has given out.
+    A position of another database or environment, or of a history that a restored backup has undone, begins anew:
+    `mirror_id` tells the reader what is known already. What was cleared is shown as missing. A page with fewer items
+    than `limit`, even none, may have more behind it. Raises InvalidInput for a position that no page has given out.
     """
     _check("limit", limit, MOST_CHANGES)
     given = None if after is None or after == NOW else _read(after)
     with database.transaction() as connection:
         begin_snapshot(connection)
         within = environments.find(connection, environment).id
-        horizon = storage.horizon(connection)
+        horizon = storage.horizon(connection, within)
         if after == NOW:
-            present = storage.last(connection, within, horizon.cluster)
+            present = storage.last(connection, within, horizon.history)
             return Changes(items=(), position=_written(present), more=False)
         most = limit + 1 if kind is None else MOST_EXAMINED
         found = storage.find(connection, within, _begin(given, horizon), limit, kind, most)
@@ -54,8 +54,8 @@ def changes(
 
 def _begin(given: ChangePlace | None, horizon: Horizon) -> ChangePlace:
     """Where to go on; the beginning where the position means nothing here."""
-    if given is None or given.cluster != horizon.cluster or given.transaction >= horizon.transaction:
-        return ChangePlace(horizon.cluster, 0)
+    if given is None or given.history != horizon.history or given.transaction >= horizon.transaction:
+        return ChangePlace(horizon.history, 0)
     return given
 
 

@@ -121,9 +121,16 @@ def examine(connection: Connection, environment: int, places: Iterable[Place], n
     seen = _Seen(
         known,
         storage.standing(connection, environment, around_them),
-        storage.reads(connection, environment, [each.success for each in built.values()]),
+        storage.reads(connection, environment, _readers(built, needs)),
     )
     return {place: _compare(seen, built.get(place), needs[place], sketches[place], now) for place in wanted}
+
+
+def _readers(built: Mapping[Place, Built], needs: Mapping[Place, Sequence[Need]]) -> Iterator[Success]:
+    """The successes that may have recorded which version of a dataset they read."""
+    for place, each in built.items():
+        if any(need.node.kind == "dataset" for need in needs[place]):
+            yield each.success
 
 
 class _Seen(msgspec.Struct, frozen=True):

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import msgspec
+from msgspec.structs import replace
 
+from dataforge.ledger.kept import kept
 from dataforge.model import partition
 from dataforge.model.attempt import Attempt, AttemptKey, Touch
 from dataforge.model.event import Outcome
@@ -28,7 +30,7 @@ from dataforge.model.run import (
     status_of,
     wrote_nothing,
 )
-from dataforge.model.state import RunKind
+from dataforge.model.state import RunKind, RunState
 from dataforge.storage import attempt as attempts
 from dataforge.storage import outcome as outcomes
 from dataforge.storage import partition as partitions
@@ -169,12 +171,28 @@ def _claims(level: _Level, key: RunKey, run: Run, stood: list[tuple[Standing, An
     """A task's claim on its own partitions, and a run's claims on what it wrote."""
     if run.kind is RunKind.DAG:
         return []
-    found = [_own_claim(level, key, run, place) for place in run.partitions or ("",)]
     if run.kind is RunKind.STEP:
-        found = []
-    for standing, taken in stood if run.kind is RunKind.STEP else stood[-1:]:
-        found += _output_claims(level, key, run, standing, taken)
-    return found
+        return [claim for each in stood for claim in _output_claims(level, key, run, *each)]
+    found = [_own_claim(level, key, run, place) for place in run.partitions or ("",)]
+    for each in stood[-1:]:
+        found += _output_claims(level, key, run, *each)
+    return found + kept(found, run.belief, _before(level, key, run, stood))
+
+
+def _before(level: _Level, key: RunKey, run: Run, stood: list[tuple[Standing, Ancestor]]) -> list[Claim]:
+    """The claims of the last success among the attempts before the last one."""
+    for standing, taken in reversed(stood[:-1]):
+        if standing.belief.state is RunState.SUCCEEDED:
+            then = replace(
+                run,
+                belief=standing.belief,
+                attempt_id=standing.attempt.key.attempt_id,
+                started_at=standing.attempt.started_at,
+                ended_at=ended_at(standing.attempt),
+            )
+            own = [_own_claim(level, key, then, place) for place in taken.partitions or ("",)]
+            return own + _output_claims(level, key, then, standing, taken)
+    return []
 
 
 def _own_claim(level: _Level, key: RunKey, run: Run, place: str) -> Claim:

@@ -36,9 +36,12 @@ def trouble(settings: Settings, daemon_since: datetime | None) -> str | None:
     """
     try:
         _ask(settings, "GET", "/server_info")
-        found = _ask(settings, "POST", "/graphql", json.dumps({"query": _QUERY}))["data"]
+        said = _ask(settings, "POST", "/graphql", json.dumps({"query": _QUERY}))
     except (OSError, http.client.HTTPException, ValueError) as error:
         return str(error) or type(error).__name__
+    found = said.get("data")
+    if not found:  # GraphQL's own way to say that its storage does not answer just now
+        return f"the webserver cannot tell: {said.get('errors')}"
     return _trouble_of_code(found["workspaceOrError"]) or _trouble_of_daemon(found["instance"], daemon_since)
 
 

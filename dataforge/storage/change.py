@@ -23,9 +23,9 @@ Place = tuple[NodeKind, int, str]  # kind, node id, partition
 
 
 class ChangePlace(msgspec.Struct, frozen=True, array_like=True, tag="changes"):
-    """A place in the feed: behind this partition's change by this transaction of this cluster."""
+    """A place in the feed: behind this partition's change by this transaction of this history."""
 
-    cluster: str
+    history: str
     transaction: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     kind: NodeKind = "task"
     node_id: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] = -(2**63)
@@ -33,24 +33,28 @@ class ChangePlace(msgspec.Struct, frozen=True, array_like=True, tag="changes"):
 
 
 class Horizon(msgspec.Struct, frozen=True):
-    """How far the feed may be shown: the cluster, and the oldest transaction that may still add to it."""
+    """How far the feed may be shown: its history, and the oldest transaction that may still add to it."""
 
-    cluster: str
+    history: str
     transaction: int
 
 
 # The numbers of transactions mean something in one cluster, and in one line of its history: a backup that was restored
-# up to an earlier moment counts on from there, along a timeline of its own.
+# up to an earlier moment counts on from there, along a timeline of its own. A dump that is loaded beside or in the
+# place of what it was made of goes back as well, in a database or a table with an id of its own. And a place in one
+# environment is none in another.
 HORIZON = """
-select (select system_identifier::text from pg_control_system())
-        || '/' || (select timeline_id::text from pg_control_checkpoint()),
+select concat_ws('/', (select system_identifier from pg_control_system()),
+        (select timeline_id from pg_control_checkpoint()),
+        (select oid from pg_database where datname = current_database()),
+        'partition_state'::regclass::oid, %s::int),
     pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 """
 
 
-def horizon(connection: Connection) -> Horizon:
+def horizon(connection: Connection, environment: int) -> Horizon:
     """How far this transaction's snapshot may be shown."""
-    row = connection.execute(HORIZON).fetchone()
+    row = connection.execute(HORIZON, [environment]).fetchone()
     assert row is not None, "a query without a source has one row"
     return Horizon(*row)
 
@@ -69,11 +73,11 @@ order by ends.changed_by desc, ends.node_kind desc, ends.node_id desc, ends.part
 """
 
 
-def last(connection: Connection, environment: int, cluster: str) -> ChangePlace:
+def last(connection: Connection, environment: int, history: str) -> ChangePlace:
     """The place behind the last change that may be shown. Not behind the horizon itself: the numbers of transactions
     that left nothing behind are given out again after a crash."""
     row = connection.execute(LAST, {"environment": environment}).fetchone()
-    return ChangePlace(cluster, *row) if row else ChangePlace(cluster, 0)
+    return ChangePlace(history, *row) if row else ChangePlace(history, 0)
 
 
 # A page is the begin of a long range, which only the index gives in its order. Where statistics are older than the rows
@@ -135,7 +139,7 @@ def find(
     }
     connection.execute(IN_ORDER)
     rows = connection.execute(MATCHING, parameters, prepare=False).fetchall()
-    places = [ChangePlace(after.cluster, *row[:4]) for row in rows]
+    places = [ChangePlace(after.history, *row[:4]) for row in rows]
     matching = [place for place, row in zip(places, rows, strict=True) if row[4]]
     return Stretch(matching, places[-1] if places else after, bool(rows) and rows[0][5] >= most)
 

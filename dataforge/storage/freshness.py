@@ -171,7 +171,8 @@ def reads(
 ) -> dict[RunKey, dict[tuple[int, str], str]]:
     """The versions that these runs recorded of their inputs, the first where they read several, by dataset and
     partition ('' where the run named none)."""
-    rows = connection.execute(READS, _runs(environment, successes))
+    parameters = _runs(environment, successes)
+    rows = connection.execute(READS, parameters) if parameters["runs"] else ()
     found: dict[RunKey, dict[tuple[int, str], str]] = {}
     for task_id, run, dataset, partition, version in rows:  # the first that was read comes last, and stays
         found.setdefault((task_id, run), {})[dataset, partition] = version

@@ -31,6 +31,7 @@ class Claim(msgspec.Struct, frozen=True):
     since: datetime | None
     version: str | None = None
     rows: int | None = None
+    past: bool = False  # of a success with a later attempt of its run: only the last success rests on it
 
 
 WITHDRAW = """
@@ -53,11 +54,11 @@ def withdraw(connection: Connection, environment: int, runs: Sequence[RunKey]) -
 
 CLAIM = """
 insert into write (environment, node_kind, node_id, partition, task_id, run, attempt_id, group_run,
-    producer_task_id, producer_run, status, run_state, evidence, started_at, since, version, rows)
+    producer_task_id, producer_run, status, run_state, evidence, started_at, since, version, rows, past)
 select %s, * from jsonb_to_recordset(%s::jsonb) as said (node_kind node_kind, node_id bigint, partition text,
     task_id bigint, run text, attempt_id text, group_run text, producer_task_id bigint, producer_run text,
     status partition_status, run_state run_state, evidence evidence, started_at timestamptz, since timestamptz,
-    version text, rows bigint)
+    version text, rows bigint, past boolean)
 """
 
 
@@ -86,6 +87,7 @@ def _row(claim: Claim) -> Row:
         "since": claim.since,
         "version": claim.version,
         "rows": claim.rows,
+        "past": claim.past,
     }
 
 
@@ -114,9 +116,9 @@ MEMBERS = """
 select canonical_id, array_agg(id) from dataset where environment = %s and canonical_id = any(%s) group by 1
 """
 # Between runs of one partition the later started wins, then the run's identity. Mapped instances of one task are
-# one run here: it is ready when all of them are. A dataset's claims are looked up under all of its names
-# (`members`); a place that no claim is left on is missing, and has no row. A state that stays as it was is not written
-# again: it is no change, and readers of the feed need not look at it.
+# one run here: it is ready when all of them are, and was when each is or was. A dataset's claims are looked up under
+# all of its names (`members`); a place that no claim is left on is missing, and has no row. A state that stays as it
+# was is not written again: it is no change, and readers of the feed need not look at it.
 RESOLVE = """
 with place as (
     select * from jsonb_to_recordset(%(places)s::jsonb) as w (kind node_kind, node bigint, key text, members bigint[])
@@ -125,7 +127,7 @@ with place as (
     from place cross join lateral (
         select c.task_id, c.group_run from write c
         where c.environment = %(environment)s and c.node_kind = place.kind and c.node_id = any(place.members)
-          and c.partition = place.key
+          and c.partition = place.key and not c.past
         order by c.started_at desc nulls last, c.task_id, c.run desc limit 1
     ) latest cross join lateral (
         select case when bool_or(c.status = 'failed') then 'failed'
@@ -139,6 +141,7 @@ with place as (
         from write c
         where c.environment = %(environment)s and c.node_kind = place.kind and c.node_id = any(place.members)
           and c.partition = place.key and c.task_id = latest.task_id and c.group_run = latest.group_run
+          and not c.past
     ) seen
 ), changed as (
     insert into partition_state as held (environment, node_kind, node_id, partition, status, run_state, evidence,
@@ -151,7 +154,11 @@ with place as (
           and c.partition = b.key and c.status = 'ready' and (c.run = c.group_run or not exists (
             select from write other where other.environment = c.environment and other.node_kind = c.node_kind
               and other.node_id = c.node_id and other.partition = c.partition and other.task_id = c.task_id
-              and other.group_run = c.group_run and other.status in ('failed', 'running')))
+              and other.group_run = c.group_run and other.status in ('failed', 'running') and not exists (
+                select from write before where before.environment = other.environment
+                  and before.node_kind = other.node_kind and before.node_id = other.node_id
+                  and before.partition = other.partition and before.task_id = other.task_id
+                  and before.run = other.run and before.past)))
         order by c.started_at desc nulls last, c.task_id, c.run desc, c.version desc nulls last, c.attempt_id desc,
             c.node_id limit 1
     ) done on true

@@ -193,8 +193,9 @@ order by d.canonical_id, t.namespace, t.name, e.origin
 def producers(connection: Connection, environment: int, datasets: Iterable[int]) -> dict[int, list[Producer]]:
     """The tasks that write these datasets under any of their names, by canonical id."""
     found: dict[int, list[Producer]] = {}
-    parameters = {"environment": environment, "datasets": list(datasets)}
-    for row in connection.execute(PRODUCERS, parameters):
+    asked = list(datasets)
+    parameters = {"environment": environment, "datasets": asked}
+    for row in connection.execute(PRODUCERS, parameters) if asked else ():
         found.setdefault(row[0], []).append(Producer(*row))
     return found
 
@@ -256,13 +257,13 @@ def history(connection: Connection, environment: int, places: Iterable[Place]) -
 
 
 def columns(environment: int, places: Iterable[Place]) -> dict[str, Any]:
-    """The parameters of a query on these places."""
+    """The parameters of a query on these places. Text in PostgreSQL has no NUL, so no partition has one."""
     ordered = sorted(set(places))
     return {
         "environment": environment,
         "kinds": [place[0] for place in ordered],
         "nodes": [place[1] for place in ordered],
-        "partitions": [place[2] for place in ordered],
+        "partitions": [place[2].replace("\0", "\ufffd") for place in ordered],
     }
 
 

@@ -31,6 +31,7 @@ class Server:
 
     def __init__(self) -> None:
         self.status, self.body = 200, _EMPTY
+        self.encoding: str | None = None
         self.lost = 0  # requests whose connection is closed without an answer
         self.seconds = 0.0  # until an answer
         self.asked: list[tuple[dict[str, str], bytes]] = []
@@ -49,6 +50,8 @@ class Server:
                 time.sleep(server.seconds)
                 self.send_response(server.status)
                 self.send_header("Content-Length", str(len(server.body)))
+                if server.encoding:
+                    self.send_header("Content-Encoding", server.encoding)
                 self.end_headers()
                 self.wfile.write(server.body)
 
@@ -129,6 +132,11 @@ def test_another_server_than_a_ledgers_is_named_as_such(server: Server, status: 
     assert "no ledger of this release" in _refused(Client(server.url))
 
 
+def test_an_answer_that_cannot_be_decompressed_is_no_ledgers(server: Server) -> None:
+    server.encoding = "gzip"
+    assert "no ledger of this release" in _refused(Client(server.url))
+
+
 def test_a_fault_of_the_server_is_told_as_it_says_it(server: Server) -> None:
     server.status, server.body = 500, b'{"detail": "its log says more"}'
     assert _refused(Client(server.url)).endswith("cannot answer (500): its log says more")
@@ -174,6 +182,19 @@ def test_the_key_goes_with_every_request_and_a_large_body_is_compressed(server: 
     assert msgspec.json.decode(gzip.decompress(compressed)) == events
     assert "content-encoding" not in small
     assert msgspec.json.decode(plain) == events[:1]
+
+
+def test_a_key_is_sent_without_the_white_space_around_it(server: Server) -> None:
+    with Client(server.url, api_key=" secret\n") as client:
+        client.tasks(TaskFilter())
+    assert server.asked[0][0]["authorization"] == "Bearer secret"
+
+
+@pytest.mark.parametrize("key", ["sec\nret", "secr\u00e9t"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(SettingsError, match="API key") as refused:
+        Client("http://127.0.0.1:8700", api_key=key)
+    assert key not in str(refused.value)
 
 
 def test_without_a_key_none_is_sent(server: Server) -> None:

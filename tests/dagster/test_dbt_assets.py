@@ -18,7 +18,7 @@ from dagster import (
 )
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from dataforge_assets.dbt import dbt_daily, dbt_weekly
+from dataforge_assets.dbt import NOT_BEGUN, RESULTS, dbt_daily, dbt_weekly
 from dataforge_assets.definitions import defs
 from resources import LedgerResource
 from resources.dbt import PROJECT, dbt_resource, places
@@ -158,3 +158,23 @@ def test_one_model_alone_is_built_alone() -> None:
     build(dbt_daily, "2026-11-02")
     result = build(dbt_daily, "2026-11-02", selection=[AssetKey(["warehouse", "daily_revenue"])])
     assert built(result) == {("daily_revenue", "2026-11-02"): 1}
+
+
+def not_begun(result: ExecuteInProcessResult) -> Any:
+    [failure] = [event for event in result.all_events if event.is_step_failure]
+    data = failure.step_failure_data.user_failure_data
+    assert data
+    return data.metadata[NOT_BEGUN].value
+
+
+def test_a_failure_names_what_dbt_did_not_begin_and_the_next_run_cannot_find_its_results(
+    lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_day(lake, "2026-11-05", ["10.00"], paid=0)
+    refused = build(dbt_daily, "2026-11-05", raise_on_error=False)
+    assert sorted(not_begun(refused)) == ["warehouse/daily_revenue", "warehouse/orders"]
+    monkeypatch.setenv("SHOP_WAREHOUSE", str(lake))  # a folder, so that dbt cannot even connect
+    results = places().target / "dbt_daily" / RESULTS
+    assert results.exists()
+    assert not build(dbt_daily, "2026-11-05", raise_on_error=False).success
+    assert not results.exists()

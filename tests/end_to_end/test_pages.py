@@ -74,8 +74,8 @@ def test_the_asset_graph_shows_the_shop_from_the_lake_to_the_dashboard(page: Pag
             expect(page.get_by_text(asset, exact=True).first).to_be_visible()
     expect(page.get_by_text("85% filled")).to_have_count(4)  # of fourteen days two are not there
     expect(page.get_by_text("Airflow", exact=True)).to_have_count(2)
-    graph = {"x": 370, "y": 190, "width": 2080, "height": 560}  # without what stands around it
-    page.screenshot(path=pictures / "asset-graph.png", clip=FloatRect(**graph))
+    graph = FloatRect(x=370, y=190, width=2080, height=560)  # without what stands around it
+    page.screenshot(path=pictures / "asset-graph.png", clip=graph)
     page.set_viewport_size({"width": 1500, "height": 900})
 
 

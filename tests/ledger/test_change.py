@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from random import Random
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from benchmarks.scratch import new_database
 from dataforge.ingest import native
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
@@ -303,8 +305,28 @@ def test_a_position_of_another_cluster_or_of_the_future_begins_anew(database: Da
     place = read_cursor(page.position, ChangePlace)
     assert place is not None
     assert changes(database, "dev", page.position).items == ()
-    for stranger in (replace(place, cluster="1/1"), replace(place, transaction=2**62)):
+    for stranger in (replace(place, history="1/1"), replace(place, transaction=2**62)):
         assert changes(database, "dev", write_cursor(stranger)).items == page.items
+
+
+def test_a_position_of_another_environment_begins_anew(database: Database) -> None:
+    send(database, event("succeeded", partition="p"), environment="staging")
+    send(database, event("succeeded", partition="p"))
+    elsewhere = changes(database, "dev").position
+    assert len(changes(database, "staging", elsewhere).items) == 1
+
+
+def test_a_position_begins_anew_in_a_copy_of_the_database(database: Database, postgres_server: str) -> None:
+    """As in a dump that is loaded again: it may be older than what the reader has seen."""
+    send(database, event("succeeded", partition="p"))
+    position = changes(database, "dev").position
+    database.close()
+    with new_database(postgres_server, urlsplit(database.url).path.removeprefix("/")) as url:
+        copy = Database(url)
+        try:
+            assert len(changes(copy, "dev", position).items) == 1
+        finally:
+            copy.close()
 
 
 def test_a_position_that_nobody_can_read_is_refused(database: Database) -> None:

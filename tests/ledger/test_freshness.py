@@ -191,6 +191,14 @@ def test_names_that_fit_nothing_or_several_have_an_item_that_says_so(database: D
     assert freshness(database, "dev", [], NOW).items == ()
 
 
+def test_a_partition_that_no_text_can_be_has_an_answer_as_any_other(database: Database) -> None:
+    record(database, extract(0, 5), clean(10, 15))
+    questions = [FreshnessQuestion(name="orders", partition=key) for key in ("\0", DAY)]
+    answered = freshness(database, "dev", questions, NOW).items
+    assert [item.status for item in answered] == ["not_built", "fresh"]
+    assert readiness(database, "dev", [Named("clean", partition="\0")], NOW).items[0].partition == "\0"
+
+
 def test_an_alias_means_the_dataset_it_stands_for(database: Database) -> None:
     declared(database, datasets=[{"namespace": "lake", "name": "Orders", "aliases": [_named("orders")]}])
     record(database, extract(0, 2), clean(3, 4), extract(10, 11))
@@ -248,3 +256,13 @@ def test_an_upstream_that_is_stale_counts_as_its_edge_says(database: Database, s
         "block": (False, [("upstream_stale", "stale")], []),
     }
     assert _why(database, "report") == expected[staleness]
+
+
+@pytest.mark.parametrize("state", ["running", "up_for_retry", "failed", "skipped"])
+def test_a_cleared_run_makes_nothing_newer_or_missing_before_it_has_succeeded(database: Database, state: str) -> None:
+    """It runs again under its own id, and names its outputs when it has written them."""
+    record(database, extract(0, 5), clean(10, 15))
+    again = extract(30, 35, state)
+    record(database, [{**said, "run": f"{DAY}@0", "attempt": 2} for said in again])
+    assert [shown(each) for each in ask(database, "raw", "orders").items] == [("fresh", []), ("fresh", [])]
+    assert shown(one(database, "clean", kind="task")) == ("fresh", [])

@@ -4,9 +4,10 @@ import json
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -66,19 +67,44 @@ def twin(events: list[dict[str, Any]]) -> dict[tuple[str, str, str], tuple[str, 
         attempts.setdefault((event["task"]["name"], event["run"], event["attempt"]), []).append(event)
     claims: dict[tuple[str, str, str], list[tuple[str, str, str]]] = {}
     for task, run in sorted({(task, run) for task, run, _ in attempts}):
-        last = attempts[task, run, max(n for t, r, n in attempts if (t, r) == (task, run))]
-        state = max((event["state"] for event in last), key=RANKS.index)
-        status = STATUS.get(state, "failed")
-        partition = max(event["partition"] for event in last)
-        starts = [event["time"] for event in last if event["state"] == "running"]
-        final = RANKS.index(state) >= 3
-        ends = [e["time"] for e in last if e["state"] == state or (not final and e["state"] == "up_for_retry")]
-        ends = ends if RANKS.index(state) >= 2 else []
-        began = min(starts) if starts else max(ends, default="")
-        claims.setdefault(("task", task, partition), []).append((began, run, status))
-        if any(event.get("outputs") for event in last):
-            claims.setdefault(("dataset", "orders", partition), []).append((began, f"{task}/{run}", status))
+        tries = [_told(attempts[key]) for key in sorted(attempts) if key[:2] == (task, run)]
+        last = tries[-1]
+        claims.setdefault(("task", task, last.partition), []).append((last.began, run, last.status))
+        before = next((each for each in reversed(tries[:-1]) if each.state == "succeeded"), None)
+        written = {last.partition: last} if last.wrote else {}
+        if before is not None and before.wrote:  # what it wrote is written again, unless the last try is over
+            again = last.status == "running" or last.state == "failed"
+            written.setdefault(before.partition, last if again else before)
+        for partition, each in written.items():
+            claims.setdefault(("dataset", "orders", partition), []).append((each.began, f"{task}/{run}", each.status))
     return {place: _latest(found) for place, found in claims.items() if not _tied(found)}
+
+
+class Try(NamedTuple):
+    """What the events of one attempt say of it."""
+
+    partition: str
+    state: str
+    began: str
+    wrote: bool
+
+    @property
+    def status(self) -> str:
+        return STATUS.get(self.state, "failed")
+
+
+def _told(events: list[dict[str, Any]]) -> Try:
+    state = max((event["state"] for event in events), key=RANKS.index)
+    starts = [event["time"] for event in events if event["state"] == "running"]
+    final = RANKS.index(state) >= 3
+    ends = [e["time"] for e in events if e["state"] == state or (not final and e["state"] == "up_for_retry")]
+    ends = ends if RANKS.index(state) >= 2 else []
+    return Try(
+        partition=max(event["partition"] for event in events),
+        state=state,
+        began=min(starts) if starts else max(ends, default=""),
+        wrote=any(event.get("outputs") for event in events),
+    )
 
 
 def _tied(found: list[tuple[str, str, str]]) -> bool:
@@ -192,6 +218,40 @@ def test_a_failed_rerun_keeps_the_last_success(database: Database) -> None:
             "select status, run, ready_run, ready_version from partition_state where node_kind = 'dataset'"
         ).fetchone()
     assert row == ("failed", "b", "a", "v1")
+
+
+@pytest.mark.parametrize("names_outputs", [True, False])
+@pytest.mark.parametrize(
+    ("state", "status"), [("running", "running"), ("up_for_retry", "running"), ("failed", "failed")]
+)
+def test_a_second_try_of_a_run_keeps_the_last_success(
+    database: Database, names_outputs: bool, state: str, status: str
+) -> None:
+    """A run that is cleared runs again under its own id, and most platforms name outputs at the end alone."""
+    outputs = [{"namespace": "s3://lake", "name": "orders", "version": "v1"}]
+    record(database, [event("succeeded", 1, run="a", attempt=1, partition="p", outputs=outputs)])
+    again = {"run": "a", "attempt": 2, "partition": "p", **({"outputs": outputs} if names_outputs else {})}
+    record(database, [event("running", 5, **again), event(state, 6, **again)])
+    assert _states(database) == {
+        "task": (status, "a", "a", None, START + timedelta(minutes=1)),
+        "dataset": (status, "a", "a", "v1", START + timedelta(minutes=1)),
+    }
+
+
+@pytest.mark.parametrize("state", ["skipped", "canceled", "upstream_failed", "succeeded"])
+def test_what_a_run_wrote_stays_where_a_second_try_wrote_nothing(database: Database, state: str) -> None:
+    outputs = [{"namespace": "s3://lake", "name": "orders", "version": "v1"}]
+    record(database, [event("succeeded", 1, run="a", attempt=1, partition="p", outputs=outputs)])
+    record(database, [event(state, 6, run="a", attempt=2, partition="p")])
+    assert _states(database)["dataset"] == ("ready", "a", "a", "v1", START + timedelta(minutes=1))
+
+
+def _states(database: Database) -> dict[str, tuple[Any, ...]]:
+    with database.transaction() as connection:
+        rows = connection.execute(
+            "select node_kind, status, run, ready_run, ready_version, ready_since from partition_state"
+        )
+        return {row[0]: row[1:] for row in rows}
 
 
 def test_a_replayed_old_run_does_not_move_the_present(database: Database) -> None:

@@ -66,3 +66,10 @@ def test_help_imports_no_verb_and_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_client_brings_nothing_that_only_the_graph_needs() -> None:
+    """Every process of Dagster imports it, for each of its runs anew."""
+    program = "import sys; import dataforge.client; print(sorted({'numpy', 'scipy', 'litestar'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -15,34 +15,42 @@ from dagster import (
     AssetsDefinition,
     AssetSpec,
     BackfillPolicy,
+    DagsterEventType,
     DagsterInstance,
     DailyPartitionsDefinition,
     DataVersion,
     Definitions,
+    Failure,
     JobDefinition,
     MaterializeResult,
+    MultiPartitionKey,
+    MultiPartitionsDefinition,
     RetryRequested,
     SensorResult,
     SkipReason,
+    StaticPartitionsDefinition,
     asset,
     build_sensor_context,
     in_process_executor,
     materialize,
     multi_asset,
+    observable_source_asset,
 )
 from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.definitions.observe import observe
 from dagster._core.execution.api import execute_run
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
+from dataforge_assets.dbt import NOT_BEGUN
 from dataforge_sensors.dagster_to_ledger import dagster_to_ledger
 from dataforge_sensors.mirror import MIRROR_ID
 from dataforge_sensors.run_log import News, cut, settled
 from resources import LedgerResource
 from resources.identity import ledger_metadata
-from resources.model import PartitionFilter, RunFilter, RunItem, RunState
+from resources.model import PartitionFilter, RunFilter, RunItem, RunState, TaskFilter
 from tests.dagster.sensors.test_ledger_to_dagster import Mirror, log
 
 # How far a backfill goes in one run is marked as beta; the assets need it.
@@ -54,7 +62,7 @@ def named(name: str) -> dict[str, Any]:
     return ledger_metadata(task=("dbt", f"model.{name}"), dataset=("duckdb://w", name))
 
 
-class Failure:
+class Trouble:
     """What goes wrong in the next steps, and how."""
 
     def __init__(self, *errors: Exception) -> None:
@@ -66,7 +74,7 @@ class Failure:
 
 
 def orders(*errors: Exception) -> AssetsDefinition:
-    failing = Failure(*errors)
+    failing = Trouble(*errors)
 
     @asset(
         name="orders",
@@ -248,6 +256,111 @@ def test_a_run_that_is_canceled_or_dies_ends_what_it_had_begun(
     ]
 
 
+@pytest.mark.parametrize("end", ["canceled", "failed"])
+def test_a_run_that_ends_while_a_step_waits_for_its_retry_ends_the_step(
+    instance: DagsterInstance, ledger: LedgerResource, end: str
+) -> None:
+    teller = Teller(instance, ledger, orders())
+    waiting = orders(RetryRequested(max_retries=1))
+    materialize([waiting], instance=instance, partition_key="2026-01-01")
+    [run_id] = {record.run_id for record in log(instance, [AssetKey("orders")])}
+    _forget_from(instance, run_id, DagsterEventType.STEP_RESTARTED)
+    teller.tick()
+    assert [(run.state, run.attempt) for run in teller.runs()] == [(RunState.UP_FOR_RETRY, 1)]
+    run = instance.get_run_by_id(run_id)
+    assert run
+    report = instance.report_run_canceled if end == "canceled" else instance.report_run_failed
+    report(run)
+    teller.tick()
+    assert [(run.state, run.attempt) for run in teller.runs()] == [(RunState(end), 1)]
+
+
+def _forget_from(instance: DagsterInstance, run_id: str, first: DagsterEventType) -> None:
+    """Takes from the log what came after a moment, as if the run had stood there."""
+    from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as Log
+
+    [begin] = [record.storage_id for record in instance.get_records_for_run(run_id, of_type=first).records]
+    with instance.event_log_storage.index_connection() as connection:  # type: ignore[attr-defined]
+        connection.execute(Log.delete().where(Log.c.run_id == run_id, Log.c.id >= begin))
+
+
+def test_what_a_step_names_as_not_begun_did_not_fail_itself(instance: DagsterInstance, ledger: LedgerResource) -> None:
+    specs = [AssetSpec(name, metadata=named(name), skippable=True) for name in ("one", "two")]
+
+    @multi_asset(specs=specs)
+    def both() -> Any:
+        yield from ()
+        raise Failure("a test of one", metadata={NOT_BEGUN: ["two"]})
+
+    teller = Teller(instance, ledger, both)
+    materialize([both], instance=instance, raise_on_error=False)
+    teller.tick()
+    assert [(name, state) for name, _, state, _ in teller.states()] == [
+        ("model.one", RunState.FAILED),
+        ("model.two", RunState.UPSTREAM_FAILED),
+    ]
+
+
+def test_what_a_person_reports_is_told_once_and_does_not_come_back(
+    instance: DagsterInstance, ledger: LedgerResource, new_instance: Any
+) -> None:
+    made = AssetSpec("orders", partitions_def=DAYS, metadata=named("orders"))
+    mirror, teller = Mirror(instance, ledger, Definitions(assets=[made])), Teller(instance, ledger, made)
+    mirror.until_quiet()
+    begun = {"time": "2026-01-02T00:00:00Z", "task": {"namespace": "dbt", "name": "model.orders"}, "state": "failed"}
+    ledger.record([{**begun, "partition": "2026-01-01", "platform": "airflow"}])
+    for day in ("2026-01-01", "2026-01-02"):
+        report = AssetMaterialization("orders", partition=day, description="Loaded by hand.", tags={"x": "y"})
+        instance.report_runless_asset_event(report)
+    assert teller.tick(killed=True).startswith("2 events told")
+    assert teller.tick().startswith("0 events told, 2 known.")
+    assert teller.partitions() == {"2026-01-01": "ready", "2026-01-02": "ready"}
+    assert {run.source.get("note") for run in teller.runs()} == {None, "Loaded by hand."}
+    [task] = ledger.tasks(TaskFilter()).items
+    assert task.platform == "airflow"
+    mirror.until_quiet()
+    assert len(log(instance, [AssetKey("orders")])) == 2
+    lost = Mirror(new_instance(), ledger, Definitions(assets=[made]))
+    lost.until_quiet()
+    shown = log(lost.instance, [AssetKey("orders")])
+    assert sorted(str(record.partition_key) for record in shown) == ["2026-01-01", "2026-01-02"]
+    assert Teller(lost.instance, ledger, made).tick().startswith("0 events told.")
+
+
+def test_a_partition_of_two_dimensions_is_told_by_its_key(instance: DagsterInstance, ledger: LedgerResource) -> None:
+    two = MultiPartitionsDefinition({"client": StaticPartitionsDefinition(["acme"]), "date": DAYS})
+
+    @asset(partitions_def=two, metadata=named("orders"), name="orders")
+    def by_client() -> None: ...
+
+    teller = Teller(instance, ledger, by_client)
+    keys = [MultiPartitionKey({"client": "acme", "date": f"2026-01-0{day}"}) for day in (1, 2)]
+    materialize([by_client], instance=instance, partition_key=keys[0])
+    instance.report_runless_asset_event(AssetMaterialization("orders", partition=keys[1]))
+    assert teller.tick().startswith("3 events told")
+    assert teller.partitions() == {"acme|2026-01-01": "ready", "acme|2026-01-02": "ready"}
+
+
+@pytest.mark.filterwarnings("ignore:Property `OpDefinition.version`:DeprecationWarning")  # asked for by Dagster itself
+def test_to_look_at_an_asset_says_nothing_of_it(instance: DagsterInstance, ledger: LedgerResource) -> None:
+    @observable_source_asset(metadata=named("orders"), name="orders")
+    def seen() -> DataVersion:
+        return DataVersion("7")
+
+    assert observe([seen], instance=instance).success
+    assert len(log(instance, [AssetKey("orders")])) == 1
+    teller = Teller(instance, ledger)
+    teller.definitions = Definitions(assets=[seen])
+    assert teller.tick().startswith("0 events told.")
+
+
+def test_a_cursor_that_nobody_can_read_begins_anew(instance: DagsterInstance, ledger: LedgerResource) -> None:
+    teller = Teller(instance, ledger, orders())
+    teller.cursor = "yesterday"
+    materialize([orders()], instance=instance, partition_key="2026-01-01")
+    assert teller.tick().startswith("2 events told")
+
+
 def test_a_check_is_a_run_of_its_own_task_that_reads_the_dataset(
     instance: DagsterInstance, ledger: LedgerResource
 ) -> None:
@@ -322,6 +435,18 @@ def test_a_ledger_that_is_down_costs_one_line_and_is_told_later(
     assert teller.tick().startswith("2 events told")
 
 
+def test_an_environment_that_does_not_exist_costs_one_line_with_what_to_do(
+    instance: DagsterInstance, database_url: str
+) -> None:
+    with LedgerResource(database_url=database_url, environment="elsewhere") as nowhere:
+        teller = Teller(instance, nowhere, orders())
+        materialize([orders()], instance=instance, partition_key="2026-01-01")
+        message = teller.tick()
+    assert "correct DATAFORGE_ENVIRONMENT" in message
+    assert "\n" not in message
+    assert teller.cursor is None
+
+
 def test_what_dagster_ran_does_not_come_back_to_it_but_does_after_the_loss_of_its_database(
     instance: DagsterInstance, ledger: LedgerResource, new_instance: Any
 ) -> None:
@@ -344,11 +469,11 @@ def test_what_dagster_ran_does_not_come_back_to_it_but_does_after_the_loss_of_it
 class Record:
     """As much of a record as the arithmetic of cursors looks at."""
 
-    def __init__(self, storage_id: int, timestamp: float) -> None:
-        self.storage_id, self.timestamp = storage_id, timestamp
+    def __init__(self, storage_id: int, timestamp: float, run_id: str = "") -> None:
+        self.storage_id, self.timestamp, self.run_id = storage_id, timestamp, run_id
 
 
-def records(*given: tuple[int, float]) -> Any:
+def records(*given: tuple[int, float] | tuple[int, float, str]) -> Any:
     return [Record(*each) for each in given]
 
 
@@ -362,6 +487,12 @@ def test_pages_that_are_cut_off_at_different_places_lose_nothing() -> None:
     news = cut(pages, 2)
     assert [record.storage_id for record in news.records] == [1, 2, 3, 4]
     assert settled(news, after=0, now=100) == 4
+
+
+def test_news_of_more_runs_than_a_tick_can_read_end_before_the_first_that_is_too_many() -> None:
+    news = News(tuple(records((1, 0, "a"), (2, 0, ""), (3, 0, "b"), (4, 0, "a"), (5, 0, "c"), (6, 0, "a"))))
+    ids = [[record.storage_id for record in news.of_runs(most).records] for most in (1, 2, 3)]
+    assert ids == [[1, 2], [1, 2, 3, 4], [1, 2, 3, 4, 5, 6]]
 
 
 def test_what_commits_late_under_an_earlier_id_is_read_by_the_next_tick() -> None:

@@ -72,3 +72,12 @@ def test_a_ledger_that_is_down_costs_one_line(instance: DagsterInstance) -> None
     assert isinstance(result, SkipReason)
     assert result.skip_message
     assert "\n" not in result.skip_message
+
+
+def test_an_environment_that_does_not_exist_costs_one_line_with_what_to_do(
+    instance: DagsterInstance, database_url: str
+) -> None:
+    with LedgerResource(database_url=database_url, environment="elsewhere") as nowhere:
+        result = tick(instance, nowhere)
+    assert isinstance(result, SkipReason)
+    assert "correct DATAFORGE_ENVIRONMENT" in str(result.skip_message)

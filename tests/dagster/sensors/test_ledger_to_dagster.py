@@ -28,11 +28,13 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from dataforge_sensors import ledger_to_dagster as module
 from dataforge_sensors.ledger_to_dagster import ledger_to_dagster
+from dataforge_sensors.mirror import locate
 from dataforge_sensors.mirror_cursor import MirrorCursor
-from dataforge_sensors.read_back import mirror_id_of
+from dataforge_sensors.read_back import held, mirror_id_of
 from dataforge_sensors.window import Window
 from resources import LedgerResource
 from resources.identity import ledger_metadata
+from resources.model import DatasetRef
 from tests.dagster.sensors.conftest import Instances
 
 DAYS = DailyPartitionsDefinition(start_date="2026-01-01", end_date="2026-03-01")
@@ -390,3 +392,122 @@ def test_a_ledger_that_is_down_costs_one_line_and_is_caught_up(mirror: Mirror) -
 def test_the_cursor_of_another_version_is_a_fresh_one() -> None:
     assert MirrorCursor.read('{"position": 7}') == MirrorCursor()
     assert MirrorCursor.read("123") == MirrorCursor()
+
+
+def test_an_environment_that_does_not_exist_costs_one_line_with_what_to_do(
+    instance: DagsterInstance, database_url: str
+) -> None:
+    with LedgerResource(database_url=database_url, environment="elsewhere") as nowhere:
+        message = Mirror(instance, nowhere).tick()
+    assert message.startswith("there is no environment named 'elsewhere' (there are dev, ")
+    assert ": correct DATAFORGE_ENVIRONMENT" in message
+    assert "\n" not in message
+
+
+def test_a_position_that_the_ledger_has_not_given_out_costs_one_line_with_what_to_do(mirror: Mirror) -> None:
+    cursor = MirrorCursor.read(mirror.cursor).at("of another ledger")
+    mirror.cursor = cursor.write()
+    assert "reset this sensor's cursor" in mirror.tick()
+    assert mirror.cursor == cursor.write()
+
+
+def test_an_asset_that_names_an_alias_is_told_which_name_to_take(
+    instance: DagsterInstance, ledger: LedgerResource
+) -> None:
+    aliased = {"namespace": LAKE, "name": "sales", "aliases": [{"namespace": LAKE, "name": "orders"}]}
+    ledger.declare("test", {"datasets": [aliased]})
+    ledger.record([event("orders", "2026-01-01", "succeeded", 1)])
+    mirror = Mirror(instance, ledger)
+    assert "lake/orders names s3://lake / orders, which is an alias: let its metadata name s3://lake / sales." in (
+        mirror.tick()
+    )
+    assert "alias" not in mirror.tick()
+    mirror.definitions = Definitions(assets=[spec(ORDERS, "sales"), spec(PAYMENTS)])
+    mirror.until_quiet()
+    assert shown(log(instance)) == [("orders", "2026-01-01", "ready")]
+
+
+def test_a_dataset_that_becomes_an_alias_later_is_told_too(mirror: Mirror) -> None:
+    mirror.ledger.record([event("orders", "2026-01-01", "succeeded", 1)])
+    mirror.tick()
+    aliased = {"namespace": LAKE, "name": "sales", "aliases": [{"namespace": LAKE, "name": "orders"}]}
+    mirror.ledger.declare("test", {"datasets": [aliased]})
+    assert "let its metadata name s3://lake / sales." in mirror.tick()
+
+
+def test_an_observation_is_a_sentence_that_says_since_when_and_by_which_run(mirror: Mirror) -> None:
+    mirror.ledger.record(
+        [
+            event("orders", "2026-01-01", "running", 1, run="scheduled__1"),
+            event("orders", "2026-01-02", "failed", 2, run="scheduled__2"),
+            event("orders", "2026-01-03", "upstream_failed", 3, run="scheduled__3"),
+            event("orders", "2026-01-04", "succeeded", 4, run="scheduled__4"),
+        ]
+    )
+    mirror.tick()
+    assert sorted(_event(record).description or "" for record in log(mirror.instance)) == [
+        "failed since 2026-03-01 00:02 UTC: run scheduled__2 of load_orders",
+        "failed since 2026-03-01 00:03 UTC: run scheduled__3 of load_orders is upstream failed",
+        "ready since 2026-03-01 00:04 UTC: run scheduled__4 of load_orders",
+        "running since 2026-03-01 00:01 UTC: run scheduled__1 of load_orders",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("partitions", "partition"), [(None, None), (StaticPartitionsDefinition(["acme"]), "acme")], ids=["none", "static"]
+)
+def test_of_a_long_history_only_the_end_is_read(
+    instance: DagsterInstance, ledger: LedgerResource, partitions: Any, partition: str | None
+) -> None:
+    mirror = Mirror(instance, ledger, Definitions(assets=[spec(ORDERS, partitions=partitions)]))
+    mirror.tick()
+    for minute in range(40):
+        ledger.record([event("orders", partition, "succeeded", minute, run=str(minute))])
+        mirror.tick()
+    asked: list[int] = []
+
+    class Counted:
+        @staticmethod
+        def fetch_materializations(*given: Any, **named: Any) -> Any:
+            page = instance.fetch_materializations(*given, **named)
+            asked.append(len(page.records))
+            return page
+
+        fetch_observations = instance.fetch_observations
+
+    [change] = ledger.latest([DatasetRef(LAKE, "orders")])
+    located = locate(Window.of(mirror.definitions.get_repository_def()), [change])
+    counted: Any = Counted()
+    [known] = held(counted, [state for states in located.states for state in states]).values()
+    assert known.newest == change.mirror_id
+    assert sum(asked) <= 10
+
+
+def test_one_tick_seeds_as_many_assets_as_fill_a_batch(instance: DagsterInstance, ledger: LedgerResource) -> None:
+    names = [f"t{number}" for number in range(50)]
+    ledger.record([event(name, "2026-01-01", "succeeded", 1) for name in names])
+    mirror = Mirror(instance, ledger, Definitions(assets=[spec(AssetKey([name])) for name in names]))
+    assert mirror.tick().startswith("50 states written")
+
+
+def test_a_dataset_that_two_assets_show_is_seeded_once_in_each(
+    instance: DagsterInstance, ledger: LedgerResource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ASSETS", 1)
+    ledger.record([event("orders", "2026-01-01", "succeeded", 1)])
+    other = AssetKey(["mart", "orders"])
+    mirror = Mirror(instance, ledger, Definitions(assets=[spec(ORDERS), spec(PAYMENTS), spec(other, "orders")]))
+    mirror.until_quiet()
+    assert len(log(instance, [ORDERS])) == len(log(instance, [other])) == 1
+
+
+def test_an_alias_and_its_dataset_in_one_window_are_seeded_once(
+    instance: DagsterInstance, ledger: LedgerResource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ASSETS", 1)
+    aliased = {"namespace": LAKE, "name": "sales", "aliases": [{"namespace": LAKE, "name": "orders"}]}
+    ledger.declare("test", {"datasets": [aliased]})
+    ledger.record([event("orders", "2026-01-01", "succeeded", 1)])
+    sales = AssetKey(["lake", "sales"])
+    Mirror(instance, ledger, Definitions(assets=[spec(ORDERS), spec(sales)])).until_quiet()
+    assert (len(log(instance, [ORDERS])), len(log(instance, [sales]))) == (0, 1)
