@@ -31,6 +31,7 @@ from resources.model import TaskRef, dbt_task_name
 ROWS = ("dagster/partition_row_count", "dagster/row_count")
 DBT_NODE = "unique_id"  # metadata of what dagster-dbt reports, and of its check specs with a prefix
 TOUCHING = ("running", "up_for_retry", "failed", "canceled")  # a step that has begun may have written something
+_FAILED_ROWS = "dagster_dbt/failed_row_count"
 _READ = f"{INPUT_DATA_VERSION_TAG_PREFIX}/"  # and the key of what an asset was built from
 Target = tuple[AssetKey, str | None]  # an asset and its partition
 Native = dict[str, Any]
@@ -141,8 +142,12 @@ class Telling:
         planned = [key for of in self.planned.values() for asset_key, key in of if asset_key == asset.key]
         for key in [check.partition] if check.partition or not planned else dict.fromkeys(planned):
             read = dataset_of(asset, key)
-            told_of = {"inputs": [read] if read else [], "error": None if check.passed else check.description}
+            error = None if check.passed else _finding(check)
+            told_of = {"inputs": [read] if read else [], "error": error}
             yield self._event(record, step, check_task(asset.task, check), asset.platform, key, state, told_of)
+            if state == "failed" and check.blocking and (asset.key, key) in self.made:
+                # Dagster lets nothing be built from it, and so must the ledger, until it is made again.
+                yield from self._native(record, step, (asset.key, key), "failed", error=error)
 
     def _native(self, record: EventLogRecord, step: str, target: Target, state: str, **more: Any) -> Iterator[Native]:
         asset = self.assets.get(target[0])
@@ -223,6 +228,14 @@ def _not_begun(told: DagsterEvent) -> frozenset[str]:
     """The assets of a failed step that nobody tried to make, because what they are made from had failed in it."""
     given = getattr(getattr(told.event_specific_data, "user_failure_data", None), "metadata", {}).get(NOT_BEGUN)
     return frozenset(given.value if given and isinstance(given.value, list) else ())
+
+
+def _finding(check: AssetCheckEvaluation) -> str:
+    """What a check that did not pass has found, in a line."""
+    if check.description:
+        return check.description
+    found = check.metadata.get(_FAILED_ROWS)
+    return f"{check.check_name} did not pass" + (f" (failing rows: {found.value})" if found else "")
 
 
 def _error(told: DagsterEvent) -> str | None:

@@ -34,8 +34,8 @@ class Places:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment that the project's profile and sources read."""
-        return {"SHOP_LAKE": str(self.lake), "SHOP_WAREHOUSE": str(self.warehouse)}
+        """The environment that the project's profile and sources read, and no colours in messages that pages show."""
+        return {"SHOP_LAKE": str(self.lake), "SHOP_WAREHOUSE": str(self.warehouse), "DBT_USE_COLORS": "false"}
 
 
 def places(environ: Mapping[str, str] = os.environ) -> Places:

@@ -24,6 +24,9 @@ from dataforge.model.recorded import BatchAnswer, Recorded
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.storage.database import Database
 
+# A sensor's tick has 60 s, in which it asks two or three times: a server that hangs is to be found out before it ends.
+_PATIENCE_SECONDS = 15.0
+
 
 class LedgerResource(ConfigurableResource[Any]):
     """The verbs of `dataforge.client.Ledger`, over HTTP or straight to the database: exactly one of the two URLs.
@@ -132,7 +135,7 @@ class LedgerResource(ConfigurableResource[Any]):
     def _open(self) -> Ledger:
         self._require_one_url()
         if self.url:
-            return Client(self.url, self.environment, self.api_key or None)
+            return Client(self.url, self.environment, self.api_key or None, patience=_PATIENCE_SECONDS)
         # Redaction is the server's task; where there is none between, it is ours.
         rules = redaction.load(installation.current().redaction)
         return DirectClient(Database(self.database_url, max_size=4), self.environment, rules)

@@ -39,7 +39,7 @@ from dataforge.model.recorded import BatchAnswer, Recorded, joined, joined_batch
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.verdict import Code, Unanswered, Verdict
 
-_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+_CONNECT_SECONDS = 5.0
 # What a lost connection is answered with: the first may only have been idle for too long, the second meets a server
 # that starts again. A question that takes too long is not repeated, since it would take as long again.
 _PAUSES = (0.0, 0.5)
@@ -73,10 +73,16 @@ class Client:
     """
 
     def __init__(
-        self, url: str = "http://127.0.0.1:8700", environment: str = "dev", api_key: str | None = None
+        self,
+        url: str = "http://127.0.0.1:8700",
+        environment: str = "dev",
+        api_key: str | None = None,
+        *,
+        patience: float = 60.0,  # seconds for an answer, before the server counts as unreachable
     ) -> None:
         self.url = _checked(url)
-        self._http = httpx.Client(timeout=_TIMEOUT, headers=_authorization(api_key))
+        timeout = httpx.Timeout(patience, connect=_CONNECT_SECONDS)
+        self._http = httpx.Client(timeout=timeout, headers=_authorization(api_key))
         self._base = f"{self.url}/api/v1/{quote(environment, safe='')}"
 
     def record(self, events: Sequence[Mapping[str, Any]]) -> Recorded:
@@ -176,7 +182,8 @@ class Client:
             try:
                 return self._http.send(request)
             except httpx.TimeoutException as error:
-                limit = _TIMEOUT.connect if isinstance(error, httpx.ConnectTimeout) else _TIMEOUT.read
+                timeout = self._http.timeout
+                limit = timeout.connect if isinstance(error, httpx.ConnectTimeout) else timeout.read
                 raise Unreachable(f"the ledger at {self.url} does not answer within {limit:g} s; {REMEDY}") from error
             except httpx.DecodingError as error:
                 raise no_ledger(self.url, _reason(error)) from error

@@ -22,7 +22,7 @@ Guarantees an answer that is a function of the values given, its reasons in one 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
@@ -165,18 +165,17 @@ def _newer(built: Success, given: Input) -> Reason | None:
     if built.begun is None or success.ended_at is None or success.ended_at <= built.begun:
         return None
     verb = "was written again" if given.node.kind == "dataset" else "ran again"
-    said = f"{verb} at {_minute(success.ended_at)}, {_when(built, success.ended_at)}"
+    said = f"{verb} {_when(success.ended_at, built, built.begun)}"
     return _about(given, Code.UPSTREAM_STALE, said, PartitionStatus.READY.value, success.ended_at)
 
 
-def _when(built: Success, changed_at: datetime) -> str:
-    if built.ended_at is None or changed_at > built.ended_at:
-        return f"after this was built ({_minute(built.ended_at or built.begun)})"
-    return f"when the run that built this had begun ({_minute(built.begun)})"
-
-
-def _minute(at: datetime | None) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC" if at else "at an unknown time"
+def _when(changed_at: datetime, built: Success, begun: datetime) -> str:
+    """When it changed, beside when the other was built: to the second where both were in one minute."""
+    after = built.ended_at is None or changed_at > built.ended_at
+    then = (built.ended_at or begun) if after else begun
+    form = "%H:%M:%S" if abs(changed_at - then) < timedelta(minutes=1) else "%H:%M"
+    what = "after this was built" if after else "when the run that built this had begun"
+    return f"at {changed_at:%Y-%m-%d} {changed_at:{form}} UTC, {what} ({then:%Y-%m-%d} {then:{form}} UTC)"
 
 
 def _missing(given: Input, now: datetime) -> Reason:

@@ -11,12 +11,11 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 
 from benchmarks.scratch import free_port
-from dataforge.client import Client, DirectClient, Ledger, TaskFilter, http
+from dataforge.client import Client, DirectClient, Ledger, TaskFilter
 from dataforge.model.errors import SettingsError, Unreachable
 from dataforge.storage.database import Database
 from resources import LedgerResource
@@ -149,10 +148,9 @@ def test_a_refused_key_names_its_setting(server: Server, status: int) -> None:
     assert "DATAFORGE_API_KEY" in _refused(Client(server.url))
 
 
-def test_an_answer_that_takes_too_long_is_not_waited_for_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_takes_too_long_is_not_waited_for_again(server: Server) -> None:
     server.seconds = 0.5
-    monkeypatch.setattr(http, "_TIMEOUT", httpx.Timeout(0.1))
-    assert "does not answer within 0.1 s" in _refused(Client(server.url))
+    assert "does not answer within 0.1 s" in _refused(Client(server.url, patience=0.1))
     assert len(server.asked) == 1
 
 

@@ -394,6 +394,28 @@ def test_a_check_is_a_run_of_its_own_task_that_reads_the_dataset(
     assert {touch.name for run in teller.runs()[1:] for touch in run.inputs} == {"orders"}
 
 
+def test_a_blocking_check_that_fails_makes_the_partition_fail_until_it_is_made_again(
+    instance: DagsterInstance, ledger: LedgerResource
+) -> None:
+    passes = iter([False, True])
+
+    @asset(
+        name="orders",
+        partitions_def=DAYS,
+        metadata=named("orders"),
+        check_specs=[AssetCheckSpec("sound", asset="orders", blocking=True)],
+    )
+    def checked_orders() -> MaterializeResult:  # type: ignore[type-arg]  # its check outputs need the bare class
+        return MaterializeResult(check_results=[AssetCheckResult(check_name="sound", passed=next(passes))])
+
+    teller = Teller(instance, ledger, checked_orders)
+    for state in ("failed", "ready"):
+        materialize([checked_orders], instance=instance, partition_key="2026-01-01", raise_on_error=False)
+        teller.tick()
+        assert teller.partitions() == {"2026-01-01": state}
+    assert [run.error for run in teller.runs() if run.state == "failed"] == ["sound did not pass"] * 2
+
+
 def test_what_came_from_the_ledger_or_from_no_run_is_not_told(
     instance: DagsterInstance, ledger: LedgerResource
 ) -> None:

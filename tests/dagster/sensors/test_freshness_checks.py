@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from dagster import (
     AssetCheckEvaluation,
     AssetCheckKey,
@@ -13,9 +15,10 @@ from dagster import (
     SkipReason,
     build_sensor_context,
 )
+from dagster._core.test_utils import create_run_for_test
 
 from dataforge_assets.checks import CHECK, CHECKED, DIGEST
-from dataforge_sensors.freshness_checks import differing, freshness_checks, held_digests
+from dataforge_sensors.freshness_checks import busy, differing, freshness_checks, held_digests
 from resources import LedgerResource
 
 ORDERS = AssetKey("orders")
@@ -65,6 +68,16 @@ def test_every_asset_has_its_check_after_one_tick_and_the_next_writes_nothing(
     second = tick(instance, ledger)
     assert isinstance(second, SensorResult)
     assert not second.asset_events
+
+
+def test_what_a_run_has_built_a_moment_ago_is_decided_later(instance: DagsterInstance, ledger: LedgerResource) -> None:
+    """The ledger may have heard of half of the run, which then looks older than the other half."""
+    stg_orders = AssetKey(["warehouse", "stg_orders"])
+    create_run_for_test(instance, job_name="build_days", asset_selection=frozenset({stg_orders}))
+    result = tick(instance, ledger)
+    assert isinstance(result, SensorResult)
+    assert {event.asset_key for event in result.asset_events} == {spec.key for spec in CHECKED} - {stg_orders}
+    assert busy(instance, datetime.now(UTC)) == {stg_orders}
 
 
 def test_a_ledger_that_is_down_costs_one_line(instance: DagsterInstance) -> None:

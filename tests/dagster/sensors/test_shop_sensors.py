@@ -104,10 +104,12 @@ def test_a_day_that_dbt_refuses_is_failed_in_the_ledger_and_does_not_come_back_a
     runs = {run.name: run for run in run_dbt(instance, ledger, partition_key="2026-11-04")}
     assert {name: str(run.state) for name, run in runs.items() if name.startswith("model.")} == {
         "model.shop.stg_orders": "succeeded",
-        "model.shop.stg_payments": "succeeded",
-        "model.shop.orders": "upstream_failed",  # a test of stg_payments has failed, so dbt did not try it
+        "model.shop.stg_payments": "failed",  # it was made, and its blocking test has failed
+        "model.shop.orders": "upstream_failed",  # so dbt did not try it
         "model.shop.daily_revenue": "upstream_failed",
     }
+    assert runs["model.shop.stg_payments"].error == "every_day_has_payments did not pass (failing rows: 1)"
+    assert runs["test.shop.every_day_has_payments"].error == runs["model.shop.stg_payments"].error
     mirror = Mirror(instance, ledger, defs)
     mirror.until_quiet()
     assert not log(instance, [ORDERS])
