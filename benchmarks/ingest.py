@@ -107,7 +107,8 @@ def server(database: Database) -> Iterator[httpx.Client]:
     port = free_port()
     settings = load({"DATAFORGE_DATABASE_URL": database.url, "DATAFORGE_PORT": str(port)}, Path("no.toml"))
     server = uvicorn.Server(uvicorn.Config(create_app(settings), port=port, log_level="warning"))
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # the application's logging has turned it on
+    for library in ("httpx", "yoyo"):
+        logging.getLogger(library).setLevel(logging.WARNING)  # the application's logging has turned it on
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=60) as client:
