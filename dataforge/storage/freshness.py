@@ -14,7 +14,7 @@ from dataforge.model.freshness import RunKey, Success
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.state import Evidence, PartitionStatus, RunState
 from dataforge.model.upstream import State
-from dataforge.storage.readiness import Name, Place, columns
+from dataforge.storage.readiness import Name, Place, asked, columns
 
 # Two branches, each by its own index, as of tasks; an alias means the dataset that it stands for.
 RESOLVE = """
@@ -41,13 +41,7 @@ order by 1, 2, 3
 def resolve(connection: Connection, environment: int, names: Sequence[Name]) -> list[list[DatasetRef]]:
     """For each name the datasets it may mean, under their canonical names, at most six."""
     found: list[list[DatasetRef]] = [[] for _ in names]
-    parameters = {
-        "environment": environment,
-        "places": list(range(len(names))),
-        "namespaces": [namespace and namespace.replace("\0", "\ufffd") for namespace, _ in names],
-        "names": [name.replace("\0", "\ufffd") for _, name in names],  # text in PostgreSQL has no NUL
-    }
-    for place, namespace, name in connection.execute(RESOLVE, parameters):
+    for place, namespace, name in connection.execute(RESOLVE, asked(environment, names)):
         found[place].append(DatasetRef(namespace, name))
     return found
 

@@ -51,15 +51,19 @@ order by 1, 2
 def resolve(connection: Connection, environment: int, names: Sequence[Name]) -> list[list[TaskRef]]:
     """For each name the tasks it may mean, at most six."""
     found: list[list[TaskRef]] = [[] for _ in names]
-    parameters = {
+    for place, namespace, name in connection.execute(RESOLVE, asked(environment, names)):
+        found[place].append(TaskRef(namespace, name))
+    return found
+
+
+def asked(environment: int, names: Sequence[Name]) -> dict[str, Any]:
+    """Names as columns, each with its place among them. Text in PostgreSQL has no NUL, so no name with one is found."""
+    return {
         "environment": environment,
         "places": list(range(len(names))),
         "namespaces": [namespace and namespace.replace("\0", "\ufffd") for namespace, _ in names],
-        "names": [name.replace("\0", "\ufffd") for _, name in names],  # text in PostgreSQL has no NUL
+        "names": [name.replace("\0", "\ufffd") for _, name in names],
     }
-    for place, namespace, name in connection.execute(RESOLVE, parameters):
-        found[place].append(TaskRef(namespace, name))
-    return found
 
 
 class Subject(msgspec.Struct, frozen=True):
