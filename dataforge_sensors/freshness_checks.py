@@ -44,7 +44,8 @@ def freshness_checks(context: SensorEvaluationContext, ledger: LedgerResource) -
         answers = results(ledger, CHECKED, now)
     except DataForgeError as error:
         return SkipReason(one_line(error, "The checks stay as they are until it answers."))
-    settled = [answer for answer in answers if answer.asset_key not in busy(context.instance, now)]
+    unsettled = busy(context.instance, now)
+    settled = [answer for answer in answers if answer.asset_key not in unsettled]
     news = differing(settled, held_digests(context.instance, settled))
     return SensorResult(asset_events=news, skip_reason=f"{len(news)} of {len(answers)} answers are new.")
 

@@ -11,6 +11,7 @@ import pytest
 from dataforge.model.listing import MOST_EXAMINED
 from dataforge.storage import change
 from dataforge.storage.database import Database
+from tests.storage.plan import rows_read
 
 _FILL = """
 insert into task (environment, id, namespace, name, seen)
@@ -33,7 +34,6 @@ from generate_series(1, 30000) n, unnest(array['task', 'dataset']) kind;
 insert into partition_cleared (environment, node_kind, node_id, partition)
 select 1, 'task', 1 + n % 500, 'p' || n from generate_series(1, 30000) n;
 """
-_EXPLAIN = "explain (analyze, format json, timing off) "
 _PAGE = {"environment": 1, "after_kind": "task", "after_node": -(2**63), "after": "", "kind": None}
 
 
@@ -51,47 +51,31 @@ def connection(module_database: Database, request: pytest.FixtureRequest) -> Ite
         yield connection
 
 
-def _read(connection: psycopg.Connection[Any], query: str, given: dict[str, Any]) -> dict[str, int]:
-    """How many rows a query reads of each table, filtered ones included."""
-    row = connection.execute((_EXPLAIN + query).encode(), given, prepare=False).fetchone()
-    assert row is not None
-    read: dict[str, int] = {}
-    nodes = [row[0][0]["Plan"]]
-    while nodes:
-        node = nodes.pop()
-        nodes += node.get("Plans", [])
-        if "Relation Name" in node:
-            rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
-            name = node["Relation Name"]
-            read[name] = read.get(name, 0) + round(rows * node["Actual Loops"])
-    return read
-
-
 def test_a_page_reads_little_more_than_it_shows(connection: psycopg.Connection[Any]) -> None:
     row = connection.execute("select min(changed_by)::text from partition_state").fetchone()
     assert row is not None
     midst = {"transaction": row[0], "after_kind": "task", "after_node": 250, "after": "p10249"}
     for place in ({"transaction": "0"}, midst, {**midst, "after_kind": "dataset"}):
-        read = _read(connection, change.MATCHING, {**_PAGE, **place, "limit": 100, "most": 101})
+        read = rows_read(connection, change.MATCHING, {**_PAGE, **place, "limit": 100, "most": 101})
         assert 101 <= read["partition_state"] <= 3 * 101  # its own, and the state of each that was cleared
         assert read.get("partition_cleared", 0) <= 101
 
 
 def test_a_page_of_one_kind_stops_where_it_has_read_enough(connection: psycopg.Connection[Any]) -> None:
     given = {**_PAGE, "transaction": "0", "kind": "dataset", "limit": 100, "most": MOST_EXAMINED}
-    read = _read(connection, change.MATCHING, given)
+    read = rows_read(connection, change.MATCHING, given)
     assert read["partition_state"] <= 2 * MOST_EXAMINED
     assert read["partition_cleared"] <= MOST_EXAMINED
 
 
 def test_the_last_change_is_looked_up(connection: psycopg.Connection[Any]) -> None:
-    read = _read(connection, change.LAST, {"environment": 1})
+    read = rows_read(connection, change.LAST, {"environment": 1})
     assert read == {"partition_state": 1, "partition_cleared": 1}
 
 
 def test_the_latest_states_read_no_others(connection: psycopg.Connection[Any]) -> None:
     given = {"environment": 1, "ids": [*range(1, 51)], "each": 5}
-    assert _read(connection, change.LATEST, given)["partition_state"] <= 50 * 5
+    assert rows_read(connection, change.LATEST, given)["partition_state"] <= 50 * 5
 
 
 def test_states_are_looked_up_with_all_they_show(connection: psycopg.Connection[Any]) -> None:
@@ -99,7 +83,7 @@ def test_states_are_looked_up_with_all_they_show(connection: psycopg.Connection[
     partitions = [f"p{n}" for n in range(1, 101)]
     for kind in ("task", "dataset"):
         given = {"environment": 1, "kinds": [kind] * 100, "nodes": nodes, "partitions": partitions}
-        read = _read(connection, change.LOAD, given)
+        read = rows_read(connection, change.LOAD, given)
         assert read["partition_state"] <= 100
         assert read["run"] <= 2 * 100
         assert read.get("write", 0) <= 100

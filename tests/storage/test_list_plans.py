@@ -21,6 +21,7 @@ from dataforge.storage import (
     task_list,
 )
 from dataforge.storage.database import Database
+from tests.storage.plan import rows_read
 
 _RUNS = 30_000
 _FILL = """
@@ -41,7 +42,6 @@ select 1, decode(md5(n::text), 'hex'), '', 0, '[{}]', timestamptz '2026-01-01' +
 from generate_series(1, 20000) n;
 analyze task, dataset, run, partition_state, reject;
 """
-_EXPLAIN = "explain (analyze, format json, timing off) "
 
 
 @pytest.fixture
@@ -52,22 +52,6 @@ def connection(database: Database) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def _read(connection: psycopg.Connection[Any], query: str, given: dict[str, Any]) -> dict[str, int]:
-    """How many rows a query reads of each table, filtered ones included."""
-    row = connection.execute(_EXPLAIN + query, given, prepare=False).fetchone()
-    assert row is not None
-    read: dict[str, int] = {}
-    nodes = [row[0][0]["Plan"]]
-    while nodes:
-        node = nodes.pop()
-        nodes += node.get("Plans", [])
-        if "Relation Name" in node:
-            rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
-            name = node["Relation Name"]
-            read[name] = read.get(name, 0) + round(rows * node["Actual Loops"])
-    return read
-
-
 @pytest.mark.parametrize("query", [run_list.MATCHING, attempt_list.MATCHING])
 @pytest.mark.parametrize("start", ["2026-01-10T00:00:00Z", None])
 def test_a_page_of_runs_reads_little_more_than_it_shows(
@@ -76,7 +60,7 @@ def test_a_page_of_runs_reads_little_more_than_it_shows(
     wanted = RunFilter(limit=100)
     after = run_window.Place(None, 250, "r100") if start is None else run_window.Place(_moment(start), 1, "r1")
     for cursor in (None, after):
-        read = _read(connection, query, run_window.parameters(1, wanted, None, cursor))
+        read = rows_read(connection, query, run_window.parameters(1, wanted, None, cursor))
         assert read["run"] <= 2 * 102
 
 
@@ -84,40 +68,40 @@ def test_a_page_of_runs_reads_little_more_than_it_shows(
 def test_a_filtered_page_of_runs_stops_where_it_has_read_enough(
     connection: psycopg.Connection[Any], query: str
 ) -> None:
-    read = _read(connection, query, run_window.parameters(1, RunFilter(owner="nobody"), None, None))
+    read = rows_read(connection, query, run_window.parameters(1, RunFilter(owner="nobody"), None, None))
     assert read["run"] <= 2 * MOST_EXAMINED
 
 
 def test_a_page_of_one_tasks_runs_reads_no_others(connection: psycopg.Connection[Any]) -> None:
-    read = _read(connection, run_list.MATCHING, run_window.parameters(1, RunFilter(limit=10), 7, None))
+    read = rows_read(connection, run_list.MATCHING, run_window.parameters(1, RunFilter(limit=10), 7, None))
     assert read["run"] <= 2 * _RUNS // 500
 
 
 def test_a_page_of_partitions_reads_little_more_than_it_shows(connection: psycopg.Connection[Any]) -> None:
     after = {"after_kind": None, "after_node": None, "after_partition": None}
     given = {**asdict(PartitionFilter(limit=100)), "environment": 1, "node": None, **after, "most": 101}
-    assert _read(connection, partition_list.MATCHING, given)["partition_state"] <= 101
+    assert rows_read(connection, partition_list.MATCHING, given)["partition_state"] <= 101
     one = {**given, "kind": "task", "node": 7, "state": "ready", "most": MOST_EXAMINED}
-    assert _read(connection, partition_list.MATCHING, one)["partition_state"] <= _RUNS // 500
+    assert rows_read(connection, partition_list.MATCHING, one)["partition_state"] <= _RUNS // 500
     behind = {**given, "after_kind": "task", "after_node": 250, "after_partition": "p1"}
-    assert _read(connection, partition_list.MATCHING, behind)["partition_state"] <= 101
+    assert rows_read(connection, partition_list.MATCHING, behind)["partition_state"] <= 101
 
 
 def test_a_page_of_tasks_or_datasets_reads_a_bounded_range(connection: psycopg.Connection[Any]) -> None:
     place = {"environment": 1, "after_namespace": "", "after_name": "", "most": MOST_EXAMINED}
-    tasks = _read(connection, task_list.MATCHING, {**asdict(TaskFilter()), **place, "kind": "task"})
+    tasks = rows_read(connection, task_list.MATCHING, {**asdict(TaskFilter()), **place, "kind": "task"})
     assert tasks["task"] <= MOST_EXAMINED
-    datasets = _read(connection, dataset_list.MATCHING, {**asdict(DatasetFilter()), **place})
+    datasets = rows_read(connection, dataset_list.MATCHING, {**asdict(DatasetFilter()), **place})
     assert datasets["dataset"] <= MOST_EXAMINED
-    none = _read(connection, dataset_list.MATCHING, {**asdict(DatasetFilter(namespace="other")), **place})
+    none = rows_read(connection, dataset_list.MATCHING, {**asdict(DatasetFilter(namespace="other")), **place})
     assert none["dataset"] == 0
 
 
 def test_a_page_of_rejects_reads_little_more_than_it_shows(connection: psycopg.Connection[Any]) -> None:
     given = {**asdict(RejectFilter(limit=100)), "environment": 1, "after_time": None, "after_id": None}
-    assert _read(connection, reject_list.MATCHING, given)["reject"] <= 101
+    assert rows_read(connection, reject_list.MATCHING, given)["reject"] <= 101
     behind = {**given, "after_time": _moment("2026-01-03T00:00:00Z"), "after_id": b"\0" * 16}
-    assert _read(connection, reject_list.MATCHING, behind)["reject"] <= 102
+    assert rows_read(connection, reject_list.MATCHING, behind)["reject"] <= 102
 
 
 def _moment(text: str) -> Any:
