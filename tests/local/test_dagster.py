@@ -140,7 +140,7 @@ def test_what_is_killed_comes_back_and_leaves_nothing_orphaned(settings: Setting
     _eventually(lambda: _pids(settings)[name] not in (killed, None), f"{name} is started again")
     processes.up(settings, _no_history)
     supervised = {pid for pid in _pids(settings).values() if pid}
-    assert {each.pid for each in _marked(settings) if "-m dagster" in " ".join(each.cmdline())} <= supervised
+    assert {each.pid for each in _marked(settings) if "-m dagster" in _command(each)} <= supervised
 
 
 def test_a_run_outlives_the_daemon_and_ends_with_the_installation(settings: Settings) -> None:
@@ -170,7 +170,7 @@ def test_down_stops_the_runs_that_a_killed_code_server_leaves(settings: Settings
     _launched(settings)
     if not supervised:
         os.kill(int(Layout(settings.home).supervisor_pid.read_text()), signal.SIGKILL)
-        code_server = next(each for each in _marked(settings) if "grpc" in each.cmdline())
+        code_server = next(each for each in _marked(settings) if " grpc " in _command(each))
         code_server.kill()
     else:
         _killed(settings, "dagster-code-shop")
@@ -243,6 +243,14 @@ def _marked(settings: Settings) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
+
+
+def _command(process: psutil.Process) -> str:
+    """The command line of a process; nothing of one that has ended since it was found."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def _ask(settings: Settings, query: str, **variables: str) -> Any:
