@@ -7,6 +7,7 @@ is no superuser, since superusers bypass row-level security.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -28,6 +29,7 @@ from dataforge.settings import Settings
 MAJOR_VERSION = 18
 ROLE = "dataforge"
 DATABASE = "dataforge"
+_ACCOUNTS = Path("/etc/passwd")
 _PORT = 5432  # only a part of the socket's name: the server listens on no TCP port
 # Sorted by code point wherever it runs, so that an order never depends on the machine's locale.
 _LOCALE = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
@@ -198,8 +200,12 @@ def _pgserver() -> ModuleType:
 
 
 def _create_account(account: str) -> None:
+    """Makes the account where it is missing. Two first starts at once take turns: of two `useradd` at once one may
+    undo what the other wrote, and the server's folder then belongs to nobody."""
     try:
-        _pgserver().ensure_user_exists(account)
+        with _ACCOUNTS.open() as accounts:
+            fcntl.flock(accounts, fcntl.LOCK_EX)
+            _pgserver().ensure_user_exists(account)
     except (OSError, subprocess.CalledProcessError) as error:
         raise StartupError(
             f"PostgreSQL does not run as root, and the account {account} cannot be created ({error}):"
