@@ -13,7 +13,7 @@ TOTAL = """
 select sum(pg_total_relation_size(c.oid)) from pg_class c
 where c.relnamespace = 'public'::regnamespace and c.relkind = 'r'
 """
-BODIES = "select sum(octet_length(body)) from event e join environment n on n.id = e.environment where n.name = %s"
+BODIES = "select sum(octet_length(body)) from event_body e join environment n on n.id = e.environment where n.name = %s"
 
 
 def main() -> None:

@@ -41,6 +41,9 @@ VERBS = {
         "dataforge.cli.verify:verify",
         "Rebuild the state from its events and definitions, beside the live one, and compare the two.",
     ),
+    "replay": Verb(
+        "dataforge.cli.verify:replay", "Rebuild the state from its events and definitions, and make it the live one."
+    ),
 }
 
 

@@ -31,13 +31,14 @@ class Bar:
         if self._shown is not None:
             self._shown[0].stop()
 
-    def move(self, done: int) -> None:
-        """Moves the bar to `done`."""
+    def move(self, done: int, total: int | None = None) -> None:
+        """Moves the bar to `done`, of `total` where that is known by now."""
+        self._total = total or self._total
         if self._shown is None and sys.stderr.isatty() and time.monotonic() - self._begun > _PATIENCE:
             self._shown = self._start()
         if self._shown is not None:
             progress, task = self._shown
-            progress.update(task, completed=done)
+            progress.update(task, completed=done, total=self._total)
 
     def _start(self) -> tuple[Progress, TaskID]:
         from rich.console import Console

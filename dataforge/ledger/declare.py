@@ -135,5 +135,8 @@ def _write_datasets(connection: Connection, environment: int, decided: Plan) -> 
 
 
 def restore(connection: Connection, environment: int, manifest: Manifest) -> None:
-    """Declares a manifest that stood before, without asking again whether it may; part of the caller's transaction."""
-    _write(connection, environment, plan(None, manifest))
+    """Declares a manifest that stands elsewhere, without asking again whether it may; part of the caller's transaction.
+    Restoring what is there already changes nothing, and a newer manifest takes the place of its source's older one."""
+    decided = plan(definitions.manifest_of(connection, environment, manifest.source), manifest)
+    if decided.any:
+        _write(connection, environment, decided)

@@ -3,8 +3,7 @@
 Guarantees that a change is never missed, however late its transaction commits: only those of transactions below the
 oldest one that still runs are shown. Behind a reader's place nothing can be added, since every transaction below that
 one has ended, and each later one has a greater number. The price is that a transaction which has written and stays
-open holds the feed back, whichever database of the cluster it writes to (`dataforge verify` writes what it then takes
-back); those that only read do not.
+open holds the feed back, whichever database of the cluster it writes to; those that only read do not.
 """
 
 from collections.abc import Iterator, Sequence

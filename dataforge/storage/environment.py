@@ -1,7 +1,5 @@
 """Environments: the tenant of every row, its lock, and the version of its graph."""
 
-from random import randrange
-
 import msgspec
 from psycopg import Connection
 
@@ -16,7 +14,7 @@ class Environment(msgspec.Struct, frozen=True):
     graph_version: int
 
 
-FIND = "select id, name, graph_version from environment where name = %s"
+FIND = "select id, name, graph_version from environment where name = %s and id > 0"
 
 
 def find(connection: Connection, name: str) -> Environment:
@@ -28,7 +26,7 @@ def find(connection: Connection, name: str) -> Environment:
     return Environment(*row)
 
 
-NAMES = "select name from environment order by id"
+NAMES = "select name from environment where id > 0 order by id"  # not those that are rebuilt
 LOCK = "select pg_advisory_xact_lock(hashtextextended('dataforge.environment', %s))"
 
 
@@ -50,14 +48,3 @@ def advance_graph(connection: Connection, environment: int) -> int:
     row = connection.execute(ADVANCE, [environment]).fetchone()
     assert row is not None, "the caller holds the environment's lock"
     return int(row[0])
-
-
-CREATE_PASSING = "insert into environment (id, name) overriding system value values (%s, %s)"
-
-
-def create_passing(connection: Connection, name: str) -> Environment:
-    """A new, empty environment that its transaction will not commit: its id is below those that are handed out,
-    of which there are few."""
-    environment = Environment(-randrange(1, 2**15), name, 0)
-    connection.execute(CREATE_PASSING, [environment.id, name])
-    return environment

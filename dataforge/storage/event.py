@@ -1,4 +1,4 @@
-"""Recorded events: every one once, for good."""
+"""Recorded events: the identity of every one, for good, and its body for as long as bodies are kept."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -11,45 +11,72 @@ from dataforge.storage.body import compress, decompress, keep_dictionary
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """An event as it was recorded."""
+    """An event as it was recorded. Its number is its place in the order of recording, within its environment."""
 
+    number: int
     id: bytes
     occurred_at: datetime
     kind: EventKind
     body: bytes
 
 
-INSERT = """
-insert into event (environment, occurred_at, id, kind, body)
-select %s, * from unnest(%s::timestamptz[], %s::bytea[], %s::text[], %s::bytea[])
+IDENTIFY = """
+insert into event (environment, occurred_at, id)
+select %s, * from unnest(%s::timestamptz[], %s::bytea[])
 on conflict do nothing
-returning id
+returning id, number
+"""
+KEEP = """
+insert into event_body (environment, number, id, occurred_at, kind, body)
+select %s, * from unnest(%s::bigint[], %s::bytea[], %s::timestamptz[], %s::text[], %s::bytea[])
 """
 
 
 def insert(connection: Connection, environment: int, events: Iterable[Event]) -> set[bytes]:
-    """Records the events that are new, and returns their ids. The same event twice is new once."""
+    """Records the events that are new, and returns their ids. The same event twice is new once.
+
+    The caller holds the environment's lock: that makes the order of the numbers the order in which events commit.
+    """
     ordered = sorted({event.id: event for event in events}.values(), key=lambda event: (event.occurred_at, event.id))
     if not ordered:
         return set()
-    keep_dictionary(connection)
-    columns = zip(*((e.occurred_at, e.id, e.kind, compress(e.body)) for e in ordered), strict=True)
-    return {event_id for (event_id,) in connection.execute(INSERT, [environment, *map(list, columns)])}
+    named = [event.occurred_at for event in ordered], [event.id for event in ordered]
+    numbers: dict[bytes, int] = dict(connection.execute(IDENTIFY, [environment, *named]).fetchall())
+    if numbers:
+        keep_dictionary(connection)
+        rows = ((numbers[e.id], e.id, e.occurred_at, e.kind, compress(e.body)) for e in ordered if e.id in numbers)
+        connection.execute(KEEP, [environment, *map(list, zip(*rows, strict=True))])
+    return set(numbers)
 
 
 READ = """
-select id, occurred_at, kind, body from event
-where environment = %s and (occurred_at, id) > (%s, %s)
-order by occurred_at, id limit %s
+select number, id, occurred_at, kind, body from event_body
+where environment = %s and number > %s
+order by number limit %s
 """
 
 
-def read_all(connection: Connection, environment: int, page: int = 1_000) -> Iterator[list[Recorded]]:
-    """Every recorded event in the order of its time, a page at a time."""
-    after: tuple[object, bytes] = ("-infinity", b"")
-    while rows := connection.execute(READ, [environment, *after, page]).fetchall():
-        yield [Recorded(i, at, kind, decompress(connection, body)) for i, at, kind, body in rows]
-        after = (rows[-1][1], rows[-1][0])
+def read(connection: Connection, environment: int, after: int, most: int) -> list[Recorded]:
+    """The events behind the number `after`, at most `most`, in the order in which they were recorded."""
+    rows = connection.execute(READ, [environment, after, most]).fetchall()
+    return [Recorded(number, i, at, kind, decompress(connection, body)) for number, i, at, kind, body in rows]
+
+
+def read_all(connection: Connection, environment: int, after: int = 0, page: int = 1_000) -> Iterator[list[Recorded]]:
+    """Every event behind the number `after` that this transaction sees, a page at a time."""
+    while events := read(connection, environment, after, page):
+        yield events
+        after = events[-1].number
+
+
+LAST = "select coalesce(max(number), 0) from event_body where environment = %s"
+
+
+def last_number(connection: Connection, environment: int) -> int:
+    """The number of the event that was recorded last, of those whose body is left; 0 where there is none."""
+    row = connection.execute(LAST, [environment]).fetchone()
+    assert row is not None, "an aggregate has one row"
+    return int(row[0])
 
 
 PROGRESS = """

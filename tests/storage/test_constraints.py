@@ -9,11 +9,12 @@ from dataforge.cli.example import load
 from dataforge.storage.database import Database
 
 ILLEGAL: dict[str, LiteralString] = {
-    "an event is edited": "update event set body = 'x'",
-    "an event of the year 9999": "insert into event (environment, occurred_at, id, kind, body)"
-    " values (1, '9999-01-01', repeat('x', 16)::bytea, 'run', 'x')",
-    "an event without a body": "insert into event (environment, occurred_at, id, kind, body)"
-    " values (1, now(), repeat('x', 16)::bytea, 'run', '')",
+    "an event is edited": "update event set recorded_at = now()",
+    "a body is edited": "update event_body set body = 'x'",
+    "an event of the year 9999": "insert into event (environment, occurred_at, id)"
+    " values (1, '9999-01-01', repeat('x', 16)::bytea)",
+    "an event without a body": "insert into event_body (environment, number, occurred_at, id, kind, body)"
+    " values (1, 1, now(), repeat('x', 16)::bytea, 'run', '')",
     "a task version is edited": "update task_version set definition = '{}'",
     "a task version is deleted": "delete from task_version",
     "a definition without its version": "update task set version = null where version is not null",

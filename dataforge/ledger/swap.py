@@ -1,0 +1,30 @@
+"""Swapping a rebuilt state in: the live rows become those that were rebuilt, in the caller's one transaction.
+
+Guarantees that only what differs is written, so whoever reads sees the state before or the state after and nothing
+between, and the feed of changes shows exactly the partitions that are otherwise than they were.
+"""
+
+from dataforge.ledger.verify import Comparison
+from dataforge.model.errors import Conflict
+from dataforge.storage import difference as differences
+from dataforge.storage import environment as environments
+from dataforge.storage import rebuilt as rebuilds
+from dataforge.storage.database import Connection
+
+_GRAPH = frozenset({"task", "dataset", "alias", "edge"})
+
+
+def swap(connection: Connection, live: int, rebuilt: int, found: Comparison) -> None:
+    """Makes the live state the rebuilt one. The caller holds the live environment's lock, has compared, and commits.
+
+    Raises Conflict where somebody has begun to remove the rebuilt state.
+    """
+    if not rebuilds.still_stands(connection, rebuilt):
+        raise Conflict("the rebuilt state was removed before it could be swapped in: run it again")
+    differing = [table for table in rebuilds.STATE if table.name in found.counts]
+    for table in reversed(differing):
+        differences.remove_extra(connection, table, live, rebuilt)
+    for table in differing:
+        differences.write_different(connection, table, live, rebuilt)
+    if _GRAPH & found.counts.keys():
+        environments.advance_graph(connection, live)

@@ -1,0 +1,152 @@
+"""A state that is built beside the live one: in an environment of its own, hidden below those that people have.
+
+Guarantees that a hidden environment ends with the process that made it: whoever makes the next one removes what a
+killed process left. Its rows are committed as they are written, so that a long rebuild is no long transaction, which
+would hold back the feed of changes and every vacuum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import randrange
+from typing import LiteralString
+
+import msgspec
+from psycopg import Connection, sql
+
+from dataforge.storage.database import Database, connect
+
+
+class Table(msgspec.Struct, frozen=True):
+    """A table of the state that follows from events and definitions, as it is compared and swapped."""
+
+    name: LiteralString
+    unlike: tuple[str, ...] = ()  # columns that say when or by which transaction, which a rebuilt state need not repeat
+    keeps_more: bool = False  # rows of the live state alone stay: names, and what is append-only
+
+
+# In the order of their foreign keys. A name that nothing was said of is no state, and may be referred to. The versions
+# of a task that stand no longer are history, which the present definitions do not give.
+STATE: tuple[Table, ...] = (
+    Table("task", keeps_more=True),
+    Table("dataset", keeps_more=True),
+    Table("task_version", unlike=("definition", "source", "declared_at"), keeps_more=True),
+    Table("pool"),
+    Table("alias"),
+    Table("edge"),
+    Table("attempt"),
+    Table("touch"),
+    Table("outcome"),
+    Table("run"),
+    Table("write"),
+    Table("partition_state", unlike=("changed_by",)),
+    Table("progress"),
+)
+# What is not rebuilt: facts themselves, what was refused, and the feed's own memory.
+NOT_STATE: tuple[LiteralString, ...] = (
+    "definition_source",
+    "event",
+    "event_body",
+    "event_body_dropped",
+    "partition_cleared",
+    "reject",
+)
+_OWNED: tuple[LiteralString, ...] = (
+    *(table.name for table in reversed(STATE)),
+    "partition_cleared",
+    "definition_source",
+)
+
+FREE = """
+select n::smallint from generate_series(-32768, -1) as n
+where not exists (select from environment where id = n) offset %s limit 1
+"""
+LOCK = "select pg_try_advisory_lock(hashtextextended('dataforge.rebuild', %s))"
+CREATE = "insert into environment (id, name) overriding system value values (%s, %s)"
+
+
+@contextmanager
+def hidden(database: Database) -> Iterator[int]:
+    """A new, empty environment, by its id, for as long as the block. Its name is `rebuild` and its id without sign."""
+    with connect(database.url, autocommit=True) as guard:
+        _sweep(database, guard)
+        environment = _create(guard)
+        try:
+            yield environment
+        finally:
+            _remove(database, environment)
+
+
+def _create(guard: Connection) -> int:
+    while True:
+        row = guard.execute(FREE, [randrange(1_000)]).fetchone()
+        assert row is not None, "there are far fewer environments than numbers"
+        if _holds(guard, row[0]):
+            guard.execute(CREATE, [row[0], f"rebuild{row[0]}"])
+            return int(row[0])
+
+
+def _holds(guard: Connection, environment: int) -> bool:
+    row = guard.execute(LOCK, [environment]).fetchone()
+    return row is not None and bool(row[0])
+
+
+LEFT = "select id from environment where id < 0"
+
+
+def _sweep(database: Database, guard: Connection) -> None:
+    """Removes the hidden environments whose makers are gone: their lock went with their connection."""
+    for (environment,) in guard.execute(LEFT).fetchall():
+        if _holds(guard, environment):
+            _remove(database, environment)
+
+
+# The new name tells a maker whose connection was lost, but who goes on, that nothing here may be swapped in any more.
+CONDEMN = "update environment set name = 'removed' || id where id = %s"
+DELETE = "delete from {} where environment = %s"
+FORGET = "delete from environment where id = %s"
+
+
+def _remove(database: Database, environment: int) -> None:
+    with database.transaction() as connection:
+        connection.execute(CONDEMN, [environment])
+    for table in _OWNED:
+        with database.transaction() as connection:
+            connection.execute(sql.SQL(DELETE).format(sql.Identifier(table)), [environment])
+    with database.transaction() as connection:
+        connection.execute(FORGET, [environment])
+
+
+SNAPSHOT = "set transaction isolation level repeatable read"
+
+
+def begin_snapshot(connection: Connection) -> None:
+    """Lets every query of the transaction see the same moment, while it writes to a hidden environment; must be its
+    first statement."""
+    connection.execute(SNAPSHOT)
+
+
+STANDS = "select from environment where id = %s and name = 'rebuild' || id for update"
+
+
+def still_stands(connection: Connection, environment: int) -> bool:
+    """Whether nobody has begun to remove it; nobody does before the transaction ends."""
+    return connection.execute(STANDS, [environment]).fetchone() is not None
+
+
+# A name alone is no state, but the live state may hold one that nothing speaks of any more.
+NAME_TASKS = """
+insert into task (environment, id, namespace, name)
+select %(rebuilt)s, id, namespace, name from task where environment = %(live)s on conflict do nothing
+"""
+NAME_DATASETS = """
+insert into dataset (environment, id, namespace, name, canonical_id)
+select %(rebuilt)s, id, namespace, name, id from dataset where environment = %(live)s on conflict do nothing
+"""
+
+
+def copy_names(connection: Connection, live: int, rebuilt: int) -> None:
+    """Gives the rebuilt state every name of the live one, so that a name's row is in both."""
+    for statement in (NAME_TASKS, NAME_DATASETS):
+        connection.execute(statement, {"live": live, "rebuilt": rebuilt})
