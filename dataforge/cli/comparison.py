@@ -11,7 +11,7 @@ import msgspec
 from dataforge.cli.table import show
 
 if TYPE_CHECKING:
-    from dataforge.ingest.replay import Verification
+    from dataforge.ingest.rebuild import Verification
     from dataforge.ledger.verify import Comparison, Difference
 
 _ABSENT = "(none)"
@@ -19,7 +19,19 @@ _ABSENT = "(none)"
 
 def read(found: Verification) -> str:
     """What was read again, in words."""
-    return f"{found.events:,} events and the definitions of {found.definitions:,} sources"
+    begun = ""
+    if found.checkpoint is not None:
+        begun = f"the checkpoint {found.checkpoint} of {found.covered:,} events, "
+    return f"{begun}{found.events:,} events and the definitions of {found.definitions:,} sources"
+
+
+def print_refused(found: Verification) -> None:
+    """Names the checkpoints that were not used, on standard error; and says where one rests on other rules."""
+    for each in found.refused:
+        click.echo(f"refused: the checkpoint {each.name}: {each.reason}", err=True)
+    if found.other_rules:
+        said = "keeps facts as other rules read them, from bodies that are gone"
+        click.echo(f"note: the checkpoint {found.checkpoint} {said}", err=True)
 
 
 def as_json(found: Verification, **more: object) -> str:
@@ -28,6 +40,10 @@ def as_json(found: Verification, **more: object) -> str:
         "valid": found.found.agrees,
         "events": found.events,
         "definitions": found.definitions,
+        "checkpoint": found.checkpoint,
+        "covered": found.covered,
+        "other_rules": found.other_rules,
+        "refused": found.refused,
         "differences": found.found.counts,
         "first": found.found.first,
     }

@@ -41,6 +41,9 @@ VERBS = {
         "dataforge.cli.verify:verify",
         "Rebuild the state from its events and definitions, beside the live one, and compare the two.",
     ),
+    "checkpoint": Verb(
+        "dataforge.cli.checkpoint:checkpoint", "Verify the state, and keep it as a signed checkpoint to start from."
+    ),
     "replay": Verb(
         "dataforge.cli.verify:replay", "Rebuild the state from its events and definitions, and make it the live one."
     ),

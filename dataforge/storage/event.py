@@ -79,6 +79,24 @@ def last_number(connection: Connection, environment: int) -> int:
     return int(row[0])
 
 
+DROPPED = "select number from event_body_dropped where environment = %s"
+
+
+def last_dropped(connection: Connection, environment: int) -> int:
+    """The number up to which bodies may be gone; 0 where all are there."""
+    row = connection.execute(DROPPED, [environment]).fetchone()
+    return int(row[0]) if row else 0
+
+
+KNOWN = "select number from event where environment = %s and occurred_at = %s and id = %s"
+
+
+def number_of(connection: Connection, environment: int, occurred_at: datetime, event_id: bytes) -> int | None:
+    """The number of an event; None where it was never recorded here."""
+    row = connection.execute(KNOWN, [environment, occurred_at, event_id]).fetchone()
+    return int(row[0]) if row else None
+
+
 PROGRESS = """
 insert into progress (environment, source, observed_through)
 select %s, * from unnest(%s::text[], %s::timestamptz[])

@@ -15,6 +15,8 @@ from typing import LiteralString
 import msgspec
 from psycopg import Connection, sql
 
+from dataforge.model.reference import NodeKind
+from dataforge.storage.attempt import RunKey
 from dataforge.storage.database import Database, connect
 
 
@@ -150,3 +152,31 @@ def copy_names(connection: Connection, live: int, rebuilt: int) -> None:
     """Gives the rebuilt state every name of the live one, so that a name's row is in both."""
     for statement in (NAME_TASKS, NAME_DATASETS):
         connection.execute(statement, {"live": live, "rebuilt": rebuilt})
+
+
+# Each branch gives its own first keys without repeats, so that none of the first keys of both is missed.
+RUNS = """
+(select distinct task_id, run from attempt
+where environment = %(environment)s and (task_id, run) > (%(task)s, %(run)s) order by task_id, run limit %(most)s)
+union
+(select distinct task_id, group_run from outcome
+where environment = %(environment)s and (task_id, group_run) > (%(task)s, %(run)s)
+order by task_id, group_run limit %(most)s)
+order by 1, 2 limit %(most)s
+"""
+
+
+def runs_behind(connection: Connection, environment: int, after: RunKey, most: int) -> list[RunKey]:
+    """The runs that facts name behind this one, in the order of their keys."""
+    parameters = {"environment": environment, "task": after[0], "run": after[1], "most": most}
+    return [(row[0], row[1]) for row in connection.execute(RUNS, parameters)]
+
+
+TASKS = "select id from task where environment = %s and id > %s order by id limit %s"
+DATASETS = "select id from dataset where environment = %s and id > %s order by id limit %s"
+
+
+def nodes_behind(connection: Connection, environment: int, kind: NodeKind, after: int, most: int) -> list[int]:
+    """The tasks or datasets behind this one, in the order of their ids."""
+    statement = TASKS if kind == "task" else DATASETS
+    return [row[0] for row in connection.execute(statement, [environment, after, most])]

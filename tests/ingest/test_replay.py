@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import workload
 from dataforge.cli.example import load
-from dataforge.ingest import replay as replaying
+from dataforge.ingest import rebuild
 from dataforge.ingest.batch import record_native, record_openlineage
 from dataforge.ingest.redaction import NOTHING, Redaction, Rule
 from dataforge.ingest.replay import replay, verify
@@ -132,7 +132,7 @@ def test_the_feed_shows_exactly_what_a_replay_changed(database: Database) -> Non
 def test_what_is_recorded_and_declared_while_events_are_read_again_is_in_the_replayed_state(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replaying, "_PAGE", 50)
+    monkeypatch.setattr(rebuild, "PAGE", 50)
     events = workload.native(300)
     record_native(database, "dev", events[:200], NOTHING)
     task = {"namespace": "n", "name": "t", "owner": "somebody"}

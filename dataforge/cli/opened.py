@@ -1,0 +1,35 @@
+"""What the verbs that read all of the state again work on: the database without haste, and the shelf of checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dataforge.cli.invocation import Invocation
+
+if TYPE_CHECKING:
+    from dataforge.ledger.checkpoint import Shelf
+    from dataforge.settings import Settings
+    from dataforge.storage.database import Database
+
+
+@contextmanager
+def opened(invocation: Invocation) -> Iterator[Database]:
+    """The installation's database, whose statements may take as long as they need."""
+    from dataforge.local.postgres import database_url
+    from dataforge.storage.database import Database
+
+    database = Database(database_url(invocation.settings), max_size=1, statement_timeout_ms=0)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def shelf_of(settings: Settings) -> Shelf:
+    """Where the installation keeps the environment's checkpoints."""
+    from dataforge.ledger.checkpoint import Shelf
+    from dataforge.storage.signing_key import trusted_key
+
+    return Shelf(settings.home / "checkpoints", settings.environment, trusted_key(settings.home / "keys"))

@@ -1,0 +1,135 @@
+"""Rebuilding: the recorded events and the standing definitions are read again into a hidden environment.
+
+Guarantees that reading again keeps nobody waiting: what is read is committed page by page beside the live state, and
+only what is left at the end is read in the transaction of the caller, who compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import msgspec
+from msgspec.structs import replace
+
+from dataforge.ingest import native, openlineage
+from dataforge.ingest.redaction import NOTHING
+from dataforge.ledger import start as starts
+from dataforge.ledger.checkpoint import Cut, LastEvent, Refused, Shelf
+from dataforge.ledger.declare import restore
+from dataforge.ledger.record import apply
+from dataforge.ledger.rules import rules_version
+from dataforge.ledger.start import Start
+from dataforge.ledger.verify import Comparison, Difference, compare
+from dataforge.model.event import Event
+from dataforge.storage import definition as definitions
+from dataforge.storage import environment as environments
+from dataforge.storage import event as event_log
+from dataforge.storage import rebuilt as rebuilds
+from dataforge.storage.database import Connection, Database
+from dataforge.storage.event import Recorded
+
+PAGE = 1_000
+Move = Callable[[int, int], None]  # the number of the event that was read last, and about how far numbers go
+
+
+class Verification(msgspec.Struct, frozen=True):
+    """How much was read again, from where on, and where the live state parts from what it gives."""
+
+    events: int  # read again
+    definitions: int
+    found: Comparison
+    checkpoint: str | None = None  # the one that reading started from
+    covered: int = 0  # events that it stands for
+    other_rules: bool = False  # whether it keeps facts that other rules than today's read from those
+    refused: tuple[Refused, ...] = ()
+
+    @property
+    def difference(self) -> Difference | None:
+        """The first; None where the states agree."""
+        return self.found.first[0] if self.found.first else None
+
+
+class Rebuild:
+    """A state that is being rebuilt, and how far."""
+
+    def __init__(self, live: int, beside: int, start: Start) -> None:
+        self.live, self.beside = live, beside
+        self._start = start
+        self._events = 0
+        self._last = start.checkpoint.manifest.last if start.checkpoint else None
+
+    def catch_up(self, database: Database, move: Move) -> None:
+        """Reads the start, definitions and events, a transaction a page, until less than a page is left."""
+        starts.load_graph(database, self.beside, self._start)
+        with database.transaction() as connection:
+            self._define(connection)
+            last = event_log.last_number(connection, self.live)
+        starts.load_runs(database, self.beside, self._start)
+        read = PAGE
+        while read == PAGE:
+            with database.transaction() as connection:
+                read = self._page(connection)
+            move(self._number, max(last, self._number))
+
+    def finish(self, connection: Connection) -> Verification:
+        """Reads what is left, as the transaction sees it, and compares."""
+        while self._page(connection):
+            pass
+        starts.check_bodies(connection, self.live, self._start)
+        count = self._define(connection)
+        rebuilds.copy_names(connection, self.live, self.beside)
+        begun = self._start.checkpoint
+        return Verification(
+            events=self._events,
+            definitions=count,
+            found=compare(connection, self.live, self.beside),
+            checkpoint=begun.folder.name if begun else None,
+            covered=begun.manifest.events if begun else 0,
+            other_rules=begun is not None and begun.manifest.rules != rules_version(),
+            refused=self._start.refused,
+        )
+
+    def cut(self) -> Cut | None:
+        """What has been read, as a checkpoint names it; None where nothing was ever recorded."""
+        if self._last is None:
+            return None
+        begun = self._start.checkpoint
+        events = self._events + (begun.manifest.events if begun else 0)
+        return Cut(self.beside, self._last, events, rules_version())
+
+    @property
+    def _number(self) -> int:
+        return self._last.number if self._last else 0
+
+    def _page(self, connection: Connection) -> int:
+        page = event_log.read(connection, self.live, self._number, PAGE)
+        if page:
+            apply(connection, self.beside, [_parse(event) for event in page])
+            self._last = LastEvent(page[-1].number, page[-1].occurred_at, page[-1].id.hex())
+            self._events += len(page)
+        return len(page)
+
+    def _define(self, connection: Connection) -> int:
+        manifests = definitions.manifests(connection, self.live)
+        for manifest in manifests:
+            restore(connection, self.beside, manifest)
+        return len(manifests)
+
+
+@contextmanager
+def rebuilt(database: Database, environment: str, shelf: Shelf | None, move: Move) -> Iterator[Rebuild]:
+    """A rebuild that has caught up, for as long as the block; it starts from the shelf's last good checkpoint."""
+    with database.transaction() as connection:
+        live = environments.find(connection, environment).id
+        start = starts.choose(connection, live, shelf, rules_version())
+    with rebuilds.hidden(database) as beside:
+        rebuild = Rebuild(live, beside, start)
+        rebuild.catch_up(database, move)
+        yield rebuild
+
+
+def _parse(event: Recorded) -> Event:
+    """The event as it is read by the rules of today; its body is recorded already, and is let go."""
+    read = native.parse if event.kind == "native" else openlineage.parse
+    return replace(read(event.body, NOTHING, event.id), body=b"")

@@ -1,0 +1,127 @@
+"""Where rebuilding starts: at the beginning, or at the last checkpoint that is good and belongs to this database.
+
+Guarantees that what is rebuilt from a checkpoint rests on its facts alone: all that follows from them is settled anew,
+by the rules of today and the definitions that stand now.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dataforge.ledger.checkpoint import Checkpoint, Refused, Shelf
+from dataforge.ledger.settle import settle
+from dataforge.model.errors import Conflict
+from dataforge.model.reference import NodeKind
+from dataforge.storage import event as event_log
+from dataforge.storage import rebuilt as rebuilds
+from dataforge.storage.attempt import RunKey
+from dataforge.storage.database import Connection, Database
+from dataforge.storage.fact_file import FACTS, Keep, load
+
+_PAGE = 1_000
+_FIRST = -(2**63)
+_GRAPH = frozenset({"task", "dataset", "alias", "edge"})
+
+
+class Start(msgspec.Struct, frozen=True):
+    """Where to begin; `checkpoint` is None at the very beginning."""
+
+    checkpoint: Checkpoint | None
+    refused: tuple[Refused, ...]
+
+    @property
+    def number(self) -> int:
+        """The last event that need not be read."""
+        return self.checkpoint.manifest.last.number if self.checkpoint else 0
+
+
+def choose(connection: Connection, environment: int, shelf: Shelf | None, rules: str, *, oldest: bool = False) -> Start:
+    """The newest good checkpoint whose facts were read by these rules. One of other rules is taken only where bodies
+    that it covers are gone. Without a shelf it is the beginning. With `oldest`, as few events as can be are left out.
+
+    Raises Conflict where bodies are gone and no good checkpoint covers them.
+    """
+    dropped = event_log.last_dropped(connection, environment)
+    refused: list[Refused] = []
+    usable: list[Checkpoint] = []
+    for found in shelf.all() if shelf is not None else ():
+        if isinstance(found, Refused):
+            refused.append(found)
+        elif reason := _stranger(connection, environment, found):
+            refused.append(Refused(found.folder.name, reason))
+        elif found.manifest.last.number >= dropped:
+            usable.append(found)
+            if found.manifest.rules == rules and not oldest:
+                return Start(found, tuple(refused))
+    if dropped == 0:
+        return Start(None, tuple(refused))
+    if not usable:
+        raise Conflict(_gone(dropped, refused))
+    return Start(usable[-1 if oldest else 0], tuple(refused))
+
+
+def _stranger(connection: Connection, environment: int, found: Checkpoint) -> str | None:
+    """Why a checkpoint is none of this database: of another one, or of a time that a restored backup has undone."""
+    last = found.manifest.last
+    number = event_log.number_of(connection, environment, last.occurred_at, bytes.fromhex(last.id))
+    return None if number == last.number else "its last event is not in this database under its number"
+
+
+def _gone(dropped: int, refused: list[Refused]) -> str:
+    why = "; ".join(f"{each.name}: {each.reason}" for each in refused)
+    return (
+        f"the bodies of events up to number {dropped:,} were dropped, so what they said can only be read from a"
+        f" checkpoint that covers them, and there is none" + (f" ({why})" if why else "")
+    )
+
+
+def check_bodies(connection: Connection, environment: int, start: Start) -> None:
+    """Raises Conflict where bodies behind the start are gone: they were dropped while events were read."""
+    if event_log.last_dropped(connection, environment) > start.number:
+        raise Conflict("bodies were dropped while events were read: run it again")
+
+
+def load_graph(database: Database, environment: int, start: Start, keep: Keep | None = None) -> None:
+    """Loads what the start's facts say of tasks, datasets and edges. Definitions are restored after that."""
+    _load(database, environment, start, keep, graph=True)
+
+
+def load_runs(database: Database, environment: int, start: Start, keep: Keep | None = None) -> None:
+    """Settles tasks and datasets, loads what the start's facts say of runs, and settles those, a page a transaction."""
+    if start.checkpoint is None:
+        return
+    for kind in ("task", "dataset"):
+        _settle_nodes(database, environment, kind)
+    _load(database, environment, start, keep, graph=False)
+    after: RunKey = (_FIRST, "")
+    while after is not None:
+        with database.transaction() as connection:
+            page = rebuilds.runs_behind(connection, environment, after, _PAGE)
+            settle(connection, environment, runs=set(page))
+        if len(page) < _PAGE:
+            return
+        after = page[-1]
+
+
+def _load(database: Database, environment: int, start: Start, keep: Keep | None, *, graph: bool) -> None:
+    if start.checkpoint is None:
+        return
+    parts = {part.file: part for part in start.checkpoint.manifest.parts}
+    for table in FACTS:
+        if (table.name in _GRAPH) == graph:
+            with database.transaction() as connection:
+                wanted = None if graph else keep
+                load(connection, environment, table, parts[f"{table.name}.zst"], start.checkpoint.folder, wanted)
+
+
+def _settle_nodes(database: Database, environment: int, kind: NodeKind) -> None:
+    after = _FIRST
+    page = [after]
+    while page:
+        with database.transaction() as connection:
+            page = rebuilds.nodes_behind(connection, environment, kind, after, _PAGE)
+            if kind == "task":
+                settle(connection, environment, tasks=set(page))
+            else:
+                settle(connection, environment, datasets=set(page))
+        after = page[-1] if page else after
