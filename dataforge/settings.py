@@ -28,6 +28,7 @@ NAMES = (
     "DATAFORGE_LEDGER",
     "DATAFORGE_DAGSTER",
     "DATAFORGE_WORKSPACE",
+    "DATAFORGE_BODY_DAYS",
 )
 _SWITCH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
@@ -48,6 +49,7 @@ class Settings:
     ledger: str | None  # where Dagster finds the ledger; None: at this installation's API
     dagster: bool  # whether `up` starts Dagster too
     workspace: Path | None  # Dagster's code locations; None: the project's workspace.yaml
+    body_days: int = 90  # how long what events said is kept, if a checkpoint covers it
 
 
 def current() -> Settings:
@@ -82,6 +84,7 @@ def load(environ: Mapping[str, str], toml_path: Path) -> Settings:
         ledger=_ledger(values.get("DATAFORGE_LEDGER")),
         dagster=_switch("DATAFORGE_DAGSTER", values.get("DATAFORGE_DAGSTER", "1")),
         workspace=_existing_file("DATAFORGE_WORKSPACE", values.get("DATAFORGE_WORKSPACE"), folder),
+        body_days=_days("DATAFORGE_BODY_DAYS", values.get("DATAFORGE_BODY_DAYS", "90")),
     )
 
 
@@ -102,6 +105,7 @@ def as_environ(settings: Settings) -> dict[str, str]:
         "DAGSTER_PORT": str(settings.dagster_port),
         "DATAFORGE_EXAMPLE": "1" if settings.example else "0",
         "DATAFORGE_DAGSTER": "1" if settings.dagster else "0",
+        "DATAFORGE_BODY_DAYS": str(settings.body_days),
         **{name: value for name, value in optional.items() if value},
     }
 
@@ -173,6 +177,12 @@ def _is_loopback(host: str) -> bool:
 def _port(setting: str, value: str) -> int:
     if not re.fullmatch(r"\d{1,5}", value, re.ASCII) or not 1 <= int(value) <= 65535:
         raise SettingsError(setting, value, "a port number from 1 to 65535")
+    return int(value)
+
+
+def _days(setting: str, value: str) -> int:
+    if not re.fullmatch(r"\d{1,5}", value, re.ASCII) or not 1 <= int(value) <= 36_500:
+        raise SettingsError(setting, value, "a number of days from 1 to 36500")
     return int(value)
 
 

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 def checkpoint(invocation: Invocation, listed: bool, public_key: bool, for_program: bool) -> None:
     """Verify the state, and keep it as a signed checkpoint to start from.
 
-    It stands under DATAFORGE_HOME/checkpoints. `verify` and `replay` start from it, and bodies that it covers may be dropped (`dataforge bodies`): keep a copy of
-    it elsewhere. Exits with 1, and keeps nothing, where the state is not what its events give.
+    It stands under DATAFORGE_HOME/checkpoints. `verify` and `replay` start from it, and bodies that it covers may be
+    dropped (`dataforge bodies`): keep a copy of it elsewhere. Exits with 1, and keeps nothing, where the state is not
+    what its events give.
     """
     from dataforge.storage.signing_key import public_pem, signing_key
 

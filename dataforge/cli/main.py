@@ -44,6 +44,10 @@ VERBS = {
     "checkpoint": Verb(
         "dataforge.cli.checkpoint:checkpoint", "Verify the state, and keep it as a signed checkpoint to start from."
     ),
+    "bodies": Verb(
+        "dataforge.cli.bodies:bodies",
+        "List the parts that event bodies are kept in, a week each, and whether each may go.",
+    ),
     "replay": Verb(
         "dataforge.cli.verify:replay", "Rebuild the state from its events and definitions, and make it the live one."
     ),

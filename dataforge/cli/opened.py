@@ -27,9 +27,10 @@ def opened(invocation: Invocation) -> Iterator[Database]:
         database.close()
 
 
-def shelf_of(settings: Settings) -> Shelf:
-    """Where the installation keeps the environment's checkpoints."""
+def shelf_of(settings: Settings, environment: str | None = None) -> Shelf:
+    """Where the installation keeps the checkpoints of an environment; of its own where none is named."""
     from dataforge.ledger.checkpoint import Shelf
     from dataforge.storage.signing_key import trusted_key
 
-    return Shelf(settings.home / "checkpoints", settings.environment, trusted_key(settings.home / "keys"))
+    trusted = trusted_key(settings.home / "keys")
+    return Shelf(settings.home / "checkpoints", environment or settings.environment, trusted)

@@ -60,6 +60,14 @@ def choose(connection: Connection, environment: int, shelf: Shelf | None, rules:
     return Start(usable[-1 if oldest else 0], tuple(refused))
 
 
+def covered(connection: Connection, environment: int, shelf: Shelf) -> int:
+    """The number of the last event that a good checkpoint of this database covers; 0 where there is none."""
+    for found in shelf.all():
+        if isinstance(found, Checkpoint) and _stranger(connection, environment, found) is None:
+            return found.manifest.last.number
+    return 0
+
+
 def _stranger(connection: Connection, environment: int, found: Checkpoint) -> str | None:
     """Why a checkpoint is none of this database: of another one, or of a time that a restored backup has undone."""
     last = found.manifest.last

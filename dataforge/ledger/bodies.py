@@ -1,0 +1,73 @@
+"""How long bodies live: until they are older than the setting says and a good checkpoint covers them.
+
+Guarantees that no body ends which anything could still have to be read from: every environment's share of a part is
+covered, by a checkpoint whose signature and files were checked just now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from dataforge.ledger.checkpoint import Shelf
+from dataforge.ledger.start import covered
+from dataforge.storage import body_part
+from dataforge.storage.body_part import Content, Part
+from dataforge.storage.database import Connection, Database
+
+Shelves = Callable[[str], Shelf]  # by an environment's name
+
+
+class Fate(msgspec.Struct, frozen=True):
+    """What becomes of a part."""
+
+    part: Part
+    events: int | None  # None where it was not counted, since it is too young
+    stays: str | None  # why; None where it may go
+
+
+def fates(database: Database, shelves: Shelves, days: int, now: datetime) -> list[Fate]:
+    """Every part that has begun, and whether it may go."""
+    with database.transaction() as connection:
+        return [fate for fate, _ in _judged(connection, shelves, days, now)]
+
+
+def drop_old(database: Database, shelves: Shelves, days: int, now: datetime) -> list[Fate]:
+    """Drops the parts that may go, all in one transaction, makes those of the coming weeks, and returns what became of
+    each. `now` is the present time; bodies recorded less than `days` before it stay."""
+    with database.transaction() as connection:
+        judged = _judged(connection, shelves, days, now)
+        for fate, held in judged:
+            if fate.stays is None:
+                body_part.drop(connection, fate.part, held)
+        body_part.premake(connection)
+        return [fate for fate, _ in judged]
+
+
+def _judged(connection: Connection, shelves: Shelves, days: int, now: datetime) -> list[tuple[Fate, list[Content]]]:
+    until: dict[str, int] = {}  # how far each environment is covered, looked up once
+    begun = [part for part in body_part.parts(connection) if part.begins is None or part.begins <= now]
+    return [_judge(connection, shelves, part, (days, now - timedelta(days=days)), until) for part in begun]
+
+
+def _judge(
+    connection: Connection, shelves: Shelves, part: Part, age: tuple[int, datetime], until: dict[str, int]
+) -> tuple[Fate, list[Content]]:
+    days, before = age
+    young = f"younger than {days} days"
+    if part.ends is not None and part.ends > before:
+        return Fate(part, None, young), []
+    held = body_part.content(connection, part)
+    events = sum(each.events for each in held)
+    if part.ends is None and not held:
+        return Fate(part, 0, "empty, for what no week is made for"), held
+    if any(each.recorded_until > before for each in held):
+        return Fate(part, events, young), held
+    for each in held:
+        if each.name not in until:
+            until[each.name] = covered(connection, each.environment, shelves(each.name))
+        if until[each.name] < each.last:
+            return Fate(part, events, f"no checkpoint of {each.name} covers event number {each.last:,}"), held
+    return Fate(part, events, None), held
