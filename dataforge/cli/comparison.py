@@ -12,6 +12,8 @@ from dataforge.cli.table import show
 
 if TYPE_CHECKING:
     from dataforge.ingest.rebuild import Verification
+    from dataforge.ingest.replay import Tried
+    from dataforge.ledger.scope import Compared
     from dataforge.ledger.verify import Comparison, Difference
 
 _ABSENT = "(none)"
@@ -22,7 +24,16 @@ def read(found: Verification) -> str:
     begun = ""
     if found.checkpoint is not None:
         begun = f"the checkpoint {found.checkpoint} of {found.covered:,} events, "
-    return f"{begun}{found.events:,} events and the definitions of {found.definitions:,} sources"
+    again = f"{found.events:,} events and the definitions of {found.definitions:,} sources"
+    return begun + again + _compared(found.compared)
+
+
+def _compared(part: Compared | None) -> str:
+    """What was looked at, where that was not all."""
+    if part is None:
+        return ""
+    tasks = f"{part.tasks:,} tasks with their edges, " if part.tasks is not None else ""
+    return f" (of {tasks}{part.runs:,} runs and the {part.partitions:,} partitions they claim, and of nothing else)"
 
 
 def print_refused(found: Verification) -> None:
@@ -44,10 +55,29 @@ def as_json(found: Verification, **more: object) -> str:
         "covered": found.covered,
         "other_rules": found.other_rules,
         "refused": found.refused,
+        "compared": found.compared,
         "differences": found.found.counts,
         "first": found.found.first,
     }
     return msgspec.json.format(msgspec.json.encode(shown | more), indent=2).decode()
+
+
+def print_tried(tried: Tried, environment: str, for_program: bool) -> None:
+    """What rules would change: how much of each kind, and the first partitions and runs."""
+    if for_program:
+        click.echo(as_json(tried.verified, rules=tried.rules, kinds=tried.kinds, changes=tried.changes))
+        return
+    said = f"the rules {tried.rules}, by {read(tried.verified)},"
+    if tried.verified.found.agrees:
+        click.echo(f"{said} change nothing of {environment}")
+        return
+    click.echo(f"{said} would change what {environment} has")
+    show(("OF", "BEFORE", "AFTER", "ROWS"), [(each.of, each.before, each.after, each.rows) for each in tried.kinds])
+    click.echo("first:")
+    show(
+        ("OF", "NAME", "PARTITION OR RUN", "BEFORE", "AFTER"),
+        [(each.of, each.name, each.which, each.before, each.after) for each in tried.changes],
+    )
 
 
 def print_differences(found: Comparison, sides: tuple[str, str] = ("LIVE", "REBUILT")) -> None:

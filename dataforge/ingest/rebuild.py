@@ -18,8 +18,11 @@ from dataforge.ledger import start as starts
 from dataforge.ledger.checkpoint import Cut, LastEvent, Refused, Shelf
 from dataforge.ledger.declare import restore
 from dataforge.ledger.record import apply
+from dataforge.ledger.rule_change import Kind, RuleChange, changes_of, kinds_of
 from dataforge.ledger.rules import rules_version
+from dataforge.ledger.scope import EVERYTHING, Compared, Concern, Part, find
 from dataforge.ledger.start import Start
+from dataforge.ledger.swap import swap
 from dataforge.ledger.verify import Comparison, Difference, compare
 from dataforge.model.event import Event
 from dataforge.storage import definition as definitions
@@ -27,6 +30,7 @@ from dataforge.storage import environment as environments
 from dataforge.storage import event as event_log
 from dataforge.storage import rebuilt as rebuilds
 from dataforge.storage.database import Connection, Database
+from dataforge.storage.difference import Scope
 from dataforge.storage.event import Recorded
 
 PAGE = 1_000
@@ -43,6 +47,7 @@ class Verification(msgspec.Struct, frozen=True):
     covered: int = 0  # events that it stands for
     other_rules: bool = False  # whether it keeps facts that other rules than today's read from those
     refused: tuple[Refused, ...] = ()
+    compared: Compared | None = None  # of a part; None where it was all of the state
 
     @property
     def difference(self) -> Difference | None:
@@ -53,19 +58,21 @@ class Verification(msgspec.Struct, frozen=True):
 class Rebuild:
     """A state that is being rebuilt, and how far."""
 
-    def __init__(self, live: int, beside: int, start: Start) -> None:
+    def __init__(self, live: int, beside: int, start: Start, concern: Concern | None) -> None:
         self.live, self.beside = live, beside
-        self._start = start
+        self._start, self._concern = start, concern
+        self._scope: dict[str, Scope] | None = None
         self._events = 0
         self._last = start.checkpoint.manifest.last if start.checkpoint else None
 
     def catch_up(self, database: Database, move: Move) -> None:
         """Reads the start, definitions and events, a transaction a page, until less than a page is left."""
+        keep = self._concern.keeps if self._concern else None
         starts.load_graph(database, self.beside, self._start)
         with database.transaction() as connection:
             self._define(connection)
             last = event_log.last_number(connection, self.live)
-        starts.load_runs(database, self.beside, self._start)
+        starts.load_runs(database, self.beside, self._start, keep)
         read = PAGE
         while read == PAGE:
             with database.transaction() as connection:
@@ -79,16 +86,33 @@ class Rebuild:
         starts.check_bodies(connection, self.live, self._start)
         count = self._define(connection)
         rebuilds.copy_names(connection, self.live, self.beside)
+        compared = None
+        if self._concern is not None:
+            self._scope, compared = self._concern.mark(connection, self.live, self.beside)
         begun = self._start.checkpoint
         return Verification(
             events=self._events,
             definitions=count,
-            found=compare(connection, self.live, self.beside),
+            found=compare(connection, self.live, self.beside, self._scope),
             checkpoint=begun.folder.name if begun else None,
             covered=begun.manifest.events if begun else 0,
             other_rules=begun is not None and begun.manifest.rules != rules_version(),
             refused=self._start.refused,
+            compared=compared,
         )
+
+    def rule_changes(
+        self, connection: Connection, found: Comparison
+    ) -> tuple[tuple[Kind, ...], tuple[RuleChange, ...]]:
+        """What was found to differ, by kind, and the first of it."""
+        return (
+            kinds_of(connection, self.live, self.beside, found, self._scope),
+            changes_of(connection, self.live, self.beside, self._scope),
+        )
+
+    def swap_in(self, connection: Connection, found: Comparison) -> None:
+        """Makes what was compared the live state's; the caller holds the environment's lock."""
+        swap(connection, self.live, self.beside, found, self._scope)
 
     def cut(self) -> Cut | None:
         """What has been read, as a checkpoint names it; None where nothing was ever recorded."""
@@ -105,7 +129,10 @@ class Rebuild:
     def _page(self, connection: Connection) -> int:
         page = event_log.read(connection, self.live, self._number, PAGE)
         if page:
-            apply(connection, self.beside, [_parse(event) for event in page])
+            events = [_parse(event) for event in page]
+            if self._concern is not None:
+                events = self._concern.narrow(connection, self.live, events)
+            apply(connection, self.beside, events)
             self._last = LastEvent(page[-1].number, page[-1].occurred_at, page[-1].id.hex())
             self._events += len(page)
         return len(page)
@@ -118,13 +145,23 @@ class Rebuild:
 
 
 @contextmanager
-def rebuilt(database: Database, environment: str, shelf: Shelf | None, move: Move) -> Iterator[Rebuild]:
-    """A rebuild that has caught up, for as long as the block; it starts from the shelf's last good checkpoint."""
+def rebuilt(
+    database: Database,
+    environment: str,
+    shelf: Shelf | None,
+    move: Move,
+    part: Part = EVERYTHING,
+    *,
+    oldest: bool = False,
+) -> Iterator[Rebuild]:
+    """A rebuild that has caught up, for as long as the block; it starts from the shelf's last good checkpoint, or from
+    as early as bodies are left."""
     with database.transaction() as connection:
         live = environments.find(connection, environment).id
-        start = starts.choose(connection, live, shelf, rules_version())
+        start = starts.choose(connection, live, shelf, rules_version(), oldest=oldest)
+        concern = None if part.whole else find(connection, live, part)
     with rebuilds.hidden(database) as beside:
-        rebuild = Rebuild(live, beside, start)
+        rebuild = Rebuild(live, beside, start, concern)
         rebuild.catch_up(database, move)
         yield rebuild
 

@@ -13,7 +13,9 @@ import msgspec
 from dataforge.ingest.rebuild import Move, Verification, rebuilt
 from dataforge.ledger import checkpoint as checkpoints
 from dataforge.ledger.checkpoint import Checkpoint, Shelf
-from dataforge.ledger.swap import swap
+from dataforge.ledger.rule_change import Kind, RuleChange
+from dataforge.ledger.rules import rules_version
+from dataforge.ledger.scope import EVERYTHING, Part
 from dataforge.model.errors import Conflict
 from dataforge.storage import environment as environments
 from dataforge.storage import rebuilt as rebuilds
@@ -25,27 +27,55 @@ def _still(_done: int, _total: int) -> None:
     """Nobody watches."""
 
 
-def verify(database: Database, environment: str, move: Move = _still, *, shelf: Shelf | None = None) -> Verification:
+def verify(
+    database: Database, environment: str, move: Move = _still, *, shelf: Shelf | None = None, part: Part = EVERYTHING
+) -> Verification:
     """Rebuilds an environment's state beside the live one and compares the two. Nothing is changed, and nobody has to
     wait: both are looked at as they were at one moment. Without a shelf of checkpoints every event is read."""
-    with rebuilt(database, environment, shelf, move) as rebuild, database.transaction() as connection:
+    with rebuilt(database, environment, shelf, move, part) as rebuild, database.transaction() as connection:
         rebuilds.begin_snapshot(connection)
         return rebuild.finish(connection)
 
 
-def replay(database: Database, environment: str, move: Move = _still, *, shelf: Shelf | None = None) -> Verification:
+def replay(
+    database: Database, environment: str, move: Move = _still, *, shelf: Shelf | None = None, part: Part = EVERYTHING
+) -> Verification:
     """Rebuilds an environment's state and makes it the live one; returns what differed before. A second time changes
     nothing.
 
     Until the rebuilt state has caught up, nobody waits. Then writers wait for the swap, as long as a statement may
     take; readers see the state before it or after it. Killed at any point, nothing has changed, or everything.
     """
-    with rebuilt(database, environment, shelf, move) as rebuild, database.transaction() as connection:
+    with rebuilt(database, environment, shelf, move, part) as rebuild, database.transaction() as connection:
         environments.lock(connection, environment)
         done = rebuild.finish(connection)
         if not done.found.agrees:
-            swap(connection, rebuild.live, rebuild.beside, done.found)
+            rebuild.swap_in(connection, done.found)
         return done
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """What the rules of this version would change."""
+
+    rules: str
+    verified: Verification
+    kinds: tuple[Kind, ...]
+    changes: tuple[RuleChange, ...]
+
+
+def try_rules(
+    database: Database, environment: str, move: Move = _still, *, shelf: Shelf | None = None, part: Part = EVERYTHING
+) -> Tried:
+    """Rebuilds the state by the rules of this version, from the first event whose body is left, and says what they
+    would make otherwise than the live state has it. Nothing is changed."""
+    with (
+        rebuilt(database, environment, shelf, move, part, oldest=True) as rebuild,
+        database.transaction() as connection,
+    ):
+        rebuilds.begin_snapshot(connection)
+        verified = rebuild.finish(connection)
+        kinds, changes = rebuild.rule_changes(connection, verified.found)
+        return Tried(rules_version(), verified, kinds, changes)
 
 
 class Made(msgspec.Struct, frozen=True):

@@ -4,27 +4,34 @@ Guarantees that only what differs is written, so whoever reads sees the state be
 between, and the feed of changes shows exactly the partitions that are otherwise than they were.
 """
 
+from collections.abc import Mapping
+
 from dataforge.ledger.verify import Comparison
 from dataforge.model.errors import Conflict
 from dataforge.storage import difference as differences
 from dataforge.storage import environment as environments
 from dataforge.storage import rebuilt as rebuilds
 from dataforge.storage.database import Connection
+from dataforge.storage.difference import EVERYTHING, Scope
 
 _GRAPH = frozenset({"task", "dataset", "alias", "edge"})
 
 
-def swap(connection: Connection, live: int, rebuilt: int, found: Comparison) -> None:
-    """Makes the live state the rebuilt one. The caller holds the live environment's lock, has compared, and commits.
+def swap(
+    connection: Connection, live: int, rebuilt: int, found: Comparison, scope: Mapping[str, Scope] | None = None
+) -> None:
+    """Makes the live state the rebuilt one, or the part of it that was compared. The caller holds the environment's
+    lock, has compared, and commits.
 
     Raises Conflict where somebody has begun to remove the rebuilt state.
     """
     if not rebuilds.still_stands(connection, rebuilt):
         raise Conflict("the rebuilt state was removed before it could be swapped in: run it again")
     differing = [table for table in rebuilds.STATE if table.name in found.counts]
+    within = scope or {}
     for table in reversed(differing):
-        differences.remove_extra(connection, table, live, rebuilt)
+        differences.remove_extra(connection, table, live, rebuilt, within.get(table.name, EVERYTHING))
     for table in differing:
-        differences.write_different(connection, table, live, rebuilt)
+        differences.write_different(connection, table, live, rebuilt, within.get(table.name, EVERYTHING))
     if _GRAPH & found.counts.keys():
         environments.advance_graph(connection, live)

@@ -76,9 +76,16 @@ def compare(
         found = differences.count(connection, table, live, rebuilt, within)
         if found.total:
             counts[table.name] = found
-            pairs = differences.sample(connection, table, live, rebuilt, most - len(first), within)
-            first += _named(connection, (live, rebuilt), table, pairs)
+            first += differing(connection, live, rebuilt, table, most - len(first), within)
     return Comparison(counts, tuple(first))
+
+
+def differing(
+    connection: Connection, live: int, rebuilt: int, table: Table, most: int, scope: differences.Scope
+) -> list[Difference]:
+    """The first rows of a table that differ, at most `most`."""
+    pairs = differences.sample(connection, table, live, rebuilt, most, scope)
+    return list(_named(connection, (live, rebuilt), table, pairs))
 
 
 def _named(

@@ -90,26 +90,42 @@ def sample(
     return [RowPair(*row) for row in connection.execute(_statement(connection, SAMPLE, table, scope), parameters)]
 
 
+KINDS = """
+select l.{state}::text, r.{state}::text, count(*) from {sides} group by 1, 2 order by 3 desc, 1, 2
+"""
+
+
+def kinds(
+    connection: Connection, table: Table, state: str, live: int, rebuilt: int, scope: Scope = EVERYTHING
+) -> list[tuple[str | None, str | None, int]]:
+    """How many rows of a table differ, by what this column says before and after."""
+    parts = _parts(table, shape(connection, table), scope)
+    sides = sql.SQL(SIDES).format(**parts)
+    query = sql.SQL(KINDS).format(state=sql.Identifier(state), sides=sides)
+    rows = connection.execute(query, {"live": live, "rebuilt": rebuilt})
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
 # Only what differs is written: a conflict that changes nothing would still lock its row.
 DELETE = """
 delete from {table} l using (
-    select {key} from {table} where environment = %(live)s
-    except select {key} from {table} where environment = %(rebuilt)s
+    select {key} from {table} x where environment = %(live)s {scope}
+    except select {key} from {table} x where environment = %(rebuilt)s {scope}
 ) gone
 where l.environment = %(live)s and {gone_key}
 """
 # The feed shows what has no state any more as missing.
 CLEARED = """
 insert into partition_cleared (environment, node_kind, node_id, partition)
-select environment, node_kind, node_id, partition from partition_state l where environment = %(live)s
-    and not exists (select from partition_state r where r.environment = %(rebuilt)s and r.node_kind = l.node_kind
-        and r.node_id = l.node_id and r.partition = l.partition)
+select environment, node_kind, node_id, partition from partition_state x where environment = %(live)s {scope}
+    and not exists (select from partition_state r where r.environment = %(rebuilt)s and r.node_kind = x.node_kind
+        and r.node_id = x.node_id and r.partition = x.partition)
 on conflict (environment, node_kind, node_id, partition) do update set changed_by = excluded.changed_by
 """
 WRITE = """
 insert into {table} (environment, {columns})
 select %(live)s, {columns_of_r}
-from (select * from {table} where environment = %(rebuilt)s) r
+from (select * from {table} x where environment = %(rebuilt)s {scope}) r
 left join (select * from {table} where environment = %(live)s) l on {same_key}
 where l.environment is null or ({left}) is distinct from ({right})
 order by {order}
@@ -117,19 +133,19 @@ on conflict (environment, {key}) do {action}
 """
 
 
-def remove_extra(connection: Connection, table: Table, live: int, rebuilt: int) -> None:
+def remove_extra(connection: Connection, table: Table, live: int, rebuilt: int, scope: Scope = EVERYTHING) -> None:
     """Deletes the rows that the live state has and the rebuilt one has not."""
     if table.keeps_more:
         return
     parameters = {"live": live, "rebuilt": rebuilt}
     if table.name == "partition_state":
-        connection.execute(CLEARED, parameters)
-    connection.execute(_statement(connection, DELETE, table), parameters)
+        connection.execute(sql.SQL(CLEARED).format(scope=scope), parameters)
+    connection.execute(_statement(connection, DELETE, table, scope), parameters)
 
 
-def write_different(connection: Connection, table: Table, live: int, rebuilt: int) -> None:
+def write_different(connection: Connection, table: Table, live: int, rebuilt: int, scope: Scope = EVERYTHING) -> None:
     """Makes the rows of the rebuilt state those of the live one, where they differ."""
-    connection.execute(_statement(connection, WRITE, table), {"live": live, "rebuilt": rebuilt})
+    connection.execute(_statement(connection, WRITE, table, scope), {"live": live, "rebuilt": rebuilt})
 
 
 def _statement(connection: Connection, text: LiteralString, table: Table, scope: Scope = EVERYTHING) -> sql.Composed:

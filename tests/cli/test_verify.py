@@ -61,3 +61,23 @@ def test_an_unknown_environment_is_refused(run: Run) -> None:
     done = run("--environment", "nowhere", "replay")
     assert done.exit_code == 2
     assert "there is no environment named 'nowhere'" in done.stderr
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_part_says_exactly_what_was_compared(run: Run) -> None:
+    done = run("verify", "--domain", "payments")
+    assert done.exit_code == 0
+    assert "(of 1 tasks with their edges, 1" in done.stdout
+    done = run("verify", "--from", "2026-11-05", "--to", "2026-11-05", "--json")
+    compared = json.loads(done.stdout)["compared"]
+    assert compared["tasks"] is None
+    assert compared["runs"] > 0
+    assert "nothing changed" in run("replay", "--domain", "sales", "--from", "2026-11-05").stdout
+
+
+def test_a_part_that_makes_no_sense_is_refused(run: Run) -> None:
+    assert run("verify", "--domain", "nobody's").exit_code == 2
+    done = run("verify", "--from", "2026-11-05", "--to", "2026-11-04")
+    assert done.exit_code == 2
+    assert "--to" in done.stderr
+    assert run("verify", "--from", "yesterday").exit_code == 2

@@ -1,4 +1,4 @@
-"""Bodies end when they are old and covered, as whole parts; what was recorded stays known, and the state stays right."""
+"""Bodies end when they are old and covered, as whole parts; what was recorded stays known, and the state right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of event bodies hold what was recorded before they were made, and a page of them reads no more than itself."""
+"""The parts of event bodies hold what was recorded before they were made; a page of them reads no more than itself."""
 
 from __future__ import annotations
 

@@ -1,0 +1,121 @@
+"""A part of the state, a domain or some days, is rebuilt from what it follows from, and nothing else is touched."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from dataforge.cli.example import load
+from dataforge.ingest.batch import record_openlineage
+from dataforge.ingest.redaction import NOTHING
+from dataforge.ingest.replay import checkpoint, replay, verify
+from dataforge.ledger.checkpoint import Shelf
+from dataforge.ledger.scope import Part
+from dataforge.ledger.verify import digest
+from dataforge.model.errors import InvalidInput
+from dataforge.storage.database import Database
+from dataforge.storage.signing_key import signing_key
+
+CAPTURES = Path(__file__).parents[2] / "examples" / "captures"
+FIFTH = datetime(2026, 11, 5, tzinfo=UTC)
+DAYS = Part(since=FIFTH, until=FIFTH + timedelta(days=2))
+
+
+@pytest.fixture(scope="module")
+def shop(module_database: Database) -> Database:
+    """The shop, for tests that leave it as it is, as verifying does."""
+    load(module_database.url, "dev")
+    return module_database
+
+
+@pytest.fixture
+def own_shop(database: Database) -> Database:
+    load(database.url, "dev")
+    return database
+
+
+def damage(database: Database, statement: str) -> None:
+    with database.transaction() as connection:
+        assert connection.execute(statement.encode()).rowcount > 0
+
+
+@pytest.mark.parametrize("capture", ["airflow", "dbt", "spark"])
+def test_every_third_of_every_capture_is_valid(database: Database, capture: str) -> None:
+    record_openlineage(database, "dev", (CAPTURES / capture / "events.jsonl").read_bytes().splitlines(), NOTHING)
+    with database.transaction() as connection:
+        row = connection.execute(
+            "select min(started_at), (max(started_at) - min(started_at)) / 3 + interval '1 ms' from run"
+        ).fetchone()
+    assert row is not None
+    compared = 0
+    for third in range(3):
+        since = row[0] + row[1] * third
+        found = verify(database, "dev", part=Part(since=since, until=since + row[1]))
+        assert found.found.first == ()
+        assert found.compared is not None
+        compared += found.compared.runs
+    assert compared > 0
+
+
+@pytest.mark.parametrize("part", [DAYS, Part(domain="sales"), Part(domain="payments", since=FIFTH)])
+@pytest.mark.parametrize("kept", [False, True], ids=["from-the-start", "from-a-checkpoint"])
+def test_a_part_of_the_shop_is_valid(shop: Database, tmp_path: Path, part: Part, kept: bool) -> None:
+    key = signing_key(tmp_path / "keys")
+    shelf = Shelf(tmp_path, "dev", key.public)
+    if kept:
+        checkpoint(shop, "dev", shelf, key, FIFTH)
+    found = verify(shop, "dev", part=part, shelf=shelf)
+    assert found.found.first == ()
+    assert (found.checkpoint is not None) == kept
+    assert found.compared is not None
+    assert found.compared.runs > 0
+    assert found.compared.partitions > 0
+
+
+def test_only_the_part_is_compared_and_mended(own_shop: Database) -> None:
+    right = digest(own_shop, "dev")
+    damage(
+        own_shop,
+        """
+        update partition_state s set version = 'x' from run r
+        where r.environment = s.environment and r.task_id = s.task_id and r.run = s.run and s.node_kind = 'task'
+            and r.started_at >= '2026-11-05' and r.started_at < '2026-11-07'
+        """,
+    )
+    damage(own_shop, "update run set error = 'x' where started_at >= '2026-11-09' and started_at < '2026-11-10'")
+    found = verify(own_shop, "dev", part=DAYS)
+    assert found.found.counts.keys() == {"partition_state"}
+    assert replay(own_shop, "dev", part=DAYS).found == found.found
+    assert verify(own_shop, "dev").found.counts.keys() == {"run"}
+    replay(own_shop, "dev")
+    assert digest(own_shop, "dev") == right
+
+
+def test_a_run_that_the_live_state_has_lost_is_found_by_its_day(own_shop: Database) -> None:
+    with own_shop.transaction() as connection:
+        row = connection.execute(
+            "select task_id, run from run where kind = 'task' and started_at >= %s order by started_at limit 1", [FIFTH]
+        ).fetchone()
+        assert row is not None
+        for table in ("touch", "attempt", "write", "run"):
+            connection.execute(f"delete from {table} where task_id = %s and run = %s".encode(), row)
+    found = verify(own_shop, "dev", part=DAYS)
+    assert found.found.counts.keys() >= {"attempt", "run"}
+    assert found.found.counts["run"].lacking == 1
+
+
+def test_a_domain_is_compared_with_its_tasks_and_edges(own_shop: Database) -> None:
+    damage(own_shop, "update task set owner = 'x'")
+    damage(own_shop, "delete from edge where relation = 'produces'")
+    found = verify(own_shop, "dev", part=Part(domain="payments")).found
+    assert found.counts.keys() == {"task", "edge"}
+    assert {each.row.get("id") or each.row["task_id"] for each in found.first} == {
+        "shop-airflow/shop_daily.load_payments"
+    }
+
+
+def test_a_domain_that_nobody_has_is_refused(shop: Database) -> None:
+    with pytest.raises(InvalidInput, match="no task is of the domain 'nonsense'"):
+        verify(shop, "dev", part=Part(domain="nonsense"))
