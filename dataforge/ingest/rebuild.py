@@ -72,6 +72,7 @@ class Rebuild:
         with database.transaction() as connection:
             self._define(connection)
             last = event_log.last_number(connection, self.live)
+        move(self._number, max(last, self._number))
         starts.load_runs(database, self.beside, self._start, keep)
         read = PAGE
         while read == PAGE:

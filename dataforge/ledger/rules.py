@@ -14,7 +14,7 @@ from importlib.resources.abc import Traversable
 _PACKAGES = ("model", "ingest")
 _MODULES = ("ledger/kept", "ledger/record", "ledger/settle", "ledger/settle_runs", "storage/partition")
 # What of these packages only carries events, or checks what they gave.
-_CARRIERS = frozenset({"answer", "batch", "checkpoint", "ed25519", "event_file", "replay"})
+_CARRIERS = frozenset({"answer", "batch", "ed25519", "event_file", "rebuild", "replay"})
 
 
 @cache

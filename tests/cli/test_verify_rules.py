@@ -1,4 +1,4 @@
-"""What other rules would change is known before they are deployed: one is broken on purpose in a copy of the package."""
+"""What other rules would change is known before they are deployed: one is broken on purpose in a copy."""
 
 from __future__ import annotations
 

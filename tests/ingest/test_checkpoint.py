@@ -8,9 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from benchmarks import workload
 from dataforge.cli.example import load
@@ -104,6 +108,54 @@ def test_a_wrong_state_is_never_kept(database: Database, shelf: Shelf) -> None:
     assert made.checkpoint is None
     assert made.verified.found.counts.keys() == {"partition_state"}
     assert list(shelf.all()) == []
+
+
+def test_what_a_killed_process_was_making_is_no_checkpoint_and_is_removed(database: Database, shelf: Shelf) -> None:
+    record_native(database, "dev", workload.native(5), NOTHING)
+    left = shelf.folder / "dev" / f".making-{2**30}"  # more processes than any system numbers
+    left.mkdir(parents=True)
+    (left / "manifest.json").write_text("{}")
+    assert list(shelf.all()) == []
+    made = make(database, shelf)
+    assert [path.name for path in (shelf.folder / "dev").iterdir()] == [made.folder.name]
+
+
+events = st.lists(
+    st.fixed_dictionaries(
+        {
+            "time": st.integers(0, 59).map(lambda minute: f"2026-11-01T00:{minute:02}:00Z"),
+            "task": st.sampled_from(["load", "clean"]).map(lambda name: {"namespace": "ns", "name": name}),
+            "run": st.sampled_from(["r1", "r2"]),
+            "attempt": st.integers(1, 2),
+            "partition": st.sampled_from(["2026-11-01", "2026-11-02"]),
+            "state": st.sampled_from(["running", "succeeded", "failed", "skipped", "up_for_retry"]),
+        },
+        optional={"outputs": st.just([{"namespace": "s3://lake", "name": "orders"}])},
+    ),
+    min_size=2,
+    max_size=12,
+)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events, st.data())
+def test_wherever_the_cut_is_the_state_is_that_of_all_events(
+    database: Database, shelf: Shelf, said: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    cut = data.draw(st.integers(1, len(said)))
+    shuffled = data.draw(st.permutations(said))
+    named = [f"cut-{uuid4().hex[:8]}", f"whole-{uuid4().hex[:8]}"]
+    with database.transaction() as connection:
+        connection.cursor().executemany("insert into environment (name) values (%s)", [(name,) for name in named])
+    record_native(database, named[0], said[:cut], NOTHING)
+    here = Shelf(shelf.folder, named[0], shelf.trusted)
+    made = checkpoint(database, named[0], here, signing_key(shelf.folder.parent / "keys"), NOW)
+    assert made.checkpoint is not None
+    record_native(database, named[0], [*said[cut:], *said[:1]], NOTHING)
+    record_native(database, named[1], shuffled, NOTHING)
+    found = verify(database, named[0], shelf=here)
+    assert (found.found.first, found.checkpoint) == ((), made.checkpoint.folder.name)
+    assert digest(database, named[0]) == digest(database, named[1])
 
 
 def test_an_empty_environment_has_nothing_to_keep(database: Database, shelf: Shelf) -> None:

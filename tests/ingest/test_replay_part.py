@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dataforge.cli.example import load
-from dataforge.ingest.batch import record_openlineage
+from dataforge.ingest.batch import record_native, record_openlineage
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import checkpoint, replay, verify
 from dataforge.ledger.checkpoint import Shelf
@@ -114,6 +114,19 @@ def test_a_domain_is_compared_with_its_tasks_and_edges(own_shop: Database) -> No
     assert {each.row.get("id") or each.row["task_id"] for each in found.first} == {
         "shop-airflow/shop_daily.load_payments"
     }
+
+
+def test_names_that_a_file_has_to_escape_are_found_in_a_checkpoint(database: Database, tmp_path: Path) -> None:
+    run = "back\\slash \\t"
+    event = {"task": {"namespace": "n", "name": "t"}, "run": run, "time": FIFTH.isoformat(), "state": "running"}
+    assert record_native(database, "dev", [event], NOTHING).applied == 1
+    key = signing_key(tmp_path / "keys")
+    shelf = Shelf(tmp_path, "dev", key.public)
+    checkpoint(database, "dev", shelf, key, FIFTH)
+    found = verify(database, "dev", part=DAYS, shelf=shelf)
+    assert (found.found.first, found.events) == ((), 0)
+    assert found.compared is not None
+    assert found.compared.runs == 1
 
 
 def test_a_domain_that_nobody_has_is_refused(shop: Database) -> None:

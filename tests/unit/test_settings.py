@@ -20,6 +20,7 @@ def test_defaults_need_neither_environment_nor_file(toml: Path) -> None:
     assert settings.home == toml.parent / ".dataforge"
     assert (settings.host, settings.port, settings.dagster_port) == ("127.0.0.1", 8700, 3000)
     assert (settings.environment, settings.example, settings.database_url) == ("dev", True, None)
+    assert settings.body_days == 90
 
 
 def test_the_environment_wins_over_the_file(toml: Path) -> None:
@@ -57,6 +58,8 @@ def test_loopback_hosts_are_accepted(toml: Path, host: str) -> None:
         ("DAGSTER_PORT", "-1", "a port number"),
         ("DATAFORGE_EXAMPLE", "maybe", "0 or 1"),
         ("DATAFORGE_DAGSTER", "maybe", "0 or 1"),
+        ("DATAFORGE_BODY_DAYS", "0", "a number of days from 1 to 36500"),
+        ("DATAFORGE_BODY_DAYS", "ninety", "a number of days from 1 to 36500"),
         ("DATAFORGE_WORKSPACE", "nowhere.yaml", "the path of a file"),
         ("DATAFORGE_ENVIRONMENT", "Prod!", "a name such as dev, staging or prod"),
         ("DATAFORGE_DATABASE_URL", "mysql://db/x", "postgresql://"),
