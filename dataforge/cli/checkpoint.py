@@ -31,12 +31,12 @@ def checkpoint(invocation: Invocation, listed: bool, public_key: bool, for_progr
     dropped (`dataforge bodies`): keep a copy of it elsewhere. Exits with 1, and keeps nothing, where the state is not
     what its events give.
     """
-    from dataforge.storage.signing_key import public_pem, signing_key
+    from dataforge.storage.signing_key import public_pem, signing_key, trusted_key
 
     settings = invocation.settings
-    key = signing_key(settings.home / "keys")
+    keys = settings.home / "keys"
     if public_key:
-        click.echo(public_pem(key.public), nl=False)
+        click.echo(public_pem(trusted_key(keys) or signing_key(keys).public), nl=False)
     elif listed:
         _list(shelf_of(settings), for_program)
     else:

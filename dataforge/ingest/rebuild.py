@@ -24,6 +24,7 @@ from dataforge.ledger.scope import EVERYTHING, Compared, Concern, Part, find
 from dataforge.ledger.start import Start
 from dataforge.ledger.swap import swap
 from dataforge.ledger.verify import Comparison, Difference, compare
+from dataforge.model.errors import Conflict
 from dataforge.model.event import Event
 from dataforge.storage import definition as definitions
 from dataforge.storage import environment as environments
@@ -81,7 +82,10 @@ class Rebuild:
             move(self._number, max(last, self._number))
 
     def finish(self, connection: Connection) -> Verification:
-        """Reads what is left, as the transaction sees it, and compares."""
+        """Reads what is left, as the transaction sees it, and compares. Raises Conflict where somebody took the rebuilt
+        state for left behind, because our connection was lost."""
+        if not rebuilds.still_stands(connection, self.beside):
+            raise Conflict("the rebuilt state was removed while events were read: run it again")
         while self._page(connection):
             pass
         starts.check_bodies(connection, self.live, self._start)

@@ -79,8 +79,8 @@ class Shelf(msgspec.Struct, frozen=True):
 
     def newest_manifest(self) -> bytes | None:
         """What the next checkpoint names as its previous one."""
-        newest = max(self._folders(), key=lambda path: path.name, default=None)
-        return newest.joinpath(_MANIFEST).read_bytes() if newest else None
+        manifests = [path / _MANIFEST for path in self._folders() if (path / _MANIFEST).is_file()]
+        return max(manifests).read_bytes() if manifests else None
 
     def _folders(self) -> list[Path]:
         here = self.folder / self.environment

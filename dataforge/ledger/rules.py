@@ -12,7 +12,10 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 _PACKAGES = ("model", "ingest")
-_MODULES = ("ledger/kept", "ledger/record", "ledger/settle", "ledger/settle_runs", "storage/partition")
+_MODULES = (
+    *("ledger/declare", "ledger/kept", "ledger/record", "ledger/settle", "ledger/settle_runs"),
+    *("storage/attempt", "storage/dataset", "storage/edge", "storage/outcome", "storage/partition", "storage/task"),
+)
 # What of these packages only carries events, or checks what they gave.
 _CARRIERS = frozenset({"answer", "batch", "ed25519", "event_file", "rebuild", "replay"})
 

@@ -7,7 +7,6 @@ between, and the feed of changes shows exactly the partitions that are otherwise
 from collections.abc import Mapping
 
 from dataforge.ledger.verify import Comparison
-from dataforge.model.errors import Conflict
 from dataforge.storage import difference as differences
 from dataforge.storage import environment as environments
 from dataforge.storage import rebuilt as rebuilds
@@ -21,12 +20,7 @@ def swap(
     connection: Connection, live: int, rebuilt: int, found: Comparison, scope: Mapping[str, Scope] | None = None
 ) -> None:
     """Makes the live state the rebuilt one, or the part of it that was compared. The caller holds the environment's
-    lock, has compared, and commits.
-
-    Raises Conflict where somebody has begun to remove the rebuilt state.
-    """
-    if not rebuilds.still_stands(connection, rebuilt):
-        raise Conflict("the rebuilt state was removed before it could be swapped in: run it again")
+    lock, has compared, and commits."""
     differing = [table for table in rebuilds.STATE if table.name in found.counts]
     within = scope or {}
     for table in reversed(differing):

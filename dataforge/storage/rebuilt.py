@@ -14,6 +14,7 @@ from typing import LiteralString
 
 import msgspec
 from psycopg import Connection, sql
+from psycopg.errors import SerializationFailure
 
 from dataforge.model.reference import NodeKind
 from dataforge.storage.attempt import RunKey
@@ -133,8 +134,11 @@ STANDS = "select from environment where id = %s and name = 'rebuild' || id for u
 
 
 def still_stands(connection: Connection, environment: int) -> bool:
-    """Whether nobody has begun to remove it; nobody does before the transaction ends."""
-    return connection.execute(STANDS, [environment]).fetchone() is not None
+    """Whether nobody has begun to remove it; nobody does before the transaction ends, which is spoilt if it was."""
+    try:
+        return connection.execute(STANDS, [environment]).fetchone() is not None
+    except SerializationFailure:
+        return False
 
 
 # A name alone is no state, but the live state may hold one that nothing speaks of any more.

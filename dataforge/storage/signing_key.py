@@ -29,6 +29,10 @@ def signing_key(folder: Path) -> SigningKey:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / _SECRET
+        if (
+            folder / _PUBLIC
+        ).exists() and not path.exists():  # in this order: whoever makes both makes the secret first
+            raise StartupError(f"{folder} holds the public key of another installation, to check with: none signs here")
         if not path.exists():
             _create(path, _pem("PRIVATE KEY", ed25519.private_der(secrets.token_bytes(32))), 0o600)
         if path.stat().st_mode & 0o077:
@@ -39,6 +43,8 @@ def signing_key(folder: Path) -> SigningKey:
         public = ed25519.public_key(secret)
         if not (folder / _PUBLIC).exists():
             _create(folder / _PUBLIC, public_pem(public), 0o644)
+        if trusted_key(folder) != public:
+            raise StartupError(f"{folder / _PUBLIC} is not the public half of {path}: move away the one that is wrong")
         return SigningKey(secret, public)
     except (OSError, ValueError) as error:
         raise StartupError(f"the signing key in {folder} cannot be used: {error}") from error

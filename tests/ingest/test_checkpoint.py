@@ -26,9 +26,9 @@ from dataforge.ledger.checkpoint import Checkpoint, Refused, Shelf
 from dataforge.ledger.declare import declare
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
-from dataforge.model.errors import Conflict
+from dataforge.model.errors import Conflict, StartupError
 from dataforge.storage.database import Database
-from dataforge.storage.signing_key import public_pem, signing_key
+from dataforge.storage.signing_key import public_pem, signing_key, trusted_key
 
 CAPTURES = Path(__file__).parents[2] / "examples" / "captures"
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -242,3 +242,24 @@ def test_the_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
         "checkpoint.pem": 0o600,
         "checkpoint.pub.pem": 0o644,
     }
+
+
+def test_a_folder_with_another_public_key_checks_and_never_signs(tmp_path: Path) -> None:
+    owner, checker = tmp_path / "owner", tmp_path / "checker"
+    public = signing_key(owner).public
+    checker.mkdir()
+    shutil.copy(owner / "checkpoint.pub.pem", checker)
+    assert trusted_key(checker) == public
+    with pytest.raises(StartupError, match="the public key of another installation"):
+        signing_key(checker)
+    signing_key(tmp_path / "third")
+    shutil.copy(tmp_path / "third" / "checkpoint.pub.pem", owner)
+    with pytest.raises(StartupError, match="is not the public half"):
+        signing_key(owner)
+
+
+def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    signing_key(tmp_path)
+    (tmp_path / "checkpoint.pem").chmod(0o644)
+    with pytest.raises(StartupError, match="can be read by others"):
+        signing_key(tmp_path)

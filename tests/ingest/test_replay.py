@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from dataforge.ledger.change import NOW, changes
 from dataforge.ledger.declare import declare
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
+from dataforge.model.errors import Conflict
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.rebuilt import NOT_STATE, STATE, hidden
 
@@ -159,6 +161,23 @@ def test_what_a_killed_rebuild_left_is_removed_by_the_next_one(database: Databas
         with database.transaction() as connection:
             assert connection.execute("select id from environment where id < 0").fetchall() == [(running,)]
     assert _hidden_rows(database) == 0
+
+
+@pytest.mark.parametrize("use", [verify, replay])
+def test_a_rebuilt_state_that_somebody_removed_is_neither_compared_nor_swapped_in(
+    database: Database, use: Callable[..., object]
+) -> None:
+    record_native(database, "dev", workload.native(20), NOTHING)
+    before = digest(database, "dev")
+
+    def meanwhile(_done: int, _total: int) -> None:
+        with database.transaction() as connection:
+            connection.execute("update environment set name = 'removed' || id where id < 0")
+            connection.execute("delete from partition_state where environment < 0")
+
+    with pytest.raises(Conflict, match="the rebuilt state was removed"):
+        use(database, "dev", meanwhile)
+    assert digest(database, "dev") == before
 
 
 def test_every_table_of_an_environment_is_either_rebuilt_or_named_as_what_is_not(database: Database) -> None:
