@@ -28,10 +28,9 @@ def signing_key(folder: Path) -> SigningKey:
     """The key in this folder; a new one where there is none yet. Raises StartupError where it cannot be used."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = folder / _SECRET
-        if (
-            folder / _PUBLIC
-        ).exists() and not path.exists():  # in this order: whoever makes both makes the secret first
+        path, shown = folder / _SECRET, folder / _PUBLIC
+        # Asked in this order: whoever makes both makes the secret first.
+        if shown.exists() and not path.exists():
             raise StartupError(f"{folder} holds the public key of another installation, to check with: none signs here")
         if not path.exists():
             _create(path, _pem("PRIVATE KEY", ed25519.private_der(secrets.token_bytes(32))), 0o600)
@@ -41,10 +40,10 @@ def signing_key(folder: Path) -> SigningKey:
         if secret is None:
             raise StartupError(f"{path} is no Ed25519 key in PKCS #8: move it away, and a new one is made")
         public = ed25519.public_key(secret)
-        if not (folder / _PUBLIC).exists():
-            _create(folder / _PUBLIC, public_pem(public), 0o644)
+        if not shown.exists():
+            _create(shown, public_pem(public), 0o644)
         if trusted_key(folder) != public:
-            raise StartupError(f"{folder / _PUBLIC} is not the public half of {path}: move away the one that is wrong")
+            raise StartupError(f"{shown} is not the public half of {path}: move away the one that is wrong")
         return SigningKey(secret, public)
     except (OSError, ValueError) as error:
         raise StartupError(f"the signing key in {folder} cannot be used: {error}") from error
