@@ -53,13 +53,13 @@ def record_native(database: Database, environment: str, bodies: Sequence[object]
 
 
 def record_any(database: Database, environment: str, bodies: Sequence[object], redaction: Redaction) -> BatchResult:
-    """Records events of either kind, as a file may hold them: a native event is known by its `state`."""
+    """Records events of either kind, as a file may hold them: a native event names a `task`, an order its `control`."""
     return _record(database, environment, bodies, redaction, _parse_any)
 
 
 def _parse_any(body: object, redaction: Redaction) -> Event:
     document = decode(body) if isinstance(body, bytes) else body
-    is_native = isinstance(document, dict) and "eventTime" not in document and "task" in document
+    is_native = isinstance(document, dict) and "eventTime" not in document and bool({"task", "control"} & document.keys())
     return (native.parse if is_native else openlineage.parse)(document, redaction)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from dataforge.ingest import facets, paths, run
+from dataforge.ingest import control, facets, paths, run
 from dataforge.ingest.envelope import check_time, decode
 from dataforge.ingest.openlineage import canonical
 from dataforge.ingest.redaction import Redaction
@@ -74,6 +74,8 @@ def parse(body: bytes | object, redaction: Redaction, event_id: bytes | None = N
     `event_id` is that of a recorded event, whose body was redacted after it was identified.
     """
     document = decode(body) if isinstance(body, bytes) else body
+    if control.orders(document):
+        return control.parse(document, redaction, event_id)
     kept = redaction.apply(document)
     shape = convert(kept, _Document, "")
     if isinstance(shape, FieldError):

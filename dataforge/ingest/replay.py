@@ -50,5 +50,5 @@ def _replay(connection: Connection, live: int, rebuilt: int) -> int:
 
 
 def _parse(event: Recorded) -> Event:
-    read = native.parse if event.kind == "native" else openlineage.parse
+    read = native.parse if event.kind in ("native", "control") else openlineage.parse
     return read(event.body, NOTHING, event.id)

@@ -11,12 +11,14 @@ from functools import reduce
 import msgspec
 
 from dataforge.ledger.settle import settle
+from dataforge.model import control
 from dataforge.model.attempt import Attempt, merge, merge_all
 from dataforge.model.event import Event, TaskFact
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.schedule import NO_INTERVAL, grains_of
 from dataforge.model.task import merge_registers
 from dataforge.storage import attempt as attempts
+from dataforge.storage import control as controls
 from dataforge.storage import dataset as datasets
 from dataforge.storage import edge as edges
 from dataforge.storage import environment as environments
@@ -27,6 +29,7 @@ from dataforge.storage.attempt import RunKey
 from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
 from dataforge.storage.outcome import SaidOutcome
+from dataforge.storage.partition import Place
 from dataforge.storage.task import ObservedTask, Registers
 
 
@@ -56,7 +59,8 @@ def apply(connection: Connection, environment: int, events: Sequence[Event]) -> 
     runs |= _fold_outcomes(connection, environment, events)
     grew = _fold_edges(connection, environment, events)
     event_log.advance(connection, environment, _progress(events))
-    settle(connection, environment, tasks=touched_tasks, datasets=touched_datasets | renamed, runs=runs)
+    places = _fold_controls(connection, environment, events)
+    settle(connection, environment, tasks=touched_tasks, datasets=touched_datasets | renamed, runs=runs, places=places)
     if grew or rewired or renamed:
         environments.advance_graph(connection, environment)
 
@@ -188,8 +192,21 @@ def _fold_edges(connection: Connection, environment: int, events: Sequence[Event
     return edges.upsert_observed(connection, environment, rows)
 
 
+def _fold_controls(connection: Connection, environment: int, events: Iterable[Event]) -> set[Place]:
+    """Keeps the orders that stand; returns the partitions that one of them holds back or lets go."""
+    said = control.standing(each for event in events for each in event.facts.controls)
+    controls.fold(connection, environment, list(said.values()))
+    return {
+        (key.subject.scope, key.subject.id, key.partition)
+        for key in said
+        if key.kind == "quarantine" and (key.subject.scope == "task" or key.subject.scope == "dataset")
+    }
+
+
 def _progress(events: Iterable[Event]) -> dict[str, datetime]:
     seen: dict[str, datetime] = {}
     for event in events:
+        if not event.source:
+            continue
         seen[event.source] = max(event.occurred_at, seen.get(event.source, event.occurred_at))
     return seen

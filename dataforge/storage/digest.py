@@ -90,6 +90,14 @@ QUERIES: tuple[tuple[str, str], ...] = (
         from partition_state x where environment = %s
         """,
     ),
+    (
+        "control",
+        """
+        select jsonb_build_array(scope, namespace, subject, partition, kind, name, value, at, encode(said_by, 'hex'),
+            ordered_by, reason)
+        from control x where environment = %s
+        """,
+    ),
     ("progress", "select jsonb_build_array(source, observed_through) from progress x where environment = %s"),
 )
 

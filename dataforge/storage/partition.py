@@ -118,12 +118,16 @@ select canonical_id, array_agg(id) from dataset where environment = %s and canon
 # Between runs of one partition the later started wins, then the run's identity. Mapped instances of one task are
 # one run here: it is ready when all of them are, and was when each is or was. A dataset's claims are looked up under
 # all of its names (`members`); a place that no claim is left on is missing, and has no row. A state that stays as it
-# was is not written again: it is no change, and readers of the feed need not look at it.
+# was is not written again: it is no change, and readers of the feed need not look at it. What a run had begun to make
+# when it was ordered into quarantine is quarantined, until that is lifted or a later run has made it anew.
 RESOLVE = """
 with place as (
     select * from jsonb_to_recordset(%(places)s::jsonb) as w (kind node_kind, node bigint, key text, members bigint[])
 ), believed as (
-    select place.*, latest.task_id, latest.group_run, seen.*
+    select place.kind, place.node, place.key, place.members, seen.run_state, seen.evidence, seen.version,
+        seen.producer_task_id, seen.producer_run,
+        case when seen.status = 'ready' and held.at is not null then 'quarantined' else seen.status end as status,
+        case when seen.status = 'ready' then greatest(seen.since, held.at) else seen.since end as since
     from place cross join lateral (
         select c.task_id, c.group_run from write c
         where c.environment = %(environment)s and c.node_kind = place.kind and c.node_id = any(place.members)
@@ -137,12 +141,21 @@ with place as (
                     when bool_or(c.status = 'running') then min(c.run_state)
                     when bool_and(c.status = 'skipped') then 'skipped' else 'succeeded' end::run_state as run_state,
                min(c.evidence) as evidence, max(c.since) as since, max(c.version) as version,
-               min(c.producer_task_id) as producer_task_id, min(c.producer_run) as producer_run
+               min(c.producer_task_id) as producer_task_id, min(c.producer_run) as producer_run,
+               min(c.started_at) as begun
         from write c
         where c.environment = %(environment)s and c.node_kind = place.kind and c.node_id = any(place.members)
           and c.partition = place.key and c.task_id = latest.task_id and c.group_run = latest.group_run
           and not c.past
-    ) seen
+    ) seen left join lateral (
+        select o.at from (
+            select c.at, c.value from control c
+            where c.environment = %(environment)s and c.scope = place.kind::text and c.subject_id = any(place.members)
+              and c.partition = place.key and c.kind = 'quarantine'
+            order by c.at desc, c.said_by desc limit 1
+        ) o
+        where o.value = 'true' and (seen.begun is null or o.at >= seen.begun)
+    ) held on true
 ), changed as (
     insert into partition_state as held (environment, node_kind, node_id, partition, status, run_state, evidence,
         since, task_id, run, version, ready_task_id, ready_run, ready_since, ready_version)
