@@ -13,6 +13,7 @@ from litestar.di import Provide
 from dataforge import settings as installation
 from dataforge.api import docs, document, operation, problem, status
 from dataforge.api.changes import list_changes, post_latest
+from dataforge.api.claims import complete_claim, extend_claim, fail_claim, make_claim, release_claim
 from dataforge.api.datasets import list_datasets
 from dataforge.api.definitions import declare_source, declare_task
 from dataforge.api.events import record_events
@@ -89,6 +90,11 @@ def _version_1() -> Router:
             get_readiness,
             post_readiness,
             post_freshness,
+            make_claim,
+            extend_claim,
+            complete_claim,
+            fail_claim,
+            release_claim,
         ],
     )
 

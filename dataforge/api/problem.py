@@ -16,7 +16,9 @@ from litestar.exceptions import HTTPException, ValidationException
 from msgspec import Meta
 
 from dataforge.model.catalog import Complaint, complaints, shown
+from dataforge.model.claim import ClaimRefused
 from dataforge.model.errors import Conflict, DatabaseUnavailable, DataForgeError, InvalidInput, NotFound
+from dataforge.model.verdict import Verdict
 
 MEDIA_TYPE = "application/problem+json"
 _log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     errors: Annotated[list[Complaint], Meta(description="Of bad input: every field that is wrong.")] = []
     candidates: Annotated[list[str], Meta(description="Of an unknown name: names that would work.")] = []
     cycle: Annotated[list[Any], Meta(description="Of a refused cycle: the way round it.")] = []
+    verdict: Annotated[Verdict | None, Meta(description="Of a refused claim: the verdict with every reason.")] = None
 
 
 EXAMPLE = Problem(
@@ -91,6 +94,8 @@ def _refusal(error: DataForgeError) -> Problem:
         more["candidates"] = error.candidates
     if cycle := getattr(error, "cycle", None):
         more["cycle"] = cycle
+    if isinstance(error, ClaimRefused):
+        more["verdict"] = error.verdict
     return of(_status(error), str(error), **more)
 
 

@@ -59,7 +59,9 @@ def record_any(database: Database, environment: str, bodies: Sequence[object], r
 
 def _parse_any(body: object, redaction: Redaction) -> Event:
     document = decode(body) if isinstance(body, bytes) else body
-    is_native = isinstance(document, dict) and "eventTime" not in document and bool({"task", "control"} & document.keys())
+    is_native = (
+        isinstance(document, dict) and "eventTime" not in document and bool({"task", "control"} & document.keys())
+    )
     return (native.parse if is_native else openlineage.parse)(document, redaction)
 
 

@@ -1,7 +1,7 @@
 """Control events: what a person or a system orders, as JSON.
 
-Each names its verb in `control`, who orders it in `by`, and what it is about: a task and its partition, a dataset and its
-partition, a domain, a named fact, or nothing for the whole environment. What cannot be meant together is refused.
+Each names its verb in `control`, who orders it in `by`, and what it is about: a task or a dataset and its partition, a
+domain, a named fact, or nothing for the whole environment. What cannot be meant together is refused.
 """
 
 from __future__ import annotations
@@ -34,9 +34,7 @@ from dataforge.model.decoding import convert, shorten
 from dataforge.model.errors import FieldError
 from dataforge.model.event import Event, Facts
 
-Verb = Literal[
-    "pause", "cancel", "resume", "approve", "refuse", "set", "quarantine", "release", "rerun", "not_before"
-]
+Verb = Literal["pause", "cancel", "resume", "approve", "refuse", "set", "quarantine", "release", "rerun", "not_before"]
 LONGEST_TEXT = 2_000  # characters of a reason, or of a fact's text
 
 

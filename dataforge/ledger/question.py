@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from dataforge.ledger.admission import Orders, admission, orders
 from dataforge.ledger.need import Asked, Need, Sketch, ref, sketch, used_edges, window
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.model.edge import TriggerRule, trigger_rule
@@ -46,6 +47,7 @@ class _Seen(msgspec.Struct, frozen=True):
     known: Surroundings
     sketches: Sequence[Sketch]
     states: Mapping[Place, State]
+    orders: Orders
 
     @property
     def pending(self) -> set[Place]:
@@ -66,7 +68,9 @@ def _see(connection: Connection, environment: int, asked: Iterable[Asked], now: 
         for each in wanted
     ]
     places = {place for each in sketches for place in _places(each)}
-    return _Seen(known, sketches, storage.states(connection, environment, places))
+    states = storage.states(connection, environment, places)
+    ordered = orders(connection, environment, known.subjects, wanted, states, now)
+    return _Seen(known, sketches, states, ordered)
 
 
 class _Facts(NamedTuple):
@@ -136,6 +140,7 @@ def _question(seen: _Seen, sketch: Sketch, facts: _Facts, graph_version: int, no
         rule=_rule(subject, used),
         upstreams=_upstreams(seen, sketch, facts),
         problems=sketch.problems,
+        admission=admission(seen.orders, subject, asked),
         observed_through={name: facts.progress[name] for name in sorted(namespaces & facts.progress.keys())},
     )
 
@@ -190,6 +195,7 @@ def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
         setup=node.setup,
         history=_history(need.window_cut, facts.histories.get(place, [])),
         obstacle=facts.obstacles.get(place),
+        rerun=seen.orders.rerun(place),
     )
 
 

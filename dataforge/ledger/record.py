@@ -196,11 +196,7 @@ def _fold_controls(connection: Connection, environment: int, events: Iterable[Ev
     """Keeps the orders that stand; returns the partitions that one of them holds back or lets go."""
     said = control.standing(each for event in events for each in event.facts.controls)
     controls.fold(connection, environment, list(said.values()))
-    return {
-        (key.subject.scope, key.subject.id, key.partition)
-        for key in said
-        if key.kind == "quarantine" and (key.subject.scope == "task" or key.subject.scope == "dataset")
-    }
+    return {place for key in said if key.kind == "quarantine" for place in key.places}
 
 
 def _progress(events: Iterable[Event]) -> dict[str, datetime]:

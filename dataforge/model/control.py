@@ -45,6 +45,15 @@ class ControlKey(msgspec.Struct, frozen=True, order=True):
     kind: ControlKind
     name: str = ""  # the gate's
 
+    @property
+    def places(self) -> list[tuple[NodeKind, int, str]]:
+        """The partition that it is about: none of what is no task and no dataset."""
+        match self.subject.scope:
+            case "task" | "dataset" as kind:
+                return [(kind, self.subject.id, self.partition)]
+            case _:
+                return []
+
 
 class Control(msgspec.Struct, frozen=True):
     """One order."""
@@ -95,8 +104,3 @@ def quarantined(order: Order | None, begun: datetime | None) -> bool:
 def outstanding(order: Order | None, begun: datetime | None) -> bool:
     """Whether an order to run again is still to be carried out: no run has begun since it was given."""
     return order is not None and order.value is True and (begun is None or begun < order.at)
-
-
-def node_scope(kind: NodeKind) -> Scope:
-    """The scope of a task or a dataset."""
-    return kind

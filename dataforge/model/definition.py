@@ -61,9 +61,20 @@ def parse(document: object, source: str | None = None) -> Manifest:
     errors += _repeats({field: task.ref for field, task in tasks.items()})
     errors += _repeats({field: dataset.ref for field, dataset in datasets.items()})
     errors += _repeats({field: pool.name for field, pool in pools.items()})
+    errors += _overdrawn(tasks, pools.values())
     if errors:
         raise _refusal(errors)
     return canonical(Manifest(named, tuple(tasks.values()), tuple(datasets.values()), tuple(pools.values())))
+
+
+def _overdrawn(tasks: Mapping[str, TaskDefinition], pools: Iterable[PoolDefinition]) -> _Errors:
+    """Tasks that take more slots than a pool has: they could never run."""
+    slots = {pool.name: pool.slots for pool in pools}
+    for field, task in tasks.items():
+        for name, wanted in task.pools.items():
+            if wanted > slots.get(name, wanted):
+                expected = f"at most {slots[name]}, the slots of the pool"
+                yield FieldError(f"{field}.pools.{name}", wanted, expected)
 
 
 def parse_named(document: object, source: str) -> Manifest:
@@ -135,6 +146,7 @@ _CHOICES = {  # by the end of the path: there msgspec only says that a value is 
     r"trigger_rule": f"one of {', '.join(TriggerRule)}",
     r"run_after": "an ISO 8601 duration such as PT30M",
     r"staleness": "one of ignore, warn, block",
+    r"equals": "a string, a number, true, false or null",
     r"complete_when": "all_producers, any_producer, or how many producers it takes",
     r"version": "one of run, reported, content",
 }
@@ -191,6 +203,8 @@ def _task_problems(task: TaskDefinition, field: str) -> _Errors:
         yield FieldError(f"{field}.run_after", str(task.run_after), "a duration of zero or more")
     for name in task.pools:
         yield from _name_problems(name, f"{field}.pools")
+    yield from _named_problems(dict(_indexed(f"{field}.gates", task.gates)))
+    yield from _named_problems(dict(_indexed(f"{field}.requires", (each.fact for each in task.requires))))
     yield from _consumes_problems(task, field)
     for index, produced in enumerate(task.produces):
         yield from _ref_problems(produced.node, f"{field}.produces[{index}]")
@@ -208,6 +222,16 @@ def _consumes_problems(task: TaskDefinition, field: str) -> _Errors:
         named[at] = edge.node
         yield from _ref_problems(edge.node, f"{at}.{'task' if edge.task else 'dataset'}")
         yield from mapping_problems(edge.mapping, f"{at}.mapping")
+    yield from _repeats(named)
+
+
+def _indexed(field: str, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    return ((f"{field}[{index}]", name) for index, name in enumerate(names))
+
+
+def _named_problems(named: Mapping[str, str]) -> _Errors:
+    for field, name in named.items():
+        yield from _name_problems(name, field)
     yield from _repeats(named)
 
 

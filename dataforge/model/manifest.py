@@ -12,12 +12,22 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec.structs import replace
 
+from dataforge.model.control import Scalar
 from dataforge.model.edge import SUCCEEDED, Consumes, Produces, TriggerRule, canonical_mapping
 from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
 
 _Slots = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 _Wanted = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+_Priority = Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)]
+
+
+class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An external condition: a named fact, which a person or a system sets, has to have a value."""
+
+    fact: str
+    equals: Scalar = True
+    each_partition: bool = False  # set for each partition of the task by itself, not once for all
 
 
 class TaskDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -32,6 +42,9 @@ class TaskDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     trigger_rule: TriggerRule | None = None
     run_after: timedelta | None = None  # after the end of the data interval
     pools: dict[str, _Wanted] = {}  # slots that a run takes, by pool
+    priority: _Priority = 0  # of what may run now the greater is announced first
+    gates: tuple[str, ...] = ()  # approvals that a person has to give for each partition
+    requires: tuple[Requirement, ...] = ()
     consumes: tuple[Consumes, ...] = ()
     produces: tuple[Produces, ...] = ()
 
@@ -111,6 +124,8 @@ def _canonical_task(task: TaskDefinition) -> TaskDefinition:
     return replace(
         task,
         pools=dict(sorted(task.pools.items())),
+        gates=tuple(sorted(task.gates)),
+        requires=tuple(sorted(task.requires, key=lambda required: required.fact)),
         consumes=tuple(sorted(consumes, key=_place)),
         produces=tuple(sorted(produces, key=lambda edge: edge.node)),
     )

@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from dataforge.model.admission import Admission, keeping_out
 from dataforge.model.attempt import Interval
 from dataforge.model.edge import TriggerRule
 from dataforge.model.reference import TaskRef
 from dataforge.model.state import PartitionStatus, RunState
 from dataforge.model.trigger_rule import ACCEPTS, ONE_IS_ENOUGH, in_the_way, judge
-from dataforge.model.upstream import CONDITIONS, Finding, State, Upstream, about, stale, unmet
+from dataforge.model.upstream import CONDITIONS, Finding, State, Upstream, about, stale, to_rerun, unmet
 from dataforge.model.verdict import Basis, Code, Reason, Status, Verdict
 
 
@@ -43,7 +44,18 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     upstreams: tuple[Upstream, ...] = ()
     problems: tuple[Problem, ...] = ()
     changed: tuple[Reason, ...] = ()  # what is newer than the partition, where that has been built
+    admission: Admission = Admission()
     observed_through: dict[str, datetime] = {}
+
+    @property
+    def standing(self) -> State | None:
+        """Its own state as far as it counts. What is to be run again has none, nor has an attempt whose lease ran out:
+        it has failed, though that may not be written down yet."""
+        lease, own = self.admission.lease, self.own
+        if own is not None and own.status is PartitionStatus.RUNNING:
+            over = lease is not None and lease.ran_out(self.now) and own.started_at == lease.since
+            return None if over else own
+        return None if self.admission.rerun is not None else own
 
 
 def decide(question: Question) -> Verdict:
@@ -71,22 +83,31 @@ def obstacle(question: Question) -> str | None:
         return f"{question.task.name} failed"
     if verdict.status is not Status.BLOCKED:
         return None
-    failures = (reason.message for reason in verdict.reasons if reason.code in _FINAL)
+    failures = (_of_task(question, reason) for reason in verdict.reasons if reason.code in _FINAL)
     return next(failures, min((u.obstacle for u in question.upstreams if u.required and u.obstacle), default=None))
 
 
-_FINAL = frozenset({Code.UPSTREAM_FAILED, Code.UPSTREAM_QUARANTINED, Code.CANCELED})
+def _of_task(question: Question, reason: Reason) -> str:
+    """A reason as one reads it elsewhere: of what concerns the task itself with its name."""
+    return reason.message if reason.upstream else f"{question.task.name}: {reason.message}"
+
+
+_FINAL = frozenset(
+    {Code.UPSTREAM_FAILED, Code.UPSTREAM_QUARANTINED, Code.CANCELED, Code.PAUSED, Code.GATE_PENDING, Code.POOL_FULL}
+)
 
 
 def _look(question: Question) -> tuple[list[Finding], list[Reason]]:
     if question.misfit is not None:
         return [Finding(question.misfit)], []
     required = [upstream for upstream in question.upstreams if upstream.required]
-    findings = _own(question) + _not_before(question) + _unknown(question)
+    findings = _own(question) + _leased(question) + _not_before(question) + _unknown(question)
+    findings += keeping_out(question.admission, question.now)
     findings += _by_rule(question, [upstream for upstream in required if _under_rule(upstream)])
     findings += _each(question, [upstream for upstream in required if not _under_rule(upstream)])
     findings += _branches(question, required)
     findings += [Finding(stale(u)) for u in required if _is_stale(u) and u.staleness == "block"]
+    findings += [Finding(to_rerun(u), passes=True) for u in required if u.rerun is not None and _waits(question, u)]
     findings += [Finding(problem.reason) for problem in question.problems if problem.required]
     return findings, _warnings(question)
 
@@ -97,7 +118,7 @@ def _under_rule(upstream: Upstream) -> bool:
 
 
 def _own(question: Question) -> list[Finding]:
-    own = question.own
+    own = question.standing
     if own is None or own.status is PartitionStatus.MISSING:
         return []
     if own.status is PartitionStatus.RUNNING:
@@ -125,6 +146,22 @@ _DONE = {
 
 def _about_own(code: Code, message: str, own: State, *, passes: bool = False) -> Finding:
     return Finding(Reason(code=code, message=message, state=own.label, since=own.since), passes)
+
+
+def _leased(question: Question) -> list[Finding]:
+    """Who holds the lease, unless the run that it is for says so already."""
+    lease, own = question.admission.lease, question.own
+    if lease is None or lease.ran_out(question.now) or (own is not None and own.status is PartitionStatus.RUNNING):
+        return []
+    message = f"{lease.worker} has it until {lease.expires_at:%Y-%m-%d %H:%M:%S} UTC (attempt {lease.attempt})"
+    reason = Reason(code=Code.ALREADY_RUNNING, message=message, since=lease.since, expected_at=lease.expires_at)
+    return [Finding(reason, passes=True)]
+
+
+def _waits(question: Question, upstream: Upstream) -> bool:
+    """Whether it waits for an upstream that is to be run again: where it is itself, so that they come in order, and
+    where it takes nothing stale."""
+    return question.admission.rerun is not None or upstream.staleness == "block"
 
 
 def _not_before(question: Question) -> list[Finding]:
@@ -201,10 +238,20 @@ def _is_stale(upstream: Upstream) -> bool:
 def _warnings(question: Question) -> list[Reason]:
     found = [finding.reason for finding in _each(question, [u for u in question.upstreams if not u.required])]
     found += [stale(u) for u in question.upstreams if _is_stale(u) and _warns(u)]
+    found += [to_rerun(u) for u in question.upstreams if u.rerun is not None and _warns(u) and not _waits(question, u)]
+    found += _ordered(question)
     found += [problem.reason for problem in question.problems if not problem.required]
     if question.rule is None:
         found += [_listed(upstream) for upstream in question.upstreams if _under_rule(upstream)]
     return found + list(question.changed) + _fate(question)
+
+
+def _ordered(question: Question) -> list[Reason]:
+    order = question.admission.rerun
+    if order is None:
+        return []
+    message = f"it is to be run again, ordered{order.said}"
+    return [Reason(code=Code.RERUN_ORDERED, message=message, since=order.at, owner=order.by)]
 
 
 def _warns(upstream: Upstream) -> bool:
@@ -232,7 +279,7 @@ def _fate(question: Question) -> list[Reason]:
 def _status(question: Question, findings: list[Finding]) -> Status:
     if question.misfit is not None:
         return Status.UNKNOWN
-    own = question.own
+    own = question.standing
     if own is not None and own.status in _STATUS:
         return _OF_RUN.get(own.run_state, _STATUS[own.status])
     if not findings:

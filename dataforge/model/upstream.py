@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from dataforge.model.attempt import Interval
+from dataforge.model.control import Order
 from dataforge.model.edge import Staleness
 from dataforge.model.state import FINAL, Evidence, PartitionStatus, RunState
 from dataforge.model.trigger_rule import UpstreamTask
@@ -81,6 +82,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     setup: bool = False  # an Airflow setup task
     history: History = History()
     obstacle: str | None = None  # why it will not come by itself, where that is known
+    rerun: Order | None = None  # an order to run it again that no run has carried out yet
 
     @property
     def contribution(self) -> UpstreamTask:
@@ -137,6 +139,14 @@ def stale(upstream: Upstream) -> Reason:
     """That the upstream is ready, but built from what has changed since."""
     message = f"{upstream.label} was built from data that has changed since"
     return about(upstream, Code.UPSTREAM_STALE, message)
+
+
+def to_rerun(upstream: Upstream) -> Reason:
+    """That the upstream is ready, but to be run again."""
+    assert upstream.rerun is not None, "the caller has looked"
+    message = f"{upstream.label} is to be run again, ordered{upstream.rerun.said}"
+    found = about(upstream, Code.UPSTREAM_STALE, message)
+    return replace(found, since=upstream.rerun.at, owner=upstream.owner or upstream.rerun.by)
 
 
 def _code(state: State | None, accepted: Set[RunState]) -> Code:

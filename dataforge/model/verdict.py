@@ -39,6 +39,8 @@ class Code(StrEnum):
     ALREADY_DONE = "already_done"
     ALREADY_RUNNING = "already_running"
     CANCELED = "canceled"
+    PAUSED = "paused"
+    GATE_PENDING = "gate_pending"
     DEPENDENCIES_UNKNOWN = "dependencies_unknown"
     UPSTREAM_FAILED = "upstream_failed"
     UPSTREAM_QUARANTINED = "upstream_quarantined"
@@ -50,6 +52,8 @@ class Code(StrEnum):
     UPSTREAM_RUNNING = "upstream_running"
     BRANCH_UNDECIDED = "branch_undecided"
     NOT_BEFORE = "not_before"
+    POOL_FULL = "pool_full"
+    RERUN_ORDERED = "rerun_ordered"
 
 
 _RANK = {code: rank for rank, code in enumerate(Code)}

@@ -1,7 +1,6 @@
 """Orders: of each thing that can be ordered the one that stands."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 
 import msgspec
 from psycopg import Connection
@@ -81,18 +80,4 @@ def of_subjects(connection: Connection, environment: int, subjects: Iterable[Sub
         "partitions": [partition.replace("\0", "\ufffd") for _, _, partition in ordered],
     }
     rows = connection.execute(STANDING, parameters) if ordered else ()
-    return [_standing(*row) for row in rows]
-
-
-def _standing(
-    scope: Scope,
-    subject_id: int,
-    partition: str,
-    kind: ControlKind,
-    name: str,
-    value: str | int | float | bool | None,
-    at: datetime,
-    by: str,
-    reason: str | None,
-) -> Standing:
-    return Standing((scope, subject_id, partition), kind, name, Order(value, at, by, reason))
+    return [Standing((row[0], row[1], row[2]), row[3], row[4], Order(*row[5:])) for row in rows]

@@ -78,6 +78,11 @@ class Subject(msgspec.Struct, frozen=True):
     declared_rule: str | None
     observed_rule: str | None
     run_after: str | None
+    domain: str | None
+    priority: int
+    pools: dict[str, int]
+    gates: list[str]
+    requires: list[dict[str, Any]]
     partitioning: str  # JSON, of which a thousand tasks have a handful
     partitioning_origin: str
 
@@ -89,7 +94,9 @@ class Subject(msgspec.Struct, frozen=True):
 SUBJECTS = """
 select id, namespace, name, platform, definition is not null, observed ? 'upstreams',
     definition ->> 'trigger_rule', observed -> 'trigger_rule' ->> 2, definition ->> 'run_after',
-    partitioning::text, partitioning_origin
+    domain, coalesce((definition -> 'priority')::integer, 0), coalesce(definition -> 'pools', '{}'),
+    coalesce(definition -> 'gates', '[]'), coalesce(definition -> 'requires', '[]'), partitioning::text,
+    partitioning_origin
 from task where environment = %(environment)s and id = any(%(tasks)s)
 """
 
@@ -227,6 +234,21 @@ def states(connection: Connection, environment: int, places: Iterable[Place]) ->
         )
         for kind, node, partition, status, run_state, evidence, since, started_at in rows
     }
+
+
+BEGUN = """
+select w.kind, w.node, w.partition, coalesce(r.started_at, s.since)
+from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
+join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
+    and s.partition = w.partition
+left join run r on r.environment = %(environment)s and r.task_id = s.task_id and r.run = s.run
+"""
+
+
+def begun(connection: Connection, environment: int, places: Iterable[Place]) -> dict[Place, datetime]:
+    """When the run began that decided each of these partitions; where it never did, since when it is decided."""
+    rows = connection.execute(BEGUN, columns(environment, places))
+    return {(kind, node, key): at for kind, node, key, at in rows if at is not None}
 
 
 class Success(msgspec.Struct, frozen=True):
