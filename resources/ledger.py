@@ -14,6 +14,7 @@ from dataforge.ingest import redaction
 from dataforge.ledger.readiness import Answers, Named
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
 from dataforge.model.change import Change, Changes
+from dataforge.model.claim import DONE, Ended, Granted, Outcome
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import SettingsError
 from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
@@ -110,6 +111,28 @@ class LedgerResource(ConfigurableResource[Any]):
         """Makes the manifest all that this source declares."""
         return self._ledger.declare(source, manifest, dry_run=dry_run)
 
+    def claim(
+        self, name: str, partition: str = "", *, worker: str, lease_seconds: int = 300, namespace: str | None = None
+    ) -> Granted:
+        """The right to run a partition of a task."""
+        return self._ledger.claim(name, partition, worker=worker, lease_seconds=lease_seconds, namespace=namespace)
+
+    def heartbeat(self, claim: str, lease_seconds: int = 300) -> Granted:
+        """Extends a lease."""
+        return self._ledger.heartbeat(claim, lease_seconds)
+
+    def complete(self, claim: str, outcome: Outcome = DONE) -> Ended:
+        """Says that a claimed attempt has succeeded."""
+        return self._ledger.complete(claim, outcome)
+
+    def fail(self, claim: str, error: str | None = None) -> Ended:
+        """Says that a claimed attempt has failed."""
+        return self._ledger.fail(claim, error)
+
+    def release(self, claim: str, error: str | None = None) -> Ended:
+        """Gives a claimed attempt back unfinished."""
+        return self._ledger.release(claim, error)
+
     def close(self) -> None:
         """Gives connections back; the next verb opens new ones."""
         with self._lock:
@@ -136,9 +159,10 @@ class LedgerResource(ConfigurableResource[Any]):
         self._require_one_url()
         if self.url:
             return Client(self.url, self.environment, self.api_key or None, patience=_PATIENCE_SECONDS)
-        # Redaction is the server's task; where there is none between, it is ours.
-        rules = redaction.load(installation.current().redaction)
-        return DirectClient(Database(self.database_url, max_size=4), self.environment, rules)
+        # Redaction is the server's task, and so is what is trusted; where there is none between, they are ours.
+        settings = installation.current()
+        rules = redaction.load(settings.redaction)
+        return DirectClient(Database(self.database_url, max_size=4), self.environment, rules, settings.trusted)
 
     def _require_one_url(self) -> None:
         if bool(self.url) == bool(self.database_url):

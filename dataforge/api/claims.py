@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from litestar import post
 from litestar.di import NamedDependency
-from litestar.openapi.spec import OpenAPIType, Schema
+from litestar.openapi.spec import OpenAPIFormat, OpenAPIType, Schema
 from litestar.params import PathParameter, RawBody
 
 from dataforge.api.operation import EnvironmentName, answers, takes_body
@@ -37,6 +37,7 @@ class ClaimBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     worker: str
     lease_seconds: int
     partition: str | None = None
+    claim: str | None = None
 
     @property
     def claiming(self) -> Claiming:
@@ -47,6 +48,7 @@ class ClaimBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             partition=self.partition or "",
             worker=self.worker,
             lease_seconds=self.lease_seconds,
+            claim=self.claim,
         )
 
 
@@ -78,6 +80,11 @@ _CLAIM_SCHEMA = Schema(
         "partition": Schema(type=OpenAPIType.STRING, description="Its partition, where it has partitions."),
         "worker": Schema(type=OpenAPIType.STRING, description="Who claims, for those who look."),
         "lease_seconds": _SECONDS,
+        "claim": Schema(
+            type=OpenAPIType.STRING,
+            format=OpenAPIFormat.UUID,
+            description="An id of the worker's own, under which it may ask again when the answer was lost.",
+        ),
     },
 )
 _CLAIM_EXAMPLE: dict[str, Any] = {

@@ -16,7 +16,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from msgspec import Meta
 
 from dataforge.model.catalog import Complaint, complaints, shown
-from dataforge.model.claim import ClaimRefused
+from dataforge.model.claim import ClaimRefused, Fenced
 from dataforge.model.errors import Conflict, DatabaseUnavailable, DataForgeError, InvalidInput, NotFound
 from dataforge.model.verdict import Verdict
 
@@ -70,8 +70,8 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
 
 
 def of(status: HTTPStatus, detail: str, **more: Any) -> Problem:
-    """A problem of this status."""
-    kind = status.phrase.lower().replace(" ", "-")
+    """A problem of this status, of the kind that it has by itself unless `kind` says another."""
+    kind = more.pop("kind", None) or status.phrase.lower().replace(" ", "-")
     return Problem(type=f"urn:dataforge:problem:{kind}", title=status.phrase, status=status, detail=detail, **more)
 
 
@@ -95,7 +95,9 @@ def _refusal(error: DataForgeError) -> Problem:
     if cycle := getattr(error, "cycle", None):
         more["cycle"] = cycle
     if isinstance(error, ClaimRefused):
-        more["verdict"] = error.verdict
+        more |= {"kind": "claim-refused", "verdict": error.verdict}
+    if isinstance(error, Fenced):
+        more["kind"] = "fenced"
     return of(_status(error), str(error), **more)
 
 

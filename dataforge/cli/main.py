@@ -32,6 +32,7 @@ VERBS = {
     "rejects": Verb("dataforge.cli.lists:rejects", "List the input that was refused, and why."),
     "why": Verb("dataforge.cli.why:why", "Say whether the task NAME may run for PARTITION, with every reason why not."),
     "graph": Verb("dataforge.cli.graph:graph", "Show what is upstream or downstream of a task or dataset."),
+    "claim": Verb("dataforge.cli.claim:claim", "Take a partition of a task for a time, and say how its run ended."),
     "runs": Verb("dataforge.cli.lists:runs", "List runs."),
     "partitions": Verb("dataforge.cli.lists:partitions", "List partitions of tasks and datasets, and their states."),
     "tasks": Verb("dataforge.cli.lists:tasks", "List the tasks that were declared or seen."),

@@ -31,7 +31,7 @@ def why(invocation: Invocation, name: str, partition: str | None, namespace: str
 
         click.echo(msgspec.json.encode(verdict))
     else:
-        _print(verdict)
+        explain(verdict)
     click.get_current_context().exit(0 if verdict.runnable else 1)
 
 
@@ -50,7 +50,8 @@ def _ask(invocation: Invocation, name: str, partition: str, namespace: str | Non
         database.close()
 
 
-def _print(verdict: Verdict) -> None:
+def explain(verdict: Verdict) -> None:
+    """Prints a verdict for people."""
     from dataforge.cli import table
 
     click.echo(sentence(verdict))

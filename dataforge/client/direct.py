@@ -18,11 +18,13 @@ from dataforge.client.request import (
     LatestQuestion,
     batches,
     checked,
+    claim_id,
     encoded,
     filtered,
     sound,
     source_name,
 )
+from dataforge.dispatch import claim as claims
 from dataforge.graph.follower import Follower
 from dataforge.ingest import answer
 from dataforge.ingest.batch import record_native, record_openlineage
@@ -35,6 +37,7 @@ from dataforge.ledger.readiness import Answers, Named
 from dataforge.model import definition
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
 from dataforge.model.change import Change, Changes
+from dataforge.model.claim import DONE, Claiming, Ended, Granted, Outcome
 from dataforge.model.declaration import Declared
 from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
@@ -44,18 +47,27 @@ from dataforge.model.recorded import BatchAnswer, Recorded, joined, joined_batch
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.storage import schema
 from dataforge.storage.database import Database
+from dataforge.storage.lease import Ending
 
 
 class DirectClient:
     """The verbs of `Ledger`, each one transaction on this database, which is closed with it.
 
-    Nothing connects before the first verb. Redaction is the server's task elsewhere: give its rules here.
+    Nothing connects before the first verb. Redaction is the server's task elsewhere, and so is what is trusted: give
+    its rules here, and the namespaces whose tasks may be claimed on what was only observed.
     """
 
-    def __init__(self, database: Database, environment: str = "dev", redaction: Redaction = NOTHING) -> None:
+    def __init__(
+        self,
+        database: Database,
+        environment: str = "dev",
+        redaction: Redaction = NOTHING,
+        trusted: frozenset[str] = frozenset(),
+    ) -> None:
         self._unchecked = database
         self._environment = environment
         self._redaction = redaction
+        self._trusted = trusted
         self._follower = Follower()
 
     @cached_property
@@ -134,6 +146,39 @@ class DirectClient:
 
         parsed = definition.parse_named(encoded(manifest, "$"), source_name(source))
         return declare(self._database, self._environment, parsed, dry_run=dry_run)
+
+    def claim(
+        self, name: str, partition: str = "", *, worker: str, lease_seconds: int = 300, namespace: str | None = None
+    ) -> Granted:
+        asked = Claiming(
+            name=name, namespace=namespace, partition=partition, worker=worker, lease_seconds=lease_seconds
+        )
+        return claims.claim(
+            self._database,
+            self._environment,
+            sound(asked),
+            datetime.now(UTC),
+            trusted=self._trusted,
+            redaction=self._redaction,
+        )
+
+    def heartbeat(self, claim: str, lease_seconds: int = 300) -> Granted:
+        return claims.heartbeat(self._database, self._environment, claim_id(claim), lease_seconds, datetime.now(UTC))
+
+    def complete(self, claim: str, outcome: Outcome = DONE) -> Ended:
+        return self._end(claim, "completed", outcome)
+
+    def fail(self, claim: str, error: str | None = None) -> Ended:
+        return self._end(claim, "failed", Outcome(error=error))
+
+    def release(self, claim: str, error: str | None = None) -> Ended:
+        return self._end(claim, "released", Outcome(error=error))
+
+    def _end(self, claim: str, ending: Ending, outcome: Outcome) -> Ended:
+        said, at = sound(outcome), datetime.now(UTC)
+        return claims.end(
+            self._database, self._environment, claim_id(claim), ending, said, at, redaction=self._redaction
+        )
 
     def close(self) -> None:
         self._unchecked.close()

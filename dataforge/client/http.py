@@ -9,6 +9,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 import msgspec
@@ -20,6 +21,7 @@ from dataforge.client.request import (
     LatestQuestion,
     batches,
     checked,
+    claim_id,
     encoded,
     filtered,
     given,
@@ -29,6 +31,7 @@ from dataforge.client.request import (
 from dataforge.ledger.readiness import Answers, Named
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
 from dataforge.model.change import Change, Changes
+from dataforge.model.claim import DONE, Claiming, Ended, Granted, Outcome
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import SettingsError, Unreachable
 from dataforge.model.filter import DatasetFilter, Paging, PartitionFilter, RejectFilter, RunFilter, TaskFilter
@@ -139,6 +142,32 @@ class Client:
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
         path = f"/definitions/{quote(source_name(source), safe='')}"
         return self._send("PUT", path, encoded(manifest, "$"), Declared, {"dry_run": _text(dry_run)})
+
+    def claim(
+        self, name: str, partition: str = "", *, worker: str, lease_seconds: int = 300, namespace: str | None = None
+    ) -> Granted:
+        asked = Claiming(
+            name=name, namespace=namespace, partition=partition, worker=worker, lease_seconds=lease_seconds
+        )
+        body = given(sound(asked))
+        body["task"] = {"name": body.pop("name"), "namespace": body.pop("namespace", None)}
+        body["claim"] = str(uuid4())  # under which it is asked again where the answer is lost
+        return self._send("POST", "/claims", encoded(body, "$"), Granted)
+
+    def heartbeat(self, claim: str, lease_seconds: int = 300) -> Granted:
+        return self._of_claim(claim, "heartbeat", {"lease_seconds": lease_seconds}, Granted)
+
+    def complete(self, claim: str, outcome: Outcome = DONE) -> Ended:
+        return self._of_claim(claim, "complete", msgspec.to_builtins(sound(outcome)), Ended)
+
+    def fail(self, claim: str, error: str | None = None) -> Ended:
+        return self._of_claim(claim, "fail", {"error": error}, Ended)
+
+    def release(self, claim: str, error: str | None = None) -> Ended:
+        return self._of_claim(claim, "release", {"error": error}, Ended)
+
+    def _of_claim(self, claim: str, verb: str, said: Mapping[str, Any], kind: type[_Answer]) -> _Answer:
+        return self._send("POST", f"/claims/{claim_id(claim)}/{verb}", encoded(said, "$"), kind)
 
     def close(self) -> None:
         self._http.close()

@@ -16,6 +16,7 @@ import msgspec
 from dataforge.ledger.readiness import Answers, Named
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
 from dataforge.model.change import Change, Changes
+from dataforge.model.claim import DONE, Ended, Granted, Outcome
 from dataforge.model.declaration import Declared
 from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, Shape, TaskFilter
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
@@ -88,6 +89,28 @@ class Ledger(Protocol):
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
         """Makes the manifest all that this source declares; with `dry_run` only says what that would change."""
+        ...
+
+    def claim(
+        self, name: str, partition: str = "", *, worker: str, lease_seconds: int = 300, namespace: str | None = None
+    ) -> Granted:
+        """The right to run a partition of a task. Raises ClaimRefused with the verdict where it may not run now."""
+        ...
+
+    def heartbeat(self, claim: str, lease_seconds: int = 300) -> Granted:
+        """Extends a lease. Raises Fenced where it has run out: stop then."""
+        ...
+
+    def complete(self, claim: str, outcome: Outcome = DONE) -> Ended:
+        """Says that the attempt has succeeded. Raises Fenced where it is no longer its worker's to say."""
+        ...
+
+    def fail(self, claim: str, error: str | None = None) -> Ended:
+        """Says that the attempt has failed."""
+        ...
+
+    def release(self, claim: str, error: str | None = None) -> Ended:
+        """Gives an attempt back unfinished, which counts as failed."""
         ...
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
 import msgspec
 
@@ -83,6 +84,15 @@ def checked(questions: Sequence[_Question], kind: type[_Question]) -> list[_Ques
     if errors := [each for each in read if isinstance(each, FieldError)]:
         raise InvalidInput(f"{errors[0].field}: expected {errors[0].expected}", errors)
     return [each for each in read if isinstance(each, kind)]
+
+
+def claim_id(claim: str) -> UUID:
+    """The id of a claim. Raises InvalidInput for what can be none."""
+    try:
+        return UUID(claim)
+    except (ValueError, AttributeError, TypeError):
+        expected = "the UUID that a claim was granted under"
+        raise InvalidInput(f"claim is {claim!r}: expected {expected}", [FieldError("claim", claim, expected)]) from None
 
 
 def source_name(source: str) -> str:

@@ -10,6 +10,7 @@ write to places of their own, or check with a heartbeat before what cannot be un
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,7 +23,7 @@ from dataforge.ledger.need import Asked
 from dataforge.ledger.question import ask
 from dataforge.ledger.record import record
 from dataforge.model.claim import LONGEST_LEASE, Claiming, ClaimRefused, Ended, Fenced, Granted, Outcome
-from dataforge.model.errors import FieldError, InvalidInput, NotFound
+from dataforge.model.errors import Conflict, FieldError, InvalidInput, NotFound
 from dataforge.model.readiness import decide
 from dataforge.model.reference import TaskRef
 from dataforge.model.verdict import Verdict
@@ -36,6 +37,7 @@ from dataforge.storage.lease import Ending, StoredLease
 
 _MOST_ENDED = 1_000  # leases that ran out, written down in one transaction
 _STATE: dict[Ending, str] = {"completed": "succeeded", "failed": "failed", "released": "failed", "expired": "failed"}
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 EVERYWHERE = "*"  # among the trusted namespaces: all of them
 
 
@@ -55,12 +57,17 @@ def claim(
     """
     _check(wanted)
     with database.transaction() as connection:  # most of those who come too late are told here, and lock nothing
-        storage.begin_snapshot(connection)
         here = environments.find(connection, environment)
         task = reference.resolve_task(connection, here.id, wanted.namespace, wanted.name)
+        if (granted := _granted_before(connection, here, task, wanted)) is not None:
+            return granted
+    with database.transaction() as connection:
+        storage.begin_snapshot(connection)
         _require_runnable(_verdict(connection, here, task, wanted.partition, now), trusted)
     with database.transaction() as connection:
         here = environments.lock(connection, environment)
+        if (granted := _granted_before(connection, here, task, wanted)) is not None:
+            return granted
         expire(connection, here, now, redaction)
         verdict = _verdict(connection, here, task, wanted.partition, now)
         _require_runnable(verdict, trusted)
@@ -121,6 +128,9 @@ def _of_expired(lease: StoredLease) -> Outcome:
 
 def _check(wanted: Claiming) -> None:
     _check_seconds(wanted.lease_seconds)
+    if wanted.claim is not None and _UUID.fullmatch(wanted.claim) is None:
+        error = FieldError("claim", wanted.claim[:120], "a UUID, or none")
+        raise InvalidInput("claim: expected a UUID, or none", [error])
     if not wanted.worker or "\0" in wanted.worker or len(wanted.worker) > 512:
         expected = "who claims: 1 to 512 characters, none of them NUL"
         raise InvalidInput(f"worker: expected {expected}", [FieldError("worker", wanted.worker[:120], expected)])
@@ -150,10 +160,20 @@ def _require_runnable(verdict: Verdict, trusted: frozenset[str]) -> None:
         )
 
 
+def _granted_before(connection: Connection, here: Environment, task: TaskRef, wanted: Claiming) -> Granted | None:
+    """What was granted to the same worker under the same id, whose answer was lost."""
+    known = leases.find(connection, here.id, UUID(wanted.claim)) if wanted.claim else None
+    if known is None:
+        return None
+    if (known.task_id, known.partition, known.worker) != (task.id, wanted.partition, wanted.worker):
+        raise Conflict(f"the claim {wanted.claim} is another worker's or for something else: claim under another id")
+    return Granted(str(known.claim), known.attempt, known.expires_at)
+
+
 def _lease(connection: Connection, here: Environment, task: TaskRef, wanted: Claiming, now: datetime) -> StoredLease:
     run = wanted.partition or native.WHOLE
     lease = StoredLease(
-        claim=uuid4(),
+        claim=UUID(wanted.claim) if wanted.claim else uuid4(),
         task_id=task.id,
         partition=wanted.partition,
         attempt=leases.last_attempt(connection, here.id, task.id, wanted.partition, run) + 1,

@@ -22,6 +22,7 @@ class Claiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     partition: str = ""
     worker: str
     lease_seconds: int
+    claim: str | None = None  # a UUID of the worker's own, so that it may ask again when an answer was lost
 
 
 class Granted(msgspec.Struct, frozen=True):
@@ -46,6 +47,9 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     inputs: list[dict[str, Any]] = []
     outputs: list[dict[str, Any]] = []
     error: str | None = None
+
+
+DONE = Outcome()  # and nothing to say of it
 
 
 class ClaimRefused(Conflict):

@@ -15,6 +15,7 @@ from dataforge.model.errors import InvalidInput, NotFound
 from dataforge.model.filter import RunFilter
 from dataforge.storage import environment as environments
 from dataforge.storage.database import Database
+from dataforge.storage.lease import Ending
 from tests.dispatch.night import DAY, LAKE, asked, at, claimed, codes, declared, ended, recorded, said, task
 
 
@@ -74,9 +75,10 @@ def test_a_lease_that_ran_out_is_failed_then_and_the_next_attempt_is_granted(dat
     first = claimed(database, "extract", 0, seconds=60, worker="slow")
     second = claimed(database, "extract", 2)
     assert second.attempt == 2
-    for late in ("completed", "failed", "released"):
+    endings: tuple[Ending, ...] = ("completed", "failed", "released")
+    for ending in endings:
         with pytest.raises(Fenced):
-            ended(database, first, late, 3)  # type: ignore[arg-type]
+            ended(database, first, ending, 3)
     with pytest.raises(Fenced):
         dispatch.heartbeat(database, "dev", UUID(first.claim), 60, at(3))
     ended(database, second, "completed", 4)
@@ -92,7 +94,7 @@ def test_a_worker_whose_lease_ran_out_completes_nothing_even_where_nobody_else_c
     granted = claimed(database, "extract", 0, seconds=60)
     with pytest.raises(Fenced, match="ran out"):
         ended(database, granted, "completed", 1)
-    assert asked(database, "extract", 2).status == "running"
+    assert asked(database, "extract", 2).runnable
     with database.transaction() as connection:
         assert dispatch.expire(connection, environments.lock(connection, "dev"), at(2)) == 1
     assert (asked(database, "extract", 2).status, asked(database, "extract", 2).runnable) == ("failed", True)

@@ -123,7 +123,11 @@ def test_what_is_quarantined_serves_nobody_until_it_is_released(database: Databa
     declared(database, task("load"), task("report", consumes=[{"dataset": {"namespace": LAKE, "name": "orders"}}]))
     ended(database, claimed(database, "load", 0), "completed", 5, outputs=[ORDERS])
     assert asked(database, "report").runnable
-    about = {"dataset": {"namespace": LAKE, "name": "orders"}, "partition": DAY, "reason": "half of it is missing"}
+    about: dict[str, Any] = {
+        "dataset": {"namespace": LAKE, "name": "orders"},
+        "partition": DAY,
+        "reason": "half of it is missing",
+    }
     recorded(database, ordered("quarantine", 10, **about))
     assert (codes(asked(database, "report")), _status(database, "orders")) == (
         ["upstream_quarantined"],
@@ -135,7 +139,11 @@ def test_what_is_quarantined_serves_nobody_until_it_is_released(database: Databa
 
 
 def test_what_was_made_anew_needs_no_release_and_an_older_run_does(database: Database) -> None:
-    about = {"dataset": {"namespace": LAKE, "name": "orders"}, "partition": DAY, "reason": "half of it is missing"}
+    about: dict[str, Any] = {
+        "dataset": {"namespace": LAKE, "name": "orders"},
+        "partition": DAY,
+        "reason": "half of it is missing",
+    }
     recorded(database, said("load", "succeeded", 5, run="a", outputs=[ORDERS]), ordered("quarantine", 10, **about))
     recorded(database, said("load", "running", 11, run="b"), said("load", "succeeded", 12, run="b", outputs=[ORDERS]))
     assert _status(database, "orders") == ["ready"]
@@ -144,7 +152,7 @@ def test_what_was_made_anew_needs_no_release_and_an_older_run_does(database: Dat
 
 
 def test_orders_and_runs_give_one_state_in_any_order(database: Database) -> None:
-    about = {"dataset": {"namespace": LAKE, "name": "orders"}, "partition": DAY, "reason": "r"}
+    about: dict[str, Any] = {"dataset": {"namespace": LAKE, "name": "orders"}, "partition": DAY, "reason": "r"}
     events = [
         said("load", "running", 0, run="a"),
         said("load", "succeeded", 5, run="a", outputs=[ORDERS]),
