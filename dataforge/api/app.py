@@ -26,6 +26,7 @@ from dataforge.api.readiness import get_readiness, post_readiness
 from dataforge.api.rejects import list_rejects
 from dataforge.api.runs import list_runs
 from dataforge.api.tasks import list_tasks
+from dataforge.api.wakeups import list_wakeups
 from dataforge.graph.follower import Follower
 from dataforge.ingest import redaction
 from dataforge.ingest.redaction import Redaction
@@ -90,6 +91,7 @@ def _version_1() -> Router:
             get_readiness,
             post_readiness,
             post_freshness,
+            list_wakeups,
             make_claim,
             extend_claim,
             complete_claim,

@@ -31,6 +31,7 @@ from dataforge.storage import environment as environments
 from dataforge.storage import lease as leases
 from dataforge.storage import readiness as storage
 from dataforge.storage import reference
+from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.environment import Environment
 from dataforge.storage.lease import Ending, StoredLease
@@ -72,6 +73,7 @@ def claim(
         verdict = _verdict(connection, here, task, wanted.partition, now)
         _require_runnable(verdict, trusted)
         lease = _lease(connection, here, task, wanted, now)
+        wakeups.drop(connection, here.id, [(task.id, wanted.partition)])
         _write(connection, here, [_document(task, lease, "running", {}, now)], redaction)
         return Granted(str(lease.claim), lease.attempt, lease.expires_at)
 
@@ -110,6 +112,15 @@ def end(
         _record(connection, here, [(held, ending, outcome, now)], redaction)
         leases.end(connection, here.id, [claim], ending, now)
         return Ended(str(claim), held.attempt, now)
+
+
+def end_what_ran_out(database: Database, environment: str, now: datetime, redaction: Redaction = NOTHING) -> int:
+    """Writes down the end of leases that ran out; returns how many there were."""
+    with database.transaction() as connection:
+        here = environments.find(connection, environment)
+        if not leases.any_ran_out(connection, here.id, now):  # else nobody has to wait for the lock
+            return 0
+        return expire(connection, environments.lock(connection, environment), now, redaction)
 
 
 def expire(connection: Connection, here: Environment, now: datetime, redaction: Redaction = NOTHING) -> int:

@@ -59,14 +59,15 @@ def used_edges(found: Sequence[EdgeRow]) -> list[EdgeRow]:
 
 
 @lru_cache(maxsize=4_096)
-def _cut(shape: str | None, declared: bool) -> Partitioning | None:
+def cut_of(shape: str | None, *, declared: bool) -> Partitioning | None:
     """How something is cut; None where nobody has said and no interval was seen."""
     cut = msgspec.json.decode(shape, type=Partitioning) if shape else None
     return None if cut is None or (not declared and cut.kind == "none") else cut
 
 
 @lru_cache(maxsize=4_096)
-def _mapping(shape: str) -> Mapping:
+def mapping_of(shape: str) -> Mapping:
+    """A mapping from its stored JSON."""
     mapping: Mapping = msgspec.json.decode(shape, type=Mapping)
     return mapping
 
@@ -76,7 +77,7 @@ def sketch(
 ) -> Sketch:
     """What the partition asked for needs, by all edges of its task. What the task itself writes in place it does
     not wait for."""
-    cut = _cut(subject.partitioning, subject.partitioning_origin == "declared")
+    cut = cut_of(subject.partitioning, declared=subject.partitioning_origin == "declared")
     misfit = _misfit(subject, cut, asked.partition)
     if misfit is not None:
         return Sketch(asked, cut, misfit, (), ())
@@ -106,8 +107,8 @@ def _misfit(subject: Subject, cut: Partitioning | None, key: str) -> Reason | No
 
 
 def _needs(edge: EdgeRow, node: NodeRow, side: Side) -> Iterator[Need]:
-    theirs = _cut(node.partitioning, node.declared_cut)
-    return (Need(edge, node, key, theirs or side.cut) for key in upstream_keys(_mapping(edge.mapping), side, theirs))
+    theirs = cut_of(node.partitioning, declared=node.declared_cut)
+    return (Need(edge, node, key, theirs or side.cut) for key in upstream_keys(mapping_of(edge.mapping), side, theirs))
 
 
 def _problem(edge: EdgeRow, node: NodeRow, error: InvalidInput) -> Problem:

@@ -29,9 +29,15 @@ MOST_AHEAD = 1_000  # partitions looked at on one level; what lies beyond counts
 _STRICTNESS = {"ignore": 0, "warn": 1, "block": 2}
 
 
-def ask(connection: Connection, here: Environment, asked: Iterable[Asked], now: datetime) -> dict[Asked, Question]:
-    """The question of each asked partition, with all that its answer depends on."""
+def ask(
+    connection: Connection, here: Environment, asked: Iterable[Asked], now: datetime, *, explain: bool = True
+) -> dict[Asked, Question]:
+    """The question of each asked partition, with all that its answer depends on. Without `explain` what only tells more
+    of a refusal is left out: when something will come, and whether it will at all."""
     seen = _see(connection, here.id, asked, now)
+    if not explain:
+        bare = _Facts({}, {}, {})
+        return {each.asked: _question(seen, each, bare, here.graph_version, now) for each in seen.sketches}
     pending = seen.pending
     facts = _Facts(
         histories=storage.history(connection, here.id, pending),

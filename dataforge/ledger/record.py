@@ -25,6 +25,7 @@ from dataforge.storage import environment as environments
 from dataforge.storage import event as event_log
 from dataforge.storage import outcome as outcomes
 from dataforge.storage import task as tasks
+from dataforge.storage import wakeup as wakeups
 from dataforge.storage.attempt import RunKey
 from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
@@ -196,6 +197,9 @@ def _fold_controls(connection: Connection, environment: int, events: Iterable[Ev
     """Keeps the orders that stand; returns the partitions that one of them holds back or lets go."""
     said = control.standing(each for event in events for each in event.facts.controls)
     controls.fold(connection, environment, list(said.values()))
+    about = {key: key.subject.scope == "task" and key.partition for key in said}
+    alone = [(key.subject.id, key.partition) for key, one in about.items() if one]
+    wakeups.put(connection, environment, alone, everything=not all(about.values()))
     return {place for key in said if key.kind == "quarantine" for place in key.places}
 
 

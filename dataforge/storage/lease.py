@@ -144,6 +144,17 @@ def end(connection: Connection, environment: int, claims: Iterable[UUID], ending
     connection.execute(GIVE_BACK, [environment, ended])
 
 
+ANY_RAN_OUT = """
+select exists (select from lease where environment = %s and ended_at is null and expires_at <= %s)
+"""
+
+
+def any_ran_out(connection: Connection, environment: int, now: datetime) -> bool:
+    """Whether a lease ran out whose end nobody has written down yet."""
+    row = connection.execute(ANY_RAN_OUT, [environment, now]).fetchone()
+    return row is not None and bool(row[0])
+
+
 RUN_OUT = """
 select claim, task_id, partition, attempt, worker, claimed_at, expires_at, ended_at, ending
 from lease where environment = %s and ended_at is null and expires_at <= %s

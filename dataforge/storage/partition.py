@@ -185,6 +185,13 @@ with place as (
         is distinct from (excluded.status, excluded.run_state, excluded.evidence, excluded.since, excluded.task_id,
             excluded.run, excluded.version, excluded.ready_task_id, excluded.ready_run, excluded.ready_since,
             excluded.ready_version)
+    returning node_kind, node_id, partition, status
+), woken as (
+    insert into outbox (environment, node_kind, node_id, partition, change)
+    select %(environment)s, node_kind, node_id, partition, case status when 'running' then 'began' else 'ended' end
+    from changed
+    where node_kind = 'task' or status <> 'running'
+    order by node_kind, node_id, partition
 )
 select kind, node, key from believed
 """
@@ -200,6 +207,9 @@ with cleared as (
         ) s
     )
     returning environment, node_kind, node_id, partition
+), woken as (
+    insert into outbox (environment, node_kind, node_id, partition, change)
+    select environment, node_kind, node_id, partition, 'ended' from cleared
 )
 insert into partition_cleared (environment, node_kind, node_id, partition) select * from cleared
 on conflict (environment, node_kind, node_id, partition) do update set changed_by = excluded.changed_by

@@ -170,11 +170,12 @@ from dataset where environment = %(environment)s and id = any(%(datasets)s)
 
 def nodes(connection: Connection, environment: int, wanted: Iterable[Node]) -> dict[Node, NodeRow]:
     """These tasks and datasets."""
-    parameters = {"environment": environment, **_by_kind(wanted)}
+    parameters = {"environment": environment, **by_kind(wanted)}
     return {(row[0], row[1]): NodeRow(*row) for row in connection.execute(NODES, parameters)}
 
 
-def _by_kind(wanted: Iterable[Node]) -> dict[str, list[int]]:
+def by_kind(wanted: Iterable[Node]) -> dict[str, list[int]]:
+    """The ids of tasks and of datasets, as the parameters of a query."""
     found: dict[str, list[int]] = {"tasks": [], "datasets": []}
     for kind, node_id in wanted:
         found[f"{kind}s"].append(node_id)

@@ -77,7 +77,7 @@ def test_a_claim_that_means_nothing_is_refused_by_its_field(
 
 
 def test_a_claim_for_what_nobody_knows_is_not_found(client: TestClient[Litestar]) -> None:
-    missing = client.post("/api/v1/dev/claims", json=CLAIM | {"task": "exprt"})
+    missing = client.post("/api/v1/dev/claims", json=CLAIM | {"task": "Export"})
     assert (missing.status_code, missing.json()["candidates"]) == (404, ["shell/export"])
     unknown = client.post("/api/v1/dev/claims/7f9c24e8-3b12-4fef-91e0-0b6c4a3d2f1a/complete")
     assert unknown.status_code == 404

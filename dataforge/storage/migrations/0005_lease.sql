@@ -46,8 +46,10 @@ create table outbox (
     node_kind node_kind,  -- none of an order: what is held is decided anew
     node_id bigint not null,
     partition text not null,
-    ended boolean not null,  -- whether what lies downstream may be served: not by what only began to run
-    primary key (environment, id)
+    -- what only began to run serves nothing downstream; an order speaks of the partition itself
+    change text not null check (change in ('began', 'ended', 'ordered')),
+    primary key (environment, id),
+    check (node_kind is not null or change = 'ordered')
 );
 
 create table wakeup (
@@ -57,11 +59,9 @@ create table wakeup (
     since timestamptz not null,  -- from when on it may run, or is held
     priority integer not null,
     held boolean not null,  -- nothing upstream is missing, and something of its own stands in the way
-    due_at timestamptz,  -- when that passes by itself, where it is a time
+    due_at timestamptz,  -- when it is to be decided on anew: a time of its own passes, or an order was given
     primary key (environment, task_id, partition),
-    foreign key (environment, task_id) references task,
-    check (held or due_at is null)
+    foreign key (environment, task_id) references task
 );
 create index wakeup_by_rank on wakeup (environment, priority desc, since, task_id, partition) where not held;
 create index wakeup_by_due on wakeup (environment, due_at) where due_at is not null;
-create index wakeup_held on wakeup (environment, task_id, partition) where held;
