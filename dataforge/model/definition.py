@@ -13,7 +13,7 @@ import msgspec
 
 from dataforge.model import partition
 from dataforge.model.decoding import convert, join, of_json, shorten
-from dataforge.model.edge import TriggerRule, mapping_problems, trigger_rule
+from dataforge.model.edge import TriggerRule, mapping_problems, produced_problems, trigger_rule
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.manifest import (
     DatasetDefinition,
@@ -139,7 +139,10 @@ def _modern(task: Any) -> Any:
 
 
 _CHOICES = {  # by the end of the path: there msgspec only says that a value is none of those it knows
-    r"mapping(\.dimensions.*)?\.kind": "one of same, window, all, last, fixed, dimension, table",
+    r"mapping(\.dimensions.*|\.mapping)*\.kind": "one of same, window, to_date, all, last, fixed, dimension, along,"
+    " table",
+    r"mapping(\..*)?\.period": "one of day, month, quarter, year",
+    r"not_older_than": "an ISO 8601 duration such as P2D",
     r"condition\.kind": "one of succeeded, failed, skipped, finished",
     r"partitioning(\.dimensions.*)?\.kind": "one of none, hourly, daily, weekly, monthly, cron, static,"
     " dynamic, product",
@@ -208,7 +211,7 @@ def _task_problems(task: TaskDefinition, field: str) -> _Errors:
     yield from _consumes_problems(task, field)
     for index, produced in enumerate(task.produces):
         yield from _ref_problems(produced.node, f"{field}.produces[{index}]")
-        yield from mapping_problems(produced.mapping, f"{field}.produces[{index}].mapping")
+        yield from produced_problems(produced.mapping, f"{field}.produces[{index}].mapping")
     yield from _repeats(_by_path(f"{field}.produces", (produced.node for produced in task.produces)))
 
 
