@@ -9,28 +9,25 @@ is the claim's own guarantee, which looks again.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from dataforge.dispatch.claim import EVERYWHERE
+from dataforge.dispatch.reach import waiting_for
 from dataforge.ledger.aging import aged
-from dataforge.ledger.need import Asked, cut_of, mapping_of
+from dataforge.ledger.need import Asked
 from dataforge.ledger.question import ask
-from dataforge.model.downstream import downstream_keys
-from dataforge.model.errors import InvalidInput
 from dataforge.model.readiness import decide
 from dataforge.model.verdict import Code, Verdict
 from dataforge.storage import environment as environments
 from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.environment import Environment
-from dataforge.storage.readiness import Node
-from dataforge.storage.wakeup import Changed, Reader, TaskPartition, Wakeup
+from dataforge.storage.readiness import Place
+from dataforge.storage.wakeup import Changed, TaskPartition, Wakeup
 
 MOST_CHANGES = 500  # of the outbox, in one transaction
 _MOST_VERDICTS = 1_000  # decided on at once
-_log = logging.getLogger(__name__)
 # What only the partition's own orders, times and pools say: it is looked at again when they change. The slots of a pool
 # are given out by claims, in the order in which what waits is listed.
 _OWN = frozenset({Code.PAUSED, Code.CANCELED, Code.GATE_PENDING, Code.CONDITION_UNMET, Code.NOT_BEFORE, Code.POOL_FULL})
@@ -71,27 +68,14 @@ def _themselves(changes: Iterable[Changed]) -> Iterator[TaskPartition]:
 
 def _downstream(
     connection: Connection, environment: int, changes: Iterable[Changed], now: datetime
-) -> Iterator[TaskPartition]:
+) -> set[TaskPartition]:
     """The partitions of tasks that wait for one of those that ended."""
-    keys: dict[Node, set[str]] = {}
-    for each in changes:
-        if each.change == "ended" and each.node_kind is not None:
-            keys.setdefault((each.node_kind, each.node_id), set()).add(each.partition)
-    if keys:
-        for reader in wakeups.readers(connection, environment, keys):
-            for key in sorted(keys[reader.node]):
-                for own in _woken(reader, key, now):
-                    yield reader.task_id, own
-
-
-def _woken(reader: Reader, key: str, now: datetime) -> tuple[str, ...]:
-    ours = cut_of(reader.task_cut, declared=reader.task_cut_declared)
-    theirs = cut_of(reader.node_cut, declared=reader.node_cut_declared)
-    try:
-        return downstream_keys(mapping_of(reader.mapping), key, ours, theirs, now)
-    except InvalidInput as error:  # the verdict on whoever asks says so too
-        _log.warning("which partitions of task %d wait for %r cannot be told: %s", reader.task_id, key, error)
-        return ()
+    ended: set[Place] = {
+        (each.node_kind, each.node_id, each.partition)
+        for each in changes
+        if each.change == "ended" and each.node_kind is not None
+    }
+    return waiting_for(connection, environment, ended, now)
 
 
 def _decide(

@@ -78,7 +78,7 @@ _RULES: dict[str, _Rule] = {
     "set": _Rule("fact", None, ("fact",)),
     "quarantine": _Rule("quarantine", True, ("task", "dataset"), reasoned=True),
     "release": _Rule("quarantine", False, ("task", "dataset"), reasoned=True),
-    "rerun": _Rule("rerun", True, ("task",), reasoned=True),
+    "rerun": _Rule("rerun", True, ("task", "dataset"), reasoned=True),
     "not_before": _Rule("not_before", None, ("task",)),
 }
 

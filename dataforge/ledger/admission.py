@@ -33,11 +33,8 @@ class Orders(msgspec.Struct, frozen=True):
     pools: Mapping[str, tuple[int, int]]
 
     def rerun(self, place: Place) -> Order | None:
-        """The order to run a task's partition again, where no run has carried it out yet."""
-        kind, node, partition = place
-        if kind != "task":
-            return None
-        order = _one(self.by_subject, ("task", node, partition), "rerun")
+        """The order to make a partition again, where no run has carried it out yet."""
+        order = _one(self.by_subject, place, "rerun")
         return order if outstanding(order, self.begun.get(place)) else None
 
 
@@ -51,14 +48,13 @@ def orders(
 ) -> Orders:
     """What stands of these partitions and of the upstream places they need."""
     wanted = set(asked)
-    about = {each for one in wanted for each in _subjects(subjects[one.task_id], one)}
-    about |= {("task", node, partition) for kind, node, partition in upstreams if kind == "task"}
+    places = {*upstreams, *(("task", *one) for one in wanted)}
+    about: set[controls.Subject] = {each for one in wanted for each in _subjects(subjects[one.task_id], one)}
+    about |= places
     found: dict[controls.Subject, list[Standing]] = {}
     for standing in controls.of_subjects(connection, environment, about):
         found.setdefault(standing.subject, []).append(standing)
-    again: list[Place] = [
-        ("task", subject[1], subject[2]) for subject in found if _one(found, subject, "rerun") is not None
-    ]
+    again = [place for place in places if _one(found, place, "rerun") is not None]
     pools = {name for one in wanted for name in subjects[one.task_id].pools}
     return Orders(
         by_subject=found,

@@ -8,7 +8,6 @@ import msgspec
 from psycopg import Connection
 
 from dataforge.model.reference import NodeKind
-from dataforge.storage.readiness import Node, by_kind
 from dataforge.storage.record_set import Row, spread
 
 TaskPartition = tuple[int, str]  # task id, partition
@@ -148,51 +147,6 @@ class Waiting(msgspec.Struct, frozen=True):
 def waiting(connection: Connection, environment: int, most: int) -> list[Waiting]:
     """What may run, the greatest priority and then the longest wait first."""
     return [Waiting(*row) for row in connection.execute(WAITING, [environment, most])]
-
-
-class Reader(msgspec.Struct, frozen=True):
-    """An edge by which a task waits for a node that changed, with how both ends are cut (JSON)."""
-
-    task_id: int
-    node_kind: NodeKind
-    node_id: int  # of a dataset the canonical one
-    mapping: str
-    task_cut: str
-    task_cut_declared: bool
-    node_cut: str | None
-    node_cut_declared: bool
-
-    @property
-    def node(self) -> Node:
-        return (self.node_kind, self.node_id)
-
-
-# A task that declares what it consumes waits for nothing else that it was seen to read.
-READERS = """
-with changed (kind, id, canonical) as (
-    select 'task'::node_kind, id, id from unnest(%(tasks)s::bigint[]) as t (id)
-    union all
-    select 'dataset', d.id, d.canonical_id from dataset d
-    where d.environment = %(environment)s and d.canonical_id = any(%(datasets)s)
-)
-select distinct e.task_id, c.kind, c.canonical, e.mapping::text, t.partitioning::text,
-    t.partitioning_origin = 'declared', coalesce(u.partitioning, d.partitioning)::text,
-    case when c.kind = 'task' then u.partitioning_origin = 'declared' else d.partitioning is not null end
-from changed c
-join edge e on e.environment = %(environment)s and e.node_kind = c.kind and e.node_id = c.id and e.relation = 'consumes'
-join task t on t.environment = %(environment)s and t.id = e.task_id
-left join task u on c.kind = 'task' and u.environment = %(environment)s and u.id = c.id
-left join dataset d on c.kind = 'dataset' and d.environment = %(environment)s and d.id = c.canonical
-where e.origin = 'declared' or not exists (
-    select from edge other where other.environment = %(environment)s and other.task_id = e.task_id
-      and other.relation = 'consumes' and other.origin = 'declared')
-"""
-
-
-def readers(connection: Connection, environment: int, nodes: Iterable[Node]) -> list[Reader]:
-    """The edges that lead from these tasks and datasets (by canonical id) to those who wait for them."""
-    parameters = {"environment": environment, **by_kind(nodes)}
-    return [Reader(*row) for row in connection.execute(READERS, parameters)]
 
 
 PRIORITIES = """

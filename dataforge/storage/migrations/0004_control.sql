@@ -29,8 +29,8 @@ create table control (
     check ((kind = 'gate') = (name <> '')),
     check ((kind = 'fact') = (scope = 'fact')),
     check (kind <> 'hold' or scope in ('environment', 'domain', 'task')),
-    check (kind <> 'quarantine' or scope in ('task', 'dataset')),
-    check (kind not in ('gate', 'rerun', 'not_before') or scope = 'task'),
+    check (kind not in ('quarantine', 'rerun') or scope in ('task', 'dataset')),
+    check (kind not in ('gate', 'not_before') or scope = 'task'),
     check ((scope = 'environment') = (subject = ''))
 );
 create index control_by_time on control (environment, at desc);
