@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option("--namespace", help="With --dbt: the namespace of its jobs (OPENLINEAGE_NAMESPACE).")
 @click.option("--dataset-namespace", help="With --dbt: that of its warehouse, such as postgres://db:5432.")
+@click.option("--source", help="With --dbt: the name of the source (default: dbt:NAMESPACE/PROJECT).")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document for each source, one a line.")
 @pass_invocation
@@ -35,6 +36,8 @@ def declare(
     dbt_manifest: Path | None,
     namespace: str | None,
     dataset_namespace: str | None,
+    source: str | None,
+    *,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -47,9 +50,9 @@ def declare(
     if dbt_manifest is not None:
         if not namespace or not dataset_namespace:
             raise click.UsageError("--dbt needs --namespace and --dataset-namespace: a manifest names neither")
-        manifests.append(_of_dbt(dbt_manifest, namespace, dataset_namespace))
-    elif namespace or dataset_namespace:
-        raise click.UsageError("--namespace and --dataset-namespace go with --dbt")
+        manifests.append(_of_dbt(dbt_manifest, namespace, dataset_namespace, source))
+    elif namespace or dataset_namespace or source:
+        raise click.UsageError("--namespace, --dataset-namespace and --source go with --dbt")
     if not manifests:
         raise click.UsageError("name a FILE, or a dbt manifest by --dbt")
     _declare(invocation, manifests, dry_run=dry_run, as_json=as_json)
@@ -64,10 +67,10 @@ def _of_file(path: Path) -> Manifest:
     return definition.parse(document, path.stem)
 
 
-def _of_dbt(path: Path, namespace: str, dataset_namespace: str) -> Manifest:
+def _of_dbt(path: Path, namespace: str, dataset_namespace: str, source: str | None) -> Manifest:
     from dataforge.ingest.dbt_manifest import from_dbt
 
-    return from_dbt(path.read_bytes(), namespace, dataset_namespace)
+    return from_dbt(path.read_bytes(), namespace, dataset_namespace, source)
 
 
 def _declare(invocation: Invocation, manifests: list[Manifest], *, dry_run: bool, as_json: bool) -> None:

@@ -21,15 +21,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name")
 @click.option("--namespace", help="May be left out where the name is unique in the environment.")
-@click.option("--upstream", "direction", flag_value="upstream", help="Only what it depends on.")
-@click.option("--downstream", "direction", flag_value="downstream", help="Only what depends on it.")
-@click.option(
-    "--direction",
-    type=click.Choice(["upstream", "downstream", "both"]),
-    default="both",
-    show_default=True,
-    help="The same by name.",
-)
+@click.option("--upstream", is_flag=True, help="What it depends on; both where neither is asked for.")
+@click.option("--downstream", is_flag=True, help="What depends on it.")
+@click.option("--direction", type=click.Choice(["upstream", "downstream", "both"]), help="The same by name.")
 @click.option("--depth", type=click.IntRange(0, 10_000), help="How many steps to go (default: to the end).")
 @click.option(
     "--kind", type=click.Choice(["task", "dataset"]), help="Show one kind; a path through the other is one step."
@@ -41,20 +35,26 @@ def graph(
     /,
     name: str,
     namespace: str | None,
-    direction: str,
+    direction: str | None,
     depth: int | None,
     kind: str | None,
+    *,
     as_json: bool,
+    **only: bool,
 ) -> None:
     """Show what is upstream or downstream of a task or dataset, across platforms and aliases."""
     import msgspec
 
-    way, only = cast("Direction", direction), cast("NodeKind | None", kind)  # click has checked both
-    found = _read(invocation, (namespace, name), way, depth, only)
+    upstream, downstream = only["upstream"], only["downstream"]
+    if direction is not None and (upstream or downstream):
+        raise click.UsageError("--direction says the same as --upstream and --downstream: give one of them")
+    plain = "both" if upstream == downstream else "upstream" if upstream else "downstream"
+    way, shown = cast("Direction", direction or plain), cast("NodeKind | None", kind)  # click has checked both
+    found = _read(invocation, (namespace, name), way, depth, shown)
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
-        _show(found, direction)
+        _show(found, way)
 
 
 def _read(

@@ -128,9 +128,11 @@ def _about_own(code: Code, message: str, own: State, *, passes: bool = False) ->
 
 
 def _not_before(question: Question) -> list[Finding]:
-    if question.window is None or question.run_after is None:
+    """Nothing runs for a window before that has ended, and been over for as long as is declared: as Airflow and Dagster
+    have it, in which the partition does not exist before."""
+    if question.window is None:
         return []
-    due = question.window.end + question.run_after
+    due = question.window.end + (question.run_after or timedelta(0))
     if question.now >= due:
         return []
     message = f"it runs from {due:%Y-%m-%d %H:%M} UTC on"

@@ -31,7 +31,10 @@ def test_a_file_is_declared_under_its_stem(run: Run, tmp_path: Path) -> None:
 
 def test_a_dbt_project_is_declared_from_its_manifest(run: Run) -> None:
     names = ("--namespace", "prod-dbt", "--dataset-namespace", "duckdb://shop.duckdb")
-    assert run("declare", "--dbt", str(CAPTURE), *names).output.startswith("dbt:shop: created 6,")
+    assert run("declare", "--dbt", str(CAPTURE), *names).output.startswith("dbt:prod-dbt/shop: created 6,")
+    other = run("declare", "--dbt", str(CAPTURE), "--dry-run", "--source", "shop", "--namespace", "b", *names[2:])
+    assert other.output.startswith("shop: would be created 6, changed 0, retired 0,")
+    assert run("declare", "--source", "shop").exit_code == 2
     assert run("declare", "--dbt", str(CAPTURE)).exit_code == 2
     assert run("declare").exit_code == 2
 
@@ -54,6 +57,8 @@ def test_a_graph_shows_both_ways_with_owner_and_platform(run: Run, tmp_path: Pat
     ]
     assert run("graph", "orders", "--upstream").output.splitlines() == lines[:2]
     assert run("graph", "orders", "--direction", "downstream").output.splitlines() == lines[2:]
+    assert run("graph", "orders", "--upstream", "--downstream").output.splitlines() == lines
+    assert run("graph", "orders", "--upstream", "--direction", "downstream").exit_code == 2
     assert run("graph", "load", "--upstream").output == "nothing upstream of load  task · team-orders\n"
 
 
