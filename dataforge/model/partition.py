@@ -12,6 +12,7 @@ Where Dagster 1.13 contradicts itself, the keys are those that it lists, and the
   it does not find again. Here the key that it lists has the window that it lists.
 - Where the clocks shift by half an hour (Lord Howe) it lays hours from the start, but looks a key up by the full
   hour, and by the season in which it is asked. Here hours are an hour long from the start on.
+- Where no whole window lies between start and end it still lists one, and denies having it. Here there is none.
 - It also reads keys that it never prints (`2026-1-1`). Here they are refused, as its own `has_partition_key` does.
 """
 
@@ -134,7 +135,7 @@ def window_of(partitioning: Partitioning, key: str) -> Interval | None:
         return None
     begin = _begin(partitioning, key)
     window = Interval(begin.at, tick.following(_schedule(partitioning), begin).at)
-    _checkbounds_of(partitioning, key, window)
+    _check_bounds(partitioning, key, window)
     return window
 
 
@@ -169,27 +170,30 @@ def _check_plain_key(partitioning: Partitioning, key: str) -> None:
 def _begin(partitioning: Partitioning, key: str) -> Tick:
     """The begin of a key's window. A date may begin at any hour: at the first tick on it."""
     form, schedule = _form(partitioning), _schedule(partitioning)
-    moment = _parsed(form, key, partitioning.time_zone)
-    if moment is None:
+    moments = _moments(form, key, partitioning.time_zone)
+    if not moments:
         raise _invalid(partitioning, key, f"a {partitioning.kind} key such as {_EXAMPLE[form]}")
-    begin = tick.floor(schedule, moment)
-    near = _key(partitioning, begin)
-    for _ in range(3):  # where the clocks change at midnight, the day before may begin on this one
-        if _key(partitioning, begin) == key:
-            return begin
-        begin = tick.following(schedule, begin)
+    for moment in moments:
+        begin = tick.floor(schedule, moment)
+        for _ in range(3):  # where the clocks change at midnight, the day before may begin on this one
+            if _key(partitioning, begin) == key:
+                return begin
+            begin = tick.following(schedule, begin)
+    near = _key(partitioning, tick.floor(schedule, moments[0]))
     raise _invalid(partitioning, key, f"the begin of a {partitioning.kind} window; the nearest before is {near}")
 
 
-def _parsed(form: re.Pattern[str], key: str, zone: str) -> datetime | None:
-    """The moment that a key names: of a local time that comes twice the first, unless its offset says which."""
+def _moments(form: re.Pattern[str], key: str, zone: str) -> tuple[datetime, ...]:
+    """The moments that a key may name: of a local time that comes twice both, unless its offset says which."""
     if not form.fullmatch(key) or int(key[:4]) not in YEARS:
-        return None
+        return ()
     try:
         named = datetime.fromisoformat(f"{key[:10]}T{key[11:] or '00:00'}")
     except ValueError:
-        return None
-    return named.astimezone(UTC) if named.tzinfo else tick.instant(named, zone)
+        return ()
+    if named.tzinfo is not None:
+        return (named.astimezone(UTC),)
+    return (tick.instant(named, zone), tick.instant(named.replace(fold=1), zone))
 
 
 def _key(partitioning: Partitioning, begin: Tick) -> str:
@@ -202,7 +206,7 @@ def _form(partitioning: Partitioning) -> re.Pattern[str]:
     return _MINUTE if partitioning.kind in ("hourly", "cron") else _DATE
 
 
-def _checkbounds_of(partitioning: Partitioning, key: str, window: Interval) -> None:
+def _check_bounds(partitioning: Partitioning, key: str, window: Interval) -> None:
     start, end = bounds_of(partitioning)
     if start is not None and window.start < start:
         raise _invalid(partitioning, key, f"a key from {partitioning.start} on, where the partitions start")
@@ -218,10 +222,10 @@ def _invalid(partitioning: Partitioning, key: str, expected: str) -> InvalidPart
 def bound(text: str) -> datetime | None:
     """A start or end as a naive local time; None when it is neither a date nor a time of the years that have keys."""
     try:
-        bound = datetime.fromisoformat(text)
+        local = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return bound if bound.tzinfo is None and bound.year in YEARS else None
+    return local if local.tzinfo is None and local.year in YEARS else None
 
 
 @lru_cache(maxsize=4_096)
@@ -248,7 +252,7 @@ def _schedule(partitioning: Partitioning) -> Schedule:
     return Schedule("plain", zone, minutes)
 
 
-_USUAL = datetime(2000, 1, 1, tzinfo=UTC)  # since when no zone of today but Lord Howe's shifts by half an hour
+_USUAL = datetime(2000, 1, 1, tzinfo=UTC)  # where no start is declared
 
 
 def _shift(partitioning: Partitioning) -> int:

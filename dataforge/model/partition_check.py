@@ -82,17 +82,18 @@ def _cron_problem(partitioning: Partitioning, field: str) -> list[FieldError]:
 
 @lru_cache(maxsize=1_024)
 def _ticks(cron: str) -> bool:
-    """Whether windows can be laid by a schedule: of whole minutes, the same at each reading, and with a tick at all
-    (the 30th of February has none)."""
+    """Whether windows can be laid by a schedule: of whole minutes, the same at each reading, and with a tick at all.
+    The 30th of February has none; Dagster refuses it even beside a weekday, by which it has."""
     from croniter import CroniterError, croniter  # a slow import, and most calls need none
 
     if len(cron.split()) != 5 or _RANDOM.search(cron):
         return False
     try:
-        croniter(cron, datetime(2000, 1, 1)).get_next(datetime)  # noqa: DTZ001 - a local time
+        schedule = croniter(cron, datetime(2000, 1, 1))  # noqa: DTZ001 - a local time
+        schedule.get_next(datetime)
     except CroniterError:
         return False
-    return True
+    return not (schedule.expanded[3] == [2] and schedule.expanded[2] in ([30], [31]))
 
 
 def _keys_problem(partitioning: Partitioning, field: str) -> list[FieldError]:
