@@ -256,7 +256,7 @@ _USUAL = datetime(2000, 1, 1, tzinfo=UTC)  # where no start is declared
 
 
 def _shift(partitioning: Partitioning) -> int:
-    """By how many minutes the zone's hours are after those of UTC, where the partitioning starts."""
+    """By how many minutes, of 60, the zone's clock is ahead of UTC where the partitioning starts."""
     start = bounds_of(partitioning)[0] or _USUAL
     offset = start.astimezone(tick.zone_of(partitioning.time_zone)).utcoffset()
     return int(offset.total_seconds() // 60 % 60) if offset else 0

@@ -14,7 +14,8 @@ from dataforge.model.errors import FieldError
 from dataforge.model.partition import FIELDS, YEARS, Partitioning, bound, bounds_of, to_json
 from dataforge.model.tick import zone_of
 
-_RANDOM = re.compile(r"(?<![a-z])[rh](?![a-z])", re.IGNORECASE)  # croniter's own: another schedule at each reading
+# Croniter's own, which Dagster has not: r and h are another schedule at each reading, 15w is a weekday near the 15th.
+_NOT_CRON = re.compile(r"(?<![a-z])[rh](?![a-z])|[0-9]w", re.IGNORECASE)
 _NOT_IN_KEYS = ("...", "\a", "\b", "\f", "\n", "\r", "\t", "\v", "\0")  # Dagster refuses these
 _NOT_IN_DIMENSIONS = ("|", ",", "[", "]")  # and these where keys are joined
 
@@ -28,7 +29,7 @@ def problems(partitioning: Partitioning, field: str) -> list[FieldError]:
 def _kind_problem(partitioning: Partitioning, field: str) -> list[FieldError]:
     """Fields that only another kind has."""
     own = FIELDS[partitioning.kind]
-    expected = f"nothing: {partitioning.kind} partitions have {', '.join(sorted(own)) or 'no fields'}"
+    expected = f"no such field: a partitioning of kind {partitioning.kind} has {', '.join(sorted(own)) or 'none'}"
     return [
         FieldError(f"{field}.{name}", value, expected)
         for name, value in to_json(partitioning).items()
@@ -86,14 +87,14 @@ def _ticks(cron: str) -> bool:
     The 30th of February has none; Dagster refuses it even beside a weekday, by which it has."""
     from croniter import CroniterError, croniter  # a slow import, and most calls need none
 
-    if len(cron.split()) != 5 or _RANDOM.search(cron):
+    if len(cron.split()) != 5 or _NOT_CRON.search(cron):
         return False
     try:
-        schedule = croniter(cron, datetime(2000, 1, 1))  # noqa: DTZ001 - a local time
-        schedule.get_next(datetime)
+        croniter(cron, datetime(2000, 1, 1)).get_next(datetime)  # noqa: DTZ001 - a local time
+        (_, _, days, months, _), *_ = croniter.expand(cron)
     except CroniterError:
         return False
-    return not (schedule.expanded[3] == [2] and schedule.expanded[2] in ([30], [31]))
+    return not (months == [2] and days in ([30], [31]))
 
 
 def _keys_problem(partitioning: Partitioning, field: str) -> list[FieldError]:
@@ -104,13 +105,12 @@ def _keys_problem(partitioning: Partitioning, field: str) -> list[FieldError]:
     repeated = [key for key, count in Counter(partitioning.keys).items() if count > 1]
     if repeated:
         return [FieldError(f"{field}.keys", repeated, "each key once")]
-    return _text_problem(partitioning, field, _NOT_IN_KEYS)
+    return _text_problem(partitioning, field, _NOT_IN_KEYS, "text without '...', line breaks, tabs and their like")
 
 
-def _text_problem(partitioning: Partitioning, field: str, refused: tuple[str, ...]) -> list[FieldError]:
-    shown = " ".join(refused).encode("unicode_escape").decode()
+def _text_problem(partitioning: Partitioning, field: str, refused: tuple[str, ...], expected: str) -> list[FieldError]:
     return [
-        FieldError(f"{field}.keys[{index}]", key, f"a non-empty key without any of {shown}")
+        FieldError(f"{field}.keys[{index}]", key, expected)
         for index, key in enumerate(partitioning.keys)
         if not key or any(text in key for text in refused)
     ]
@@ -134,4 +134,6 @@ def _dimension_problem(name: str, part: Partitioning, field: str) -> list[FieldE
         return [FieldError(field, name, "a name of each dimension")]
     if part.kind in ("none", "product"):
         return [FieldError(f"{field}.{name}.kind", part.kind, "time windows, static or dynamic")]
-    return problems(part, f"{field}.{name}") or _text_problem(part, f"{field}.{name}", _NOT_IN_DIMENSIONS)
+    expected = "text without | , [ ], which join the keys of dimensions"
+    at = f"{field}.{name}"
+    return problems(part, at) or _text_problem(part, at, _NOT_IN_DIMENSIONS, expected)

@@ -15,6 +15,7 @@ A time that a zone's rules place in a gap is printed as Dagster prints it, altho
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import accumulate
@@ -47,7 +48,7 @@ class Schedule(msgspec.Struct, frozen=True, cache_hash=True):
     weekdays: frozenset[int] = frozenset(range(7))  # from Sunday
     month_day: int | None = None
     days: str | None = None  # cron's day of month, month and day of week, where the two above cannot say it
-    shift: int = 0  # hourly: the minutes by which the zone's hours begin after those of UTC
+    shift: int = 0  # hourly: by how many minutes, of 60, the zone's clock is ahead of UTC
 
 
 @lru_cache(maxsize=1_024)
@@ -149,10 +150,13 @@ def _ascending(schedule: Schedule, ticks: list[Tick]) -> tuple[Tick, ...]:
     """Ticks in order, each instant once. Of two local times of one instant Dagster lists the first; but of days it
     lists both, and the window of the last has length (30 and 31 December 2011 in Apia)."""
     if schedule.rule == "other":
-        latest = accumulate(ticks, lambda before, tick: max(before, tick, key=_at))  # the first of equals
-        return tuple(dict.fromkeys(latest))
+        return tuple(dict.fromkeys(accumulate(ticks, _later)))
     last = {tick.at: tick for tick in ticks}
     return tuple(last[at] for at in sorted(last))
+
+
+def _later(first: Tick, second: Tick) -> Tick:
+    return second if second.at > first.at else first
 
 
 def _resolved(schedule: Schedule, naive: datetime) -> list[Tick]:
@@ -265,14 +269,14 @@ def of_cron(cron: str, zone: str, shift: int) -> Schedule:
             return Schedule("hourly", zone, _numbers(minutes, 60), shift=shift)
         if len(clock) == 1 and month_days == ["*"]:
             return Schedule("plain", zone, clock, weekdays=frozenset(day % 7 for day in _numbers(weekdays, 7)))
-        if len(clock) == 1 and weekdays == ["*"] and len(month_days) == 1 and str(month_days[0]) in _EVERY_MONTH:
+        if len(clock) == 1 and weekdays == ["*"] and len(month_days) == 1 and month_days[0] in _EVERY_MONTH:
             return Schedule("plain", zone, clock, month_day=int(month_days[0]))
     days = " ".join(cron.split()[2:])
     return Schedule("hours" if hours == ["*"] else "other", zone, clock, days=days)
 
 
-_EVERY_MONTH = {str(number) for number in range(1, 29)}
+_EVERY_MONTH = range(1, 29)  # the days that each month has
 
 
-def _numbers(field: list[int | str], size: int) -> tuple[int, ...]:
-    return tuple(range(size)) if field == ["*"] else tuple(sorted(int(number) for number in field))
+def _numbers(field: Sequence[int | str], size: int) -> tuple[int, ...]:
+    return tuple(range(size)) if "*" in field else tuple(sorted(int(number) for number in field))

@@ -225,6 +225,8 @@ DAYS = {"kind": "daily"}
         ({"kind": "cron", "cron": "every day"}, "cron", "every day"),
         ({"kind": "cron", "cron": "0 0 30 2 *"}, "cron", "0 0 30 2 *"),
         ({"kind": "cron", "cron": "0 0 31 feb mon"}, "cron", "0 0 31 feb mon"),
+        ({"kind": "cron", "cron": "r 0 * * *"}, "cron", "r 0 * * *"),
+        ({"kind": "cron", "cron": "0 0 15W * *"}, "cron", "0 0 15W * *"),
         ({"kind": "cron"}, "cron", None),
         ({"kind": "static"}, "keys", []),
         ({"kind": "static", "keys": ["a", "b", "a"]}, "keys", ["a"]),
