@@ -69,7 +69,7 @@ class Partitioning(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
             force_setattr(self, "day_offset", 0)
 
     def __hash__(self) -> int:  # a dict of dimensions has none of its own; equality stays by value
-        return hash((self.kind, self.start, self.time_zone, self.cron, self.keys, tuple(self.dimensions)))
+        return hash((self.kind, self.start, self.time_zone, self.cron, self.keys, self.minute_offset, *self.dimensions))
 
     @property
     def windowed(self) -> bool:

@@ -66,11 +66,11 @@ def floor(schedule: Schedule, moment: datetime) -> Tick:
     """The last tick at or before a moment."""
     if schedule.rule == "hourly":
         return _hourly_floor(schedule, moment)
-    local = moment.astimezone(zone_of(schedule.zone)).replace(tzinfo=None)
-    naive = _naive_floor(schedule, local)
-    if _steady(schedule.zone, local.date()) is not None and (tick := _steady_tick(schedule, naive)):
+    local = moment.astimezone(zone_of(schedule.zone))
+    day = local.date()
+    if _steady(schedule.zone, day) is not None and (tick := _steady_tick(schedule, _naive_floor(schedule, local))):
         return tick
-    near = _near(schedule, local.date())
+    near = _near(schedule, day)
     return near[bisect_right(near, moment, key=_at) - 1]
 
 
@@ -214,7 +214,7 @@ def _naive_following(schedule: Schedule, local: datetime) -> datetime:
 
 
 def _moment(day: date, minute: int) -> datetime:
-    return datetime.combine(day, time(*divmod(minute, 60)))
+    return datetime(day.year, day.month, day.day, minute // 60, minute % 60)  # noqa: DTZ001 - a local time
 
 
 def _day_floor(schedule: Schedule, day: date) -> date:
@@ -223,7 +223,9 @@ def _day_floor(schedule: Schedule, day: date) -> date:
         return _cron_day(schedule.days, day, back=True)
     if schedule.month_day is not None:
         return _month_day(schedule.month_day, day, back=True)
-    return next(one for one in (day - n * _DAY for n in range(7)) if one.isoweekday() % 7 in schedule.weekdays)
+    while day.isoweekday() % 7 not in schedule.weekdays:
+        day -= _DAY
+    return day
 
 
 def _day_following(schedule: Schedule, day: date) -> date:
@@ -232,7 +234,10 @@ def _day_following(schedule: Schedule, day: date) -> date:
         return _cron_day(schedule.days, day, back=False)
     if schedule.month_day is not None:
         return _month_day(schedule.month_day, day + _DAY, back=False)
-    return next(one for one in (day + n * _DAY for n in range(1, 8)) if one.isoweekday() % 7 in schedule.weekdays)
+    day += _DAY
+    while day.isoweekday() % 7 not in schedule.weekdays:
+        day += _DAY
+    return day
 
 
 def _month_day(number: int, day: date, *, back: bool) -> date:
