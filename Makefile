@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test check format bench screenshots score manifest dictionary lock clean
+.PHONY: help up down status test test-long check format bench screenshots score manifest dictionary lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ status: $(INSTALLED) ## say what runs, where, since when
 
 test: $(INSTALLED) ## run the tests (ARGS="-k name" for some, JOBS=1 for one process)
 	@$(PY) -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+test-long: $(INSTALLED) ## run the tests that take minutes, and only those
+	@$(PY) -m pytest -n $(JOBS) --dist loadgroup -m long $(ARGS)
 
 screenshots: $(INSTALLED) ## drive Dagster's pages in Chromium and keep what was seen in docs/screenshots
 	@$(PY) -m pytest -q -n 0 tests/end_to_end/test_pages.py --screenshots docs/screenshots

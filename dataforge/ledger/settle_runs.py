@@ -102,7 +102,7 @@ def _load(connection: Connection, environment: int, keys: Sequence[RunKey]) -> _
         attempts=by_run,
         outcomes=said,
         above={(each.attempt.key.task.id, each.attempt.external_run): each for each in above},
-        cuts={row.id: (partition.parse(row.partitioning), row.partitioning_origin == "declared") for row in basis},
+        cuts={row.id: (partition.from_json(row.partitioning), row.partitioning_origin == "declared") for row in basis},
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dataforge.model import partition
+from dataforge.model import partition_check
 from dataforge.model.decoding import convert, join, of_json, shorten
 from dataforge.model.edge import TriggerRule, mapping_problems, trigger_rule
 from dataforge.model.errors import FieldError, InvalidInput
@@ -186,7 +186,7 @@ def _repeats(named: Mapping[str, TaskRef | DatasetRef | str]) -> _Errors:
 def _task_problems(task: TaskDefinition, field: str) -> _Errors:
     yield from _ref_problems(task.ref, field)
     if task.partitioning:
-        yield from partition.problems(task.partitioning, f"{field}.partitioning")
+        yield from partition_check.problems(task.partitioning, f"{field}.partitioning")
     if task.run_after is not None and task.run_after < timedelta(0):
         yield FieldError(f"{field}.run_after", str(task.run_after), "a duration of zero or more")
     for name in task.pools:
@@ -218,7 +218,7 @@ def _by_path(field: str, refs: Iterable[DatasetRef]) -> dict[str, DatasetRef]:
 def _dataset_problems(dataset: DatasetDefinition, field: str) -> _Errors:
     yield from _ref_problems(dataset.ref, field)
     if dataset.partitioning:
-        yield from partition.problems(dataset.partitioning, f"{field}.partitioning")
+        yield from partition_check.problems(dataset.partitioning, f"{field}.partitioning")
     for index, alias in enumerate(dataset.aliases):
         yield from _ref_problems(alias, f"{field}.aliases[{index}]")
         if alias == dataset.ref:

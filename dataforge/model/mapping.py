@@ -10,12 +10,11 @@ from itertools import product
 from zoneinfo import ZoneInfo
 
 import msgspec
-from msgspec.structs import replace
 
 from dataforge.model.attempt import Interval
 from dataforge.model.edge import SAME, All, Dimension, Fixed, Last, Mapping, Same, Table, Window
 from dataforge.model.errors import InvalidInput
-from dataforge.model.partition import NONE, InvalidPartitionKey, Partitioning, keys_of, window_of
+from dataforge.model.partition import NONE, InvalidPartitionKey, Partitioning, keys_of, window_at, window_of
 
 MOST_PARTITIONS = 1_000  # of one edge: each that is missing is named in the verdict
 _MOST_STEPS = 10_000  # windows between a partition and the farthest that it needs
@@ -155,27 +154,15 @@ def _covering(cut: Partitioning, span: Interval) -> tuple[str, ...]:
     keys = keys_of(cut, span)
     if not keys and not span.empty:  # so many that `keys_of` names none
         raise Unmappable(f"it asks for too many {cut.kind} partitions, from {span.start} to {span.end}")
-    return tuple(key for key in keys if _lasts(cut, key))
-
-
-def _lasts(cut: Partitioning, key: str) -> bool:
-    """Whether its window has any length: the hour that a clock skips in spring has none, and never any data."""
-    window = window_of(replace(cut, start=None, end=None), key)
-    return window is not None and not window.empty
+    return keys
 
 
 def _step(cut: Partitioning, window: Interval, steps: int) -> Interval:
     """The window so many steps on, or back; partitionings are followed beyond their own start and end."""
     if abs(steps) > _MOST_STEPS:
         raise Unmappable(f"a window {steps} steps away is too far; {_MOST_STEPS} is the most")
-    free = replace(cut, start=None, end=None)
     for _ in range(abs(steps)):
-        beside = (
-            Interval(window.end, window.end + _INSTANT)
-            if steps > 0
-            else Interval(window.start - _INSTANT, window.start)
-        )
-        window = window_of(free, keys_of(free, beside)[0]) or window
+        window = window_at(cut, window.end if steps > 0 else window.start - _INSTANT)
     return window
 
 

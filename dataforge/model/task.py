@@ -46,7 +46,7 @@ def effective(definition: Mapping[str, Any] | None, registers: Registers, platfo
         platform=declared.get("platform") or platform,
         owner=declared.get("owner") or value(registers, "owner"),
         domain=declared.get("domain"),
-        partitioning=partition.parse(cut) if cut else observed_partitioning(registers, grains),
+        partitioning=partition.from_json(cut) if cut else observed_partitioning(registers, grains),
         origin=DECLARED if cut else OBSERVED,
     )
 
