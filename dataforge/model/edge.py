@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 import msgspec
 
 from dataforge.model.errors import FieldError
-from dataforge.model.event import Relation
 from dataforge.model.reference import DatasetRef, TaskRef
 
 Staleness = Literal["ignore", "warn", "block"]
@@ -128,21 +127,6 @@ class Produces(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     @property
     def node(self) -> DatasetRef:
         return DatasetRef(self.namespace, self.name)
-
-
-def strictly_earlier(relation: Relation, mapping: object) -> bool:
-    """Whether an edge with this mapping, in its stored shape, only ever leads from one partition to later ones:
-    it reads strictly earlier windows, or writes strictly later ones. No cycle closes through it (invariant I4).
-    """
-    return _beyond(relation, msgspec.convert(mapping, Mapping))
-
-
-def _beyond(relation: Relation, mapping: Mapping) -> bool:
-    if isinstance(mapping, Dimension):
-        return any(_beyond(relation, part) for part in mapping.dimensions.values())
-    if not isinstance(mapping, Window):
-        return False
-    return mapping.to < 0 if relation == "consumes" else mapping.from_ > 0
 
 
 def canonical_mapping(mapping: Mapping) -> Mapping:
