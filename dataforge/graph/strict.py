@@ -27,7 +27,7 @@ Part = Literal["all", "own", "others"]  # of what a task reads: that which it wr
 _LENGTHS = {"hourly": timedelta(hours=2), "daily": timedelta(hours=26), "weekly": timedelta(days=8)}
 _LONGEST = timedelta(days=32)  # a month; the windows of a cron schedule are taken to be no longer
 _FIRST_LOOK = timedelta(days=400)
-_YEARS = {"cron": 2, "hourly": 6}  # followed where such a partitioning is among them; else 28, after which weekdays,
+_YEARS = {"cron": 2, "hourly": 4}  # followed where such a partitioning is among them; else 28, after which weekdays,
 _MOST_YEARS = 28  # leap days and the lengths of months meet again as they did
 _MOST_MARGIN = timedelta(days=10_000)
 
