@@ -80,8 +80,7 @@ def _assumed(steps: Sequence[Dependence], cuts: Sequence[Partitioning | None]) -
 def _dimensions(cut: Partitioning) -> list[tuple[str, Partitioning]]:
     """Those by which it is cut besides its time."""
     if cut.kind == "product":
-        timed = time_dimension(cut)
-        return [(name, part) for name, part in sorted(cut.dimensions.items()) if part is not timed]
+        return [(name, part) for name, part in sorted(cut.dimensions.items()) if not part.windowed]
     return [("", cut)] if cut.kind in ("static", "dynamic") else []
 
 
@@ -146,10 +145,9 @@ def _split(mapping: edge.Mapping, ours: Partitioning, theirs: Partitioning) -> t
     timed = time_dimension(theirs)
     dimensions = theirs.dimensions if theirs.kind == "product" else {"": theirs}
     by: edge.Mapping = SAME
-    for name, (rule, origin) in list(parts.items()):
+    for name, (rule, origin) in parts.items():
         if dimensions[name] is timed:
             by = rule if _by_time(rule, ours, origin) else _ANY
-            del parts[name]
     return by, parts
 
 
