@@ -127,7 +127,7 @@ def _knots(steps: Sequence[_Step]) -> list[list[_Step]]:
     _, group = connected_components(graph, directed=True, connection="strong")
     found: dict[int, list[_Step]] = {}
     for index in np.flatnonzero(group[ends[:, 0]] == group[ends[:, 1]]):
-        found.setdefault(int(group[ends[index, 0]]), []).append(steps[index])
+        found.setdefault(int(group[ends[index, 0]]), []).append(steps[int(index)])
     return [found[number] for number in sorted(found)]
 
 

@@ -136,7 +136,7 @@ def _adds_up(downs: Ints, ups: Ints, weights: Ints) -> bool:
     ends = np.array(list(best))
     graph = coo_array((np.array(list(best.values())), (ends[:, 0], ends[:, 1])), shape=(len(nodes),) * 2).tocsr()
     try:
-        bellman_ford(graph, directed=True, indices=0)
+        bellman_ford(graph, directed=True, indices=[0])
     except NegativeCycleError:
         return True
     return False
@@ -165,13 +165,13 @@ def _followed(timed: Sequence[_Timed], axes: Axes, span: Interval) -> set[int]:
     lines = [windows(cut, span) for cut in axes.times]
     sizes = np.array([lines[node].size for node, _ in axes.subs])
     offsets = np.concatenate(([0], np.cumsum(sizes)))
-    downs, ups, places = [], [], []
+    downs, ups, places = list[Ints](), list[Ints](), list[Ints]()
     for each in timed:
         for leads in _leads(each, lines):
             at = np.flatnonzero(leads != NOTHING)
-            for down, up in each.pairs:
-                downs.append(offsets[down] + at)
-                ups.append(offsets[up] + leads[at])
+            for below, above in each.pairs:
+                downs.append(offsets[below] + at)
+                ups.append(offsets[above] + leads[at])
                 places.append(np.full(len(at), each.step))
     if not downs:
         return set()

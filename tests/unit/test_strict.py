@@ -171,7 +171,7 @@ def undecided_in_place(links: list[Link], known: dict[Name, Partitioning]) -> bo
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(graphs, st.lists(cuts, min_size=TASKS, max_size=TASKS), st.lists(cuts, min_size=DATASETS, max_size=DATASETS))
 def test_a_loop_is_refused_exactly_when_a_partition_would_need_itself_or_a_later_one(
     links: list[Link], by_task: list[Partitioning], by_dataset: list[Partitioning]
@@ -181,7 +181,7 @@ def test_a_loop_is_refused_exactly_when_a_partition_would_need_itself_or_a_later
     assert (refused(links, known) is not None) is comes_back(Expansion(links, known))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(graphs, st.sampled_from(CUTS))
 def test_loops_of_one_partitioning_are_decided_by_counting_steps(links: list[Link], alike: Partitioning) -> None:
     known = known_cuts([alike] * TASKS, [alike] * DATASETS)
