@@ -9,6 +9,8 @@ from collections.abc import Iterable
 import msgspec
 
 from dataforge.ledger.acyclic import refuse_cycles
+from dataforge.ledger.cuts import Cuts
+from dataforge.ledger.fitting import refuse_misfits
 from dataforge.ledger.settle import settle
 from dataforge.model.declaration import Declared, Plan, holder, plan, refuse_conflicts
 from dataforge.model.edge import Consumes, Produces
@@ -26,8 +28,8 @@ from dataforge.storage.edge import DeclaredEdge
 def declare(database: Database, environment: str, manifest: Manifest, *, dry_run: bool = False) -> Declared:
     """Makes the manifest all that its source declares. What the source no longer names is retired.
 
-    Raises NotFound for an unknown environment, Conflict where another source declares the same, and CycleError;
-    then nothing has changed.
+    Raises NotFound for an unknown environment, Conflict where another source declares the same, and CycleError,
+    and InvalidInput where a mapping does not fit the partitionings; then nothing has changed.
     """
     with database.transaction() as connection:
         here = environments.lock(connection, environment)
@@ -35,7 +37,9 @@ def declare(database: Database, environment: str, manifest: Manifest, *, dry_run
         if not decided.any:
             return decided.answer(here.graph_version)
         _refuse_conflicts(connection, here.id, decided)
-        refuse_cycles(connection, here.id, decided, _edges(manifest.tasks))
+        cuts = Cuts(connection, here.id, decided)
+        refuse_misfits(connection, here.id, decided, cuts)
+        refuse_cycles(connection, here.id, decided, _edges(manifest.tasks), cuts)
         if dry_run:
             return decided.answer(here.graph_version + 1)
         _write(connection, here.id, decided)

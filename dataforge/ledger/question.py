@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from dataforge.ledger.need import Asked, Need, Sketch, ref, sketch, used_edges, window
+from dataforge.ledger.need import Asked, Need, Sketch, chosen, makers, ref, sketch, used_edges, window
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.model.edge import TriggerRule, trigger_rule
 from dataforge.model.partition import Partitioning
 from dataforge.model.readiness import Question, obstacle
 from dataforge.model.state import PartitionStatus
-from dataforge.model.upstream import History, State, Upstream
+from dataforge.model.upstream import CONDITIONS, History, State, Upstream
 from dataforge.model.verdict import Basis, Code, Reason
 from dataforge.storage import readiness as storage
 from dataforge.storage.database import Connection
@@ -96,23 +96,22 @@ def _runs(state: State) -> bool:
 def _obstacles(connection: Connection, here: Environment, seen: _Seen, now: datetime, ahead: int) -> dict[Place, str]:
     """Why missing upstreams will not come by themselves, of those for which that can be told: a task that itself
     waits for something that failed, and a dataset whose producer did not or cannot run."""
-    makers = {place: _makers(seen.known, place) for place in seen.missing}
-    wanted = sorted({maker for found in makers.values() for maker in found})[:MOST_AHEAD]
+    behind = {place: _makers(seen.known, place, now) for place in seen.missing}
+    wanted = sorted({maker for found in behind.values() for maker in found})[:MOST_AHEAD]
     if not wanted or not ahead:
         return {}
     next_ = _see(connection, here.id, wanted, now)
     facts = _Facts({}, _obstacles(connection, here, next_, now, ahead - 1), {})
     questions = ((each.asked, _question(next_, each, facts, here.graph_version, now)) for each in next_.sketches)
     why = {maker: text for maker, question in questions if (text := obstacle(question)) is not None}
-    return {place: why[maker] for place, found in makers.items() for maker in found if maker in why}
+    return {place: why[maker] for place, found in behind.items() for maker in found if maker in why}
 
 
-def _makers(known: Surroundings, place: Place) -> list[Asked]:
+def _makers(known: Surroundings, place: Place, now: datetime) -> list[Asked]:
     kind, node_id, key = place
     if kind == "task":
         return [Asked(node_id, key)]
-    found = known.producers.get(node_id, [])
-    return [Asked(each.task_id, key) for each in reversed(found) if each.same]
+    return [maker for each in reversed(known.producers.get(node_id, [])) for maker in makers(each, key, now)]
 
 
 def _question(seen: _Seen, sketch: Sketch, facts: _Facts, graph_version: int, now: datetime) -> Question:
@@ -167,10 +166,16 @@ def _rule(subject: Subject, used: Sequence[EdgeRow]) -> TriggerRule | None:
 def _upstreams(seen: _Seen, sketch: Sketch, facts: _Facts) -> tuple[Upstream, ...]:
     """One for each place and condition; where several edges ask for the same, the strictest counts."""
     found: dict[tuple[Place, str], Upstream] = {}
-    for need in sorted(sketch.needs, key=lambda need: (need.edge.required, _STRICTNESS[need.edge.staleness])):
+    needs = chosen(sketch.needs, lambda need: _serves(seen, need))
+    for need in sorted(needs, key=lambda need: (need.edge.required, _STRICTNESS[need.edge.staleness])):
         upstream = _upstream(seen, need, facts)
         found[(need.node.kind, need.node.id, upstream.partition), upstream.condition] = upstream
     return tuple(found.values())
+
+
+def _serves(seen: _Seen, need: Need) -> bool:
+    state = seen.states.get(_stands(need, seen.states))
+    return state is not None and state.settled and state.outcome in CONDITIONS[need.edge.condition]
 
 
 def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
@@ -179,6 +184,7 @@ def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
     return Upstream(
         node=ref(node),
         partition=place[2],
+        among=need.among,
         state=state,
         owner=seen.known.owner(node),
         window=window(need.window_cut, place[2]),

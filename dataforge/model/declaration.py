@@ -33,7 +33,7 @@ class CycleError(InvalidInput):
     def __init__(self, cycle: Sequence[str]) -> None:
         """`cycle` are names from upstream to downstream, the first one again at the end."""
         shown = " -> ".join(cycle)
-        expected = "a graph without cycles; an edge to strictly earlier partitions (a window with to < 0) is none"
+        expected = "a graph without cycles; a loop that leads back to strictly earlier partitions alone is none"
         super().__init__(f"the definitions close a cycle: {shown}", [FieldError("cycle", shown, expected)])
         self.cycle = list(cycle)
 

@@ -13,8 +13,9 @@ import msgspec
 
 from dataforge.model import partition_check
 from dataforge.model.decoding import convert, join, of_json, shorten
-from dataforge.model.edge import TriggerRule, mapping_problems, trigger_rule
+from dataforge.model.edge import TriggerRule, mapping_problems, produced_problems, trigger_rule
 from dataforge.model.errors import FieldError, InvalidInput
+from dataforge.model.fit import misfit
 from dataforge.model.manifest import (
     DatasetDefinition,
     Manifest,
@@ -22,6 +23,7 @@ from dataforge.model.manifest import (
     TaskDefinition,
     canonical,
 )
+from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
 
 # A unique index of PostgreSQL holds entries of at most 2,704 bytes; namespace and name share one.
@@ -61,6 +63,7 @@ def parse(document: object, source: str | None = None) -> Manifest:
     errors += _repeats({field: task.ref for field, task in tasks.items()})
     errors += _repeats({field: dataset.ref for field, dataset in datasets.items()})
     errors += _repeats({field: pool.name for field, pool in pools.items()})
+    errors = errors or list(_misfits(tasks, datasets.values()))
     if errors:
         raise _refusal(errors)
     return canonical(Manifest(named, tuple(tasks.values()), tuple(datasets.values()), tuple(pools.values())))
@@ -128,7 +131,10 @@ def _modern(task: Any) -> Any:
 
 
 _CHOICES = {  # by the end of the path: there msgspec only says that a value is none of those it knows
-    r"mapping(\.dimensions.*)?\.kind": "one of same, window, all, last, fixed, dimension, table",
+    r"mapping(\.dimensions.*|\.mapping)*\.kind": "one of same, window, to_date, all, last, fixed, dimension, along,"
+    " table",
+    r"mapping(\..*)?\.period": "one of day, month, quarter, year",
+    r"not_older_than": "an ISO 8601 duration such as P2D",
     r"condition\.kind": "one of succeeded, failed, skipped, finished",
     r"partitioning(\.dimensions.*)?\.kind": "one of none, hourly, daily, weekly, monthly, cron, static,"
     " dynamic, product",
@@ -194,7 +200,7 @@ def _task_problems(task: TaskDefinition, field: str) -> _Errors:
     yield from _consumes_problems(task, field)
     for index, produced in enumerate(task.produces):
         yield from _ref_problems(produced.node, f"{field}.produces[{index}]")
-        yield from mapping_problems(produced.mapping, f"{field}.produces[{index}].mapping")
+        yield from produced_problems(produced.mapping, f"{field}.produces[{index}].mapping")
     yield from _repeats(_by_path(f"{field}.produces", (produced.node for produced in task.produces)))
 
 
@@ -209,6 +215,20 @@ def _consumes_problems(task: TaskDefinition, field: str) -> _Errors:
         yield from _ref_problems(edge.node, f"{at}.{'task' if edge.task else 'dataset'}")
         yield from mapping_problems(edge.mapping, f"{at}.mapping")
     yield from _repeats(named)
+
+
+def _misfits(tasks: Mapping[str, TaskDefinition], datasets: Iterable[DatasetDefinition]) -> _Errors:
+    """Mappings that cannot join the partitionings that this manifest itself declares at their two ends."""
+    cuts: dict[TaskRef | DatasetRef, Partitioning | None] = {task.ref: task.partitioning for task in tasks.values()}
+    for dataset in datasets:
+        cuts |= dict.fromkeys((dataset.ref, *dataset.aliases), dataset.partitioning)
+    for field, task in tasks.items():
+        edges = [(f"consumes[{index}]", edge.node, edge.mapping) for index, edge in enumerate(task.consumes)]
+        edges += [(f"produces[{index}]", edge.node, edge.mapping) for index, edge in enumerate(task.produces)]
+        for at, node, mapping in edges:
+            ours, theirs = task.partitioning, cuts.get(node)
+            if ours and theirs and (expected := misfit(mapping, ours, theirs)):
+                yield FieldError(f"{field}.{at}.mapping", msgspec.to_builtins(mapping), expected)
 
 
 def _by_path(field: str, refs: Iterable[DatasetRef]) -> dict[str, DatasetRef]:

@@ -180,12 +180,17 @@ class Producer(msgspec.Struct, frozen=True):
     dataset_id: int
     task_id: int
     owner: str | None
-    same: bool  # it writes the partition that it runs for
+    mapping: str  # JSON: which partitions a run of it writes
+    partitioning: str | None  # JSON: of the dataset, where that is declared
+    task_partitioning: str  # JSON
+    task_cut_declared: bool
 
 
 PRODUCERS = """
-select d.canonical_id, t.id, t.owner, e.mapping ->> 'kind' = 'same'
+select d.canonical_id, t.id, t.owner, e.mapping::text, c.partitioning::text, t.partitioning::text,
+    t.partitioning_origin = 'declared'
 from dataset d
+join dataset c on c.environment = %(environment)s and c.id = d.canonical_id
 join edge e on e.environment = %(environment)s and e.node_kind = 'dataset' and e.node_id = d.id
     and e.relation = 'produces'
 join task t on t.environment = %(environment)s and t.id = e.task_id

@@ -14,7 +14,6 @@ from dataforge.ledger.declare import declare, declare_task
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
 from dataforge.model.declaration import CycleError, Declared
-from dataforge.model.edge import Window
 from dataforge.model.errors import Conflict, DataForgeError, InvalidInput, NotFound
 from dataforge.model.manifest import Manifest
 from dataforge.storage.database import Database
@@ -294,9 +293,8 @@ def closes_a_cycle(said: Iterable[Manifest]) -> bool:
     for each in said:
         for declared in each.tasks:
             links += [
-                Link(declared.ref.id, True, Name("dataset" if edge.dataset else "task", edge.node.id))
+                Link(declared.ref.id, True, Name("dataset" if edge.dataset else "task", edge.node.id), edge.mapping)
                 for edge in declared.consumes
-                if edge.mapping != Window(-1, -1)
             ]
             links += [Link(declared.ref.id, False, Name("dataset", edge.node.id)) for edge in declared.produces]
         pairs += [(named.ref.id, alias.id) for named in each.datasets for alias in named.aliases]
