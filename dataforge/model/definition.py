@@ -13,7 +13,7 @@ import msgspec
 
 from dataforge.model import partition
 from dataforge.model.decoding import convert, join, of_json, shorten
-from dataforge.model.edge import TriggerRule, mapping_problems, trigger_rule
+from dataforge.model.edge import TriggerRule, condition_problems, mapping_problems, trigger_rule
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.manifest import (
     DatasetDefinition,
@@ -130,6 +130,7 @@ def _modern(task: Any) -> Any:
 _CHOICES = {  # by the end of the path: there msgspec only says that a value is none of those it knows
     r"mapping(\.dimensions.*)?\.kind": "one of same, window, all, last, fixed, dimension, table",
     r"condition\.kind": "one of succeeded, failed, skipped, finished",
+    r"condition\.where.*\.op": "one of =, !=, <, <=, >, >=",
     r"partitioning(\.dimensions.*)?\.kind": "one of none, hourly, daily, weekly, monthly, cron, static,"
     " dynamic, product",
     r"trigger_rule": f"one of {', '.join(TriggerRule)}",
@@ -208,6 +209,7 @@ def _consumes_problems(task: TaskDefinition, field: str) -> _Errors:
         named[at] = edge.node
         yield from _ref_problems(edge.node, f"{at}.{'task' if edge.task else 'dataset'}")
         yield from mapping_problems(edge.mapping, f"{at}.mapping")
+        yield from condition_problems(edge, f"{at}.condition")
     yield from _repeats(named)
 
 

@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from dataforge.model import expression
 from dataforge.model.errors import FieldError
 from dataforge.model.event import Relation
+from dataforge.model.expression import Expression
 from dataforge.model.reference import DatasetRef, TaskRef
 
 Staleness = Literal["ignore", "warn", "block"]
@@ -72,9 +74,11 @@ SAME = Same()
 
 
 class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which outcome of the upstream partition satisfies the edge; `finished` is any that is final."""
+    """Which outcome of the upstream partition satisfies the edge; `finished` is any that is final. `where` asks more of
+    a success: that what was reported of the dataset makes the expression true."""
 
     kind: Literal["succeeded", "failed", "skipped", "finished"] = "succeeded"
+    where: Expression | msgspec.UnsetType = msgspec.UNSET  # unset, it is no part of what is stored
 
 
 SUCCEEDED = Condition()
@@ -138,6 +142,27 @@ def canonical_mapping(mapping: Mapping) -> Mapping:
     if isinstance(mapping, Table):
         return Table({key: tuple(sorted(set(others))) for key, others in mapping.keys.items()})
     return mapping
+
+
+def canonical_condition(condition: Condition) -> Condition:
+    """The one spelling of a condition; the default is given back as the very object, as a mapping's is."""
+    if condition == SUCCEEDED:
+        return SUCCEEDED
+    if isinstance(condition.where, Expression):
+        return Condition(condition.kind, expression.canonical(condition.where))
+    return condition
+
+
+def condition_problems(edge: Consumes, field: str) -> list[FieldError]:
+    """What is wrong with the condition of an edge that names its node."""
+    condition = edge.condition
+    if not isinstance(condition.where, Expression):
+        return []
+    if edge.dataset is None:
+        return [FieldError(f"{field}.where", "an expression on a task", "a dataset that the task writes, in its place")]
+    if condition.kind != "succeeded":
+        return [FieldError(f"{field}.kind", condition.kind, "succeeded: only a success reports what `where` asks for")]
+    return expression.problems(condition.where, f"{field}.where")
 
 
 def mapping_problems(mapping: Mapping, field: str) -> list[FieldError]:

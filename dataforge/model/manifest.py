@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from dataforge.model.edge import SUCCEEDED, Consumes, Produces, TriggerRule, canonical_mapping
+from dataforge.model.edge import Consumes, Produces, TriggerRule, canonical_condition, canonical_mapping
 from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
 
@@ -100,11 +100,7 @@ def canonical(manifest: Manifest) -> Manifest:
 
 def _canonical_task(task: TaskDefinition) -> TaskDefinition:
     consumes = [
-        replace(
-            edge,
-            mapping=canonical_mapping(edge.mapping),
-            condition=SUCCEEDED if edge.condition == SUCCEEDED else edge.condition,
-        )
+        replace(edge, mapping=canonical_mapping(edge.mapping), condition=canonical_condition(edge.condition))
         for edge in task.consumes
     ]
     produces = [replace(edge, mapping=canonical_mapping(edge.mapping)) for edge in task.produces]
