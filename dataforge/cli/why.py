@@ -55,7 +55,7 @@ def _print(verdict: Verdict) -> None:
 
     click.echo(sentence(verdict))
     for reason in verdict.reasons[1:]:
-        if reason.upstream is None:
+        if reason.upstream is None or reason.code == "condition_unmet":  # a table has no room for what was reported
             click.echo(f"Also: {reason.message}{_details(reason)}.")
     upstream = [reason for reason in verdict.reasons if reason.upstream is not None]
     if upstream:

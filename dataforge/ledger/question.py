@@ -12,13 +12,16 @@ import msgspec
 
 from dataforge.ledger.need import Asked, Need, Sketch, ref, sketch, used_edges, window
 from dataforge.ledger.surroundings import Surroundings, around
+from dataforge.model import expression
 from dataforge.model.edge import TriggerRule, trigger_rule
 from dataforge.model.partition import Partitioning
 from dataforge.model.readiness import Question, obstacle
+from dataforge.model.report import UNSEEN, Seen, what_counts
 from dataforge.model.state import PartitionStatus
 from dataforge.model.upstream import History, State, Upstream
 from dataforge.model.verdict import Basis, Code, Reason
 from dataforge.storage import readiness as storage
+from dataforge.storage import report as reports
 from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
 from dataforge.storage.readiness import EdgeRow, Place, Subject, Success
@@ -46,6 +49,7 @@ class _Seen(msgspec.Struct, frozen=True):
     known: Surroundings
     sketches: Sequence[Sketch]
     states: Mapping[Place, State]
+    reported: Mapping[Place, Seen]
 
     @property
     def pending(self) -> set[Place]:
@@ -66,7 +70,24 @@ def _see(connection: Connection, environment: int, asked: Iterable[Asked], now: 
         for each in wanted
     ]
     places = {place for each in sketches for place in _places(each)}
-    return _Seen(known, sketches, storage.states(connection, environment, places))
+    states = storage.states(connection, environment, places)
+    return _Seen(known, sketches, states, _reported(connection, environment, sketches, states))
+
+
+def _reported(
+    connection: Connection, environment: int, sketches: Iterable[Sketch], states: Mapping[Place, State]
+) -> dict[Place, Seen]:
+    """What was reported of the partitions whose edges ask for more than a success."""
+    asking = (need for each in sketches for need in each.needs if need.edge.where is not None)
+    wanted = {place[1:] for need in asking if (place := _stands(need, states)) in states}
+    if not wanted:
+        return {}
+    written = reports.written(connection, environment, wanted)
+    checked = reports.checked(connection, environment, {place: each.since for place, each in written.items()})
+    return {
+        ("dataset", *place): what_counts(each.written, each.since, checked.get(place, ()))
+        for place, each in written.items()
+    }
 
 
 class _Facts(NamedTuple):
@@ -165,11 +186,12 @@ def _rule(subject: Subject, used: Sequence[EdgeRow]) -> TriggerRule | None:
 
 
 def _upstreams(seen: _Seen, sketch: Sketch, facts: _Facts) -> tuple[Upstream, ...]:
-    """One for each place and condition; where several edges ask for the same, the strictest counts."""
-    found: dict[tuple[Place, str], Upstream] = {}
+    """One for each place, condition and expression; where several edges ask for the same, the strictest counts."""
+    found: dict[tuple[Place, str, str | None], Upstream] = {}
     for need in sorted(sketch.needs, key=lambda need: (need.edge.required, _STRICTNESS[need.edge.staleness])):
         upstream = _upstream(seen, need, facts)
-        found[(need.node.kind, need.node.id, upstream.partition), upstream.condition] = upstream
+        place: Place = (need.node.kind, need.node.id, upstream.partition)
+        found[place, upstream.condition, need.edge.where] = upstream
     return tuple(found.values())
 
 
@@ -183,6 +205,8 @@ def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
         owner=seen.known.owner(node),
         window=window(need.window_cut, place[2]),
         condition=need.edge.condition,
+        where=expression.stored(need.edge.where) if need.edge.where is not None else None,
+        reported=seen.reported.get(place, UNSEEN),
         required=need.edge.required,
         staleness=need.edge.staleness,
         known=node.known or bool(seen.known.writers(node)) or state is not None,

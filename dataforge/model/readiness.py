@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from dataforge.model.attempt import Interval
+from dataforge.model.condition import short_of
 from dataforge.model.edge import TriggerRule
 from dataforge.model.reference import TaskRef
 from dataforge.model.state import PartitionStatus, RunState
@@ -164,11 +165,14 @@ def _by_rule(question: Question, upstreams: list[Upstream]) -> list[Finding]:
 
 def _each(question: Question, upstreams: list[Upstream]) -> list[Finding]:
     """Edges that are judged by themselves: the datasets, and tasks of which another outcome is wanted."""
-    return [
-        unmet(upstream, accepted, _wanted(upstream), question.now)
-        for upstream in upstreams
-        if not upstream.serves(accepted := CONDITIONS[upstream.condition])
-    ]
+    judged = (_judged(upstream, question.now) for upstream in upstreams)
+    return [finding for finding in judged if finding is not None]
+
+
+def _judged(upstream: Upstream, now: datetime) -> Finding | None:
+    accepted = CONDITIONS[upstream.condition]
+    served = upstream.serves(accepted)
+    return short_of(upstream) if served else unmet(upstream, accepted, _wanted(upstream), now)
 
 
 def _wanted(upstream: Upstream) -> str:

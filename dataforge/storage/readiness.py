@@ -112,6 +112,7 @@ class EdgeRow(msgspec.Struct, frozen=True):
     condition: str
     required: bool
     staleness: Staleness
+    where: str | None = None  # JSON: what is asked of what the upstream reported
 
     @property
     def node(self) -> Node:
@@ -120,7 +121,7 @@ class EdgeRow(msgspec.Struct, frozen=True):
 
 EDGES = """
 select e.task_id, e.relation, e.node_kind, coalesce(d.canonical_id, e.node_id), e.origin, e.mapping::text,
-    e.condition ->> 'kind', e.required, e.staleness
+    e.condition ->> 'kind', e.required, e.staleness, e.condition ->> 'where'
 from edge e
 left join dataset d on e.node_kind = 'dataset' and d.environment = %(environment)s and d.id = e.node_id
 where e.environment = %(environment)s and e.task_id = any(%(tasks)s) and e.relation in ('consumes', 'produces')
