@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from dataforge.model import trigger
 from dataforge.model.attempt import Interval
 from dataforge.model.edge import Mapping
 from dataforge.model.errors import InvalidInput
@@ -75,7 +76,7 @@ def sketch(
     subject: Subject, found: Sequence[EdgeRow], nodes: dict[Node, NodeRow], asked: Asked, now: datetime
 ) -> Sketch:
     """What the partition asked for needs, by all edges of its task. What the task itself writes in place it does
-    not wait for."""
+    not wait for, nor for any one partition of a dataset whose updates trigger it."""
     cut = _cut(subject.partitioning, subject.partitioning_origin == "declared")
     misfit = _misfit(subject, cut, asked.partition)
     if misfit is not None:
@@ -84,6 +85,8 @@ def sketch(
     own = {edge.node for edge in found if edge.relation == "produces"}
     needs, problems = [], []
     for edge in used_edges(found):
+        if edge.condition == trigger.EDGE:
+            continue
         node = nodes[edge.node]
         try:
             needs += [need for need in _needs(edge, node, side) if not (edge.node in own and need.key == side.key)]

@@ -12,12 +12,14 @@ import msgspec
 
 from dataforge.ledger.need import Asked, Need, Sketch, ref, sketch, used_edges, window
 from dataforge.ledger.surroundings import Surroundings, around
+from dataforge.ledger.update import queues
 from dataforge.model import expression
 from dataforge.model.edge import TriggerRule, trigger_rule
 from dataforge.model.partition import Partitioning
 from dataforge.model.readiness import Question, obstacle
 from dataforge.model.report import UNSEEN, Seen, what_counts
-from dataforge.model.state import PartitionStatus
+from dataforge.model.state import Evidence, PartitionStatus, RunState
+from dataforge.model.trigger import Queue
 from dataforge.model.upstream import History, State, Upstream
 from dataforge.model.verdict import Basis, Code, Reason
 from dataforge.storage import readiness as storage
@@ -50,6 +52,7 @@ class _Seen(msgspec.Struct, frozen=True):
     sketches: Sequence[Sketch]
     states: Mapping[Place, State]
     reported: Mapping[Place, Seen]
+    queues: Mapping[int, Queue]
 
     @property
     def pending(self) -> set[Place]:
@@ -71,7 +74,8 @@ def _see(connection: Connection, environment: int, asked: Iterable[Asked], now: 
     ]
     places = {place for each in sketches for place in _places(each)}
     states = storage.states(connection, environment, places)
-    return _Seen(known, sketches, states, _reported(connection, environment, sketches, states))
+    reported = _reported(connection, environment, sketches, states)
+    return _Seen(known, sketches, states, reported, queues(connection, environment, known))
 
 
 def _reported(
@@ -140,7 +144,7 @@ def _question(seen: _Seen, sketch: Sketch, facts: _Facts, graph_version: int, no
     known, states = seen.known, seen.states
     subject, asked = known.subjects[sketch.asked.task_id], sketch.asked
     used = used_edges(known.edges.get(asked.task_id, []))
-    own = states.get(("task", asked.task_id, asked.partition))
+    own, queue = states.get(("task", asked.task_id, asked.partition)), seen.queues.get(asked.task_id)
     namespaces = {subject.namespace, *(known.nodes[edge.node].namespace for edge in used)}
     return Question(
         task=subject.ref,
@@ -150,7 +154,8 @@ def _question(seen: _Seen, sketch: Sketch, facts: _Facts, graph_version: int, no
         platform=subject.platform,
         basis=_basis(subject, used, asked.partition),
         misfit=sketch.misfit or _never_cut(subject, sketch, states),
-        own=own,
+        own=own if queue is None else _going_on(own, queue),
+        queue=queue,
         window=window(sketch.cut, asked.partition) if sketch.misfit is None else None,
         run_after=msgspec.convert(subject.run_after, timedelta) if subject.run_after else None,
         dependencies_known=subject.declared or subject.lists_upstreams or bool(used),
@@ -158,6 +163,23 @@ def _question(seen: _Seen, sketch: Sketch, facts: _Facts, graph_version: int, no
         upstreams=_upstreams(seen, sketch, facts),
         problems=sketch.problems,
         observed_through={name: facts.progress[name] for name in sorted(namespaces & facts.progress.keys())},
+    )
+
+
+def _going_on(own: State | None, queue: Queue) -> State | None:
+    """The run of a triggered task that has not ended; one that has is over and done, and the question is of the next.
+    A DAG's own runs have no partition state."""
+    if own is not None and _runs(own):
+        return own
+    if queue.start is None or not queue.start.running:
+        return None
+    began = queue.start.began
+    return State(
+        status=PartitionStatus.RUNNING,
+        run_state=RunState.RUNNING,
+        evidence=Evidence.REPORTED,
+        since=began,
+        started_at=began,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dataforge.model import partition
+from dataforge.model import partition, trigger
 from dataforge.model.decoding import convert, join, of_json, shorten
 from dataforge.model.edge import TriggerRule, condition_problems, mapping_problems, trigger_rule
 from dataforge.model.errors import FieldError, InvalidInput
@@ -23,6 +23,7 @@ from dataforge.model.manifest import (
     canonical,
 )
 from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.model.trigger import Trigger
 
 # A unique index of PostgreSQL holds entries of at most 2,704 bytes; namespace and name share one.
 _LONGEST_NAME = 1_200
@@ -193,6 +194,8 @@ def _task_problems(task: TaskDefinition, field: str) -> _Errors:
     for name in task.pools:
         yield from _name_problems(name, f"{field}.pools")
     yield from _consumes_problems(task, field)
+    if task.trigger is not None:
+        yield from _trigger_problems(task, task.trigger, field)
     for index, produced in enumerate(task.produces):
         yield from _ref_problems(produced.node, f"{field}.produces[{index}]")
         yield from mapping_problems(produced.mapping, f"{field}.produces[{index}].mapping")
@@ -211,6 +214,18 @@ def _consumes_problems(task: TaskDefinition, field: str) -> _Errors:
         yield from mapping_problems(edge.mapping, f"{at}.mapping")
         yield from condition_problems(edge, f"{at}.condition")
     yield from _repeats(named)
+
+
+def _trigger_problems(task: TaskDefinition, said: Trigger, field: str) -> _Errors:
+    yield from trigger.problems(said, f"{field}.trigger")
+    for ref in sorted(said.datasets):
+        yield from _ref_problems(ref, f"{field}.trigger.dataset")
+    if task.partitioning is not None and task.partitioning.kind != "none":
+        expected = "none, or left out: a run that updates trigger is for no partition"
+        yield FieldError(f"{field}.partitioning.kind", task.partitioning.kind, expected)
+    if task.run_after is not None:
+        expected = "left out: a run that updates trigger has no data interval to run after"
+        yield FieldError(f"{field}.run_after", str(task.run_after), expected)
 
 
 def _by_path(field: str, refs: Iterable[DatasetRef]) -> dict[str, DatasetRef]:

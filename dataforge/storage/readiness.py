@@ -80,6 +80,7 @@ class Subject(msgspec.Struct, frozen=True):
     run_after: str | None
     partitioning: str  # JSON, of which a thousand tasks have a handful
     partitioning_origin: str
+    trigger: str | None = None  # JSON: the datasets whose updates it runs on
 
     @property
     def ref(self) -> TaskRef:
@@ -89,7 +90,7 @@ class Subject(msgspec.Struct, frozen=True):
 SUBJECTS = """
 select id, namespace, name, platform, definition is not null, observed ? 'upstreams',
     definition ->> 'trigger_rule', observed -> 'trigger_rule' ->> 2, definition ->> 'run_after',
-    partitioning::text, partitioning_origin
+    partitioning::text, partitioning_origin, definition ->> 'trigger'
 from task where environment = %(environment)s and id = any(%(tasks)s)
 """
 
