@@ -189,7 +189,7 @@ def _canonical(expression: Expression, *, negated: bool) -> Expression:
 
 
 def _compared(expression: Expression, *, negated: bool) -> Expression:
-    op: Operator = "=" if expression.op in (None, "==") else expression.op
+    op: Operator = "=" if expression.op is None or expression.op == "==" else expression.op
     value = plain_number(expression.value) if isinstance(expression.value, float) else expression.value
     return Expression(expression.field, _NEGATED[op] if negated else op, value)
 

@@ -77,7 +77,7 @@ def reported(values: Mapping[str, Value], at: datetime, event: bytes) -> Report:
 def _kept(value: Value) -> Value:
     if isinstance(value, str):
         return value if len(value.encode()) <= LONGEST else None
-    return plain_number(value) if isinstance(value, float) or is_number(value) else value
+    return plain_number(value) if isinstance(value, int | float) and is_number(value) else value
 
 
 def merged(first: Report, second: Report) -> Report:
@@ -96,7 +96,8 @@ def merged(first: Report, second: Report) -> Report:
 
 def _bounded(report: Report) -> Report:
     """The fields before the first that does not fit or was left out, in their order."""
-    room, kept = MOST_BYTES, {}
+    room = MOST_BYTES
+    kept: dict[str, Register] = {}
     for field in sorted(report.said, key=_place):
         room -= len(field.encode()) + _VALUE_BYTES
         if room < 0 or (report.more is not None and _place(field) >= _place(report.more)):

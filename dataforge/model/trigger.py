@@ -147,17 +147,21 @@ class Queue(msgspec.Struct, frozen=True):
 
 
 def missing(queue: Queue) -> list[Finding]:
-    """The datasets still waited for, each with its last update; none where the next run is due."""
+    """The datasets still waited for, each with its last update; none where the next run is due. They come by themselves
+    where the trigger would hold if all were updated that anything is known to write."""
     updated = {ref for ref, each in queue.datasets.items() if _is_queued(each, queue.start)}
+    written = {ref for ref, each in queue.datasets.items() if each.written}
+    comes = holds(queue.trigger, updated | written)
     awaited = {queue.datasets[ref] for ref in waited_for(queue.trigger, updated)}
-    return [_finding(each, queue.start) for each in sorted(awaited, key=lambda each: each.node)]
+    found = [_reason(each, queue.start) for each in sorted(awaited, key=lambda each: each.node)]
+    return [Finding(reason, passes=comes) for reason in found]
 
 
 def _is_queued(awaited: Awaited, start: Start | None) -> bool:
     return awaited.last is not None and (start is None or awaited.last.at > start.began)
 
 
-def _finding(awaited: Awaited, start: Start | None) -> Finding:
+def _reason(awaited: Awaited, start: Start | None) -> Reason:
     last, name = awaited.last, awaited.node.name
     since = f" since {start.began:%Y-%m-%d %H:%M} UTC, when the last run began" if start else ""
     if last is not None:
@@ -165,7 +169,7 @@ def _finding(awaited: Awaited, start: Start | None) -> Finding:
         told = f"; its last update was that{key} at {last.at:%Y-%m-%d %H:%M} UTC"
     else:
         told = "; it never was" if awaited.written else "; no task is known that writes it"
-    reason = Reason(
+    return Reason(
         code=Code.UPSTREAM_MISSING,
         message=f"{name} has not been updated{since}{told}",
         upstream=awaited.node,
@@ -173,4 +177,3 @@ def _finding(awaited: Awaited, start: Start | None) -> Finding:
         owner=awaited.owner,
         run=last.run if last else None,
     )
-    return Finding(reason, passes=awaited.written)

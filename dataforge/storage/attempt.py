@@ -87,8 +87,8 @@ TouchKey = tuple[int, str, str]
 
 def _touches(connection: Connection, parameters: dict[str, Any]) -> dict[TouchKey, list[Touch]]:
     found: dict[TouchKey, list[Touch]] = {}
-    for task_id, run, attempt_id, direction, namespace, name, *rest, report in connection.execute(TOUCHES, parameters):
-        touch = Touch(direction, DatasetRef(namespace, name), *rest, report=reports.stored(report))
+    for task_id, run, attempt_id, direction, namespace, name, *rest, said in connection.execute(TOUCHES, parameters):
+        touch = Touch(direction, DatasetRef(namespace, name), *(*rest, reports.stored(said)))
         found.setdefault((task_id, run, attempt_id), []).append(touch)
     return found
 

@@ -34,7 +34,7 @@ cross join lateral (
     union all
     (select run, group_run, state, source from run
     where environment = %(environment)s and task_id = w.task_id and started_at > %(at)s::timestamptz
-    order by started_at, run desc limit %(most)s)
+    order by started_at nulls first, run desc limit %(most)s)
 ) r
 cross join lateral (
     select min(started_at) as began from attempt

@@ -20,7 +20,6 @@ from dataforge.ledger.readiness import Named, verdict
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
 from dataforge.model.verdict import Verdict
-from dataforge.storage import quality, report
 from dataforge.storage.database import Database
 
 DAY = "2026-11-01"
@@ -121,7 +120,7 @@ def test_an_optional_edge_only_warns(database: Database) -> None:
     assert (found.runnable, [warning.code for warning in found.warnings]) == (True, ["condition_unmet"])
 
 
-REPORTED = {
+REPORTED: Shape = {
     "rows": 5,
     "bytes": 700,
     "files": 2,
@@ -240,7 +239,7 @@ def test_the_word_of_an_alias_counts(database: Database) -> None:
 
 
 def test_what_native_events_report_wrongly_is_refused_with_its_field(database: Database) -> None:
-    wrong = [
+    wrong: list[tuple[Shape, str]] = [
         ({"tags": {"": "x"}}, "outputs[0].tags"),
         ({"tags": {"a": "x" * 121}}, "outputs[0].tags.a"),
         ({"facets": {"a": 2**60}}, "outputs[0].facets.a"),
@@ -302,14 +301,3 @@ def test_the_database_refuses_a_report_that_is_none(database: Database) -> None:
     for shape in ("[]", json.dumps({"said": {"a": "x" * 70_000}})):
         with pytest.raises(Exception, match="touch_report_check"), database.transaction() as connection:
             connection.execute("update touch set report = %s::jsonb", [shape])
-
-
-def test_reports_are_found_by_indexes(database: Database) -> None:
-    record(database, wrote(rows=1), checked_by(15, success=True))
-    declare(database, "dev", definition.parse(manifest(ROWS)))
-    given_ = {"environment": 1, "nodes": [1], "keys": [DAY], "times": [None], "most": 10, "tasks": [1], "runs": ["r"]}
-    with database.transaction() as connection:
-        connection.execute("set local enable_seqscan = off")
-        for query in (report.WRITTEN, report.CHECKED, quality.WITHDRAW):
-            plan = "\n".join(row[0] for row in connection.execute("explain " + query, given_))
-            assert "Seq Scan" not in plan, plan
