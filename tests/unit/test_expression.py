@@ -1,5 +1,7 @@
 """Expressions: what is refused, in which words, that unknown never satisfies, and which mean the same."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataforge.model import definition
+from dataforge.model import decoding, definition
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.expression import Expression, canonical, judge, problems, shown, stored, unmet, words
 from dataforge.model.manifest import stored_manifest, to_json, version
@@ -189,6 +191,21 @@ def test_two_spellings_are_one_definition(shape: dict[str, Any]) -> None:
 def test_true_and_one_are_different_definitions() -> None:
     one, true = (definition.parse_task(task(compared("facet.x", "=", value))) for value in (1, True))
     assert one != true
+
+
+DOCUMENTED = re.findall(r"```yaml\n(.*?)```", Path("docs/conditions.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("text", DOCUMENTED)
+def test_what_the_documentation_shows_can_be_declared(text: str) -> None:
+    shown = decoding.of_yaml(text.encode())
+    assert isinstance(shown, dict)
+    if "tasks" in shown:
+        assert definition.parse(shown, "s").tasks
+        return
+    edges = shown.get("consumes") or [{"dataset": DATASET, **shown}]
+    [edge] = definition.parse_task({"namespace": "ns", "name": "report", "consumes": edges}).consumes
+    assert isinstance(edge.condition.where, Expression)
 
 
 def test_an_expression_reads_as_a_sentence() -> None:
