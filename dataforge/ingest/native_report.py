@@ -60,9 +60,9 @@ def problems(dataset: Input | Output, at: str) -> list[FieldError]:
 
 def _count_problems(output: Output, at: str) -> Iterator[FieldError]:
     for field in COUNTS:
-        count = getattr(output, field)
-        if count is not None and not 0 <= count < 2**63:
-            yield FieldError(f"{at}.{field}", count, f"a number of {field}, 0 or more")
+        count, below = getattr(output, field), 63 if field == "rows" else 53
+        if count is not None and not 0 <= count < 2**below:
+            yield FieldError(f"{at}.{field}", count, f"a number of {field}, from 0 and below 2^{below}")
 
 
 def _name_problems(prefix: str, names: list[str], at: str) -> Iterator[FieldError]:

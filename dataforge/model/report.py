@@ -7,6 +7,7 @@ value, so what is left out depends on the names alone and on no order; the first
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import reduce
 from itertools import pairwise
 
 import msgspec
@@ -146,14 +147,18 @@ def what_counts(written: Sequence[Written], since: datetime | None, later: Itera
     other value where all say the same. Checks that other runs made since then count for it, the latest of each name;
     one from before was made on other data.
     """
-    begun = since.astimezone(UTC).isoformat(timespec="microseconds") if since else ""
     own = [_values(each) for each in written]
     found = {field: _together(field, [each.get(field) for each in own]) for each in own for field in each}
-    said = NOTHING
-    for report in later:
-        said = merged(said, Report({f: r for f, r in report.said.items() if r.at >= begun}, report.more))
-    found |= {field: register.value for field, register in said.said.items()}
-    cut = said.more is not None or any(each.report.more is not None for each in written)
+    begun = since.astimezone(UTC).isoformat(timespec="microseconds") if since else ""
+    told = {
+        field: register.at
+        for field, register in reduce(merged, (each.report for each in written), NOTHING).said.items()
+    }
+    since_then = reduce(merged, later, NOTHING)
+    for field, register in since_then.said.items():
+        if register.at >= max(begun, told.get(field, "")):
+            found[field] = register.value
+    cut = any(report.more is not None for report in (since_then, *(each.report for each in written)))
     return Seen(_flat(found), left_out=cut)
 
 

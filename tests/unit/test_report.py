@@ -107,6 +107,8 @@ def test_a_check_that_was_made_since_counts_and_one_from_before_does_not() -> No
         "check.b.severity": "none",
     }
     assert dict(what_counts([own], READY, [before]).values)["check.a.success"] is False
+    newest = Written(5, "v1", said(70, check__a=bad))
+    assert dict(what_counts([newest], READY, [after]).values)["check.a.success"] is False
 
 
 def test_mapped_instances_count_as_one_run() -> None:
