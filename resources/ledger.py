@@ -12,11 +12,11 @@ from dataforge import settings as installation
 from dataforge.client import Client, DirectClient, Ledger
 from dataforge.ingest import redaction
 from dataforge.ledger.readiness import Answers, Named
-from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
+from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import SettingsError
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter, UpdateFilter
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
@@ -90,6 +90,10 @@ class LedgerResource(ConfigurableResource[Any]):
     def partitions(self, wanted: PartitionFilter) -> Page[PartitionItem]:
         """One page of partition states."""
         return self._ledger.partitions(wanted)
+
+    def updates(self, wanted: UpdateFilter) -> Page[UpdateItem]:
+        """One page of the dataset updates that a run of a triggered task consumed, or that wait for its next run."""
+        return self._ledger.updates(wanted)
 
     def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
         """One page of what was refused."""

@@ -26,6 +26,7 @@ from dataforge.api.readiness import get_readiness, post_readiness
 from dataforge.api.rejects import list_rejects
 from dataforge.api.runs import list_runs
 from dataforge.api.tasks import list_tasks
+from dataforge.api.updates import list_updates
 from dataforge.graph.follower import Follower
 from dataforge.ingest import redaction
 from dataforge.ingest.redaction import Redaction
@@ -82,6 +83,7 @@ def _version_1() -> Router:
             list_datasets,
             list_runs,
             list_partitions,
+            list_updates,
             list_rejects,
             list_changes,
             post_latest,

@@ -1,4 +1,4 @@
-"""`tasks`, `datasets`, `runs`, `partitions` and `rejects`: what the ledger holds, as tables or as JSON.
+"""`tasks`, `datasets`, `runs`, `partitions`, `updates` and `rejects`: what the ledger holds, as tables or as JSON.
 
 Guarantees that a list takes the very filters that the API takes, since the options are made from the same types.
 """
@@ -23,11 +23,12 @@ from dataforge.model.filter import (
     RejectFilter,
     RunFilter,
     TaskFilter,
+    UpdateFilter,
 )
 from dataforge.model.listing import Page
 
 if TYPE_CHECKING:
-    from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
+    from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
     from dataforge.storage.database import Database
 
 _Filter = TypeVar("_Filter", bound=Paging)
@@ -58,7 +59,7 @@ def _filtered_by(shape: type[Paging]) -> Callable[[Callable[..., None]], Callabl
 
 def _parameter(field: FilterField) -> Callable[[Callable[..., None]], Callable[..., None]]:
     if field.name in _ARGUMENTS:
-        return click.argument(field.name, required=False)
+        return click.argument(field.name, required=field.required)
     if field.kind == "boolean":
         return click.option(f"--{field.name}", is_flag=True, help=field.description)
     kind: click.ParamType[Any] | None = click.Choice(field.choices) if field.choices else None
@@ -128,6 +129,19 @@ def datasets(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
 
 def _dataset(dataset: DatasetItem) -> Sequence[object]:
     return dataset.namespace, dataset.name, dataset.owner, table.several([alias.name for alias in dataset.aliases])
+
+
+@click.command()
+@_filtered_by(UpdateFilter)
+@pass_invocation
+def updates(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
+    """List the dataset updates that a run of the triggered task NAME consumed, or that wait for its next one."""
+    titles = ("DATASET", "PARTITION", "UPDATED (UTC)", "VERSION", "BY TASK", "BY RUN")
+    _print(_collect(invocation, "updates", _read(UpdateFilter, given)), titles, _update, as_json=as_json)
+
+
+def _update(item: UpdateItem) -> Sequence[object]:
+    return item.name, item.partition, table.moment(item.updated_at), item.version, item.run.name, item.run.run
 
 
 @click.command()

@@ -21,7 +21,7 @@ from dataforge.client.direct import DirectClient
 from dataforge.client.http import Client
 from dataforge.client.ledger import Ledger, each
 from dataforge.ledger.readiness import Named
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter, UpdateFilter
 from dataforge.model.freshness import FreshnessQuestion
 
 __all__ = [
@@ -35,5 +35,6 @@ __all__ = [
     "RejectFilter",
     "RunFilter",
     "TaskFilter",
+    "UpdateFilter",
     "each",
 ]

@@ -33,10 +33,10 @@ from dataforge.ledger import freshness as freshnesses
 from dataforge.ledger import readiness as verdicts
 from dataforge.ledger.readiness import Answers, Named
 from dataforge.model import definition
-from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
+from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
 from dataforge.model.declaration import Declared
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter, UpdateFilter
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
@@ -104,6 +104,9 @@ class DirectClient:
 
     def partitions(self, wanted: PartitionFilter) -> Page[PartitionItem]:
         return catalog.partitions(self._database, self._environment, filtered(wanted))
+
+    def updates(self, wanted: UpdateFilter) -> Page[UpdateItem]:
+        return catalog.updates(self._database, self._environment, filtered(wanted))
 
     def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
         return catalog.rejects(self._database, self._environment, filtered(wanted))

@@ -27,11 +27,19 @@ from dataforge.client.request import (
     source_name,
 )
 from dataforge.ledger.readiness import Answers, Named
-from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
+from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import SettingsError, Unreachable
-from dataforge.model.filter import DatasetFilter, Paging, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.filter import (
+    DatasetFilter,
+    Paging,
+    PartitionFilter,
+    RejectFilter,
+    RunFilter,
+    TaskFilter,
+    UpdateFilter,
+)
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
@@ -122,6 +130,9 @@ class Client:
 
     def partitions(self, wanted: PartitionFilter) -> Page[PartitionItem]:
         return self._list("/partitions", wanted, Page[PartitionItem])
+
+    def updates(self, wanted: UpdateFilter) -> Page[UpdateItem]:
+        return self._list("/updates", wanted, Page[UpdateItem])
 
     def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
         return self._list("/rejects", wanted, Page[RejectItem])

@@ -14,10 +14,18 @@ from typing import Any, Protocol, Self, TypeVar
 import msgspec
 
 from dataforge.ledger.readiness import Answers, Named
-from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
+from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
 from dataforge.model.declaration import Declared
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, Shape, TaskFilter
+from dataforge.model.filter import (
+    DatasetFilter,
+    PartitionFilter,
+    RejectFilter,
+    RunFilter,
+    Shape,
+    TaskFilter,
+    UpdateFilter,
+)
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
@@ -69,6 +77,10 @@ class Ledger(Protocol):
 
     def partitions(self, wanted: PartitionFilter) -> Page[PartitionItem]:
         """One page of partition states; those of one task or dataset in the order of their keys."""
+        ...
+
+    def updates(self, wanted: UpdateFilter) -> Page[UpdateItem]:
+        """One page of the dataset updates that a run of a triggered task consumed, or that wait for its next run."""
         ...
 
     def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:

@@ -67,10 +67,10 @@ def names(value: object) -> list[str] | None:
             return None
     if not isinstance(value, list | set | tuple):
         return None
-    return sorted(_whole(name) for name in value if isinstance(name, str))
+    return sorted(whole(name) for name in value if isinstance(name, str))
 
 
-def _whole(text: str) -> str:
+def whole(text: str) -> str:
     """A string that was escaped within a string, so unchecked: without NUL and without halves of surrogate pairs."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 

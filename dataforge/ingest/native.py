@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from dataforge.ingest import facets, paths, run
+from dataforge.ingest import facets, native_report, paths, run
 from dataforge.ingest.envelope import check_time, decode
+from dataforge.ingest.native_report import Input, Output
 from dataforge.ingest.openlineage import canonical
 from dataforge.ingest.redaction import Redaction
 from dataforge.ingest.validation import LONGEST_KEY, LONGEST_NAME, name_problem, refusal
@@ -37,21 +38,6 @@ class _Interval(msgspec.Struct, forbid_unknown_fields=True):
     end: str
 
 
-class _Input(msgspec.Struct, forbid_unknown_fields=True):
-    namespace: str
-    name: str
-    partition: str | None = None
-    version: str | None = None
-
-
-class _Output(msgspec.Struct, forbid_unknown_fields=True):
-    namespace: str
-    name: str
-    partition: str | None = None
-    version: str | None = None
-    rows: int | None = None
-
-
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
     time: str
     task: _Reference
@@ -60,8 +46,8 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     run: str | None = None
     attempt: int | None = None
     data_interval: _Interval | None = None
-    inputs: list[_Input] = []
-    outputs: list[_Output] = []
+    inputs: list[Input] = []
+    outputs: list[Output] = []
     error: str | None = None
     id: str | None = None
     platform: str | None = None
@@ -101,7 +87,7 @@ def _errors(shape: _Document) -> list[FieldError]:
         ("id", shape.id, 100_000),
         ("platform", shape.platform, LONGEST_KEY),
     ]
-    listed: list[tuple[str, Sequence[_Input | _Output]]] = [("inputs", shape.inputs), ("outputs", shape.outputs)]
+    listed: list[tuple[str, Sequence[Input | Output]]] = [("inputs", shape.inputs), ("outputs", shape.outputs)]
     for field, touched in listed:
         for index, dataset in enumerate(touched):
             named.append((f"{field}[{index}].namespace", dataset.namespace, LONGEST_NAME))
@@ -113,9 +99,9 @@ def _errors(shape: _Document) -> list[FieldError]:
     ]
     if shape.attempt is not None and not 1 <= shape.attempt < 2**31:
         errors.append(FieldError("attempt", shape.attempt, "a number from 1 on"))
-    for index, output in enumerate(shape.outputs):
-        if output.rows is not None and not 0 <= output.rows < 2**63:
-            errors.append(FieldError(f"outputs[{index}].rows", output.rows, "a number of rows, 0 or more"))
+    for field, touched in listed:
+        for index, dataset in enumerate(touched):
+            errors += native_report.problems(dataset, f"{field}[{index}]")
     return errors + _source_errors(shape.source or {})
 
 
@@ -147,7 +133,9 @@ def _interval(shape: _Document, errors: list[FieldError]) -> Interval | None:
 
 def _facts(shape: _Document, at: datetime, event_id: bytes, interval: Interval | None) -> Facts:
     task = TaskRef(shape.task.namespace, shape.task.name)
-    touched = merge_touches(_touches(shape.inputs, "input", at), _touches(shape.outputs, "output", at))
+    touched = merge_touches(
+        _touches(shape.inputs, "input", at, event_id), _touches(shape.outputs, "output", at, event_id)
+    )
     name, number = shape.run or shape.partition or WHOLE, shape.attempt or 1
     state, platform = RunState(shape.state), shape.platform or ""
     attempt = Attempt(
@@ -176,7 +164,7 @@ def _facts(shape: _Document, at: datetime, event_id: bytes, interval: Interval |
     )
 
 
-def _touches(listed: list[Any], direction: Direction, at: datetime) -> tuple[Touch, ...]:
+def _touches(listed: Sequence[Input | Output], direction: Direction, at: datetime, event: bytes) -> tuple[Touch, ...]:
     merged: tuple[Touch, ...] = ()
     for dataset in listed:
         root, key = paths.split(dataset.namespace, dataset.name)
@@ -190,6 +178,7 @@ def _touches(listed: list[Any], direction: Direction, at: datetime) -> tuple[Tou
             version_at=at if dataset.version else None,
             rows=getattr(dataset, "rows", None),
             measured=direction == "output",
+            report=native_report.of(dataset, at, event),
         )
         merged = merge_touches(merged, (touch,))
     return merged

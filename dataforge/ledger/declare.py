@@ -4,7 +4,7 @@ Guarantees that a declaration is atomic and idempotent, that a dry run is the sa
 and that no cycle is ever registered (invariant I4).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -12,8 +12,9 @@ from dataforge.ledger.acyclic import refuse_cycles
 from dataforge.ledger.cuts import Cuts
 from dataforge.ledger.fitting import refuse_misfits
 from dataforge.ledger.settle import settle
+from dataforge.model import trigger
 from dataforge.model.declaration import Declared, Plan, holder, plan, refuse_conflicts
-from dataforge.model.edge import Consumes, Produces
+from dataforge.model.edge import All, Consumes, Produces
 from dataforge.model.manifest import Manifest, TaskDefinition, named
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.storage import dataset as datasets
@@ -75,6 +76,7 @@ def _edges(defined: Iterable[TaskDefinition]) -> list[DeclaredEdge]:
         for task in defined
         for edge in (
             *(_consumed(task, said) for said in task.consumes),
+            *_triggering(task),
             *(_produced(task, said) for said in task.produces),
         )
     ]
@@ -91,6 +93,14 @@ def _consumed(task: TaskDefinition, said: Consumes) -> DeclaredEdge:
         required=said.required,
         staleness=said.staleness,
     )
+
+
+def _triggering(task: TaskDefinition) -> Iterator[DeclaredEdge]:
+    """The datasets of a trigger: they are consumed, and which of their partitions nobody says."""
+    declared = {edge.dataset for edge in task.consumes}
+    for ref in sorted(task.trigger.datasets - declared) if task.trigger else ():
+        whole = msgspec.to_builtins(All())
+        yield DeclaredEdge(task.ref.id, "consumes", "dataset", ref.id, whole, {"kind": trigger.EDGE})
 
 
 def _produced(task: TaskDefinition, said: Produces) -> DeclaredEdge:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from dataforge.model import trigger
 from dataforge.model.attempt import Interval
 from dataforge.model.downstream import producing_keys
 from dataforge.model.edge import Mapping
@@ -77,7 +78,7 @@ def sketch(
     subject: Subject, found: Sequence[EdgeRow], nodes: dict[Node, NodeRow], asked: Asked, now: datetime
 ) -> Sketch:
     """What the partition asked for needs, by all edges of its task. What the task itself writes in place it does
-    not wait for."""
+    not wait for, nor for any one partition of a dataset whose updates trigger it."""
     cut = _cut(subject.partitioning, subject.partitioning_origin == "declared")
     misfit = _misfit(subject, cut, asked.partition)
     if misfit is not None:
@@ -86,6 +87,8 @@ def sketch(
     own = _written(found, nodes, side)
     needs, problems = [], []
     for edge in used_edges(found):
+        if edge.condition == trigger.EDGE:
+            continue
         node = nodes[edge.node]
         try:
             needs += [need for need in _needs(edge, node, side) if (edge.node, need.key) not in own]

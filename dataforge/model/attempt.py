@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.model.report import NOTHING, Report, merged
 from dataforge.model.state import RunKind, Statement, strongest
 
 Direction = Literal["input", "output"]
@@ -58,6 +59,7 @@ class Touch(msgspec.Struct, frozen=True):
     rows: int | None = None
     measured: bool = False  # an output with statistics: a hint that it was really written
     change: str | None = None  # OpenLineage's lifecycleStateChange
+    report: Report = NOTHING  # of an input its checks alone
 
     @property
     def key(self) -> tuple[str, DatasetRef, str]:
@@ -145,6 +147,7 @@ def _merge_touch(first: Touch, second: Touch) -> Touch:
         rows=_greatest(first.rows, second.rows),
         measured=first.measured or second.measured,
         change=_greatest(first.change, second.change),
+        report=merged(first.report, second.report),
     )
 
 

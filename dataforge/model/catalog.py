@@ -121,6 +121,17 @@ class LastReady(msgspec.Struct, frozen=True):
     version: Annotated[str | None, Meta(description="The version of the data it made.")]
 
 
+class UpdateItem(msgspec.Struct, frozen=True):
+    """One update of a dataset: a success that wrote one of its partitions."""
+
+    namespace: Annotated[str, Meta(description="The dataset's namespace.")]
+    name: Annotated[str, Meta(description="The dataset's canonical name.")]
+    partition: Annotated[str | None, Meta(description="The partition written; null where the dataset has none.")]
+    updated_at: Annotated[datetime, Meta(description="When the run that wrote it ended.")]
+    version: Annotated[str | None, Meta(description="The data version, where the run reported one.")]
+    run: Annotated[RunName, Meta(description="The run that wrote it.")]
+
+
 class PartitionItem(msgspec.Struct, frozen=True, kw_only=True):
     """What the ledger believes of one partition of a task or dataset."""
 

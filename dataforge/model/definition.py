@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dataforge.model import partition_check
+from dataforge.model import partition_check, trigger
 from dataforge.model.decoding import convert, join, of_json, shorten
-from dataforge.model.edge import TriggerRule, mapping_problems, produced_problems, trigger_rule
+from dataforge.model.edge import TriggerRule, condition_problems, mapping_problems, produced_problems, trigger_rule
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.fit import misfit
 from dataforge.model.manifest import (
@@ -25,6 +25,7 @@ from dataforge.model.manifest import (
 )
 from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.model.trigger import Trigger
 
 # A unique index of PostgreSQL holds entries of at most 2,704 bytes; namespace and name share one.
 _LONGEST_NAME = 1_200
@@ -136,6 +137,7 @@ _CHOICES = {  # by the end of the path: there msgspec only says that a value is 
     r"mapping(\..*)?\.period": "one of day, month, quarter, year",
     r"not_older_than": "an ISO 8601 duration such as P2D",
     r"condition\.kind": "one of succeeded, failed, skipped, finished",
+    r"condition\.where.*\.op": "one of =, !=, <, <=, >, >=",
     r"partitioning(\.dimensions.*)?\.kind": "one of none, hourly, daily, weekly, monthly, cron, static,"
     " dynamic, product",
     r"trigger_rule": f"one of {', '.join(TriggerRule)}",
@@ -198,6 +200,8 @@ def _task_problems(task: TaskDefinition, field: str) -> _Errors:
     for name in task.pools:
         yield from _name_problems(name, f"{field}.pools")
     yield from _consumes_problems(task, field)
+    if task.trigger is not None:
+        yield from _trigger_problems(task, task.trigger, field)
     for index, produced in enumerate(task.produces):
         yield from _ref_problems(produced.node, f"{field}.produces[{index}]")
         yield from produced_problems(produced.mapping, f"{field}.produces[{index}].mapping")
@@ -214,6 +218,7 @@ def _consumes_problems(task: TaskDefinition, field: str) -> _Errors:
         named[at] = edge.node
         yield from _ref_problems(edge.node, f"{at}.{'task' if edge.task else 'dataset'}")
         yield from mapping_problems(edge.mapping, f"{at}.mapping")
+        yield from condition_problems(edge, f"{at}.condition")
     yield from _repeats(named)
 
 
@@ -229,6 +234,18 @@ def _misfits(tasks: Mapping[str, TaskDefinition], datasets: Iterable[DatasetDefi
             ours, theirs = task.partitioning, cuts.get(node)
             if ours and theirs and (expected := misfit(mapping, ours, theirs)):
                 yield FieldError(f"{field}.{at}.mapping", msgspec.to_builtins(mapping), expected)
+
+
+def _trigger_problems(task: TaskDefinition, said: Trigger, field: str) -> _Errors:
+    yield from trigger.problems(said, f"{field}.trigger")
+    for ref in sorted(said.datasets):
+        yield from _ref_problems(ref, f"{field}.trigger.dataset")
+    if task.partitioning is not None and task.partitioning.kind != "none":
+        expected = "none, or left out: a run that updates trigger is for no partition"
+        yield FieldError(f"{field}.partitioning.kind", task.partitioning.kind, expected)
+    if task.run_after is not None:
+        expected = "left out: a run that updates trigger has no data interval to run after"
+        yield FieldError(f"{field}.run_after", str(task.run_after), expected)
 
 
 def _by_path(field: str, refs: Iterable[DatasetRef]) -> dict[str, DatasetRef]:

@@ -12,9 +12,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from dataforge.model.edge import SUCCEEDED, Consumes, Produces, TriggerRule, canonical_mapping
+from dataforge.model import trigger
+from dataforge.model.edge import Consumes, Produces, TriggerRule, canonical_condition, canonical_mapping
 from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.model.trigger import Trigger
 
 _Slots = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 _Wanted = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -31,6 +33,7 @@ class TaskDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     partitioning: Partitioning | None = None
     trigger_rule: TriggerRule | None = None
     run_after: timedelta | None = None  # after the end of the data interval
+    trigger: Trigger | None = None  # the datasets whose updates it runs on; then it has no partitions
     pools: dict[str, _Wanted] = {}  # slots that a run takes, by pool
     consumes: tuple[Consumes, ...] = ()
     produces: tuple[Produces, ...] = ()
@@ -84,6 +87,7 @@ def named(manifest: Manifest) -> set[TaskRef | DatasetRef]:
     found: set[TaskRef | DatasetRef] = {task.ref for task in manifest.tasks}
     found |= {edge.node for task in manifest.tasks for edge in task.consumes}
     found |= {edge.node for task in manifest.tasks for edge in task.produces}
+    found |= {ref for task in manifest.tasks if task.trigger for ref in task.trigger.datasets}
     found |= {ref for dataset in manifest.datasets for ref in (dataset.ref, *dataset.aliases)}
     return found
 
@@ -100,16 +104,13 @@ def canonical(manifest: Manifest) -> Manifest:
 
 def _canonical_task(task: TaskDefinition) -> TaskDefinition:
     consumes = [
-        replace(
-            edge,
-            mapping=canonical_mapping(edge.mapping),
-            condition=SUCCEEDED if edge.condition == SUCCEEDED else edge.condition,
-        )
+        replace(edge, mapping=canonical_mapping(edge.mapping), condition=canonical_condition(edge.condition))
         for edge in task.consumes
     ]
     produces = [replace(edge, mapping=canonical_mapping(edge.mapping)) for edge in task.produces]
     return replace(
         task,
+        trigger=trigger.canonical(task.trigger) if task.trigger else None,
         pools=dict(sorted(task.pools.items())),
         consumes=tuple(sorted(consumes, key=_place)),
         produces=tuple(sorted(produces, key=lambda edge: edge.node)),

@@ -10,9 +10,11 @@ from datetime import datetime, timedelta
 import msgspec
 
 from dataforge.model.attempt import Interval
+from dataforge.model.condition import short_of
 from dataforge.model.edge import TriggerRule
 from dataforge.model.reference import TaskRef
 from dataforge.model.state import PartitionStatus, RunState
+from dataforge.model.trigger import Queue, missing
 from dataforge.model.trigger_rule import ACCEPTS, ONE_IS_ENOUGH, in_the_way, judge
 from dataforge.model.upstream import CONDITIONS, Finding, State, Upstream, about, stale, unmet
 from dataforge.model.verdict import Basis, Code, Reason, Status, Verdict
@@ -42,6 +44,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     rule: TriggerRule | None = TriggerRule.ALL_SUCCESS  # None: the task has one, and nobody knows which
     upstreams: tuple[Upstream, ...] = ()
     problems: tuple[Problem, ...] = ()
+    queue: Queue | None = None  # of a task that updates of datasets trigger; `own` is then a run that still goes on
     changed: tuple[Reason, ...] = ()  # what is newer than the partition, where that has been built
     observed_through: dict[str, datetime] = {}
 
@@ -86,6 +89,7 @@ def _look(question: Question) -> tuple[list[Finding], list[Reason]]:
     findings += _by_rule(question, [upstream for upstream in required if _under_rule(upstream)])
     findings += _each(question, [upstream for upstream in required if not _under_rule(upstream)])
     findings += _branches(question, required)
+    findings += missing(question.queue) if question.queue is not None else []
     findings += [Finding(stale(u)) for u in required if _is_stale(u) and u.staleness == "block"]
     findings += [Finding(problem.reason) for problem in question.problems if problem.required]
     return findings, _warnings(question)
@@ -166,11 +170,14 @@ def _by_rule(question: Question, upstreams: list[Upstream]) -> list[Finding]:
 
 def _each(question: Question, upstreams: list[Upstream]) -> list[Finding]:
     """Edges that are judged by themselves: the datasets, and tasks of which another outcome is wanted."""
-    return [
-        unmet(upstream, accepted, _wanted(upstream), question.now)
-        for upstream in upstreams
-        if not upstream.serves(accepted := CONDITIONS[upstream.condition])
-    ]
+    judged = (_judged(upstream, question.now) for upstream in upstreams)
+    return [finding for finding in judged if finding is not None]
+
+
+def _judged(upstream: Upstream, now: datetime) -> Finding | None:
+    accepted = CONDITIONS[upstream.condition]
+    served = upstream.serves(accepted)
+    return short_of(upstream) if served else unmet(upstream, accepted, _wanted(upstream), now)
 
 
 def _wanted(upstream: Upstream) -> str:

@@ -13,6 +13,8 @@ from msgspec.structs import replace
 
 from dataforge.model.attempt import Interval
 from dataforge.model.edge import Staleness
+from dataforge.model.expression import Expression
+from dataforge.model.report import UNSEEN, Seen
 from dataforge.model.state import FINAL, Evidence, PartitionStatus, RunState
 from dataforge.model.trigger_rule import UpstreamTask
 from dataforge.model.verdict import Code, NodeRef, Reason
@@ -75,6 +77,8 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None = None
     window: Interval | None = None
     condition: str = "succeeded"
+    where: Expression | None = None  # what is asked of what its success reported
+    reported: Seen = UNSEEN
     required: bool = True
     staleness: Staleness = "warn"
     known: bool = True  # declared, or seen, or written by a task that is

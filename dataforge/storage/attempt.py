@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from psycopg import Connection
 
+from dataforge.model import report as reports
 from dataforge.model.attempt import Attempt, AttemptKey, Interval, RunPointer, Touch
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.run import Ancestor, Belief, Standing
@@ -72,7 +73,7 @@ def of_external_runs(connection: Connection, environment: int, external: Iterabl
 
 TOUCHES = """
 select x.task_id, x.run, x.attempt_id, x.direction, d.namespace, d.name, x.partition, x.first_at, x.last_at,
-       x.version, x.version_at, x.rows, x.measured, x.change
+       x.version, x.version_at, x.rows, x.measured, x.change, x.report
 from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
 cross join lateral (
     select * from touch where environment = %(environment)s and task_id = wanted.task_id and run = wanted.run offset 0
@@ -86,8 +87,8 @@ TouchKey = tuple[int, str, str]
 
 def _touches(connection: Connection, parameters: dict[str, Any]) -> dict[TouchKey, list[Touch]]:
     found: dict[TouchKey, list[Touch]] = {}
-    for task_id, run, attempt_id, direction, namespace, name, *rest in connection.execute(TOUCHES, parameters):
-        touch = Touch(direction, DatasetRef(namespace, name), *rest)
+    for task_id, run, attempt_id, direction, namespace, name, *rest, said in connection.execute(TOUCHES, parameters):
+        touch = Touch(direction, DatasetRef(namespace, name), *(*rest, reports.stored(said)))
         found.setdefault((task_id, run, attempt_id), []).append(touch)
     return found
 
@@ -191,13 +192,14 @@ def _key(key: AttemptKey) -> Row:
 
 SAVE_TOUCH = """
 insert into touch (environment, task_id, run, attempt_id, direction, dataset_id, partition, first_at, last_at,
-    version, version_at, rows, measured, change)
+    version, version_at, rows, measured, change, report)
 select %s, * from jsonb_to_recordset(%s::jsonb) as said (task_id bigint, run text, attempt_id text, direction text,
     dataset_id bigint, partition text, first_at timestamptz, last_at timestamptz, version text,
-    version_at timestamptz, rows bigint, measured boolean, change text)
+    version_at timestamptz, rows bigint, measured boolean, change text, report jsonb)
 on conflict (environment, task_id, run, attempt_id, direction, dataset_id, partition) do update set
     first_at = excluded.first_at, last_at = excluded.last_at, version = excluded.version,
-    version_at = excluded.version_at, rows = excluded.rows, measured = excluded.measured, change = excluded.change
+    version_at = excluded.version_at, rows = excluded.rows, measured = excluded.measured, change = excluded.change,
+    report = excluded.report
 """
 
 
@@ -219,6 +221,7 @@ def _touch_row(touch: Touch) -> Row:
         "rows": touch.rows,
         "measured": touch.measured,
         "change": touch.change,
+        "report": touch.report,
     }
 
 

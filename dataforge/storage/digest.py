@@ -69,7 +69,8 @@ QUERIES: tuple[tuple[str, str], ...] = (
         "touch",
         f"""
         select jsonb_build_array({_TASK.format("x.task_id")}, run, attempt_id, direction,
-            {_DATASET.format("x.dataset_id")}, partition, first_at, last_at, version, rows, measured, change)
+            {_DATASET.format("x.dataset_id")}, partition, first_at, last_at, version, rows, measured, change,
+            report)
         from touch x where environment = %s
         """,
     ),
@@ -88,6 +89,14 @@ QUERIES: tuple[tuple[str, str], ...] = (
             {_TASK.format("x.task_id")}, run, version, {_TASK.format("x.ready_task_id")}, ready_run, ready_since,
             ready_version)
         from partition_state x where environment = %s
+        """,
+    ),
+    (
+        "quality",
+        f"""
+        select jsonb_build_array({_DATASET.format("x.dataset_id")}, partition, {_TASK.format("x.task_id")}, run,
+            attempt_id, at, report)
+        from quality x where environment = %s
         """,
     ),
     ("progress", "select jsonb_build_array(source, observed_through) from progress x where environment = %s"),

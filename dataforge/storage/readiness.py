@@ -80,6 +80,7 @@ class Subject(msgspec.Struct, frozen=True):
     run_after: str | None
     partitioning: str  # JSON, of which a thousand tasks have a handful
     partitioning_origin: str
+    trigger: str | None = None  # JSON: the datasets whose updates it runs on
 
     @property
     def ref(self) -> TaskRef:
@@ -89,7 +90,7 @@ class Subject(msgspec.Struct, frozen=True):
 SUBJECTS = """
 select id, namespace, name, platform, definition is not null, observed ? 'upstreams',
     definition ->> 'trigger_rule', observed -> 'trigger_rule' ->> 2, definition ->> 'run_after',
-    partitioning::text, partitioning_origin
+    partitioning::text, partitioning_origin, definition ->> 'trigger'
 from task where environment = %(environment)s and id = any(%(tasks)s)
 """
 
@@ -112,6 +113,7 @@ class EdgeRow(msgspec.Struct, frozen=True):
     condition: str
     required: bool
     staleness: Staleness
+    where: str | None = None  # JSON: what is asked of what the upstream reported
 
     @property
     def node(self) -> Node:
@@ -120,7 +122,7 @@ class EdgeRow(msgspec.Struct, frozen=True):
 
 EDGES = """
 select e.task_id, e.relation, e.node_kind, coalesce(d.canonical_id, e.node_id), e.origin, e.mapping::text,
-    e.condition ->> 'kind', e.required, e.staleness
+    e.condition ->> 'kind', e.required, e.staleness, e.condition ->> 'where'
 from edge e
 left join dataset d on e.node_kind = 'dataset' and d.environment = %(environment)s and d.id = e.node_id
 where e.environment = %(environment)s and e.task_id = any(%(tasks)s) and e.relation in ('consumes', 'produces')
