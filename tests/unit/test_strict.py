@@ -182,7 +182,7 @@ def test_a_loop_is_refused_exactly_when_a_partition_would_need_itself_or_a_later
 
 
 @settings(max_examples=20, deadline=None)
-@given(graphs, st.sampled_from(CUTS))
+@given(graphs, st.sampled_from(CUTS[:3]))  # a year of days: no loop here is longer
 def test_loops_of_one_partitioning_are_decided_by_counting_steps(links: list[Link], alike: Partitioning) -> None:
     known = known_cuts([alike] * TASKS, [alike] * DATASETS)
     endless = dict.fromkeys(known, replace(alike, start=None, end=None))
