@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from dataforge.cli.invocation import Invocation, pass_invocation
+from dataforge.cli.moment import moment
 
 if TYPE_CHECKING:
     from dataforge.model.manifest import Manifest
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
 )
 @click.option("--namespace", help="With --dbt: the namespace of its jobs (OPENLINEAGE_NAMESPACE).")
 @click.option("--dataset-namespace", help="With --dbt: that of its warehouse, such as postgres://db:5432.")
+@click.option(
+    "--valid-from",
+    callback=moment,
+    metavar="TIME",
+    help="From when on they hold, where they do not say it themselves: of history that is declared after the fact.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document for each source, one a line.")
 @pass_invocation
@@ -35,6 +43,7 @@ def declare(
     dbt_manifest: Path | None,
     namespace: str | None,
     dataset_namespace: str | None,
+    valid_from: datetime | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -52,6 +61,8 @@ def declare(
         raise click.UsageError("--namespace and --dataset-namespace go with --dbt")
     if not manifests:
         raise click.UsageError("name a FILE, or a dbt manifest by --dbt")
+    if valid_from is not None:
+        manifests = [_dated(manifest, valid_from) for manifest in manifests]
     _declare(invocation, manifests, dry_run=dry_run, as_json=as_json)
 
 
@@ -62,6 +73,12 @@ def _of_file(path: Path) -> Manifest:
     body = path.read_bytes()
     document = body if path.suffix.lower() == ".json" else decoding.of_yaml(body)
     return definition.parse(document, path.stem)
+
+
+def _dated(manifest: Manifest, valid_from: datetime) -> Manifest:
+    from dataforge.model import definition
+
+    return definition.dated(manifest, valid_from)
 
 
 def _of_dbt(path: Path, namespace: str, dataset_namespace: str) -> Manifest:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from dataforge.model import partition
 from dataforge.model.decoding import convert, join, of_json, shorten
@@ -53,8 +54,7 @@ def parse(document: object, source: str | None = None) -> Manifest:
     if isinstance(lists, FieldError):
         raise _refusal([_untimely(lists) if lists.field == "valid_from" else lists])
     errors = list(_text_problems(plain, ""))
-    if lists.valid_from is not None and not _EARLIEST <= lists.valid_from < _LATEST:
-        errors.append(_untimely(FieldError("valid_from", lists.valid_from.isoformat(), "")))
+    errors += _time_problems(lists.valid_from)
     named = lists.source if lists.source is not None else source or ""
     errors += _name_problems(named, "source")
     tasks = _items([_modern(task) for task in lists.tasks], "tasks", TaskDefinition, errors)
@@ -70,6 +70,19 @@ def parse(document: object, source: str | None = None) -> Manifest:
         raise _refusal(errors)
     items = tuple(tasks.values()), tuple(datasets.values()), tuple(pools.values())
     return canonical(Manifest(named, *items, lists.valid_from))
+
+
+def dated(manifest: Manifest, valid_from: datetime) -> Manifest:
+    """The manifest as one that holds from this time on, unless it says a time itself. Raises InvalidInput for a time
+    that cannot be."""
+    if errors := list(_time_problems(valid_from)):
+        raise _refusal(errors)
+    return canonical(replace(manifest, valid_from=manifest.valid_from or valid_from))
+
+
+def _time_problems(valid_from: datetime | None) -> _Errors:
+    if valid_from is not None and not _EARLIEST <= valid_from < _LATEST:
+        yield _untimely(FieldError("valid_from", valid_from.isoformat(), ""))
 
 
 def _untimely(error: FieldError) -> FieldError:

@@ -64,7 +64,7 @@ QUERIES: tuple[tuple[str, str], ...] = (
         "attempt",
         f"""
         select jsonb_build_array({_TASK.format("x.task_id")}, run, attempt_id, kind, state, evidence, ordinal,
-            started_at, ended_at, span_start, span_end, partitions, error, source)
+            started_at, ended_at, span_start, span_end, partitions, error, source, task_version)
         from attempt x where environment = %s
         """,
     ),

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from dataforge.model.manifest import DatasetDefinition, TaskDefinition, to_json, version
 from dataforge.model.reference import NodeKind
-from dataforge.model.version import Declaration, Node, SourcedSpan, Span
+from dataforge.model.version import Declaration, Node, Span
 from dataforge.storage.edge import DeclaredEdge
 from dataforge.storage.record_set import spread
 
@@ -209,16 +209,3 @@ def declarations(connection: Connection, environment: int, page: int = 1_000) ->
     while rows := connection.execute(ALL, [environment, *place, page]).fetchall():
         yield from (found := [Declaration(*row) for row in rows])
         place = (found[-1].source, found[-1].valid_from, found[-1].received_at, found[-1].manifest)
-
-
-OF_TASK = """
-select source, valid_from, valid_to, version from definition_span
-where environment = %s and node_kind = 'task' and node_id = %s
-order by valid_from desc, source limit %s
-"""
-
-
-def of_task(connection: Connection, environment: int, task: int, limit: int) -> list[SourcedSpan]:
-    """The spans of a task's versions, the latest first."""
-    rows = connection.execute(OF_TASK, [environment, task, limit])
-    return [SourcedSpan(source, Span(*span)) for source, *span in rows]

@@ -86,6 +86,10 @@ create table upstream_list (
 -- The version that an event says its task ran, in hexadecimal as lists show it.
 alter table attempt add column task_version text check (task_version ~ '^[0-9a-f]{32}$');
 
+-- A definition is found by its hash alone: it names what it defines, so no two things share one.
+create index task_version_by_hash on task_version (environment, version);
+create index dataset_version_by_hash on dataset_version (environment, version);
+
 create trigger manifest_is_append_only before update or delete on manifest
     for each row execute function refuse_change();
 create trigger declaration_is_append_only before update or delete on declaration
