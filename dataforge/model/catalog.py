@@ -74,7 +74,9 @@ class RunItem(msgspec.Struct, frozen=True, kw_only=True):
     partition_from: Annotated[PartitionFrom | None, Meta(description="Where its partitions were found.")]
     version: Annotated[
         str | None,
-        Meta(description="The version of its task that it ran: what it says, else what held when it started."),
+        Meta(
+            description="The version of its task that it ran: its own word, else what held then; null if nothing did."
+        ),
     ]
     source: Annotated[dict[str, str | int | None], Meta(description="What its platform calls it.")]
 

@@ -54,7 +54,8 @@ select a.kind, t.namespace, t.name, a.partitions, a.run, a.ordinal, a.state, a.s
     coalesce(a.task_version, (
         select encode(s.version, 'hex') from definition_span s
         where s.environment = %(environment)s and s.node_kind = 'task' and s.node_id = a.task_id
-            and s.valid_from <= a.started_at and coalesce(s.valid_to, 'infinity') > a.started_at
+            and s.valid_from <= coalesce(a.started_at, a.ended_at)
+            and coalesce(s.valid_to, 'infinity') > coalesce(a.started_at, a.ended_at)
         order by s.valid_from desc, s.source limit 1))
 from unnest(%(tasks)s::bigint[], %(runs)s::text[], %(attempts)s::text[])
     with ordinality as wanted (task_id, run, attempt_id, place)

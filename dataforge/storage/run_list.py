@@ -42,15 +42,16 @@ def find(
     return examined([(Place(*row[:3]), row[3]) for row in rows], rows[0][4] if rows else 0, given["most"])
 
 
-# The version that a run ran: what its attempt says, else what stood when it started (dataforge.model.version.in_force):
-# of the spans that hold the one that began last, and of two that began at once the least source's.
+# The version that a run ran: what its attempt says, else what stood when it started, as far as anybody knows when that
+# was (dataforge.model.version.in_force). It is looked up and not kept, so no order of events and declarations matters.
 LOAD = """
 select r.kind, t.namespace, t.name, r.partitions, r.run, r.attempt, r.state, r.started_at, r.ended_at,
     r.interval_start, r.interval_end, r.error, r.evidence, r.partition_from, r.source,
     coalesce(a.task_version, (
         select encode(s.version, 'hex') from definition_span s
         where s.environment = %(environment)s and s.node_kind = 'task' and s.node_id = r.task_id
-            and s.valid_from <= r.started_at and coalesce(s.valid_to, 'infinity') > r.started_at
+            and s.valid_from <= coalesce(r.started_at, r.ended_at)
+            and coalesce(s.valid_to, 'infinity') > coalesce(r.started_at, r.ended_at)
         order by s.valid_from desc, s.source limit 1)),
     r.task_id, coalesce(r.attempt_id, '')
 from unnest(%(tasks)s::bigint[], %(runs)s::text[]) with ordinality as wanted (task_id, run, place)
