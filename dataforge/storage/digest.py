@@ -94,6 +94,13 @@ QUERIES: tuple[tuple[str, str], ...] = (
         """,
     ),
     (
+        "upstream_list",
+        f"""
+        select jsonb_build_array({_TASK.format("x.task_id")}, encode(list, 'hex'), first_at, last_at)
+        from upstream_list x where environment = %s
+        """,
+    ),
+    (
         "declaration",
         """
         select distinct jsonb_build_array(source, valid_from, encode(manifest, 'hex'))

@@ -82,6 +82,7 @@ create table upstream_list (
     foreign key (environment, task_id) references task,
     check (last_at >= first_at)
 ) with (fillfactor = 80);
+create index upstream_list_by_upstream on upstream_list using gin (upstreams);  -- ids are hashes: few rows of others
 
 -- The version that an event says its task ran, in hexadecimal as lists show it.
 alter table attempt add column task_version text check (task_version ~ '^[0-9a-f]{32}$');
