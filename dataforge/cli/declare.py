@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dataforge.cli import table
 from dataforge.cli.invocation import Invocation, pass_invocation
 from dataforge.cli.moment import moment
 
@@ -102,9 +103,11 @@ def _declare(invocation: Invocation, manifests: list[Manifest], *, dry_run: bool
                 click.echo(json.dumps({"source": manifest.source, **msgspec.to_builtins(found)}))
                 continue
             would = "would be " if dry_run else ""
+            past = f", in the past until {table.moment(found.valid_to)} UTC" if found.valid_to else ""
             counts = f"created {found.created}, changed {found.changed}, retired {found.retired}"
             click.echo(
-                f"{manifest.source}: {would}{counts}, unchanged {found.unchanged}; graph version {found.graph_version}"
+                f"{manifest.source}: {would}{counts}, unchanged {found.unchanged}{past};"
+                f" graph version {found.graph_version}"
             )
     finally:
         database.close()

@@ -54,7 +54,8 @@ def show_definition(invocation: Invocation, version: str, *, as_json: bool) -> N
     import yaml
 
     click.echo(f"# {found.kind} version {found.version}")
-    click.echo(yaml.safe_dump(found.definition, sort_keys=False, allow_unicode=True), nl=False)
+    named = {"namespace": found.namespace, "name": found.name}
+    click.echo(yaml.safe_dump({**named, **found.definition}, sort_keys=False, allow_unicode=True), nl=False)
 
 
 def _database(invocation: Invocation) -> Database:

@@ -25,6 +25,7 @@ class Placed(msgspec.Struct, frozen=True):
     said: Declaration
     before: Manifest | None
     until: datetime | None  # None: it is the last, and stands
+    repeats: bool  # it says the same as the one before it
 
     @property
     def stands(self) -> bool:
@@ -57,8 +58,9 @@ def _placed(connection: Connection, environment: int, said: Declaration) -> Plac
     before, after = versions.neighbours(connection, environment, said)
     return Placed(
         said=said,
-        before=stored_manifest(versions.manifest(connection, environment, before.manifest)) if before else None,
+        before=_content(connection, environment, before) if before else None,
         until=after.valid_from if after else None,
+        repeats=before is not None and before.manifest == said.manifest,
     )
 
 
@@ -70,8 +72,10 @@ def keep(
     `edges` are those of the tasks that it writes. The tasks and datasets that it names have their rows already.
     """
     said, tasks, datasets = placed.said, decided.tasks, decided.datasets
-    versions.keep(connection, environment, said, to_json(decided.manifest))
-    if not placed.holds:
+    if not placed.repeats:
+        versions.keep_manifest(connection, environment, said.manifest, to_json(decided.manifest))
+    versions.keep(connection, environment, said)
+    if placed.repeats or not placed.holds:
         return
     found = versions.keep_tasks(connection, environment, said.source, tasks.written, edges)
     found |= versions.keep_datasets(connection, environment, datasets.written)
@@ -93,9 +97,17 @@ def _overwrite(connection: Connection, environment: int, placed: Placed, held: d
     versions.replace_spans(connection, environment, source, gone, come)
 
 
-def recorded(connection: Connection, environment: int, within: int) -> Iterator[tuple[Placed, Manifest]]:
-    """Every declaration of an environment in the order of its source, placed among those that are kept `within`
-    another by then."""
+def recorded(connection: Connection, environment: int) -> Iterator[tuple[Placed, Manifest]]:
+    """Every declaration of an environment, each placed as the last of its source so far. A manifest is read once as
+    long as it is repeated."""
+    last: tuple[Declaration, Manifest] | None = None
     for said in versions.declarations(connection, environment):
-        manifest = stored_manifest(versions.manifest(connection, environment, said.manifest))
-        yield _placed(connection, within, said), manifest
+        before = last if last and last[0].source == said.source else None
+        repeats = before is not None and before[0].manifest == said.manifest
+        manifest = before[1] if before and repeats else _content(connection, environment, said)
+        yield Placed(said, before[1] if before else None, None, repeats), manifest
+        last = (said, manifest)
+
+
+def _content(connection: Connection, environment: int, said: Declaration) -> Manifest:
+    return stored_manifest(versions.manifest(connection, environment, said.manifest))

@@ -50,10 +50,10 @@ def declare(
             _refuse_conflicts(connection, here.id, decided)
             refuse_cycles(connection, here.id, decided, _edges(manifest.tasks))
         if dry_run:
-            return decided.answer(here.graph_version + moves)
+            return decided.answer(here.graph_version + moves, placed.until)
         _keep(connection, here.id, placed, decided)
         if not moves:
-            return decided.answer(here.graph_version)
+            return decided.answer(here.graph_version, placed.until)
         _write(connection, here.id, decided)
         return decided.answer(environments.advance_graph(connection, here.id))
 
@@ -117,7 +117,8 @@ def _produced(task: TaskDefinition, said: Produces) -> DeclaredEdge:
 
 
 def _keep(connection: Connection, environment: int, placed: Placed, decided: Plan) -> None:
-    _ensure_named(connection, environment, decided.manifest)
+    if not placed.repeats:
+        _ensure_named(connection, environment, decided.manifest)
     declarations.keep(connection, environment, placed, decided, _edges(decided.tasks.written))
 
 
@@ -173,7 +174,7 @@ def restore(connection: Connection, environment: int, manifest: Manifest) -> Non
 
 
 def restore_history(connection: Connection, recorded: int, environment: int) -> None:
-    """Keeps in one environment all that was ever declared in another, as if it came in the order of its times; part of
-    the caller's transaction."""
-    for placed, manifest in declarations.recorded(connection, recorded, environment):
+    """Keeps in an environment without declarations all that was ever declared in another, in the order of its times;
+    part of the caller's transaction."""
+    for placed, manifest in declarations.recorded(connection, recorded):
         _keep(connection, environment, placed, plan(placed.before, manifest))

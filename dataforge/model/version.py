@@ -3,9 +3,12 @@
 The rule: what a source declares holds from its time until the time of the next that the same source declares, so a
 declaration that comes late takes its place in the past and moves nothing outside of it. Guarantees that the order of
 arrival makes no difference: declarations are ordered by what they are, and two spans of one version that meet are one.
+
+What stood of a task at a moment is the version whose span holds it. Now one source at most declares a task; in a past
+that was imported two may, and then the span that began last stands, of two that began at once the least source's.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
@@ -70,13 +73,3 @@ class SourcedSpan(msgspec.Struct, frozen=True):
 
     source: str
     span: Span
-
-
-def in_force(spans: Sequence[SourcedSpan], at: datetime) -> SourcedSpan | None:
-    """What stood of a task at a moment. In the present one source at most declares a task; in a past that was imported
-    two may: then the one that began last, and of two that began at once the least source."""
-    holding = [each for each in spans if each.span.holds(at)]
-    if not holding:
-        return None
-    latest = max(each.span.valid_from for each in holding)
-    return min((each for each in holding if each.span.valid_from == latest), key=lambda each: each.source)

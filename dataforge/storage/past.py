@@ -15,7 +15,7 @@ from dataforge.storage.graph import Description, holder
 
 PastEdge = tuple[int, Relation, NodeKind, int, bool]  # task, relation, kind and id of the other end, declared
 
-# Of a task the version that stood (dataforge.model.version.in_force), and the last list of upstream tasks that its
+# Of a task the version that stood (dataforge.model.version), and the last list of upstream tasks that its
 # platform had given, as far as the first and the last time of each list tell. Steps are parts of a task and no nodes.
 OF_TASKS = """
 select wanted.id, e.relation, e.node_kind, coalesce(dataset.canonical_id, e.node_id), e.declared

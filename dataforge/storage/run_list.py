@@ -43,7 +43,7 @@ def find(
 
 
 # The version that a run ran: what its attempt says, else what stood when it started, as far as anybody knows when that
-# was (dataforge.model.version.in_force). It is looked up and not kept, so no order of events and declarations matters.
+# was (dataforge.model.version). It is looked up and not kept, so no order of events and declarations matters.
 LOAD = """
 select r.kind, t.namespace, t.name, r.partitions, r.run, r.attempt, r.state, r.started_at, r.ended_at,
     r.interval_start, r.interval_end, r.error, r.evidence, r.partition_from, r.source,

@@ -78,16 +78,22 @@ def manifest(connection: Connection, environment: int, found_by: bytes) -> dict[
 
 
 KEEP_MANIFEST = "insert into manifest (environment, hash, content) values (%s, %s, %s) on conflict do nothing"
-KEEP_DECLARATION = """
+
+
+def keep_manifest(connection: Connection, environment: int, found_by: bytes, content: Mapping[str, Any]) -> None:
+    """Keeps what a source declares, once."""
+    connection.execute(KEEP_MANIFEST, [environment, found_by, Jsonb(content)])
+
+
+KEEP = """
 insert into declaration (environment, valid_from, received_at, manifest, source, stated)
 values (%s, %s, %s, %s, %s, %s) on conflict do nothing
 """
 
 
-def keep(connection: Connection, environment: int, said: Declaration, content: Mapping[str, Any]) -> None:
-    """Adds a declaration to the facts."""
-    connection.execute(KEEP_MANIFEST, [environment, said.manifest, Jsonb(content)])
-    connection.execute(KEEP_DECLARATION, [environment, *msgspec.structs.astuple(said)])
+def keep(connection: Connection, environment: int, said: Declaration) -> None:
+    """Adds a declaration to the facts; its manifest is kept already."""
+    connection.execute(KEEP, [environment, *msgspec.structs.astuple(said)])
 
 
 KEEP_TASKS = """

@@ -42,6 +42,13 @@ def test_a_definition_is_printed_as_a_manifest_has_it(filled: Run) -> None:
     assert json.loads(filled("tasks", "--definition", latest["version"], "--json").stdout)["name"] == "load"
 
 
+def test_a_late_declaration_says_that_it_is_of_the_past(filled: Run, tmp_path: Path) -> None:
+    said = filled("declare", str(tmp_path / "dags.json"), "--valid-from", "2026-11-02").stdout
+    counts, past = said.split("unchanged 1")
+    assert counts == "dags: created 0, changed 0, retired 0, "
+    assert past == ", in the past until 2026-11-03 00:00:00 UTC; graph version 1\n"
+
+
 def test_what_has_no_versions_says_so(filled: Run) -> None:
     assert filled("tasks", "--versions").exit_code == 2
     assert filled("tasks", "--definition", "xyz").exit_code == 2

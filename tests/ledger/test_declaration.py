@@ -96,7 +96,7 @@ def test_a_late_declaration_takes_its_place_and_leaves_the_present_as_it_is(data
     state = digest(database, "dev")
     late = said("a", {"x": "bob", "y": "bob"}, since=2)
     foreseen = declare(database, "dev", late, now=day(20), dry_run=True)
-    assert declare(database, "dev", late, now=day(20)) == foreseen == Declared(2, 0, 0, 0, graph_version=1)
+    assert declare(database, "dev", late, now=day(20)) == foreseen == Declared(2, 0, 0, 0, 1, valid_to=day(10))
     assert held(database) == [
         Held("x", "a", "bob", 2, 10),
         Held("x", "a", "ann", 10, None),

@@ -14,6 +14,7 @@ from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import verify
 from dataforge.ledger import catalog
 from dataforge.ledger.declare import declare
+from dataforge.ledger.lineage import lineage_at
 from dataforge.ledger.version import versions
 from dataforge.model import definition
 from dataforge.model.filter import RunFilter
@@ -85,6 +86,18 @@ def test_the_version_that_an_event_names_is_the_runs_own_word(database: Database
     send(database, "dev", 0, at=6, state="succeeded")
     assert owners(database) == {"0.1": "ann"}
     assert verify(database, "dev").difference is None
+
+
+def test_of_two_sources_in_an_imported_past_the_one_that_began_last_stands(database: Database) -> None:
+    for source, owner, since, until in (("c", "cid", 2, 8), ("b", "bob", 4, 6), ("a", "ann", 4, 6)):
+        gone = definition.parse({"valid_from": hour(until).isoformat()}, source)
+        declare(database, "dev", gone, now=hour(10))
+        tasks = [{"namespace": "ns", "name": "x", "owner": owner}]
+        declare(database, "dev", definition.parse({"tasks": tasks, "valid_from": hour(since).isoformat()}, source))
+    for at in (1, 3, 5, 7, 9):
+        send(database, "dev", at, at)
+    assert owners(database) == {"1.1": None, "3.1": "cid", "5.1": "ann", "7.1": "cid", "9.1": None}
+    assert [node.owner for node in lineage_at(database, "dev", (None, "x"), hour(5)).nodes] == ["ann"]
 
 
 def test_a_version_that_is_no_hash_is_refused_by_its_field(database: Database) -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataforge.model.version import SourcedSpan, Span, in_force, overwritten
+from dataforge.model.version import Span, overwritten
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOURS = 12
@@ -44,12 +44,3 @@ def test_spans_are_in_order_and_as_few_as_can_be(written: list[tuple[int, int | 
     for first, second in pairwise(spans):
         assert first.valid_to is not None
         assert first.valid_to < second.valid_from or first.version != second.version
-
-
-def test_of_two_sources_in_an_imported_past_the_one_that_began_last_stands() -> None:
-    older = SourcedSpan("b", Span(hour(0), None, b"a"))
-    newer = SourcedSpan("c", Span(hour(2), hour(4), b"b"))
-    spans = [older, newer]
-    assert [in_force(spans, hour(number)) for number in (0, 2, 4)] == [older, newer, older]
-    assert in_force([newer, SourcedSpan("a", newer.span)], hour(2)) == SourcedSpan("a", newer.span)
-    assert in_force(spans, hour(-1)) is None

@@ -125,4 +125,4 @@ insert into upstream_list (environment, task_id, list, upstreams, first_at, last
 select environment, task_id, content_hash(to_jsonb(array_agg(node_id order by node_id))),
     array_agg(node_id order by node_id), min(first_at), max(last_at)
 from edge where origin = 'observed' and relation = 'consumes' and node_kind = 'task'
-group by environment, task_id;  -- the last list of each; earlier ones come back when the events are read again
+group by environment, task_id;  -- the last list of each; when it was first said is known once the events are read again
