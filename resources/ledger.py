@@ -1,6 +1,7 @@
 """The ledger as a Dagster resource: the one door from Dagster's code to the core."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self
@@ -106,9 +107,10 @@ class LedgerResource(ConfigurableResource[Any]):
         direction: Direction = "both",
         depth: int | None = None,
         kind: NodeKind | None = None,
+        at: datetime | None = None,
     ) -> Graph:
-        """What lies up- or downstream of a task or dataset."""
-        return self._ledger.graph(name, namespace, direction, depth, kind)
+        """What lies up- or downstream of a task or dataset; now, or as of a time."""
+        return self._ledger.graph(name, namespace, direction, depth, kind, at)
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
         """Makes the manifest all that this source declares."""

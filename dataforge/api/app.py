@@ -27,6 +27,7 @@ from dataforge.api.rejects import list_rejects
 from dataforge.api.runs import list_runs
 from dataforge.api.tasks import list_tasks
 from dataforge.api.updates import list_updates
+from dataforge.api.versions import get_definition, list_versions
 from dataforge.graph.follower import Follower
 from dataforge.ingest import redaction
 from dataforge.ingest.redaction import Redaction
@@ -89,6 +90,8 @@ def _version_1() -> Router:
             post_latest,
             declare_source,
             declare_task,
+            list_versions,
+            get_definition,
             get_graph,
             get_readiness,
             post_readiness,

@@ -27,7 +27,16 @@ _GROUPS = {
     "Send events": ("record_event", "record_event_in", "record_batch", "record_batch_in", "record_events"),
     "Follow": ("list_changes", "post_latest"),
     "Declare": ("declare_source", "declare_task"),
-    "List": ("list_tasks", "list_datasets", "list_runs", "list_partitions", "list_updates", "list_rejects"),
+    "List": (
+        "list_tasks",
+        "list_datasets",
+        "list_runs",
+        "list_partitions",
+        "list_updates",
+        "list_rejects",
+        "list_versions",
+        "get_definition",
+    ),
     "Watch the server": ("health", "ready"),
 }
 _METHODS = ("get", "put", "post", "delete", "patch")

@@ -118,19 +118,15 @@ class DirectClient:
         direction: Direction = "both",
         depth: int | None = None,
         kind: NodeKind | None = None,
+        at: datetime | None = None,
     ) -> Graph:
-        from dataforge.ledger.lineage import lineage
+        from dataforge.ledger.lineage import lineage, lineage_at
 
-        asked = sound(GraphQuestion(name, namespace, direction, depth, kind))
-        return lineage(
-            self._database,
-            self._follower,
-            self._environment,
-            (asked.namespace, asked.name),
-            asked.direction,
-            asked.depth,
-            asked.kind,
-        )
+        asked = sound(GraphQuestion(name, namespace, direction, depth, kind, at))
+        reference, window = (asked.namespace, asked.name), (asked.direction, asked.depth, asked.kind)
+        if asked.at is not None:
+            return lineage_at(self._database, self._environment, reference, asked.at, *window)
+        return lineage(self._database, self._follower, self._environment, reference, *window)
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
         from dataforge.ledger.declare import declare

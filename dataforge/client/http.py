@@ -144,8 +144,9 @@ class Client:
         direction: Direction = "both",
         depth: int | None = None,
         kind: NodeKind | None = None,
+        at: datetime | None = None,
     ) -> Graph:
-        return self._get("/graph", sound(GraphQuestion(name, namespace, direction, depth, kind)), Graph)
+        return self._get("/graph", sound(GraphQuestion(name, namespace, direction, depth, kind, at)), Graph)
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
         path = f"/definitions/{quote(source_name(source), safe='')}"

@@ -8,6 +8,7 @@ line, where the ledger cannot answer now.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -94,8 +95,9 @@ class Ledger(Protocol):
         direction: Direction = "both",
         depth: int | None = None,
         kind: NodeKind | None = None,
+        at: datetime | None = None,
     ) -> Graph:
-        """What lies within `depth` steps (None: any) up- or downstream of a task or dataset."""
+        """What lies within `depth` steps (None: any) up- or downstream of a task or dataset; now, or as of a time."""
         ...
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:

@@ -3,6 +3,7 @@
 A run is named by `run`, else by its partition; an attempt by its number, counted from 1.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from hashlib import blake2b
@@ -26,11 +27,13 @@ from dataforge.model.state import Evidence, RunKind, RunState, Statement
 
 WHOLE = "default"  # the run of a task that names neither a run nor a partition
 MOST_SOURCE_KEYS = 20
+_VERSION = re.compile("[0-9a-f]{32}")
 
 
-class _Reference(msgspec.Struct, forbid_unknown_fields=True):
+class _Task(msgspec.Struct, forbid_unknown_fields=True):
     namespace: str
     name: str
+    version: str | None = None  # of its definition, as lists show it
 
 
 class _Interval(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,7 +43,7 @@ class _Interval(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
     time: str
-    task: _Reference
+    task: _Task
     state: Literal["queued", "running", "up_for_retry", "succeeded", "failed", "skipped", "canceled", "upstream_failed"]
     partition: str | None = None
     run: str | None = None
@@ -99,6 +102,9 @@ def _errors(shape: _Document) -> list[FieldError]:
     ]
     if shape.attempt is not None and not 1 <= shape.attempt < 2**31:
         errors.append(FieldError("attempt", shape.attempt, "a number from 1 on"))
+    if shape.task.version is not None and not _VERSION.fullmatch(shape.task.version):
+        expected = "the 32 hexadecimal digits of a definition's hash, in lower case"
+        errors.append(FieldError("task.version", shorten(shape.task.version), expected))
     for field, touched in listed:
         for index, dataset in enumerate(touched):
             errors += native_report.problems(dataset, f"{field}[{index}]")
@@ -153,6 +159,7 @@ def _facts(shape: _Document, at: datetime, event_id: bytes, interval: Interval |
         interval=interval,
         partition=shape.partition,
         error=facets.text({"error": shape.error}, "error"),
+        task_version=shape.task.version,
         source=shape.source or {},
         touches=touched,
     )

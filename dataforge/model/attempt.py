@@ -86,6 +86,7 @@ class Attempt(msgspec.Struct, frozen=True):
     parent: RunPointer | None = None
     root: RunPointer | None = None
     error: str | None = None
+    task_version: str | None = None  # the version of its task that it says it ran
     source: Source = {}
     touches: tuple[Touch, ...] = ()  # sorted by key, one for each
 
@@ -112,6 +113,7 @@ def merge(first: Attempt, second: Attempt) -> Attempt:
         parent=_greatest(first.parent, second.parent),
         root=_greatest(first.root, second.root),
         error=_most_detailed(first.error, second.error),
+        task_version=_greatest(first.task_version, second.task_version),
         source=merge_sources(first.source, second.source),
         touches=merge_touches(first.touches, second.touches),
     )

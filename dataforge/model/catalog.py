@@ -72,6 +72,12 @@ class RunItem(msgspec.Struct, frozen=True, kw_only=True):
     error: Annotated[str | None, Meta(description="Why it failed, in its own words.")]
     evidence: Annotated[EvidenceLabel, Meta(description="What its state rests on, from weakest to strongest.")]
     partition_from: Annotated[PartitionFrom | None, Meta(description="Where its partitions were found.")]
+    version: Annotated[
+        str | None,
+        Meta(
+            description="The version of its task that it ran: its own word, else what held then; null if nothing did."
+        ),
+    ]
     source: Annotated[dict[str, str | int | None], Meta(description="What its platform calls it.")]
 
 

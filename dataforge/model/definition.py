@@ -6,10 +6,11 @@ value that stands there and what was expected, and that one which passes can be 
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import timedelta
-from typing import Any, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from dataforge.model import partition_check, trigger
 from dataforge.model.decoding import convert, join, of_json, shorten
@@ -32,12 +33,15 @@ _LONGEST_NAME = 1_200
 _MOST_ERRORS = 100  # shown at once: a manifest of some other format has one for each of its tasks
 _Item = TypeVar("_Item", TaskDefinition, DatasetDefinition, PoolDefinition)
 _Errors = Iterator[FieldError]
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo=UTC)
 
 
 class _Lists(msgspec.Struct, forbid_unknown_fields=True):
     """A manifest whose lists are not looked into yet, so that each item is answered for itself."""
 
     source: str | None = None
+    valid_from: _Moment | None = None
     tasks: list[Any] = []
     datasets: list[Any] = []
     pools: list[Any] = []
@@ -51,8 +55,9 @@ def parse(document: object, source: str | None = None) -> Manifest:
     plain = _plain(document)
     lists = convert(plain, _Lists, "")
     if isinstance(lists, FieldError):
-        raise _refusal([lists])
+        raise _refusal([_untimely(lists) if lists.field == "valid_from" else lists])
     errors = list(_text_problems(plain, ""))
+    errors += _time_problems(lists.valid_from)
     named = lists.source if lists.source is not None else source or ""
     errors += _name_problems(named, "source")
     tasks = _items([_modern(task) for task in lists.tasks], "tasks", TaskDefinition, errors)
@@ -67,7 +72,25 @@ def parse(document: object, source: str | None = None) -> Manifest:
     errors = errors or list(_misfits(tasks, datasets.values()))
     if errors:
         raise _refusal(errors)
-    return canonical(Manifest(named, tuple(tasks.values()), tuple(datasets.values()), tuple(pools.values())))
+    items = tuple(tasks.values()), tuple(datasets.values()), tuple(pools.values())
+    return canonical(Manifest(named, *items, lists.valid_from))
+
+
+def dated(manifest: Manifest, valid_from: datetime) -> Manifest:
+    """The manifest as one that holds from this time on, unless it says a time itself. Raises InvalidInput for a time
+    that cannot be."""
+    if errors := list(_time_problems(valid_from)):
+        raise _refusal(errors)
+    return canonical(replace(manifest, valid_from=manifest.valid_from or valid_from))
+
+
+def _time_problems(valid_from: datetime | None) -> _Errors:
+    if valid_from is not None and not _EARLIEST <= valid_from < _LATEST:
+        yield _untimely(FieldError("valid_from", valid_from.isoformat(), ""))
+
+
+def _untimely(error: FieldError) -> FieldError:
+    return error._replace(expected="a time of the years 2000 to 2100 with its zone, such as 2026-11-01T06:00:00Z")
 
 
 def parse_named(document: object, source: str) -> Manifest:

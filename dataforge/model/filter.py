@@ -177,6 +177,15 @@ def _moment(name: str, value: object) -> object:
         raise msgspec.ValidationError(f"no time - at `$.{name}`") from None
 
 
+def named_moment(name: str, text: str) -> datetime:
+    """A time that was given under this name. Raises InvalidInput for what is none."""
+    try:
+        return moment(text)
+    except (ValueError, OverflowError):
+        expected = "a time such as 2026-11-01T06:00:00Z, or a date"
+        raise InvalidInput(f"{name} is {text!r}: expected {expected}", [FieldError(name, text, expected)]) from None
+
+
 def moment(text: str) -> datetime:
     """A time of a filter: RFC 3339, its `+` perhaps read as a space, or a date; UTC where no zone stands.
 

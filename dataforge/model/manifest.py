@@ -5,7 +5,7 @@ Guarantees that a `Manifest` holds only what can be stored, that two manifests w
 a hash of what it means.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Annotated, Any, Literal
 
@@ -80,6 +80,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tasks: tuple[TaskDefinition, ...] = ()
     datasets: tuple[DatasetDefinition, ...] = ()
     pools: tuple[PoolDefinition, ...] = ()
+    valid_from: datetime | None = None  # from when on it holds; None: from its receipt. No part of the content
 
 
 def named(manifest: Manifest) -> set[TaskRef | DatasetRef]:
@@ -99,6 +100,7 @@ def canonical(manifest: Manifest) -> Manifest:
         tasks=tuple(sorted(map(_canonical_task, manifest.tasks), key=lambda task: task.ref)),
         datasets=tuple(sorted(map(_canonical_dataset, manifest.datasets), key=lambda dataset: dataset.ref)),
         pools=tuple(sorted(manifest.pools, key=lambda pool: pool.name)),
+        valid_from=manifest.valid_from.astimezone(UTC) if manifest.valid_from else None,
     )
 
 
@@ -126,8 +128,10 @@ def _canonical_dataset(dataset: DatasetDefinition) -> DatasetDefinition:
 
 
 def to_json(definition: Manifest | TaskDefinition | DatasetDefinition) -> dict[str, Any]:
-    """The shape that is stored and shown: what differs from the defaults."""
+    """The shape that is stored and shown: what differs from the defaults. Of a manifest its content alone."""
     shape: dict[str, Any] = msgspec.to_builtins(definition)
+    if isinstance(definition, Manifest):
+        del shape["valid_from"]
     return shape
 
 

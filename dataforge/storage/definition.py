@@ -101,20 +101,13 @@ update task set declared_by = %s, definition = said.definition, version = said.v
 from jsonb_to_recordset(%s::jsonb) as said (id bigint, definition jsonb, version bytea)
 where task.environment = %s and task.id = said.id
 """
-ADD_VERSIONS = """
-insert into task_version (environment, task_id, version, definition, source)
-select %s, said.id, said.version, said.definition, %s
-from jsonb_to_recordset(%s::jsonb) as said (id bigint, definition jsonb, version bytea)
-on conflict (environment, task_id, version) do nothing
-"""
 
 
 def define_tasks(connection: Connection, environment: int, source: str, tasks: Sequence[TaskDefinition]) -> None:
-    """Sets the definitions of tasks, and keeps each as a version if it has never been one."""
+    """Sets the definitions of tasks."""
     said = spread({"id": task.ref.id, "definition": to_json(task), "version": version(task)} for task in tasks)
     if tasks:
         connection.execute(DEFINE_TASKS, [source, said, environment])
-        connection.execute(ADD_VERSIONS, [environment, source, said])
 
 
 RETIRE_TASKS = """

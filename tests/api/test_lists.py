@@ -16,6 +16,7 @@ Client = TestClient[Litestar]
 _RUN_FIELDS = {
     *("kind", "namespace", "name", "partition", "partitions", "run", "attempt", "state", "started_at"),
     *("ended_at", "data_interval", "inputs", "outputs", "error", "evidence", "partition_from", "source"),
+    "version",
 }
 
 
@@ -107,6 +108,7 @@ def test_a_run_shows_exactly_its_fields(client: Client) -> None:
         "error": "disk full",
         "evidence": "reported",
         "partition_from": "event",
+        "version": None,
         "source": {},
     }
 

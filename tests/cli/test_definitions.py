@@ -74,3 +74,16 @@ def test_an_unknown_name_ends_with_2_and_candidates(run: Run, tmp_path: Path) ->
     result = run("graph", "order")
     assert result.exit_code == 2
     assert "did you mean s3://lake/orders?" in result.stderr
+
+
+def test_a_graph_as_of_a_time_says_which(run: Run, tmp_path: Path) -> None:
+    run("declare", written(tmp_path, "orders.yaml", MANIFEST), "--valid-from", "2026-11-02")
+    assert run("graph", "load", "--at", "2026-11-02").output.splitlines() == [
+        "as of 2026-11-02 00:00:00 UTC",
+        "downstream of load  task · team-orders",
+        "└── orders  dataset · s3",
+        "    └── report  task",
+    ]
+    lines = run("graph", "load", "--at", "2026-11-01T23:59:59Z").output.splitlines()
+    assert lines == ["as of 2026-11-01 23:59:59 UTC", "nothing up- or downstream of load  task"]
+    assert run("graph", "load", "--at", "soon").exit_code == 2

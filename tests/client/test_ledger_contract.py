@@ -136,6 +136,7 @@ QUESTIONS: dict[str, Callable[[Ledger], object]] = {
     "updates": lambda ledger: ledger.updates(UpdateFilter(name="orders.alarm", limit=1)),
     "rejects": lambda ledger: ledger.rejects(RejectFilter()),
     "graph": lambda ledger: ledger.graph("orders", "s3://lake", "both"),
+    "graph as of a time": lambda ledger: ledger.graph("orders", "s3://lake", at=datetime(2026, 11, 1, tzinfo=UTC)),
     "tasks downstream": lambda ledger: ledger.graph("s3://lake/orders", direction="downstream", depth=1, kind="task"),
     "what a declaration would change": lambda ledger: ledger.declare("shop", {"tasks": []}, dry_run=True),
 }
@@ -176,6 +177,11 @@ MISTAKES: dict[str, Callable[[Ledger], object]] = {
     "a cursor of elsewhere": lambda ledger: ledger.tasks(TaskFilter(cursor="elsewhere")),
     "a state that is none": lambda ledger: ledger.runs(RunFilter(state=cast(RunState, "done"))),
     "a direction that is none": lambda ledger: ledger.graph("orders", "s3://lake", cast(Any, "sideways")),
+    "a time without a zone": lambda ledger: ledger.graph(
+        "orders",
+        "s3://lake",
+        at=datetime(2026, 11, 1),  # noqa: DTZ001  # what is refused
+    ),
     "a depth below zero": lambda ledger: ledger.graph("orders", "s3://lake", depth=-1),
     "a partition that is no key": lambda ledger: ledger.readiness([Named("a"), Named("b", partition=cast(str, 1))]),
     "too many questions": lambda ledger: ledger.readiness([Named("a")] * 1_001),
