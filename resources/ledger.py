@@ -1,6 +1,7 @@
 """The ledger as a Dagster resource: the one door from Dagster's code to the core."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self
@@ -12,12 +13,12 @@ from dataforge import settings as installation
 from dataforge.client import Client, DirectClient, Ledger
 from dataforge.ingest import redaction
 from dataforge.ledger.readiness import Answers, Named
-from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
+from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
 from dataforge.model.claim import DONE, Ended, Granted, Outcome
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import SettingsError
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter, UpdateFilter
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
@@ -92,6 +93,10 @@ class LedgerResource(ConfigurableResource[Any]):
         """One page of partition states."""
         return self._ledger.partitions(wanted)
 
+    def updates(self, wanted: UpdateFilter) -> Page[UpdateItem]:
+        """One page of the dataset updates that a run of a triggered task consumed, or that wait for its next run."""
+        return self._ledger.updates(wanted)
+
     def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
         """One page of what was refused."""
         return self._ledger.rejects(wanted)
@@ -103,9 +108,10 @@ class LedgerResource(ConfigurableResource[Any]):
         direction: Direction = "both",
         depth: int | None = None,
         kind: NodeKind | None = None,
+        at: datetime | None = None,
     ) -> Graph:
-        """What lies up- or downstream of a task or dataset."""
-        return self._ledger.graph(name, namespace, direction, depth, kind)
+        """What lies up- or downstream of a task or dataset; now, or as of a time."""
+        return self._ledger.graph(name, namespace, direction, depth, kind, at)
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
         """Makes the manifest all that this source declares."""

@@ -28,7 +28,16 @@ _GROUPS = {
     "Run": ("make_claim", "extend_claim", "complete_claim", "fail_claim", "release_claim", "list_wakeups"),
     "Follow": ("list_changes", "post_latest"),
     "Declare": ("declare_source", "declare_task"),
-    "List": ("list_tasks", "list_datasets", "list_runs", "list_partitions", "list_rejects"),
+    "List": (
+        "list_tasks",
+        "list_datasets",
+        "list_runs",
+        "list_partitions",
+        "list_updates",
+        "list_rejects",
+        "list_versions",
+        "get_definition",
+    ),
     "Watch the server": ("health", "ready"),
 }
 _METHODS = ("get", "put", "post", "delete", "patch")

@@ -35,6 +35,9 @@ VERBS = {
     "claim": Verb("dataforge.cli.claim:claim", "Take a partition of a task for a time, and say how its run ended."),
     "runs": Verb("dataforge.cli.lists:runs", "List runs."),
     "partitions": Verb("dataforge.cli.lists:partitions", "List partitions of tasks and datasets, and their states."),
+    "updates": Verb(
+        "dataforge.cli.lists:updates", "List the dataset updates that a run of the triggered task NAME consumed."
+    ),
     "tasks": Verb("dataforge.cli.lists:tasks", "List the tasks that were declared or seen."),
     "datasets": Verb("dataforge.cli.lists:datasets", "List datasets."),
     "digest": Verb("dataforge.cli.digest:digest", "Print a SHA-256 over the derived state of the environment."),

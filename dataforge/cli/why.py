@@ -56,7 +56,7 @@ def explain(verdict: Verdict) -> None:
 
     click.echo(sentence(verdict))
     for reason in verdict.reasons[1:]:
-        if reason.upstream is None:
+        if reason.upstream is None or _tells_more(reason):
             click.echo(f"Also: {reason.message}{_details(reason)}.")
     upstream = [reason for reason in verdict.reasons if reason.upstream is not None]
     if upstream:
@@ -67,6 +67,11 @@ def explain(verdict: Verdict) -> None:
         for warning in verdict.warnings:
             click.echo(f"  {warning.message}{_details(warning)}")
     click.echo(f"\n{_ground(verdict)}")
+
+
+def _tells_more(reason: Reason) -> bool:
+    """Whether the sentence says what the table has no room for: what was reported, the last update of a dataset."""
+    return reason.code == "condition_unmet" or reason.state is None
 
 
 def _row(reason: Reason) -> tuple[object, ...]:

@@ -22,7 +22,7 @@ from dataforge.client.http import Client
 from dataforge.client.ledger import Ledger, each
 from dataforge.ledger.readiness import Named
 from dataforge.model.claim import ClaimRefused, Fenced, Outcome
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter, UpdateFilter
 from dataforge.model.freshness import FreshnessQuestion
 
 __all__ = [
@@ -39,5 +39,6 @@ __all__ = [
     "RejectFilter",
     "RunFilter",
     "TaskFilter",
+    "UpdateFilter",
     "each",
 ]

@@ -35,11 +35,11 @@ from dataforge.ledger import freshness as freshnesses
 from dataforge.ledger import readiness as verdicts
 from dataforge.ledger.readiness import Answers, Named
 from dataforge.model import definition
-from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
+from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
 from dataforge.model.claim import DONE, Claiming, Ended, Granted, Outcome
 from dataforge.model.declaration import Declared
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter, UpdateFilter
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
@@ -117,6 +117,9 @@ class DirectClient:
     def partitions(self, wanted: PartitionFilter) -> Page[PartitionItem]:
         return catalog.partitions(self._database, self._environment, filtered(wanted))
 
+    def updates(self, wanted: UpdateFilter) -> Page[UpdateItem]:
+        return catalog.updates(self._database, self._environment, filtered(wanted))
+
     def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
         return catalog.rejects(self._database, self._environment, filtered(wanted))
 
@@ -127,19 +130,15 @@ class DirectClient:
         direction: Direction = "both",
         depth: int | None = None,
         kind: NodeKind | None = None,
+        at: datetime | None = None,
     ) -> Graph:
-        from dataforge.ledger.lineage import lineage
+        from dataforge.ledger.lineage import lineage, lineage_at
 
-        asked = sound(GraphQuestion(name, namespace, direction, depth, kind))
-        return lineage(
-            self._database,
-            self._follower,
-            self._environment,
-            (asked.namespace, asked.name),
-            asked.direction,
-            asked.depth,
-            asked.kind,
-        )
+        asked = sound(GraphQuestion(name, namespace, direction, depth, kind, at))
+        reference, window = (asked.namespace, asked.name), (asked.direction, asked.depth, asked.kind)
+        if asked.at is not None:
+            return lineage_at(self._database, self._environment, reference, asked.at, *window)
+        return lineage(self._database, self._follower, self._environment, reference, *window)
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
         from dataforge.ledger.declare import declare

@@ -29,12 +29,20 @@ from dataforge.client.request import (
     source_name,
 )
 from dataforge.ledger.readiness import Answers, Named
-from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
+from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
 from dataforge.model.claim import DONE, Claiming, Ended, Granted, Outcome
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import SettingsError, Unreachable
-from dataforge.model.filter import DatasetFilter, Paging, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.filter import (
+    DatasetFilter,
+    Paging,
+    PartitionFilter,
+    RejectFilter,
+    RunFilter,
+    TaskFilter,
+    UpdateFilter,
+)
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
@@ -126,6 +134,9 @@ class Client:
     def partitions(self, wanted: PartitionFilter) -> Page[PartitionItem]:
         return self._list("/partitions", wanted, Page[PartitionItem])
 
+    def updates(self, wanted: UpdateFilter) -> Page[UpdateItem]:
+        return self._list("/updates", wanted, Page[UpdateItem])
+
     def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
         return self._list("/rejects", wanted, Page[RejectItem])
 
@@ -136,8 +147,9 @@ class Client:
         direction: Direction = "both",
         depth: int | None = None,
         kind: NodeKind | None = None,
+        at: datetime | None = None,
     ) -> Graph:
-        return self._get("/graph", sound(GraphQuestion(name, namespace, direction, depth, kind)), Graph)
+        return self._get("/graph", sound(GraphQuestion(name, namespace, direction, depth, kind, at)), Graph)
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
         path = f"/definitions/{quote(source_name(source), safe='')}"

@@ -8,17 +8,26 @@ line, where the ledger cannot answer now.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
 from dataforge.ledger.readiness import Answers, Named
-from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
+from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
 from dataforge.model.claim import DONE, Ended, Granted, Outcome
 from dataforge.model.declaration import Declared
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, Shape, TaskFilter
+from dataforge.model.filter import (
+    DatasetFilter,
+    PartitionFilter,
+    RejectFilter,
+    RunFilter,
+    Shape,
+    TaskFilter,
+    UpdateFilter,
+)
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
@@ -72,6 +81,10 @@ class Ledger(Protocol):
         """One page of partition states; those of one task or dataset in the order of their keys."""
         ...
 
+    def updates(self, wanted: UpdateFilter) -> Page[UpdateItem]:
+        """One page of the dataset updates that a run of a triggered task consumed, or that wait for its next run."""
+        ...
+
     def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
         """One page of what was refused, the latest first."""
         ...
@@ -83,8 +96,9 @@ class Ledger(Protocol):
         direction: Direction = "both",
         depth: int | None = None,
         kind: NodeKind | None = None,
+        at: datetime | None = None,
     ) -> Graph:
-        """What lies within `depth` steps (None: any) up- or downstream of a task or dataset."""
+        """What lies within `depth` steps (None: any) up- or downstream of a task or dataset; now, or as of a time."""
         ...
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:

@@ -6,6 +6,7 @@ Guarantees that a value of a wrong type is refused with the same error whether a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
@@ -48,6 +49,7 @@ class GraphQuestion(msgspec.Struct, frozen=True):
     direction: Direction
     depth: Annotated[int, msgspec.Meta(ge=0, le=10_000)] | None
     kind: NodeKind | None
+    at: Annotated[datetime, msgspec.Meta(tz=True)] | None
 
 
 def batches(events: Sequence[Mapping[str, Any]]) -> Iterator[list[bytes]]:

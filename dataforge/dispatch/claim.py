@@ -182,19 +182,23 @@ def _granted_before(connection: Connection, here: Environment, task: TaskRef, wa
 
 
 def _lease(connection: Connection, here: Environment, task: TaskRef, wanted: Claiming, now: datetime) -> StoredLease:
-    run = wanted.partition or native.WHOLE
+    """A lease on the next attempt of the partition's run. A task that updates trigger has a new run each time, of the
+    claim's own name."""
+    subject = storage.subjects(connection, here.id, [task.id])[task.id]
+    claim = UUID(wanted.claim) if wanted.claim else uuid4()
+    run = str(claim) if subject.trigger is not None else wanted.partition or native.WHOLE
     lease = StoredLease(
-        claim=UUID(wanted.claim) if wanted.claim else uuid4(),
+        claim=claim,
         task_id=task.id,
         partition=wanted.partition,
-        attempt=leases.last_attempt(connection, here.id, task.id, wanted.partition, run) + 1,
+        run=run,
+        attempt=leases.last_attempt(connection, here.id, task.id, run) + 1,
         worker=wanted.worker,
         claimed_at=now,
         expires_at=now + timedelta(seconds=wanted.lease_seconds),
         ended_at=None,
         ending=None,
     )
-    subject = storage.subjects(connection, here.id, [task.id])[task.id]
     leases.grant(connection, here.id, lease, subject.pools)
     return lease
 
@@ -242,6 +246,7 @@ def _document(task: TaskRef, lease: StoredLease, state: str, more: Mapping[str, 
         "time": at.isoformat(),
         "id": f"{lease.claim}/{state}",
         "task": {"namespace": task.namespace, "name": task.name},
+        "run": lease.run,
         "attempt": lease.attempt,
         "state": state,
         "source": {"claim": str(lease.claim), "worker": lease.worker},

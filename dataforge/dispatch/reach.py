@@ -30,6 +30,9 @@ def waiting_for(connection: Connection, environment: int, places: Iterable[Place
         keys.setdefault((kind, node), set()).add(partition)
     found: set[TaskPartition] = set()
     for reader in storage.readers(connection, environment, keys) if keys else ():
+        if reader.triggers:
+            found.add((reader.task_id, ""))
+            continue
         ours = cut_of(reader.task_cut, declared=reader.task_cut_declared)
         theirs = cut_of(reader.node_cut, declared=reader.node_cut_declared)
         mapping = mapping_of(reader.mapping)

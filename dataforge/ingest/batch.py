@@ -11,7 +11,7 @@ import msgspec
 
 from dataforge.ingest import native, openlineage
 from dataforge.ingest.envelope import decode
-from dataforge.ingest.redaction import Redaction
+from dataforge.ingest.redaction import NOTHING, Redaction
 from dataforge.ledger.record import record
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.event import Event
@@ -97,7 +97,8 @@ def _record(
                     _log.warning("an event could not be recorded, and is kept in the rejects", exc_info=True)
                     rejected.append(Rejected(index, [_refusal(error)]))
         for each in rejected:
-            reject.insert(connection, locked.id, _bytes(bodies[each.index], redaction), each.errors)
+            body = bodies[each.index]
+            reject.insert(connection, locked.id, _bytes(body, NOTHING), _bytes(body, redaction), each.errors)
     rejected.sort(key=lambda each: each.index)
     return BatchResult(len(bodies), applied, len(bodies) - len(rejected) - applied, rejected)
 
@@ -112,14 +113,15 @@ def _refusal(error: Exception) -> FieldError:
 
 
 def _bytes(body: object, redaction: Redaction) -> bytes:
-    """What is kept of a rejected event: its bytes; with redaction rules its redacted JSON, where it is JSON."""
+    """What is kept of a rejected event: its bytes; with redaction rules its redacted JSON, and nothing of what is no
+    JSON, in which no rule finds what it is for."""
     if isinstance(body, bytes):
         if not redaction.rules:
             return body
         try:
             document = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return body
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return b""
     else:
         document = body
     try:

@@ -3,6 +3,7 @@
 A run is named by `run`, else by its partition; an attempt by its number, counted from 1.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from hashlib import blake2b
@@ -10,8 +11,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from dataforge.ingest import control, facets, paths, run
+from dataforge.ingest import control, facets, native_report, paths, run
 from dataforge.ingest.envelope import check_time, decode
+from dataforge.ingest.native_report import Input, Output
 from dataforge.ingest.openlineage import canonical
 from dataforge.ingest.redaction import Redaction
 from dataforge.ingest.validation import LONGEST_KEY, LONGEST_NAME, name_problem, refusal
@@ -25,11 +27,13 @@ from dataforge.model.state import Evidence, RunKind, RunState, Statement
 
 WHOLE = "default"  # the run of a task that names neither a run nor a partition
 MOST_SOURCE_KEYS = 20
+_VERSION = re.compile("[0-9a-f]{32}")
 
 
-class _Reference(msgspec.Struct, forbid_unknown_fields=True):
+class _Task(msgspec.Struct, forbid_unknown_fields=True):
     namespace: str
     name: str
+    version: str | None = None  # of its definition, as lists show it
 
 
 class _Interval(msgspec.Struct, forbid_unknown_fields=True):
@@ -37,31 +41,16 @@ class _Interval(msgspec.Struct, forbid_unknown_fields=True):
     end: str
 
 
-class _Input(msgspec.Struct, forbid_unknown_fields=True):
-    namespace: str
-    name: str
-    partition: str | None = None
-    version: str | None = None
-
-
-class _Output(msgspec.Struct, forbid_unknown_fields=True):
-    namespace: str
-    name: str
-    partition: str | None = None
-    version: str | None = None
-    rows: int | None = None
-
-
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
     time: str
-    task: _Reference
+    task: _Task
     state: Literal["queued", "running", "up_for_retry", "succeeded", "failed", "skipped", "canceled", "upstream_failed"]
     partition: str | None = None
     run: str | None = None
     attempt: int | None = None
     data_interval: _Interval | None = None
-    inputs: list[_Input] = []
-    outputs: list[_Output] = []
+    inputs: list[Input] = []
+    outputs: list[Output] = []
     error: str | None = None
     id: str | None = None
     platform: str | None = None
@@ -103,7 +92,7 @@ def _errors(shape: _Document) -> list[FieldError]:
         ("id", shape.id, 100_000),
         ("platform", shape.platform, LONGEST_KEY),
     ]
-    listed: list[tuple[str, Sequence[_Input | _Output]]] = [("inputs", shape.inputs), ("outputs", shape.outputs)]
+    listed: list[tuple[str, Sequence[Input | Output]]] = [("inputs", shape.inputs), ("outputs", shape.outputs)]
     for field, touched in listed:
         for index, dataset in enumerate(touched):
             named.append((f"{field}[{index}].namespace", dataset.namespace, LONGEST_NAME))
@@ -115,9 +104,12 @@ def _errors(shape: _Document) -> list[FieldError]:
     ]
     if shape.attempt is not None and not 1 <= shape.attempt < 2**31:
         errors.append(FieldError("attempt", shape.attempt, "a number from 1 on"))
-    for index, output in enumerate(shape.outputs):
-        if output.rows is not None and not 0 <= output.rows < 2**63:
-            errors.append(FieldError(f"outputs[{index}].rows", output.rows, "a number of rows, 0 or more"))
+    if shape.task.version is not None and not _VERSION.fullmatch(shape.task.version):
+        expected = "the 32 hexadecimal digits of a definition's hash, in lower case"
+        errors.append(FieldError("task.version", shorten(shape.task.version), expected))
+    for field, touched in listed:
+        for index, dataset in enumerate(touched):
+            errors += native_report.problems(dataset, f"{field}[{index}]")
     return errors + _source_errors(shape.source or {})
 
 
@@ -149,7 +141,9 @@ def _interval(shape: _Document, errors: list[FieldError]) -> Interval | None:
 
 def _facts(shape: _Document, at: datetime, event_id: bytes, interval: Interval | None) -> Facts:
     task = TaskRef(shape.task.namespace, shape.task.name)
-    touched = merge_touches(_touches(shape.inputs, "input", at), _touches(shape.outputs, "output", at))
+    touched = merge_touches(
+        _touches(shape.inputs, "input", at, event_id), _touches(shape.outputs, "output", at, event_id)
+    )
     name, number = shape.run or shape.partition or WHOLE, shape.attempt or 1
     state, platform = RunState(shape.state), shape.platform or ""
     attempt = Attempt(
@@ -167,6 +161,7 @@ def _facts(shape: _Document, at: datetime, event_id: bytes, interval: Interval |
         interval=interval,
         partition=shape.partition,
         error=facets.text({"error": shape.error}, "error"),
+        task_version=shape.task.version,
         source=shape.source or {},
         touches=touched,
     )
@@ -178,7 +173,7 @@ def _facts(shape: _Document, at: datetime, event_id: bytes, interval: Interval |
     )
 
 
-def _touches(listed: list[Any], direction: Direction, at: datetime) -> tuple[Touch, ...]:
+def _touches(listed: Sequence[Input | Output], direction: Direction, at: datetime, event: bytes) -> tuple[Touch, ...]:
     merged: tuple[Touch, ...] = ()
     for dataset in listed:
         root, key = paths.split(dataset.namespace, dataset.name)
@@ -192,6 +187,7 @@ def _touches(listed: list[Any], direction: Direction, at: datetime) -> tuple[Tou
             version_at=at if dataset.version else None,
             rows=getattr(dataset, "rows", None),
             measured=direction == "output",
+            report=native_report.of(dataset, at, event),
         )
         merged = merge_touches(merged, (touch,))
     return merged

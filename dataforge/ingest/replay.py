@@ -7,7 +7,7 @@ import msgspec
 
 from dataforge.ingest import native, openlineage
 from dataforge.ingest.redaction import NOTHING
-from dataforge.ledger.declare import restore
+from dataforge.ledger.declare import restore, restore_history
 from dataforge.ledger.record import apply
 from dataforge.ledger.verify import Difference, first_difference
 from dataforge.model.event import Event
@@ -38,6 +38,7 @@ def verify(database: Database, environment: str) -> Verification:
             manifests = definitions.manifests(connection, live.id)
             for manifest in manifests:
                 restore(connection, rebuilt.id, manifest)
+            restore_history(connection, live.id, rebuilt.id)
             return Verification(count, len(manifests), first_difference(connection, live.id, rebuilt.id))
 
 

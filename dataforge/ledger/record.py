@@ -7,6 +7,7 @@ merged by commutative rules, and everything else is settled from the merged fact
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import reduce
+from typing import Any
 
 import msgspec
 
@@ -25,6 +26,7 @@ from dataforge.storage import environment as environments
 from dataforge.storage import event as event_log
 from dataforge.storage import outcome as outcomes
 from dataforge.storage import task as tasks
+from dataforge.storage import upstream_list as upstream_lists
 from dataforge.storage import wakeup as wakeups
 from dataforge.storage.attempt import RunKey
 from dataforge.storage.database import Connection
@@ -32,6 +34,7 @@ from dataforge.storage.environment import Environment
 from dataforge.storage.outcome import SaidOutcome
 from dataforge.storage.partition import Place
 from dataforge.storage.task import ObservedTask, Registers
+from dataforge.storage.upstream_list import UpstreamList
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -110,6 +113,7 @@ def _fold_tasks(connection: Connection, environment: int, events: Sequence[Event
         if merged != known[task_id]:
             changed[task_id] = merged
     tasks.save(connection, environment, [changed[task_id] for task_id in sorted(changed)])
+    upstream_lists.save(connection, environment, _listed(events))
     lists = {task_id: _upstreams(task) for task_id, task in changed.items()}
     return set(changed), edges.replace_observed_upstreams(connection, environment, lists)
 
@@ -131,8 +135,21 @@ def _upstreams(task: ObservedTask) -> tuple[datetime, set[int]] | None:
     register = task.registers.get("upstreams")
     if register is None:
         return None
-    names = {TaskRef(task.task.namespace, name).id for name in register[2]}
-    return datetime.fromisoformat(register[0]), names - {task.task.id}
+    return datetime.fromisoformat(register[0]), _listed_ids(task.task, register[2])
+
+
+def _listed(events: Iterable[Event]) -> list[UpstreamList]:
+    """Every complete list of upstream tasks, not only the last one of each task."""
+    return [
+        UpstreamList(fact.task.id, sorted(_listed_ids(fact.task, fact.registers["upstreams"])), event.occurred_at)
+        for event in events
+        for fact in event.facts.tasks
+        if "upstreams" in fact.registers
+    ]
+
+
+def _listed_ids(task: TaskRef, names: Any) -> set[int]:
+    return {TaskRef(task.namespace, name).id for name in names} - {task.id}
 
 
 def _fold_datasets(connection: Connection, environment: int, events: Sequence[Event]) -> tuple[set[int], set[int]]:

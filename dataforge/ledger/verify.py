@@ -33,7 +33,9 @@ class Difference(msgspec.Struct, frozen=True):
 
 def first_difference(connection: Connection, live: int, rebuilt: int) -> Difference | None:
     """Compares the states of two environments; None when they agree."""
-    for one, other in zip_longest(canonical.rows(connection, live), canonical.rows(connection, rebuilt)):
+    compared = canonical.QUERIES + canonical.BY_RECEIPT
+    both = (canonical.rows(connection, environment, compared) for environment in (live, rebuilt))
+    for one, other in zip_longest(*both):
         if one != other:
             return Difference(one, other)
     return None

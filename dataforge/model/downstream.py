@@ -8,7 +8,7 @@ by now are; where they cannot be told, or are too many, `Unmappable` is raised.
 
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as PerDimension
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import product
 from math import prod
 
@@ -33,6 +33,8 @@ from dataforge.model.windows import (
     to_date,
 )
 
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
 
 class _Ends(msgspec.Struct, frozen=True):
     """How the two ends of an edge are cut (None: nobody knows), and the present time."""
@@ -56,7 +58,7 @@ def downstream_keys(
     whole = theirs is not None and theirs.kind == "none"
     found = _every(ours, now) if whole else _MAY[type(mapping)](mapping, key, ends)
     keys = [each for each in dict.fromkeys(found) if exists(ours, each)]
-    if not whole and isinstance(mapping, _BY_SPAN) and time_dimension(ours) is not None:
+    if not whole and _exact(mapping) and time_dimension(ours) is not None:
         for each in keys[-1:]:  # it needs the most
             upstream_keys(mapping, Side(each, ours, now), theirs)
     else:
@@ -64,7 +66,10 @@ def downstream_keys(
     return tuple(_few(keys))
 
 
-_BY_SPAN = (All, Window, ToDate)  # whose arithmetic is exact; asking each of a year of days would take seconds
+def _exact(mapping: Mapping) -> bool:
+    """Whether the arithmetic of the kind tells the keys themselves; asking each of a year of days takes seconds."""
+    recent = isinstance(mapping, Last) and mapping.not_older_than is not None
+    return recent or isinstance(mapping, All | Window | ToDate)
 
 
 def _few(keys: Sequence[str]) -> Sequence[str]:
@@ -171,7 +176,7 @@ def _all(mapping: All, key: str, ends: _Ends) -> Sequence[str]:
     if theirs.kind == "product":
         return _dimension(Dimension(dict.fromkeys(theirs.dimensions, mapping)), key, ends)
     if theirs.windowed:
-        return _over(ends.ours, Interval(at(theirs, key).end - INSTANT, ends.now + INSTANT), ends.now)
+        return _ending(ends, at(theirs, key).end, _NEVER)
     return _every(ends.ours, ends.now)
 
 
@@ -182,13 +187,23 @@ def _last(mapping: Last, key: str, ends: _Ends) -> Sequence[str]:
     if not theirs.windowed:
         return ()
     window = at(theirs, key)
-    following = step(theirs, window, 1)
-    until = ends.now
     if mapping.not_older_than is not None:
-        until = min(until, window.end + mapping.not_older_than)
-    elif not theirs.end or following.end <= bound(theirs, theirs.end):  # else it stays the last one for ever
-        until = min(until, following.end)
-    return _over(ends.ours, Interval(window.end - INSTANT, until + INSTANT), ends.now)
+        return _ending(ends, window.end, window.end + mapping.not_older_than)
+    following = step(theirs, window, 1)
+    stays = theirs.end and following.end > bound(theirs, theirs.end)  # the last one for ever
+    return _ending(ends, window.end, _NEVER if stays else following.end)
+
+
+def _ending(ends: _Ends, first: datetime, last: datetime) -> Sequence[str]:
+    """Those that have begun by now and end from the first moment to the last one; what has no window ends now."""
+    span = Interval(first - INSTANT, min(last, max(first, ends.now)) + INSTANT)
+    found = _over(ends.ours, span, ends.now)
+    windows = ((key, window_of(ends.ours, key) if ends.ours and exists(ends.ours, key) else None) for key in found)
+    return [key for key, window in windows if window is None or _ends(window, first, last, ends.now)]
+
+
+def _ends(window: Interval, first: datetime, last: datetime, now: datetime) -> bool:
+    return window.start <= now and first <= window.end <= last
 
 
 def _fixed(mapping: Fixed, key: str, ends: _Ends) -> Sequence[str]:

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from dataforge.model import expression
 from dataforge.model.errors import FieldError
-from dataforge.model.event import Relation
+from dataforge.model.expression import Expression
 from dataforge.model.reference import DatasetRef, TaskRef
 
 Staleness = Literal["ignore", "warn", "block"]
@@ -91,9 +92,11 @@ Mapping = Same | Window | ToDate | All | Last | Fixed | Dimension | Along | Tabl
 
 
 class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which outcome of the upstream partition satisfies the edge; `finished` is any that is final."""
+    """Which outcome of the upstream partition satisfies the edge; `finished` is any that is final. `where` asks more of
+    a success: that what was reported of the dataset makes the expression true."""
 
     kind: Literal["succeeded", "failed", "skipped", "finished"] = "succeeded"
+    where: Expression | msgspec.UnsetType = msgspec.UNSET  # unset, it is no part of what is stored
 
 
 SUCCEEDED = Condition()
@@ -130,21 +133,6 @@ class Produces(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         return DatasetRef(self.namespace, self.name)
 
 
-def strictly_earlier(relation: Relation, mapping: object) -> bool:
-    """Whether an edge with this mapping, in its stored shape, only ever leads from one partition to later ones:
-    it reads strictly earlier windows, or writes strictly later ones. No cycle closes through it (invariant I4).
-    """
-    return _beyond(relation, msgspec.convert(mapping, Mapping))
-
-
-def _beyond(relation: Relation, mapping: Mapping) -> bool:
-    if isinstance(mapping, Dimension):
-        return any(_beyond(relation, part) for part in mapping.dimensions.values())
-    if not isinstance(mapping, Window):
-        return False
-    return mapping.to < 0 if relation == "consumes" else mapping.from_ > 0
-
-
 def canonical_mapping(mapping: Mapping) -> Mapping:
     """The one spelling of a mapping: a window of the same key alone is `same`, a table's row is a set.
 
@@ -168,6 +156,27 @@ def chooses(mapping: Mapping) -> bool:
     if isinstance(mapping, Along):
         return chooses(mapping.mapping)
     return isinstance(mapping, Last) and mapping.not_older_than is not None
+
+
+def canonical_condition(condition: Condition) -> Condition:
+    """The one spelling of a condition; the default is given back as the very object, as a mapping's is."""
+    if condition == SUCCEEDED:
+        return SUCCEEDED
+    if isinstance(condition.where, Expression):
+        return Condition(condition.kind, expression.canonical(condition.where))
+    return condition
+
+
+def condition_problems(edge: Consumes, field: str) -> list[FieldError]:
+    """What is wrong with the condition of an edge that names its node."""
+    condition = edge.condition
+    if not isinstance(condition.where, Expression):
+        return []
+    if edge.dataset is None:
+        return [FieldError(f"{field}.where", "an expression on a task", "a dataset that the task writes, in its place")]
+    if condition.kind != "succeeded":
+        return [FieldError(f"{field}.kind", condition.kind, "succeeded: only a success reports what `where` asks for")]
+    return expression.problems(condition.where, f"{field}.where")
 
 
 def mapping_problems(mapping: Mapping, field: str) -> list[FieldError]:

@@ -11,9 +11,11 @@ import msgspec
 
 from dataforge.model.admission import Admission, keeping_out
 from dataforge.model.attempt import Interval
+from dataforge.model.condition import short_of
 from dataforge.model.edge import TriggerRule
 from dataforge.model.reference import TaskRef
 from dataforge.model.state import PartitionStatus, RunState
+from dataforge.model.trigger import Queue, missing
 from dataforge.model.trigger_rule import ACCEPTS, ONE_IS_ENOUGH, in_the_way, judge
 from dataforge.model.upstream import CONDITIONS, Finding, State, Upstream, about, stale, to_rerun, unmet
 from dataforge.model.verdict import Basis, Code, Reason, Status, Verdict
@@ -43,6 +45,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     rule: TriggerRule | None = TriggerRule.ALL_SUCCESS  # None: the task has one, and nobody knows which
     upstreams: tuple[Upstream, ...] = ()
     problems: tuple[Problem, ...] = ()
+    queue: Queue | None = None  # of a task that updates of datasets trigger; `own` is then a run that still goes on
     changed: tuple[Reason, ...] = ()  # what is newer than the partition, where that has been built
     admission: Admission = Admission()
     observed_through: dict[str, datetime] = {}
@@ -106,6 +109,7 @@ def _look(question: Question) -> tuple[list[Finding], list[Reason]]:
     findings += _by_rule(question, [upstream for upstream in required if _under_rule(upstream)])
     findings += _each(question, [upstream for upstream in required if not _under_rule(upstream)])
     findings += _branches(question, required)
+    findings += missing(question.queue) if question.queue is not None else []
     findings += [Finding(stale(u)) for u in required if _is_stale(u) and u.staleness == "block"]
     findings += [Finding(to_rerun(u), passes=True) for u in required if u.rerun is not None and _waits(question, u)]
     findings += [Finding(problem.reason) for problem in question.problems if problem.required]
@@ -165,9 +169,11 @@ def _waits(question: Question, upstream: Upstream) -> bool:
 
 
 def _not_before(question: Question) -> list[Finding]:
-    if question.window is None or question.run_after is None:
+    """Nothing runs for a window before that has ended, and been over for as long as is declared: as Airflow and Dagster
+    have it, in which the partition does not exist before."""
+    if question.window is None:
         return []
-    due = question.window.end + question.run_after
+    due = question.window.end + (question.run_after or timedelta(0))
     if question.now >= due:
         return []
     message = f"it runs from {due:%Y-%m-%d %H:%M} UTC on"
@@ -201,11 +207,14 @@ def _by_rule(question: Question, upstreams: list[Upstream]) -> list[Finding]:
 
 def _each(question: Question, upstreams: list[Upstream]) -> list[Finding]:
     """Edges that are judged by themselves: the datasets, and tasks of which another outcome is wanted."""
-    return [
-        unmet(upstream, accepted, _wanted(upstream), question.now)
-        for upstream in upstreams
-        if not upstream.serves(accepted := CONDITIONS[upstream.condition])
-    ]
+    judged = (_judged(upstream, question.now) for upstream in upstreams)
+    return [finding for finding in judged if finding is not None]
+
+
+def _judged(upstream: Upstream, now: datetime) -> Finding | None:
+    accepted = CONDITIONS[upstream.condition]
+    served = upstream.serves(accepted)
+    return short_of(upstream) if served else unmet(upstream, accepted, _wanted(upstream), now)
 
 
 def _wanted(upstream: Upstream) -> str:

@@ -14,6 +14,8 @@ from msgspec.structs import replace
 from dataforge.model.attempt import Interval
 from dataforge.model.control import Order
 from dataforge.model.edge import Staleness
+from dataforge.model.expression import Expression
+from dataforge.model.report import UNSEEN, Seen
 from dataforge.model.state import FINAL, Evidence, PartitionStatus, RunState
 from dataforge.model.trigger_rule import UpstreamTask
 from dataforge.model.verdict import Code, NodeRef, Reason
@@ -71,10 +73,13 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
 
     node: NodeRef
     partition: str
+    among: tuple[str, ...] = ()  # the partitions of which one is enough, itself included, oldest first
     state: State | None = None  # None: nothing has happened to it
     owner: str | None = None
     window: Interval | None = None
     condition: str = "succeeded"
+    where: Expression | None = None  # what is asked of what its success reported
+    reported: Seen = UNSEEN
     required: bool = True
     staleness: Staleness = "warn"
     known: bool = True  # declared, or seen, or written by a task that is
@@ -94,6 +99,12 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     def label(self) -> str:
         """Its name for a sentence."""
         return f"{self.node.name} for {self.partition}" if self.partition else self.node.name
+
+    @property
+    def sought(self) -> str:
+        """What was looked for, where one of several partitions is enough."""
+        first, last = (self.among[0], self.among[-1]) if self.among else ("", "")
+        return f"; none of the {len(self.among)} partitions from {first} to {last} serves" if self.among else ""
 
     @property
     def state_label(self) -> str:
@@ -116,7 +127,7 @@ def unmet(upstream: Upstream, accepted: Set[RunState], wanted: str, now: datetim
     """Why this upstream does not serve. `wanted` names the rule or condition that asks for it."""
     code = _code(upstream.state, accepted)
     passes = _comes(upstream, code)
-    found = about(upstream, code, f"{upstream.label} {_predicate(upstream, code, now)}{wanted}")
+    found = about(upstream, code, f"{upstream.label} {_predicate(upstream, code, now)}{wanted}{upstream.sought}")
     since = found.since if upstream.state else missing_since(upstream.window, now)
     return Finding(replace(found, since=since, expected_at=expected_at(upstream) if passes else None), passes)
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from dataforge.model.attempt import Interval
 from dataforge.model.errors import InvalidInput
-from dataforge.model.partition import InvalidPartitionKey, Partitioning, keys_of, window_of
+from dataforge.model.partition import InvalidPartitionKey, Partitioning, keys_of, window_at, window_of
 
 INSTANT = timedelta(microseconds=1)
 _MOST_STEPS = 10_000  # windows between a partition and the farthest that it needs
@@ -77,12 +77,8 @@ def step(cut: Partitioning, window: Interval, steps: int) -> Interval:
     """The window so many steps on, or back; from a moment (an empty interval) the one that begins or ends there."""
     if abs(steps) > _MOST_STEPS:
         raise Unmappable(f"a window {steps} steps away is too far; {_MOST_STEPS} is the most")
-    free = endless(cut)
     for _ in range(abs(steps)):
-        beside = (
-            Interval(window.end, window.end + INSTANT) if steps > 0 else Interval(window.start - INSTANT, window.start)
-        )
-        window = at(free, keys_of(free, beside)[0])
+        window = window_at(cut, window.end if steps > 0 else window.start - INSTANT)
     return window
 
 
@@ -94,7 +90,7 @@ def bound(cut: Partitioning, local: str) -> datetime:
 def to_date(cut: Partitioning, window: Interval, name: str) -> Interval:
     """From the first of the windows that begin in the same calendar period as this one, to its end."""
     begin = period(cut, window, name).start
-    first = at(cut, covering(cut, Interval(begin, begin + INSTANT))[0])
+    first = window_at(cut, begin)
     return Interval((first if first.start >= begin else step(cut, first, 1)).start, window.end)
 
 

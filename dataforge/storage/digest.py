@@ -2,6 +2,9 @@
 
 Guarantees that the rows hold nothing of the environment's own name, of recording times or of surrogate ids, so
 the same facts and definitions give the same rows in any database.
+
+When a definition held is known from its declaration's own time, or from that of its receipt. The first is a fact like
+any other, and hashed; what rests on the second is compared within one database alone, where it is the same.
 """
 
 from collections.abc import Iterator
@@ -61,7 +64,7 @@ QUERIES: tuple[tuple[str, str], ...] = (
         "attempt",
         f"""
         select jsonb_build_array({_TASK.format("x.task_id")}, run, attempt_id, kind, state, evidence, ordinal,
-            started_at, ended_at, span_start, span_end, partitions, error, source)
+            started_at, ended_at, span_start, span_end, partitions, error, source, task_version)
         from attempt x where environment = %s
         """,
     ),
@@ -69,7 +72,8 @@ QUERIES: tuple[tuple[str, str], ...] = (
         "touch",
         f"""
         select jsonb_build_array({_TASK.format("x.task_id")}, run, attempt_id, direction,
-            {_DATASET.format("x.dataset_id")}, partition, first_at, last_at, version, rows, measured, change)
+            {_DATASET.format("x.dataset_id")}, partition, first_at, last_at, version, rows, measured, change,
+            report)
         from touch x where environment = %s
         """,
     ),
@@ -98,13 +102,63 @@ QUERIES: tuple[tuple[str, str], ...] = (
         from control x where environment = %s
         """,
     ),
+    (
+        "quality",
+        f"""
+        select jsonb_build_array({_DATASET.format("x.dataset_id")}, partition, {_TASK.format("x.task_id")}, run,
+            attempt_id, at, report)
+        from quality x where environment = %s
+        """,
+    ),
+    (
+        "upstream_list",
+        f"""
+        select jsonb_build_array({_TASK.format("x.task_id")}, encode(list, 'hex'), first_at, last_at)
+        from upstream_list x where environment = %s
+        """,
+    ),
+    (
+        "declaration",
+        """
+        select distinct jsonb_build_array(source, valid_from, encode(manifest, 'hex'))
+        from declaration x where environment = %s and stated
+        """,
+    ),
     ("progress", "select jsonb_build_array(source, observed_through) from progress x where environment = %s"),
 )
 
+_HELD = """exists (select from definition_span s where s.environment = x.environment and s.node_kind = 'task'
+            and s.node_id = x.task_id and s.version = x.version)"""
+BY_RECEIPT: tuple[tuple[str, str], ...] = (
+    (
+        "received",
+        """
+        select jsonb_build_array(source, valid_from, received_at, encode(manifest, 'hex'), stated)
+        from declaration x where environment = %s
+        """,
+    ),
+    (
+        "definition_span",
+        f"""
+        select jsonb_build_array(node_kind, {_NODE}, source, valid_from, valid_to, encode(version, 'hex'))
+        from definition_span x where environment = %s
+        """,
+    ),
+    (
+        "version_edge",
+        f"""
+        select jsonb_build_array({_TASK.format("x.task_id")}, encode(version, 'hex'), relation, node_kind, {_NODE})
+        from version_edge x where environment = %s and {_HELD}
+        """,
+    ),
+)
 
-def rows(connection: Connection, environment: int) -> Iterator[tuple[str, str]]:
+
+def rows(
+    connection: Connection, environment: int, queries: tuple[tuple[str, str], ...] = QUERIES
+) -> Iterator[tuple[str, str]]:
     """Every canonical row with its table, table by table and sorted within each; streamed by the server."""
-    for table, query in QUERIES:
+    for table, query in queries:
         ordered = f'select line from (select x::text from ({query}) q (x)) lines (line) order by line collate "C"'
         with connection.cursor(name=f"digest_{table}_{abs(environment)}_{environment < 0}") as cursor:
             cursor.itersize = 5_000

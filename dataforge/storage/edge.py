@@ -153,6 +153,37 @@ def declared_of_tasks(connection: Connection, environment: int, tasks: Set[int],
     return [DeclaredEdge(*row) for row in connection.execute(OF_TASKS, parameters)]
 
 
+class Use(msgspec.Struct, frozen=True):
+    """That a task whose partitioning is declared consumes or produces a node; its mapping in the stored shape."""
+
+    namespace: str
+    name: str
+    source: str
+    partitioning: dict[str, Any]
+    mapping: dict[str, Any]
+
+
+TO_NODES = """
+select t.namespace, t.name, with_node.source, t.definition -> 'partitioning', with_node.mapping
+from unnest(%(nodes)s::bigint[]) as wanted (id)
+cross join lateral (
+    select * from edge
+    where environment = %(environment)s and node_kind = %(kind)s and node_id = wanted.id offset 0
+) with_node
+join task t on t.environment = %(environment)s and t.id = with_node.task_id
+where origin = 'declared' and source <> %(source)s and t.definition ? 'partitioning'
+order by t.namespace, t.name, with_node.source
+"""
+
+
+def declared_to(
+    connection: Connection, environment: int, kind: NodeKind, nodes: Set[int], *, but_source: str
+) -> list[Use]:
+    """The edges that other sources declare to any of these nodes, of tasks whose partitioning is declared."""
+    parameters = {"environment": environment, "kind": kind, "nodes": sorted(nodes), "source": but_source}
+    return [Use(*row) for row in connection.execute(TO_NODES, parameters)]
+
+
 USERS = """
 select distinct task_id
 from unnest(%(nodes)s::bigint[]) as wanted (id)

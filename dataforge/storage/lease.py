@@ -20,6 +20,7 @@ class StoredLease(msgspec.Struct, frozen=True):
     claim: UUID
     task_id: int
     partition: str
+    run: str
     attempt: int
     worker: str
     claimed_at: datetime
@@ -69,24 +70,23 @@ def pools(connection: Connection, environment: int, names: Iterable[str], now: d
 # Claims take turns by the environment's lock, so the number cannot be drawn twice; the index would refuse it.
 LAST_ATTEMPT = """
 select greatest(
-    (select max(attempt) from lease
-     where environment = %(environment)s and task_id = %(task)s and partition = %(partition)s),
+    (select max(attempt) from lease where environment = %(environment)s and task_id = %(task)s and run = %(run)s),
     (select max(number) from attempt where environment = %(environment)s and task_id = %(task)s and run = %(run)s),
     0)
 """
 
 
-def last_attempt(connection: Connection, environment: int, task_id: int, partition: str, run: str) -> int:
+def last_attempt(connection: Connection, environment: int, task_id: int, run: str) -> int:
     """The greatest number of an attempt that was ever claimed or reported of this run; 0 for none."""
-    parameters = {"environment": environment, "task": task_id, "partition": partition, "run": run}
+    parameters = {"environment": environment, "task": task_id, "run": run}
     row = connection.execute(LAST_ATTEMPT, parameters).fetchone()
     assert row is not None, "an aggregate has a row"
     return int(row[0])
 
 
 GRANT = """
-insert into lease (environment, claim, task_id, partition, attempt, worker, claimed_at, expires_at)
-values (%s, %s, %s, %s, %s, %s, %s, %s)
+insert into lease (environment, claim, task_id, partition, run, attempt, worker, claimed_at, expires_at)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 TAKE = """
 insert into lease_pool (environment, pool, claim, slots)
@@ -103,6 +103,7 @@ def grant(connection: Connection, environment: int, lease: StoredLease, taken: M
             lease.claim,
             lease.task_id,
             lease.partition,
+            lease.run,
             lease.attempt,
             lease.worker,
             lease.claimed_at,
@@ -114,7 +115,7 @@ def grant(connection: Connection, environment: int, lease: StoredLease, taken: M
 
 
 FIND = """
-select claim, task_id, partition, attempt, worker, claimed_at, expires_at, ended_at, ending
+select claim, task_id, partition, run, attempt, worker, claimed_at, expires_at, ended_at, ending
 from lease where environment = %s and claim = %s for update
 """
 
@@ -156,7 +157,7 @@ def any_ran_out(connection: Connection, environment: int, now: datetime) -> bool
 
 
 RUN_OUT = """
-select claim, task_id, partition, attempt, worker, claimed_at, expires_at, ended_at, ending
+select claim, task_id, partition, run, attempt, worker, claimed_at, expires_at, ended_at, ending
 from lease where environment = %s and ended_at is null and expires_at <= %s
 order by expires_at, claim limit %s for update skip locked
 """

@@ -129,9 +129,12 @@ with place as (
         case when seen.status = 'ready' and held.at is not null then 'quarantined' else seen.status end as status,
         case when seen.status = 'ready' then greatest(seen.since, held.at) else seen.since end as since
     from place cross join lateral (
-        select c.task_id, c.group_run from write c
-        where c.environment = %(environment)s and c.node_kind = place.kind and c.node_id = any(place.members)
-          and c.partition = place.key and not c.past
+        select c.* from unnest(place.members) as member (id) cross join lateral (
+            select c.task_id, c.group_run, c.run, c.started_at from write c
+            where c.environment = %(environment)s and c.node_kind = place.kind and c.node_id = member.id
+              and c.partition = place.key and not c.past
+            order by c.started_at desc nulls last, c.task_id, c.run desc limit 1
+        ) c
         order by c.started_at desc nulls last, c.task_id, c.run desc limit 1
     ) latest cross join lateral (
         select case when bool_or(c.status = 'failed') then 'failed'
@@ -143,16 +146,19 @@ with place as (
                min(c.evidence) as evidence, max(c.since) as since, max(c.version) as version,
                min(c.producer_task_id) as producer_task_id, min(c.producer_run) as producer_run,
                min(c.started_at) as begun
-        from write c
-        where c.environment = %(environment)s and c.node_kind = place.kind and c.node_id = any(place.members)
-          and c.partition = place.key and c.task_id = latest.task_id and c.group_run = latest.group_run
-          and not c.past
+        from (
+            select * from write
+            where environment = %(environment)s and task_id = latest.task_id and group_run = latest.group_run offset 0
+        ) c
+        where c.node_kind = place.kind and c.node_id = any(place.members) and c.partition = place.key and not c.past
     ) seen left join lateral (
         select o.at from (
-            select c.at, c.value from control c
-            where c.environment = %(environment)s and c.scope = place.kind::text and c.subject_id = any(place.members)
-              and c.partition = place.key and c.kind = 'quarantine'
-            order by c.at desc, c.said_by desc limit 1
+            select c.at, c.value from unnest(place.members) as member (id) cross join lateral (
+                select * from control
+                where environment = %(environment)s and scope = place.kind::text and subject_id = member.id
+                  and partition = place.key offset 0
+            ) c
+            where c.kind = 'quarantine' order by c.at desc, c.said_by desc limit 1
         ) o
         where o.value = 'true' and (seen.begun is null or o.at >= seen.begun)
     ) held on true
@@ -162,16 +168,27 @@ with place as (
     select %(environment)s, b.kind, b.node, b.key, b.status, b.run_state, b.evidence, b.since, b.producer_task_id,
         b.producer_run, b.version, done.producer_task_id, done.producer_run, done.since, done.version
     from believed b left join lateral (
-        select c.producer_task_id, c.producer_run, c.since, c.version from write c
-        where c.environment = %(environment)s and c.node_kind = b.kind and c.node_id = any(b.members)
-          and c.partition = b.key and c.status = 'ready' and (c.run = c.group_run or not exists (
-            select from write other where other.environment = c.environment and other.node_kind = c.node_kind
-              and other.node_id = c.node_id and other.partition = c.partition and other.task_id = c.task_id
-              and other.group_run = c.group_run and other.status in ('failed', 'running') and not exists (
-                select from write before where before.environment = other.environment
-                  and before.node_kind = other.node_kind and before.node_id = other.node_id
-                  and before.partition = other.partition and before.task_id = other.task_id
-                  and before.run = other.run and before.past)))
+        select c.* from unnest(b.members) as member (id) cross join lateral (
+            select c.producer_task_id, c.producer_run, c.since, c.version, c.started_at, c.task_id, c.run,
+                c.attempt_id, c.node_id
+            from write c
+            where c.environment = %(environment)s and c.node_kind = b.kind and c.node_id = member.id
+              and c.partition = b.key and c.status = 'ready' and (c.run = c.group_run or not exists (
+                select from (
+                    select * from write
+                    where environment = c.environment and task_id = c.task_id and group_run = c.group_run offset 0
+                ) other
+                where other.node_kind = c.node_kind and other.node_id = c.node_id and other.partition = c.partition
+                  and other.status in ('failed', 'running') and not exists (
+                    select from (
+                        select * from write
+                        where environment = other.environment and task_id = other.task_id and run = other.run offset 0
+                    ) before
+                    where before.node_kind = other.node_kind and before.node_id = other.node_id
+                      and before.partition = other.partition and before.past)))
+            order by c.started_at desc nulls last, c.task_id, c.run desc, c.version desc nulls last, c.attempt_id desc
+            limit 1
+        ) c
         order by c.started_at desc nulls last, c.task_id, c.run desc, c.version desc nulls last, c.attempt_id desc,
             c.node_id limit 1
     ) done on true

@@ -85,6 +85,7 @@ class Subject(msgspec.Struct, frozen=True):
     requires: list[dict[str, Any]]
     partitioning: str  # JSON, of which a thousand tasks have a handful
     partitioning_origin: str
+    trigger: str | None = None  # JSON: the datasets whose updates it runs on
 
     @property
     def ref(self) -> TaskRef:
@@ -96,7 +97,7 @@ select id, namespace, name, platform, definition is not null, observed ? 'upstre
     definition ->> 'trigger_rule', observed -> 'trigger_rule' ->> 2, definition ->> 'run_after',
     domain, coalesce((definition -> 'priority')::integer, 0), coalesce(definition -> 'pools', '{}'),
     coalesce(definition -> 'gates', '[]'), coalesce(definition -> 'requires', '[]'), partitioning::text,
-    partitioning_origin
+    partitioning_origin, definition ->> 'trigger'
 from task where environment = %(environment)s and id = any(%(tasks)s)
 """
 
@@ -119,6 +120,7 @@ class EdgeRow(msgspec.Struct, frozen=True):
     condition: str
     required: bool
     staleness: Staleness
+    where: str | None = None  # JSON: what is asked of what the upstream reported
 
     @property
     def node(self) -> Node:
@@ -127,7 +129,7 @@ class EdgeRow(msgspec.Struct, frozen=True):
 
 EDGES = """
 select e.task_id, e.relation, e.node_kind, coalesce(d.canonical_id, e.node_id), e.origin, e.mapping::text,
-    e.condition ->> 'kind', e.required, e.staleness
+    e.condition ->> 'kind', e.required, e.staleness, e.condition ->> 'where'
 from edge e
 left join dataset d on e.node_kind = 'dataset' and d.environment = %(environment)s and d.id = e.node_id
 where e.environment = %(environment)s and e.task_id = any(%(tasks)s) and e.relation in ('consumes', 'produces')
@@ -188,12 +190,17 @@ class Producer(msgspec.Struct, frozen=True):
     dataset_id: int
     task_id: int
     owner: str | None
-    same: bool  # it writes the partition that it runs for
+    mapping: str  # JSON: which partitions a run of it writes
+    partitioning: str | None  # JSON: of the dataset, where that is declared
+    task_partitioning: str  # JSON
+    task_cut_declared: bool
 
 
 PRODUCERS = """
-select d.canonical_id, t.id, t.owner, e.mapping ->> 'kind' = 'same'
+select d.canonical_id, t.id, t.owner, e.mapping::text, c.partitioning::text, t.partitioning::text,
+    t.partitioning_origin = 'declared'
 from dataset d
+join dataset c on c.environment = %(environment)s and c.id = d.canonical_id
 join edge e on e.environment = %(environment)s and e.node_kind = 'dataset' and e.node_id = d.id
     and e.relation = 'produces'
 join task t on t.environment = %(environment)s and t.id = e.task_id

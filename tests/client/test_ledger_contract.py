@@ -19,6 +19,7 @@ from dataforge.client import (
     RejectFilter,
     RunFilter,
     TaskFilter,
+    UpdateFilter,
     each,
     request,
 )
@@ -56,6 +57,17 @@ MANIFEST: dict[str, Any] = {
 }
 """The second task waits for what the first writes."""
 
+ALARM: dict[str, Any] = {
+    "tasks": [
+        {
+            "namespace": "shell",
+            "name": "orders.alarm",
+            "trigger": {"dataset": {"namespace": "s3://lake", "name": "orders"}},
+        }
+    ],
+}
+"""A task that every update of the dataset triggers."""
+
 
 def event(minute: int, state: str, name: str = "orders.load", **more: Any) -> dict[str, Any]:
     """A native event of the first task, or of another."""
@@ -90,6 +102,7 @@ def ways(module_database: Database, tmp_path_factory: pytest.TempPathFactory) ->
     """The ledger by every way, with a history that no test adds to."""
     with every_way(module_database.url, tmp_path_factory.mktemp("ledger")) as ways:
         ways["direct"].declare("shop", MANIFEST)
+        ways["direct"].declare("alarm", ALARM)
         ways["direct"].record([*HISTORY, {"time": "soon"}])
         ways["direct"].lineage([openlineage(0)])
         yield ways
@@ -120,8 +133,10 @@ QUESTIONS: dict[str, Callable[[Ledger], object]] = {
     "attempts": lambda ledger: ledger.runs(RunFilter(attempts=True, limit=2)),
     "runs of a time": lambda ledger: ledger.runs(RunFilter(since=datetime(2026, 11, 2, 6, 7, tzinfo=UTC))),
     "partitions": lambda ledger: ledger.partitions(PartitionFilter(name="orders.load", namespace="shell", limit=1)),
+    "updates": lambda ledger: ledger.updates(UpdateFilter(name="orders.alarm", limit=1)),
     "rejects": lambda ledger: ledger.rejects(RejectFilter()),
     "graph": lambda ledger: ledger.graph("orders", "s3://lake", "both"),
+    "graph as of a time": lambda ledger: ledger.graph("orders", "s3://lake", at=datetime(2026, 11, 1, tzinfo=UTC)),
     "tasks downstream": lambda ledger: ledger.graph("s3://lake/orders", direction="downstream", depth=1, kind="task"),
     "what a declaration would change": lambda ledger: ledger.declare("shop", {"tasks": []}, dry_run=True),
 }
@@ -162,6 +177,11 @@ MISTAKES: dict[str, Callable[[Ledger], object]] = {
     "a cursor of elsewhere": lambda ledger: ledger.tasks(TaskFilter(cursor="elsewhere")),
     "a state that is none": lambda ledger: ledger.runs(RunFilter(state=cast(RunState, "done"))),
     "a direction that is none": lambda ledger: ledger.graph("orders", "s3://lake", cast(Any, "sideways")),
+    "a time without a zone": lambda ledger: ledger.graph(
+        "orders",
+        "s3://lake",
+        at=datetime(2026, 11, 1),  # noqa: DTZ001  # what is refused
+    ),
     "a depth below zero": lambda ledger: ledger.graph("orders", "s3://lake", depth=-1),
     "a partition that is no key": lambda ledger: ledger.readiness([Named("a"), Named("b", partition=cast(str, 1))]),
     "too many questions": lambda ledger: ledger.readiness([Named("a")] * 1_001),

@@ -140,6 +140,32 @@ def test_what_was_only_observed_is_announced_where_it_is_trusted(database: Datab
     assert f"seen {DAY}" in _announced(database, trusted=frozenset({"ns"}))
 
 
+def test_updates_wake_the_task_that_they_trigger_and_each_claim_is_a_run_of_its_own(database: Database) -> None:
+    both = {"all": [{"dataset": {"namespace": LAKE, "name": name}} for name in ("orders", "payments")]}
+    declared(database, {"namespace": "ns", "name": "merge", "trigger": both})
+    payments = {"namespace": LAKE, "name": "payments", "partition": DAY}
+    for round_ in (0, 10):
+        recorded(database, said("load", "succeeded", round_, run=f"l{round_}", outputs=[ORDERS]))
+        assert _announced(database) == []
+        recorded(database, said("pay", "succeeded", round_ + 1, run=f"p{round_}", outputs=[payments]))
+        assert _announced(database) == ["merge None"]
+        wanted = Claiming(name="merge", worker="w", lease_seconds=60)
+        granted = dispatch.claim(database, "dev", wanted, at(round_ + 2))
+        assert granted.attempt == 1
+        ended(database, granted, "completed", round_ + 2.5)
+        assert _announced(database) == []
+
+
+def test_a_check_that_comes_later_wakes_who_asks_for_it(database: Database) -> None:
+    checked = {"field": "check.complete.success", "op": "=", "value": True}
+    declared(database, task("report", consumes=[{**READS_ORDERS[0], "condition": {"where": checked}}]))
+    recorded(database, said("load", "succeeded", 0, outputs=[ORDERS]))
+    assert _announced(database) == []
+    check = {**ORDERS, "checks": [{"name": "complete", "success": True}]}
+    recorded(database, said("test", "succeeded", 1, inputs=[check]))
+    assert _announced(database) == [f"report {DAY}"]
+
+
 def test_the_greater_priority_comes_first_then_who_waits_longest(database: Database) -> None:
     declared(database, task("a"), *(task(name, "a", priority=rank) for name, rank in (("x", 0), ("y", 9), ("z", 0))))
     recorded(database, said("a", "succeeded", 0))

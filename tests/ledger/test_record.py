@@ -49,7 +49,18 @@ def record(database: Database, events: list[dict[str, Any]], environment: str = 
 def new_environment(database: Database, name: str) -> str:
     with database.transaction() as connection:
         connection.execute("insert into environment (name) values (%s) on conflict do nothing", [name])
-        for table in ("partition_state", "write", "run", "outcome", "touch", "attempt", "edge", "alias", "event"):
+        for table in (
+            "partition_state",
+            "quality",
+            "write",
+            "run",
+            "outcome",
+            "touch",
+            "attempt",
+            "edge",
+            "alias",
+            "event",
+        ):
             connection.execute(
                 f"delete from {table} where environment = (select id from environment where name = %s)".encode(), [name]
             )

@@ -10,6 +10,7 @@ create table lease (
     claim uuid not null,
     task_id bigint not null,
     partition text not null,
+    run text not null check (run <> ''),  -- as its events name it
     attempt integer not null check (attempt > 0),
     worker text not null check (worker <> ''),
     claimed_at timestamptz not null,
@@ -21,7 +22,7 @@ create table lease (
     check ((ended_at is null) = (ending is null))
 );
 create unique index lease_held on lease (environment, task_id, partition) where ended_at is null;
-create unique index lease_by_attempt on lease (environment, task_id, partition, attempt);
+create unique index lease_by_attempt on lease (environment, task_id, run, attempt);
 create index lease_by_expiry on lease (environment, expires_at) where ended_at is null;
 
 create table lease_pool (
@@ -65,3 +66,9 @@ create table wakeup (
 );
 create index wakeup_by_rank on wakeup (environment, priority desc, since, task_id, partition) where not held;
 create index wakeup_by_due on wakeup (environment, due_at) where due_at is not null;
+
+-- As of every table (0006_plans).
+alter table lease alter column environment set statistics 0;
+alter table lease_pool alter column environment set statistics 0;
+alter table outbox alter column environment set statistics 0;
+alter table wakeup alter column environment set statistics 0;
