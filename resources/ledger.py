@@ -24,6 +24,8 @@ from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
 from dataforge.model.recorded import BatchAnswer, Recorded
 from dataforge.model.reference import DatasetRef, NodeKind
+from dataforge.model.rerun import Downstream, Reruns
+from dataforge.model.wakeup import Wakeups
 from dataforge.storage.database import Database
 
 # A sensor's tick has 60 s, in which it asks two or three times: a server that hangs is to be found out before it ends.
@@ -116,6 +118,23 @@ class LedgerResource(ConfigurableResource[Any]):
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
         """Makes the manifest all that this source declares."""
         return self._ledger.declare(source, manifest, dry_run=dry_run)
+
+    def rerun(
+        self,
+        name: str,
+        partition: str = "",
+        *,
+        reason: str,
+        downstream: Downstream = "none",
+        by: str = "unknown",
+        namespace: str | None = None,
+    ) -> Reruns:
+        """Orders a done partition to be run again."""
+        return self._ledger.rerun(name, partition, reason=reason, downstream=downstream, by=by, namespace=namespace)
+
+    def wakeups(self, limit: int = 100) -> Wakeups:
+        """What to claim next."""
+        return self._ledger.wakeups(limit)
 
     def claim(
         self, name: str, partition: str = "", *, worker: str, lease_seconds: int = 300, namespace: str | None = None

@@ -25,6 +25,7 @@ from dataforge.api.partitions import list_partitions
 from dataforge.api.patience import Patience
 from dataforge.api.readiness import get_readiness, post_readiness
 from dataforge.api.rejects import list_rejects
+from dataforge.api.reruns import order_rerun
 from dataforge.api.runs import list_runs
 from dataforge.api.tasks import list_tasks
 from dataforge.api.updates import list_updates
@@ -98,6 +99,7 @@ def _version_1() -> Router:
             get_readiness,
             post_readiness,
             post_freshness,
+            order_rerun,
             list_wakeups,
             make_claim,
             extend_claim,

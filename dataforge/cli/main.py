@@ -33,6 +33,8 @@ VERBS = {
     "why": Verb("dataforge.cli.why:why", "Say whether the task NAME may run for PARTITION, with every reason why not."),
     "graph": Verb("dataforge.cli.graph:graph", "Show what is upstream or downstream of a task or dataset."),
     "claim": Verb("dataforge.cli.claim:claim", "Take a partition of a task for a time, and say how its run ended."),
+    "rerun": Verb("dataforge.cli.rerun:rerun", "Order that what is done is run again, with its reason."),
+    "control": Verb("dataforge.cli.control:control", "Pause and resume, approve, set facts, quarantine and release."),
     "runs": Verb("dataforge.cli.lists:runs", "List runs."),
     "partitions": Verb("dataforge.cli.lists:partitions", "List partitions of tasks and datasets, and their states."),
     "updates": Verb(

@@ -25,6 +25,8 @@ from dataforge.client.request import (
     source_name,
 )
 from dataforge.dispatch import claim as claims
+from dataforge.dispatch import rerun as reruns
+from dataforge.dispatch.waiting import waiting
 from dataforge.graph.follower import Follower
 from dataforge.ingest import answer
 from dataforge.ingest.batch import record_native, record_openlineage
@@ -45,6 +47,8 @@ from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
 from dataforge.model.recorded import BatchAnswer, Recorded, joined, joined_batches
 from dataforge.model.reference import DatasetRef, NodeKind
+from dataforge.model.rerun import Downstream, Rerunning, Reruns
+from dataforge.model.wakeup import Wakeups
 from dataforge.storage import schema
 from dataforge.storage.database import Database
 from dataforge.storage.lease import Ending
@@ -145,6 +149,25 @@ class DirectClient:
 
         parsed = definition.parse_named(encoded(manifest, "$"), source_name(source))
         return declare(self._database, self._environment, parsed, dry_run=dry_run)
+
+    def rerun(
+        self,
+        name: str,
+        partition: str = "",
+        *,
+        reason: str,
+        downstream: Downstream = "none",
+        by: str = "unknown",
+        namespace: str | None = None,
+    ) -> Reruns:
+        wanted = Rerunning(
+            name=name, namespace=namespace, partition=partition, reason=reason, downstream=downstream, by=by
+        )
+        now = datetime.now(UTC)
+        return reruns.rerun(self._database, self._environment, sound(wanted), now, redaction=self._redaction)
+
+    def wakeups(self, limit: int = 100) -> Wakeups:
+        return waiting(self._database, self._environment, limit, datetime.now(UTC))
 
     def claim(
         self, name: str, partition: str = "", *, worker: str, lease_seconds: int = 300, namespace: str | None = None

@@ -19,6 +19,7 @@ from dataforge.client.request import (
     ChangesQuestion,
     GraphQuestion,
     LatestQuestion,
+    WakeupsQuestion,
     batches,
     checked,
     claim_id,
@@ -48,7 +49,9 @@ from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
 from dataforge.model.recorded import BatchAnswer, Recorded, joined, joined_batches
 from dataforge.model.reference import DatasetRef, NodeKind
+from dataforge.model.rerun import Downstream, Rerunning, Reruns
 from dataforge.model.verdict import Code, Unanswered, Verdict
+from dataforge.model.wakeup import Wakeups
 
 _CONNECT_SECONDS = 5.0
 # What a lost connection is answered with: the first may only have been idle for too long, the second meets a server
@@ -155,14 +158,31 @@ class Client:
         path = f"/definitions/{quote(source_name(source), safe='')}"
         return self._send("PUT", path, encoded(manifest, "$"), Declared, {"dry_run": _text(dry_run)})
 
+    def rerun(
+        self,
+        name: str,
+        partition: str = "",
+        *,
+        reason: str,
+        downstream: Downstream = "none",
+        by: str = "unknown",
+        namespace: str | None = None,
+    ) -> Reruns:
+        wanted = Rerunning(
+            name=name, namespace=namespace, partition=partition, reason=reason, downstream=downstream, by=by
+        )
+        return self._send("POST", "/reruns", encoded(_of_task(given(sound(wanted))), "$"), Reruns)
+
+    def wakeups(self, limit: int = 100) -> Wakeups:
+        return self._get("/wakeups", WakeupsQuestion(limit), Wakeups)
+
     def claim(
         self, name: str, partition: str = "", *, worker: str, lease_seconds: int = 300, namespace: str | None = None
     ) -> Granted:
         asked = Claiming(
             name=name, namespace=namespace, partition=partition, worker=worker, lease_seconds=lease_seconds
         )
-        body = given(sound(asked))
-        body["task"] = {"name": body.pop("name"), "namespace": body.pop("namespace", None)}
+        body = _of_task(given(sound(asked)))
         body["claim"] = str(uuid4())  # under which it is asked again where the answer is lost
         return self._send("POST", "/claims", encoded(body, "$"), Granted)
 
@@ -253,6 +273,12 @@ def _authorization(api_key: str | None) -> dict[str, str]:
     if not (key.isascii() and key.isprintable()):
         raise SettingsError("the API key", "***", "printable ASCII characters")
     return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _of_task(body: dict[str, Any]) -> dict[str, Any]:
+    """The body with its task as the API names it."""
+    task = {"name": body.pop("name"), "namespace": body.pop("namespace", None)}
+    return {"task": task, **body}
 
 
 def _array(bodies: Sequence[bytes]) -> bytes:

@@ -33,6 +33,8 @@ from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
 from dataforge.model.recorded import BatchAnswer, Recorded
 from dataforge.model.reference import DatasetRef, NodeKind
+from dataforge.model.rerun import Downstream, Reruns
+from dataforge.model.wakeup import Wakeups
 
 Item = TypeVar("Item")
 
@@ -103,6 +105,23 @@ class Ledger(Protocol):
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
         """Makes the manifest all that this source declares; with `dry_run` only says what that would change."""
+        ...
+
+    def rerun(
+        self,
+        name: str,
+        partition: str = "",
+        *,
+        reason: str,
+        downstream: Downstream = "none",
+        by: str = "unknown",
+        namespace: str | None = None,
+    ) -> Reruns:
+        """Orders a done partition to be run again, with `downstream` what was built from it too."""
+        ...
+
+    def wakeups(self, limit: int = 100) -> Wakeups:
+        """What to claim next, the greatest priority first."""
         ...
 
     def claim(

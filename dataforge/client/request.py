@@ -52,6 +52,12 @@ class GraphQuestion(msgspec.Struct, frozen=True):
     at: Annotated[datetime, msgspec.Meta(tz=True)] | None
 
 
+class WakeupsQuestion(msgspec.Struct, frozen=True):
+    """How much of what may run now is wanted."""
+
+    limit: int
+
+
 def batches(events: Sequence[Mapping[str, Any]]) -> Iterator[list[bytes]]:
     """The events as JSON, in batches as large as one request takes. All are encoded before the first is given
     away, so that one that is no JSON is refused before anything is sent."""

@@ -11,10 +11,13 @@ import msgspec
 import pytest
 
 from dataforge.client import (
+    ClaimRefused,
     DatasetFilter,
+    Fenced,
     FreshnessQuestion,
     Ledger,
     Named,
+    Outcome,
     PartitionFilter,
     RejectFilter,
     RunFilter,
@@ -319,3 +322,25 @@ def test_a_declaration_is_what_is_true_from_now_on(ledger: Ledger, source: str) 
     assert ledger.declare(source, MANIFEST).unchanged == 3
     [verdict] = ledger.readiness([Named("orders.report", partition=DAY)]).items
     assert (verdict.task, verdict.status) == (TaskRef("shell", "orders.report"), Status.WAITING)
+
+
+def test_what_is_claimed_and_run_again_is_the_same_by_every_way(ledger: Ledger) -> None:
+    ledger.declare("shop", MANIFEST)
+    granted = ledger.claim("orders.load", DAY, worker="w")
+    with pytest.raises(ClaimRefused) as refused:
+        ledger.claim("orders.load", DAY, worker="other")
+    assert [reason.code for reason in refused.value.verdict.reasons] == [Code.ALREADY_RUNNING]
+    assert ledger.heartbeat(granted.claim, 600).expires_at > granted.expires_at
+    written = Outcome(outputs=[{"namespace": "s3://lake", "name": "orders", "partition": DAY}])
+    assert ledger.complete(granted.claim, written).attempt == 1
+    with pytest.raises(Fenced):
+        ledger.fail(granted.claim, "too late")
+    assert ledger.readiness([Named("orders.report", partition=DAY)]).items[0].runnable
+    again = ledger.rerun("orders.load", DAY, reason="a late file", by="anna@example.com")
+    assert [(item.task.name, item.partition) for item in again.items] == [("orders.load", DAY)]
+    assert ledger.claim("orders.load", DAY, worker="w").attempt == 2
+    assert ledger.wakeups().items == ()  # nobody announces here
+    with pytest.raises(Conflict):
+        ledger.rerun("orders.report", DAY, reason="it never ran")
+    with pytest.raises(InvalidInput):
+        ledger.complete("no claim")
