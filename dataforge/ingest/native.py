@@ -1,6 +1,7 @@
 """Native events: one statement about one run, for platforms and people without OpenLineage.
 
-A run is named by `run`, else by its partition; an attempt by its number, counted from 1.
+A run is named by `run`, else by its partition; an attempt by its number, counted from 1. The instances of a mapped
+task are runs of their own, each by its map index, which belong together.
 """
 
 from collections.abc import Sequence
@@ -59,6 +60,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     partition: str | None = None
     run: str | None = None
     attempt: int | None = None
+    map_index: int | None = None
     data_interval: _Interval | None = None
     inputs: list[_Input] = []
     outputs: list[_Output] = []
@@ -113,6 +115,8 @@ def _errors(shape: _Document) -> list[FieldError]:
     ]
     if shape.attempt is not None and not 1 <= shape.attempt < 2**31:
         errors.append(FieldError("attempt", shape.attempt, "a number from 1 on"))
+    if shape.map_index is not None and not 0 <= shape.map_index < 2**31:
+        errors.append(FieldError("map_index", shape.map_index, "a number from 0 on"))
     for index, output in enumerate(shape.outputs):
         if output.rows is not None and not 0 <= output.rows < 2**63:
             errors.append(FieldError(f"outputs[{index}].rows", output.rows, "a number of rows, 0 or more"))
@@ -150,14 +154,16 @@ def _facts(shape: _Document, at: datetime, event_id: bytes, interval: Interval |
     touched = merge_touches(_touches(shape.inputs, "input", at), _touches(shape.outputs, "output", at))
     name, number = shape.run or shape.partition or WHOLE, shape.attempt or 1
     state, platform = RunState(shape.state), shape.platform or ""
+    instance = name if shape.map_index is None else f"{name}[{shape.map_index}]"
     attempt = Attempt(
-        key=AttemptKey(task, name, str(number)),
+        key=AttemptKey(task, instance, str(number)),
         kind=RunKind.TASK,
         # What is said here is no event of the platform's own, so nothing of it has to be doubted.
         platform="" if platform in UNTRUSTED else platform,
         statement=Statement(Evidence.REPORTED, state, at, event_id),
-        external_run=name,
+        external_run=instance,
         group_run=name,
+        map_index=-1 if shape.map_index is None else shape.map_index,
         number=number,
         completed=state is RunState.SUCCEEDED,
         started_at=at if state is RunState.RUNNING else None,

@@ -13,7 +13,7 @@ import msgspec
 
 from dataforge.model import partition
 from dataforge.model.decoding import convert, join, of_json, shorten
-from dataforge.model.edge import TriggerRule, mapping_problems, trigger_rule
+from dataforge.model.edge import SUCCEEDED, TriggerRule, mapping_problems, trigger_rule
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.manifest import (
     DatasetDefinition,
@@ -135,6 +135,7 @@ _CHOICES = {  # by the end of the path: there msgspec only says that a value is 
     r"trigger_rule": f"one of {', '.join(TriggerRule)}",
     r"run_after": "an ISO 8601 duration such as PT30M",
     r"staleness": "one of ignore, warn, block",
+    r"role": "one of upstream, mapped_over, setup",
     r"complete_when": "all_producers, any_producer, or how many producers it takes",
     r"version": "one of run, reported, content",
 }
@@ -208,6 +209,8 @@ def _consumes_problems(task: TaskDefinition, field: str) -> _Errors:
         named[at] = edge.node
         yield from _ref_problems(edge.node, f"{at}.{'task' if edge.task else 'dataset'}")
         yield from mapping_problems(edge.mapping, f"{at}.mapping")
+        if edge.role != "upstream" and (edge.task is None or edge.condition != SUCCEEDED):
+            yield FieldError(f"{at}.role", edge.role, "upstream, for a dataset or an edge with a condition of its own")
     yield from _repeats(named)
 
 

@@ -13,6 +13,10 @@ from dataforge.model.event import Relation
 from dataforge.model.reference import DatasetRef, TaskRef
 
 Staleness = Literal["ignore", "warn", "block"]
+# What an upstream task is to this one, beside its trigger rule, which counts all but `setup`. `mapped_over`: what it
+# returns decides how many instances this task has, none perhaps. `setup`: this task works between it and its teardown
+# without coming directly after it, and needs its success whatever the trigger rule.
+Role = Literal["upstream", "mapped_over", "setup"]
 _Offset = Annotated[int, msgspec.Meta(ge=-100_000, le=100_000)]
 
 
@@ -89,6 +93,7 @@ class Consumes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     condition: Condition = SUCCEEDED
     required: bool = True
     staleness: Staleness = "warn"
+    role: Role = "upstream"
 
     @property
     def node(self) -> TaskRef | DatasetRef:

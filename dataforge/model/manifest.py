@@ -31,6 +31,9 @@ class TaskDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     partitioning: Partitioning | None = None
     trigger_rule: TriggerRule | None = None
     run_after: timedelta | None = None  # after the end of the data interval
+    setup: bool = False  # an Airflow setup task
+    branching: bool = False  # it decides which of the tasks behind it are skipped
+    instances: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | None = None  # of a mapped task, where it is known
     pools: dict[str, _Wanted] = {}  # slots that a run takes, by pool
     consumes: tuple[Consumes, ...] = ()
     produces: tuple[Produces, ...] = ()

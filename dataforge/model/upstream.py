@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from dataforge.model.attempt import Interval
-from dataforge.model.edge import Staleness
+from dataforge.model.edge import Role, Staleness
 from dataforge.model.state import FINAL, Evidence, PartitionStatus, RunState
 from dataforge.model.trigger_rule import UpstreamTask
 from dataforge.model.verdict import Code, NodeRef, Reason
@@ -34,6 +34,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidence
     since: datetime | None = None
     started_at: datetime | None = None  # of the run that decided
+    instances: tuple[tuple[RunState | None, int], ...] = ()  # of a mapped task, how many ended how; None: not yet
 
     @property
     def outcome(self) -> RunState | None:
@@ -77,6 +78,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     required: bool = True
     staleness: Staleness = "warn"
     known: bool = True  # declared, or seen, or written by a task that is
+    role: Role = "upstream"
     branching: bool = False  # a task that decides which of those behind it are skipped
     setup: bool = False  # an Airflow setup task
     history: History = History()
@@ -84,9 +86,20 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def contribution(self) -> UpstreamTask:
-        """What it contributes to a trigger rule."""
+        """What it contributes as a whole."""
         settled = self.state is not None and self.state.settled
         return UpstreamTask(self.state.outcome if self.state and settled else None, self.setup)
+
+    @property
+    def contributions(self) -> tuple[UpstreamTask, ...]:
+        """What it contributes to a trigger rule: of a mapped task each instance counts by itself."""
+        instances = self.state.instances if self.state else ()
+        return tuple(UpstreamTask(outcome, self.setup, count) for outcome, count in instances) or (self.contribution,)
+
+    @property
+    def expanded(self) -> bool:
+        """Whether it is a mapped task whose instances are known."""
+        return self.state is not None and self.state.instances != ()
 
     @property
     def label(self) -> str:

@@ -1,0 +1,55 @@
+"""The manifest of a random DAG, with what its DAG file says of dependencies and nothing more."""
+
+from typing import Any
+
+from benchmarks.airflow_truth.spec import Dag, Task
+
+NAMESPACE = "airflow"
+
+
+def manifest(dags: list[Dag]) -> dict[str, Any]:
+    """One source that declares the tasks of all these DAGs."""
+    return {"source": "airflow-truth", "tasks": [_declared(dag, task) for dag in dags for task in dag.tasks]}
+
+
+def ledger_name(dag: str, task: str) -> str:
+    """What Airflow's task is called in the ledger, as OpenLineage names it."""
+    return f"{dag}.{task}"
+
+
+def _declared(dag: Dag, task: Task) -> dict[str, Any]:
+    consumes = [_edge(dag, above, "mapped_over" if above == task.mapped else "upstream") for above in task.upstream]
+    consumes += [_edge(dag, above, "setup") for above in indirect_setups(dag, task)]
+    found: dict[str, Any] = {
+        "namespace": NAMESPACE,
+        "name": ledger_name(dag.name, task.name),
+        "platform": "airflow",
+        "partitioning": {"kind": "none"},
+        "trigger_rule": task.rule.value,
+        "setup": task.setup,
+        "branching": task.kind in ("branch", "short_circuit"),
+        "consumes": consumes,
+    }
+    return found | ({"instances": task.mapped} if isinstance(task.mapped, int) else {})
+
+
+def _edge(dag: Dag, above: str, role: str) -> dict[str, Any]:
+    return {"task": {"namespace": NAMESPACE, "name": ledger_name(dag.name, above)}, "role": role}
+
+
+def indirect_setups(dag: Dag, task: Task) -> list[str]:
+    """The setups that a task works under and does not come directly after: those above it that have no teardown, or
+    one that comes after the task. A teardown works under none."""
+    if task.tears_down is not None:
+        return []
+    above = dag.above(task.name)
+    return sorted(
+        each.name
+        for each in dag.tasks
+        if each.setup and each.name in above and each.name not in task.upstream and _holds(dag, each, task)
+    )
+
+
+def _holds(dag: Dag, setup: Task, task: Task) -> bool:
+    teardowns = [each.name for each in dag.tasks if each.tears_down == setup.name]
+    return not teardowns or any(task.name in dag.above(teardown) for teardown in teardowns)
