@@ -19,6 +19,7 @@ with DAG(
     start_date=pendulum.datetime(2026, 1, 1),
     default_args={{"retry_delay": timedelta(0)}},
     fail_stop={fail_stop},
+    tags=["days={days}"],
 ) as dag:
 '''
 _OPERATORS = {
@@ -42,7 +43,7 @@ def source(dag: Dag) -> str:
         for task in dag.tasks
         if task.tears_down
     ]
-    return _HEAD.format(name=dag.name, fail_stop=dag.fail_stop) + "\n".join(lines) + "\n"
+    return _HEAD.format(name=dag.name, fail_stop=dag.fail_stop, days=dag.days) + "\n".join(lines) + "\n"
 
 
 def _operator(task: Task) -> str:
@@ -55,6 +56,8 @@ def _operator(task: Task) -> str:
 
 def _arguments(task: Task) -> str:
     given = [f"task_id={task.name.rpartition('.')[2]!r}", f"retries={task.retries}"]
+    if task.depends_on_past:
+        given += ["depends_on_past=True", f"wait_for_downstream={task.wait_for_downstream}"]
     if task.tears_down is None:
         given.append(f"trigger_rule={task.rule.value!r}")
     if task.group:

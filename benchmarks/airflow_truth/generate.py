@@ -26,9 +26,15 @@ def dag(seed: int, number: int) -> Dag:
     for task in made.tasks:
         if task.kind == "branch":
             task.chooses = [name for name in made.downstream(task.name) if random.random() < 0.5]
+    if random.random() < 0.15:
+        made.days = 3
+        for task in made.tasks:
+            task.depends_on_past = random.random() < 0.4
+            task.wait_for_downstream = task.depends_on_past and random.random() < 0.3
     if made.fail_stop:  # Airflow allows it with no other rule
         for task in made.tasks:
-            task.rule = TriggerRule.ALL_SUCCESS
+            if task.tears_down is None:
+                task.rule = TriggerRule.ALL_SUCCESS
     return made
 
 

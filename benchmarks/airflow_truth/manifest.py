@@ -5,6 +5,7 @@ from typing import Any
 from benchmarks.airflow_truth.spec import Dag, Task
 
 NAMESPACE = "airflow"
+FIRST_DAY = "2026-11-01"
 
 
 def manifest(dags: list[Dag]) -> dict[str, Any]:
@@ -20,11 +21,12 @@ def ledger_name(dag: str, task: str) -> str:
 def _declared(dag: Dag, task: Task) -> dict[str, Any]:
     consumes = [_edge(dag, above, "mapped_over" if above == task.mapped else "upstream") for above in task.upstream]
     consumes += [_edge(dag, above, "setup") for above in indirect_setups(dag, task)]
+    consumes += [_past(dag, name) for name in _of_the_day_before(dag, task)]
     found: dict[str, Any] = {
         "namespace": NAMESPACE,
         "name": ledger_name(dag.name, task.name),
         "platform": "airflow",
-        "partitioning": {"kind": "none"},
+        "partitioning": {"kind": "none"} if dag.days == 1 else {"kind": "daily", "start": FIRST_DAY},
         "trigger_rule": task.rule.value,
         "setup": task.setup,
         "branching": task.kind in ("branch", "short_circuit"),
@@ -35,6 +37,17 @@ def _declared(dag: Dag, task: Task) -> dict[str, Any]:
 
 def _edge(dag: Dag, above: str, role: str) -> dict[str, Any]:
     return {"task": {"namespace": NAMESPACE, "name": ledger_name(dag.name, above)}, "role": role}
+
+
+def _past(dag: Dag, name: str) -> dict[str, Any]:
+    mapping = {"kind": "window", "from": -1, "to": -1}
+    return {**_edge(dag, name, "upstream"), "mapping": mapping, "condition": {"kind": "not_failed"}}
+
+
+def _of_the_day_before(dag: Dag, task: Task) -> list[str]:
+    if not task.depends_on_past:
+        return []
+    return [task.name, *(dag.downstream(task.name) if task.wait_for_downstream else ())]
 
 
 def indirect_setups(dag: Dag, task: Task) -> list[str]:

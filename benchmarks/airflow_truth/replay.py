@@ -31,8 +31,9 @@ _STATES = {  # Airflow's names of what the native events name otherwise
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A state that a task instance came to."""
+    """A state that a task instance came to; a run is named by its day."""
 
+    run: str
     task: str
     map_index: int
     state: str
@@ -49,8 +50,9 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """What had happened since the step before, and what Airflow decided then."""
+    """What had happened in any run since the step before, and what Airflow decided of one run then."""
 
+    run: str
     events: list[Change]
     decisions: list[Decision]
 
@@ -64,10 +66,10 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Trace(msgspec.Struct, frozen=True):
-    """One DAG run."""
+    """All runs of one DAG."""
 
     dag: str
-    state: str
+    days: int
     structure: dict[str, Seen]
     steps: list[Step]
 
@@ -104,7 +106,8 @@ def _events(trace: Trace, number: int, now: datetime) -> Iterator[dict[str, Any]
         event = {
             "time": (now + timedelta(milliseconds=place)).isoformat(),
             "task": {"namespace": NAMESPACE, "name": ledger_name(trace.dag, change.task)},
-            "run": "r",
+            "run": change.run,
+            **({"partition": change.run} if trace.days > 1 else {}),
             "attempt": max(change.try_, 1),
             "state": _STATES.get(change.state, change.state),
         }
@@ -113,10 +116,15 @@ def _events(trace: Trace, number: int, now: datetime) -> Iterator[dict[str, Any]
 
 def _asked(database: Database, environment: str, running: list[Trace], number: int, now: datetime) -> Iterator[Pair]:
     beside = {trace.dag: tuple(trace.steps[number].decisions) for trace in running}
-    asked = [(trace.dag, decision) for trace in running for decision in trace.steps[number].decisions]
+    asked = [(trace, decision) for trace in running for decision in trace.steps[number].decisions]
     for place in range(0, len(asked), AT_ONCE):
         part = asked[place : place + AT_ONCE]
-        questions = [Named(ledger_name(dag, decision.task), NAMESPACE) for dag, decision in part]
+        questions = [_question(trace, number, decision) for trace, decision in part]
         answers = readiness(database, environment, questions, now)
-        for (dag, decision), verdict in zip(part, answers.items, strict=True):
-            yield Pair(dag, number, decision, verdict, beside[dag])
+        for (trace, decision), verdict in zip(part, answers.items, strict=True):
+            yield Pair(trace.dag, number, decision, verdict, beside[trace.dag])
+
+
+def _question(trace: Trace, number: int, decision: Decision) -> Named:
+    day = trace.steps[number].run if trace.days > 1 else ""
+    return Named(ledger_name(trace.dag, decision.task), NAMESPACE, day)

@@ -27,6 +27,8 @@ class Task(msgspec.Struct, kw_only=True):
     ignores_rules: bool = True  # of a short circuit: it skips all that is behind it, not only what is next
     setup: bool = False
     tears_down: str | None = None  # the setup whose teardown it is
+    depends_on_past: bool = False
+    wait_for_downstream: bool = False  # implies the former
 
 
 class Dag(msgspec.Struct):
@@ -35,6 +37,7 @@ class Dag(msgspec.Struct):
     name: str
     tasks: list[Task]
     fail_stop: bool = False
+    days: int = 1  # how many runs are there at once, a day each
 
     def task(self, name: str) -> Task:
         return next(task for task in self.tasks if task.name == name)

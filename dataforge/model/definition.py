@@ -129,7 +129,7 @@ def _modern(task: Any) -> Any:
 
 _CHOICES = {  # by the end of the path: there msgspec only says that a value is none of those it knows
     r"mapping(\.dimensions.*)?\.kind": "one of same, window, all, last, fixed, dimension, table",
-    r"condition\.kind": "one of succeeded, failed, skipped, finished",
+    r"condition\.kind": "one of succeeded, failed, skipped, not_failed, finished",
     r"partitioning(\.dimensions.*)?\.kind": "one of none, hourly, daily, weekly, monthly, cron, static,"
     " dynamic, product",
     r"trigger_rule": f"one of {', '.join(TriggerRule)}",

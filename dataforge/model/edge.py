@@ -76,9 +76,10 @@ SAME = Same()
 
 
 class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which outcome of the upstream partition satisfies the edge; `finished` is any that is final."""
+    """Which outcome of the upstream partition satisfies the edge; `finished` is any that is final, `not_failed` a
+    success or a skip, as Airflow's depends_on_past wants of the run before."""
 
-    kind: Literal["succeeded", "failed", "skipped", "finished"] = "succeeded"
+    kind: Literal["succeeded", "failed", "skipped", "not_failed", "finished"] = "succeeded"
 
 
 SUCCEEDED = Condition()

@@ -21,6 +21,7 @@ CONDITIONS: dict[str, frozenset[RunState]] = {  # the outcomes that satisfy an e
     "succeeded": frozenset({RunState.SUCCEEDED}),
     "failed": frozenset({RunState.FAILED, RunState.UPSTREAM_FAILED, RunState.CANCELED}),
     "skipped": frozenset({RunState.SKIPPED}),
+    "not_failed": frozenset({RunState.SUCCEEDED, RunState.SKIPPED}),
     "finished": FINAL,
 }
 _READY = frozenset({PartitionStatus.READY, PartitionStatus.STALE})
