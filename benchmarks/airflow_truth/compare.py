@@ -4,17 +4,25 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.airflow_truth import generate, scheduler
-from benchmarks.airflow_truth.replay import pairs
+from benchmarks.airflow_truth.replay import Feed, Trace, pairs
 from benchmarks.airflow_truth.score import Score, score
+from benchmarks.airflow_truth.spec import Dag
 from dataforge.storage.database import Database
 
 
-def compare(database: Database, environment: str, seed: int, numbers: range) -> Score:
-    """The score of the DAGs with these numbers, in an environment of that name, which is made for it."""
-    with database.transaction() as connection:
-        connection.execute("insert into environment (name) values (%s) on conflict do nothing", [environment])
+def compare(database: Database, environment: str, seed: int, numbers: range) -> dict[Feed, Score]:
+    """The scores of the DAGs with these numbers, by what the ledger is told; in environments made for it whose names
+    begin with this."""
     dags = [generate.dag(seed, number) for number in numbers]
     with tempfile.TemporaryDirectory(prefix="dataforge-airflow-") as folder:
         traces = scheduler.traces(dags, seed, Path(folder))
+    feeds: tuple[Feed, ...] = ("everything", "runs")
+    return {feed: judged(database, f"{environment}-{feed}", dags, traces, feed) for feed in feeds}
+
+
+def judged(database: Database, environment: str, dags: list[Dag], traces: list[Trace], feed: Feed) -> Score:
+    """The score of recorded traces, in a new environment of this name."""
+    with database.transaction() as connection:
+        connection.execute("insert into environment (name) values (%s)", [environment])
     steps = sum(len(trace.steps) for trace in traces)
-    return score(dags, steps, pairs(database, environment, dags, traces))
+    return score(dags, steps, pairs(database, environment, dags, traces, feed), feed)

@@ -63,7 +63,7 @@ def trace(dag, days, chance, session):
         for key in some_of(scheduled(dag, session), chance):
             execute(key, dag, session)
             known, more = changed(known, instances(dag, session))
-            events += more
+            events += [{**each, "ran": (each["run"], each["task"], each["map_index"]) == key} for each in more]
         idle = 0 if events else idle + 1  # a task that waits for a failed run of the day before waits for ever
     return {"dag": dag.dag_id, "days": days, "structure": structure(dag), "steps": steps}
 

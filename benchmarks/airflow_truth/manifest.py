@@ -21,6 +21,7 @@ def ledger_name(dag: str, task: str) -> str:
 def _declared(dag: Dag, task: Task) -> dict[str, Any]:
     consumes = [_edge(dag, above, "mapped_over" if above == task.mapped else "upstream") for above in task.upstream]
     consumes += [_edge(dag, above, "setup") for above in indirect_setups(dag, task)]
+    consumes += [_edge(dag, above, "short_circuit") for above in indirect_short_circuits(dag, task)]
     consumes += [_past(dag, name) for name in _of_the_day_before(dag, task)]
     found: dict[str, Any] = {
         "namespace": NAMESPACE,
@@ -61,6 +62,18 @@ def indirect_setups(dag: Dag, task: Task) -> list[str]:
         for each in dag.tasks
         if each.setup and each.name in above and each.name not in task.upstream and _holds(dag, each, task)
     )
+
+
+def indirect_short_circuits(dag: Dag, task: Task) -> list[str]:
+    """The short circuits that may skip a task from afar; they never skip a teardown."""
+    if task.tears_down is not None:
+        return []
+    above = dag.above(task.name) - set(task.upstream) - set(indirect_setups(dag, task))
+    return sorted(each.name for each in dag.tasks if each.name in above and _cuts(each))
+
+
+def _cuts(task: Task) -> bool:
+    return task.kind == "short_circuit" and task.ignores_rules
 
 
 def _holds(dag: Dag, setup: Task, task: Task) -> bool:

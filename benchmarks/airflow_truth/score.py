@@ -10,13 +10,27 @@ from typing import Literal
 
 import msgspec
 
-from benchmarks.airflow_truth.replay import Pair
+from benchmarks.airflow_truth.replay import Feed, Pair
 from benchmarks.airflow_truth.spec import Dag, Task
 from dataforge.model.verdict import Code, Status, Verdict
 
-Agreement = Literal["agree", "undecided", "retry", "cascade", "conflict", "false-ready", "false-blocked", "wrong-fate"]
-EXCEPTIONS: tuple[Agreement, ...] = ("undecided", "retry", "cascade", "conflict")
+Agreement = Literal[
+    "agree",
+    "undecided",
+    "retry",
+    "cascade",
+    "conflict",
+    "unheard",
+    "over",
+    "false-ready",
+    "false-blocked",
+    "wrong-fate",
+]
 DISAGREEMENTS: tuple[Agreement, ...] = ("false-ready", "false-blocked", "wrong-fate")
+COLUMNS: dict[Feed, tuple[Agreement, ...]] = {
+    "everything": ("agree", "undecided", "retry", "cascade", "conflict", *DISAGREEMENTS),
+    "runs": ("agree", "unheard", "over", "false-ready"),
+}
 
 
 class Disagreement(msgspec.Struct, frozen=True):
@@ -38,6 +52,7 @@ class Disagreement(msgspec.Struct, frozen=True):
 class Score(msgspec.Struct, frozen=True):
     """All verdicts of a run of the comparison."""
 
+    feed: Feed
     dags: int
     steps: int
     by_rule: dict[str, Counter[Agreement]]
@@ -53,7 +68,7 @@ class Score(msgspec.Struct, frozen=True):
 
     def table(self) -> str:
         """The figures, a line for each trigger rule and one for all."""
-        kinds: tuple[Agreement, ...] = ("agree", *EXCEPTIONS, *DISAGREEMENTS)
+        kinds = COLUMNS[self.feed]
         head = f"{'trigger rule':<28}{'verdicts':>9}" + "".join(f"{kind:>15}" for kind in kinds)
         rows = [(rule, counter) for rule, counter in sorted(self.by_rule.items())]
         rows.append(("all", sum((counter for _, counter in rows), Counter())))
@@ -61,18 +76,20 @@ class Score(msgspec.Struct, frozen=True):
         return "\n".join([f"{self.dags} DAGs, {self.steps} scheduling steps, {self.verdicts} verdicts", head, *lines])
 
 
-def score(dags: Iterable[Dag], steps: int, pairs: Iterable[Pair]) -> Score:
+def score(dags: Iterable[Dag], steps: int, pairs: Iterable[Pair], feed: Feed) -> Score:
     """Counts the verdicts by their tasks' trigger rules."""
     by_name = {dag.name: dag for dag in dags}
     by_rule: dict[str, Counter[Agreement]] = {}
     disagreements = []
     for pair in pairs:
-        task = by_name[pair.dag].task(pair.decision.task)
-        rule, kind = task.rule.value, agreement(task, pair)
+        dag = by_name[pair.dag]
+        task = dag.task(pair.decision.task)
+        kind = agreement(task, pair) if feed == "everything" else soundness(dag, task, pair)
+        rule = task.rule.value
         by_rule.setdefault(rule, Counter())[kind] += 1
         if kind in DISAGREEMENTS:
             disagreements.append(Disagreement(kind, rule, said(pair.verdict), pair))
-    return Score(len(by_name), steps, by_rule, disagreements)
+    return Score(feed, len(by_name), steps, by_rule, disagreements)
 
 
 def merge(scores: list[Score]) -> Score:
@@ -82,6 +99,7 @@ def merge(scores: list[Score]) -> Score:
         for rule, counter in each.by_rule.items():
             by_rule.setdefault(rule, Counter()).update(counter)
     return Score(
+        feed=scores[0].feed,
         dags=sum(each.dags for each in scores),
         steps=sum(each.steps for each in scores),
         by_rule=by_rule,
@@ -117,6 +135,21 @@ _FATES = {"skipped", "upstream_failed"}
 def _marked(task: Task, pair: Pair) -> str | None:
     """What Airflow marked, in the same step, the task that this one is mapped over."""
     return next((each.decision for each in pair.beside if each.task == task.mapped), None)
+
+
+def soundness(dag: Dag, task: Task, pair: Pair) -> Agreement:
+    """Where the ledger is told of runs alone it has to wait for much (`unheard`), and may never be ready too early.
+
+    Of two ends nothing can tell it (`over`): an EmptyOperator that Airflow ended without running it, and what a DAG
+    skips after a failure elsewhere, by `fail_stop`.
+    """
+    airflow, ready = pair.decision.decision, pair.verdict.runnable
+    if not ready:
+        return "unheard" if airflow == "runnable" else "agree"
+    if airflow == "runnable":
+        return "agree"
+    silent = (task.kind == "empty" and airflow == "success") or (dag.fail_stop and airflow == "skipped")
+    return "over" if silent and airflow == pair.decision.state else "false-ready"
 
 
 def said(verdict: Verdict) -> str:

@@ -1,7 +1,7 @@
 """Native events: one statement about one run, for platforms and people without OpenLineage.
 
 A run is named by `run`, else by its partition; an attempt by its number, counted from 1. The instances of a mapped
-task are runs of their own, each by its map index, which belong together.
+task are runs of their own, each by its map index, which belong together; any of them may say how many there are.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from dataforge.ingest.envelope import check_time, decode
 from dataforge.ingest.openlineage import canonical
 from dataforge.ingest.redaction import Redaction
 from dataforge.ingest.validation import LONGEST_KEY, LONGEST_NAME, name_problem, refusal
-from dataforge.model.attempt import Attempt, AttemptKey, Direction, Interval, Touch, merge_touches
+from dataforge.model.attempt import INSTANCES, Attempt, AttemptKey, Direction, Interval, Source, Touch, merge_touches
 from dataforge.model.decoding import convert, shorten
 from dataforge.model.errors import FieldError
 from dataforge.model.event import DatasetFact, Event, Facts, TaskFact
@@ -61,6 +61,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     run: str | None = None
     attempt: int | None = None
     map_index: int | None = None
+    instances: int | None = None
     data_interval: _Interval | None = None
     inputs: list[_Input] = []
     outputs: list[_Output] = []
@@ -117,10 +118,21 @@ def _errors(shape: _Document) -> list[FieldError]:
         errors.append(FieldError("attempt", shape.attempt, "a number from 1 on"))
     if shape.map_index is not None and not 0 <= shape.map_index < 2**31:
         errors.append(FieldError("map_index", shape.map_index, "a number from 0 on"))
+    errors += _instances_errors(shape)
     for index, output in enumerate(shape.outputs):
         if output.rows is not None and not 0 <= output.rows < 2**63:
             errors.append(FieldError(f"outputs[{index}].rows", output.rows, "a number of rows, 0 or more"))
     return errors + _source_errors(shape.source or {})
+
+
+def _instances_errors(shape: _Document) -> list[FieldError]:
+    if shape.instances is None:
+        return []
+    if shape.map_index is None:
+        return [FieldError("instances", shape.instances, "a map_index beside it")]
+    if not shape.map_index < shape.instances < 2**31:
+        return [FieldError("instances", shape.instances, f"a number above the map_index ({shape.map_index})")]
+    return []
 
 
 def _source_errors(source: dict[str, Any]) -> list[FieldError]:
@@ -171,7 +183,7 @@ def _facts(shape: _Document, at: datetime, event_id: bytes, interval: Interval |
         interval=interval,
         partition=shape.partition,
         error=facets.text({"error": shape.error}, "error"),
-        source=shape.source or {},
+        source=_source(shape),
         touches=touched,
     )
     return Facts(
@@ -180,6 +192,12 @@ def _facts(shape: _Document, at: datetime, event_id: bytes, interval: Interval |
         datasets=tuple(DatasetFact(dataset) for dataset in sorted({touch.dataset for touch in touched})),
         edges=run.dataset_edges(task, touched),
     )
+
+
+def _source(shape: _Document) -> Source:
+    """What the platform calls the run, and how many instances its task has in it, where the event says so."""
+    named: Source = dict(shape.source or {})
+    return named if shape.instances is None else {**named, INSTANCES: shape.instances}
 
 
 def _touches(listed: list[Any], direction: Direction, at: datetime) -> tuple[Touch, ...]:

@@ -190,6 +190,8 @@ def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
         role=need.edge.role,
         branching=node.branching,
         setup=node.setup,
+        mapped=node.mapped,
+        total=node.instances,
         history=_history(need.window_cut, facts.histories.get(place, [])),
         obstacle=facts.obstacles.get(place),
     )

@@ -135,7 +135,7 @@ _CHOICES = {  # by the end of the path: there msgspec only says that a value is 
     r"trigger_rule": f"one of {', '.join(TriggerRule)}",
     r"run_after": "an ISO 8601 duration such as PT30M",
     r"staleness": "one of ignore, warn, block",
-    r"role": "one of upstream, mapped_over, setup",
+    r"role": "one of upstream, mapped_over, setup, short_circuit",
     r"complete_when": "all_producers, any_producer, or how many producers it takes",
     r"version": "one of run, reported, content",
 }

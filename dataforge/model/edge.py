@@ -13,10 +13,11 @@ from dataforge.model.event import Relation
 from dataforge.model.reference import DatasetRef, TaskRef
 
 Staleness = Literal["ignore", "warn", "block"]
-# What an upstream task is to this one, beside its trigger rule, which counts all but `setup`. `mapped_over`: what it
+# What an upstream task is to this one. Its trigger rule counts the first two. `mapped_over`: what it
 # returns decides how many instances this task has, none perhaps. `setup`: this task works between it and its teardown
-# without coming directly after it, and needs its success whatever the trigger rule.
-Role = Literal["upstream", "mapped_over", "setup"]
+# without coming directly after it, and needs its success whatever the trigger rule. `short_circuit`: it may skip this
+# task without coming directly before it.
+Role = Literal["upstream", "mapped_over", "setup", "short_circuit"]
 _Offset = Annotated[int, msgspec.Meta(ge=-100_000, le=100_000)]
 
 

@@ -166,13 +166,14 @@ def _wanted(upstream: Upstream) -> str:
 
 
 def _branches(question: Question, upstreams: list[Upstream]) -> list[Finding]:
-    """What lies directly behind a branch may be skipped whatever its rule, until its own state shows otherwise."""
+    """What lies behind a branch or a short circuit may be skipped whatever its rule, until its own state shows
+    otherwise."""
     if question.own is not None:
         return []
     return [
         Finding(about(upstream, Code.BRANCH_UNDECIDED, f"{upstream.label} {_CHOOSES}"), passes=True)
         for upstream in upstreams
-        if upstream.branching and _may_branch(upstream)
+        if (upstream.branching or upstream.role == "short_circuit") and _may_branch(upstream)
     ]
 
 

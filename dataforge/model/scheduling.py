@@ -63,7 +63,7 @@ def findings(rule: TriggerRule, upstreams: Sequence[Upstream], instances: int | 
 
 
 def _direct(upstreams: Iterable[Upstream]) -> list[Upstream]:
-    return [u for u in upstreams if u.role != "setup"]
+    return [u for u in upstreams if u.role in ("upstream", "mapped_over")]
 
 
 def _setups(upstreams: Iterable[Upstream]) -> list[Upstream]:
@@ -102,8 +102,9 @@ def _mapped_over(upstreams: Sequence[Upstream]) -> Ruling:
 
 def _expansion(upstreams: Sequence[Upstream], instances: int | None) -> Ruling:
     """Airflow expands a task as soon as its rule is met, and gives it up where the list is not there by then."""
-    if not all(_settled_length(u) for u in _sources(upstreams)):
-        return UPSTREAM_FAILED
+    unsettled = [u for u in _sources(upstreams) if not _settled_length(u)]
+    if unsettled:
+        return WAITING if all(u.expanded and u.uncounted for u in unsettled) else UPSTREAM_FAILED
     return SKIPPED if instances == 0 else SATISFIED
 
 
@@ -124,6 +125,7 @@ def _against_rule(rule: TriggerRule, upstreams: Sequence[Upstream], now: datetim
     wanted = "" if rule is TriggerRule.ALL_SUCCESS else f" (the trigger rule is {rule})"
     named = {id(shares[place][0]): shares[place][0] for place in in_the_way(rule, contributions)}
     found = [unmet(upstream, ACCEPTS[rule], wanted, now) for upstream in named.values()]
-    if rule in ONE_IS_ENOUGH and any(finding.passes for finding in found):
+    pending = any(each.state is None and upstream.expanded for upstream, each in shares)
+    if rule in ONE_IS_ENOUGH and (pending or any(finding.passes for finding in found)):
         return [Finding(finding.reason, passes=True) for finding in found]
     return found

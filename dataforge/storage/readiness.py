@@ -149,17 +149,20 @@ class NodeRow(msgspec.Struct, frozen=True):
     declared_cut: bool
     branching: bool  # it decides which of the tasks behind it are skipped
     setup: bool
+    mapped: bool  # by its definition
+    instances: int | None  # how many, where its definition says so
 
 
 NODES = """
 select 'task', id, namespace, name, owner, seen or definition is not null, partitioning::text,
     partitioning_origin = 'declared',
     coalesce((definition ->> 'branching')::boolean, observed -> 'operator' ->> 2 ~ 'Branch|ShortCircuit', false),
-    coalesce((definition ->> 'setup')::boolean, (observed -> 'setup' ->> 2)::boolean, false)
+    coalesce((definition ->> 'setup')::boolean, (observed -> 'setup' ->> 2)::boolean, false),
+    coalesce(definition @> '{"consumes": [{"role": "mapped_over"}]}', false), (definition -> 'instances')::integer
 from task where environment = %(environment)s and id = any(%(tasks)s)
 union all
 select 'dataset', id, namespace, name, owner, definition is not null, partitioning::text,
-    partitioning is not null, false, false
+    partitioning is not null, false, false, false, null
 from dataset where environment = %(environment)s and id = any(%(datasets)s)
 """
 
@@ -210,15 +213,21 @@ def producers(connection: Connection, environment: int, datasets: Iterable[int])
 # Of a mapped task the instances are counted as well: a trigger rule looks at each of them, not at the task.
 STATES = """
 select w.kind, w.node, w.partition, s.status, s.run_state, s.evidence, s.since,
-    case when s.status = 'running' then r.started_at end, mapped.instances
+    case when s.status = 'running' then r.started_at end, mapped.instances, mapped.told
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
     and s.partition = w.partition
 left join run r on r.environment = %(environment)s and r.task_id = s.task_id and r.run = s.run
     and (s.status = 'running' or w.kind = 'task')
 left join lateral (
-    select jsonb_agg(jsonb_build_array(run_state, settled, number) order by run_state, settled) as instances from (
-        select c.run_state, c.evidence > 'inferred' as settled, count(*) as number from write c
+    select jsonb_agg(jsonb_build_array(run_state, settled, number) order by run_state, settled) as instances,
+        max(told) as told
+    from (
+        select c.run_state, c.evidence > 'inferred' as settled, count(*) as number,
+            max(case when jsonb_typeof(i.source -> 'instances') = 'number' then (i.source ->> 'instances')::bigint end)
+                as told
+        from write c
+        join run i on i.environment = %(environment)s and i.task_id = c.task_id and i.run = c.run
         where c.environment = %(environment)s and c.node_kind = w.kind and c.node_id = w.node
             and c.partition = w.partition and c.task_id = s.task_id and c.group_run = r.group_run
             and c.run <> c.group_run and not c.past
@@ -239,8 +248,9 @@ def states(connection: Connection, environment: int, places: Iterable[Place]) ->
             since=since,
             started_at=started_at,
             instances=tuple((_outcome(*each), number) for *each, number in instances or ()),
+            told=told,
         )
-        for kind, node, partition, status, run_state, evidence, since, started_at, instances in rows
+        for kind, node, partition, status, run_state, evidence, since, started_at, instances, told in rows
     }
 
 
