@@ -83,6 +83,13 @@ class Trace(msgspec.Struct, frozen=True):
     steps: list[Step]
 
 
+class Recorded(msgspec.Struct, frozen=True):
+    """A DAG and what Airflow decided of it, as a line of a file: to be judged again where there is no Airflow."""
+
+    dag: Dag
+    trace: Trace
+
+
 class Pair(msgspec.Struct, frozen=True):
     """A decision of Airflow's, and our verdict at the same point."""
 
