@@ -29,5 +29,4 @@ def judged(database: Database, environment: str, dags: list[Dag], traces: list[T
     """The score of recorded traces, in a new environment of this name."""
     with database.transaction() as connection:
         connection.execute("insert into environment (name) values (%s)", [environment])
-    steps = sum(len(trace.steps) for trace in traces)
-    return score(dags, steps, pairs(database, environment, dags, traces, feed), feed)
+    return score(dags, traces, pairs(database, environment, dags, traces, feed), feed)

@@ -77,4 +77,5 @@ def _returned(task: Task) -> object:
         return task.goes_on
     if task.returns is None:
         return None
-    return [0] if task.mapped is not None else [[each] for each in range(task.returns)]
+    listed: list[object] = [[each] for each in range(task.returns)]
+    return [0] if task.mapped is not None else listed

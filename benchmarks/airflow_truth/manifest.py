@@ -18,6 +18,12 @@ def ledger_name(dag: str, task: str) -> str:
     return f"{dag}.{task}"
 
 
+def depends_on(dag: Dag, task: Task) -> set[str]:
+    """The tasks that the manifest makes this one wait for; itself where it waits for the day before."""
+    prefix = f"{dag.name}."
+    return {each["task"]["name"].removeprefix(prefix) for each in _declared(dag, task)["consumes"]}
+
+
 def _declared(dag: Dag, task: Task) -> dict[str, Any]:
     consumes = [_edge(dag, above, "mapped_over" if above == task.mapped else "upstream") for above in task.upstream]
     consumes += [_edge(dag, above, "setup") for above in indirect_setups(dag, task)]

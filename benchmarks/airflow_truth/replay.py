@@ -83,6 +83,19 @@ class Trace(msgspec.Struct, frozen=True):
     steps: list[Step]
 
 
+def rewritten(trace: Trace) -> set[str]:
+    """The tasks that failed and were skipped after that: a branch or short circuit skips what is behind it, whether or
+    not that has run already."""
+    failed: set[Instance] = set()
+    found = set()
+    for change in (change for step in trace.steps for change in step.events):
+        if change.state in ("failed", "upstream_failed"):
+            failed.add(change.instance)
+        elif change.state == "skipped" and change.instance in failed:
+            found.add(change.task)
+    return found
+
+
 class Recorded(msgspec.Struct, frozen=True):
     """A DAG and what Airflow decided of it, as a line of a file: to be judged again where there is no Airflow."""
 

@@ -5,12 +5,13 @@ exactly what an exception says counts as a disagreement.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
 
-from benchmarks.airflow_truth.replay import Feed, Pair
+from benchmarks.airflow_truth.manifest import depends_on
+from benchmarks.airflow_truth.replay import Feed, Pair, Trace, rewritten
 from benchmarks.airflow_truth.spec import Dag, Task
 from dataforge.model.verdict import Code, Status, Verdict
 
@@ -20,6 +21,7 @@ Agreement = Literal[
     "retry",
     "cascade",
     "conflict",
+    "rewritten",
     "unheard",
     "over",
     "false-ready",
@@ -28,7 +30,7 @@ Agreement = Literal[
 ]
 DISAGREEMENTS: tuple[Agreement, ...] = ("false-ready", "false-blocked", "wrong-fate")
 COLUMNS: dict[Feed, tuple[Agreement, ...]] = {
-    "everything": ("agree", "undecided", "retry", "cascade", "conflict", *DISAGREEMENTS),
+    "everything": ("agree", "undecided", "retry", "cascade", "conflict", "rewritten", *DISAGREEMENTS),
     "runs": ("agree", "unheard", "over", "false-ready"),
 }
 
@@ -76,20 +78,24 @@ class Score(msgspec.Struct, frozen=True):
         return "\n".join([f"{self.dags} DAGs, {self.steps} scheduling steps, {self.verdicts} verdicts", head, *lines])
 
 
-def score(dags: Iterable[Dag], steps: int, pairs: Iterable[Pair], feed: Feed) -> Score:
+def score(dags: Iterable[Dag], traces: Sequence[Trace], pairs: Iterable[Pair], feed: Feed) -> Score:
     """Counts the verdicts by their tasks' trigger rules."""
     by_name = {dag.name: dag for dag in dags}
+    steps = {trace.dag: len(trace.steps) for trace in traces}
+    changed = {trace.dag: rewritten(trace) for trace in traces}
     by_rule: dict[str, Counter[Agreement]] = {}
     disagreements = []
     for pair in pairs:
         dag = by_name[pair.dag]
         task = dag.task(pair.decision.task)
         kind = agreement(task, pair) if feed == "everything" else soundness(dag, task, pair)
+        if kind in DISAGREEMENTS and changed[dag.name] & {task.name, *depends_on(dag, task)}:
+            kind = "rewritten" if feed == "everything" else "over"
         rule = task.rule.value
         by_rule.setdefault(rule, Counter())[kind] += 1
         if kind in DISAGREEMENTS:
             disagreements.append(Disagreement(kind, rule, said(pair.verdict), pair))
-    return Score(feed, len(by_name), steps, by_rule, disagreements)
+    return Score(feed, len(by_name), sum(steps.values()), by_rule, disagreements)
 
 
 def merge(scores: list[Score]) -> Score:
@@ -140,8 +146,8 @@ def _marked(task: Task, pair: Pair) -> str | None:
 def soundness(dag: Dag, task: Task, pair: Pair) -> Agreement:
     """Where the ledger is told of runs alone it has to wait for much (`unheard`), and may never be ready too early.
 
-    Of two ends nothing can tell it (`over`): an EmptyOperator that Airflow ended without running it, and what a DAG
-    skips after a failure elsewhere, by `fail_stop`.
+    Of some ends nothing can tell it (`over`): an EmptyOperator that Airflow ended without running it, what `fail_stop`
+    skips after a failure elsewhere, and a failed task that a branch skipped after all.
     """
     airflow, ready = pair.decision.decision, pair.verdict.runnable
     if not ready:

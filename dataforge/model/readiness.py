@@ -228,8 +228,10 @@ def _fate(question: Question) -> Fate | None:
     if question.platform != "airflow" or question.rule is None or question.own is not None or question.misfit:
         return None
     upstreams = scheduling.concerned(question.upstreams)
-    outcome = scheduling.ruling(question.rule, upstreams, question.instances).outcome
-    return outcome and _FATES[outcome]
+    others = [u for u in question.upstreams if u.required and not scheduling.concerns(u)]
+    held = bool(_each(question, others))
+    outcome = scheduling.ruling(question.rule, upstreams, question.instances, held=held).outcome
+    return None if outcome is None else _FATES[outcome]
 
 
 _FATES: dict[RunState, Fate] = {RunState.SKIPPED: "skipped", RunState.UPSTREAM_FAILED: "upstream_failed"}

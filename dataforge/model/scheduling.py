@@ -39,14 +39,16 @@ def concerned(upstreams: Iterable[Upstream]) -> list[Upstream]:
     return [upstream for upstream in upstreams if upstream.required and concerns(upstream)]
 
 
-def ruling(rule: TriggerRule, upstreams: Sequence[Upstream], instances: int | None = None) -> Ruling:
+def ruling(
+    rule: TriggerRule, upstreams: Sequence[Upstream], instances: int | None = None, *, held: bool = False
+) -> Ruling:
     """What Airflow decides next. `upstreams` are those concerned; `instances` is how many the task is mapped to, where
-    its definition says so."""
+    its definition says so. What something else holds back, such as the run of the day before, is not expanded yet."""
     found = [_under_setups(rule, upstreams), _under_rule(rule, upstreams), _mapped_over(upstreams)]
     lost = next((each for each in found if each.kind == "unreachable"), None)
     if lost is not None:
         return lost
-    return WAITING if WAITING in found else _expansion(upstreams, instances)
+    return WAITING if held or WAITING in found else _expansion(upstreams, instances)
 
 
 def findings(rule: TriggerRule, upstreams: Sequence[Upstream], instances: int | None, now: datetime) -> list[Finding]:

@@ -90,9 +90,10 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def contribution(self) -> UpstreamTask:
-        """What it contributes as a whole."""
-        settled = self.state is not None and self.state.settled
-        return UpstreamTask(self.state.outcome if self.state and settled else None, self.setup)
+        """What it contributes as a whole: of a mapped task a failure at once, else nothing before all have ended."""
+        outcome = self.state.outcome if self.state and self.state.settled else None
+        open_ = self.unseen > 0 and outcome in (RunState.SUCCEEDED, RunState.SKIPPED)
+        return UpstreamTask(None if open_ else outcome, self.setup)
 
     @property
     def contributions(self) -> tuple[UpstreamTask, ...]:
