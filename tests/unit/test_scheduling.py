@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dataforge.model import scheduling
 from dataforge.model.edge import Role, TriggerRule
@@ -79,6 +80,21 @@ def test_a_task_whose_rule_is_met_before_its_list_is_there_is_given_up() -> None
     waiting = [_upstream(None, "mapped_over")]
     assert scheduling.ruling(TriggerRule.ALWAYS, waiting) == UPSTREAM_FAILED
     assert scheduling.ruling(TriggerRule.ALL_DONE, waiting) == WAITING
+
+
+def test_what_is_held_back_by_something_else_is_not_expanded_yet() -> None:
+    missing = [_upstream(None, "mapped_over")]
+    assert scheduling.ruling(TriggerRule.ALWAYS, missing, held=True) == WAITING
+    assert scheduling.ruling(TriggerRule.ALL_SUCCESS, [], 0, held=True) == WAITING
+    assert scheduling.ruling(TriggerRule.ALL_SUCCESS, [_upstream(FAILED)], held=True) == UPSTREAM_FAILED
+
+
+def test_a_mapped_task_that_never_said_how_many_it_is_has_not_ended() -> None:
+    seen = replace(_mapped(SUCCEEDED, SUCCEEDED), mapped=True)
+    assert seen.contribution.state is None
+    assert scheduling.ruling(TriggerRule.ALL_DONE, [seen]) == WAITING
+    told = replace(seen, total=2)
+    assert scheduling.ruling(TriggerRule.ALL_DONE, [told]) == SATISFIED
 
 
 def test_a_list_is_there_once_every_instance_ended_anyhow() -> None:
