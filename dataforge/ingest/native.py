@@ -1,6 +1,7 @@
 """Native events: one statement about one run, for platforms and people without OpenLineage.
 
-A run is named by `run`, else by its partition; an attempt by its number, counted from 1.
+A run is named by `run`, else by its partition; an attempt by its number, counted from 1. The instances of a mapped
+task are runs of their own, each by its map index, which belong together; any of them may say how many there are.
 """
 
 import re
@@ -17,7 +18,7 @@ from dataforge.ingest.native_report import Input, Output
 from dataforge.ingest.openlineage import canonical
 from dataforge.ingest.redaction import Redaction
 from dataforge.ingest.validation import LONGEST_KEY, LONGEST_NAME, name_problem, refusal
-from dataforge.model.attempt import Attempt, AttemptKey, Direction, Interval, Touch, merge_touches
+from dataforge.model.attempt import INSTANCES, Attempt, AttemptKey, Direction, Interval, Source, Touch, merge_touches
 from dataforge.model.decoding import convert, shorten
 from dataforge.model.errors import FieldError
 from dataforge.model.event import DatasetFact, Event, Facts, TaskFact
@@ -48,6 +49,8 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     partition: str | None = None
     run: str | None = None
     attempt: int | None = None
+    map_index: int | None = None
+    instances: int | None = None
     data_interval: _Interval | None = None
     inputs: list[Input] = []
     outputs: list[Output] = []
@@ -107,10 +110,23 @@ def _errors(shape: _Document) -> list[FieldError]:
     if shape.task.version is not None and not _VERSION.fullmatch(shape.task.version):
         expected = "the 32 hexadecimal digits of a definition's hash, in lower case"
         errors.append(FieldError("task.version", shorten(shape.task.version), expected))
+    if shape.map_index is not None and not 0 <= shape.map_index < 2**31:
+        errors.append(FieldError("map_index", shape.map_index, "a number from 0 on"))
+    errors += _instances_errors(shape)
     for field, touched in listed:
         for index, dataset in enumerate(touched):
             errors += native_report.problems(dataset, f"{field}[{index}]")
     return errors + _source_errors(shape.source or {})
+
+
+def _instances_errors(shape: _Document) -> list[FieldError]:
+    if shape.instances is None:
+        return []
+    if shape.map_index is None:
+        return [FieldError("instances", shape.instances, "a map_index beside it")]
+    if not shape.map_index < shape.instances < 2**31:
+        return [FieldError("instances", shape.instances, f"a number above the map_index ({shape.map_index})")]
+    return []
 
 
 def _source_errors(source: dict[str, Any]) -> list[FieldError]:
@@ -146,14 +162,16 @@ def _facts(shape: _Document, at: datetime, event_id: bytes, interval: Interval |
     )
     name, number = shape.run or shape.partition or WHOLE, shape.attempt or 1
     state, platform = RunState(shape.state), shape.platform or ""
+    instance = name if shape.map_index is None else f"{name}[{shape.map_index}]"
     attempt = Attempt(
-        key=AttemptKey(task, name, str(number)),
+        key=AttemptKey(task, instance, str(number)),
         kind=RunKind.TASK,
         # What is said here is no event of the platform's own, so nothing of it has to be doubted.
         platform="" if platform in UNTRUSTED else platform,
         statement=Statement(Evidence.REPORTED, state, at, event_id),
-        external_run=name,
+        external_run=instance,
         group_run=name,
+        map_index=-1 if shape.map_index is None else shape.map_index,
         number=number,
         completed=state is RunState.SUCCEEDED,
         started_at=at if state is RunState.RUNNING else None,
@@ -162,7 +180,7 @@ def _facts(shape: _Document, at: datetime, event_id: bytes, interval: Interval |
         partition=shape.partition,
         error=facets.text({"error": shape.error}, "error"),
         task_version=shape.task.version,
-        source=shape.source or {},
+        source=_source(shape),
         touches=touched,
     )
     return Facts(
@@ -171,6 +189,12 @@ def _facts(shape: _Document, at: datetime, event_id: bytes, interval: Interval |
         datasets=tuple(DatasetFact(dataset) for dataset in sorted({touch.dataset for touch in touched})),
         edges=run.dataset_edges(task, touched),
     )
+
+
+def _source(shape: _Document) -> Source:
+    """What the platform calls the run, and how many instances its task has in it, where the event says so."""
+    named: Source = dict(shape.source or {})
+    return named if shape.instances is None else {**named, INSTANCES: shape.instances}
 
 
 def _touches(listed: Sequence[Input | Output], direction: Direction, at: datetime, event: bytes) -> tuple[Touch, ...]:

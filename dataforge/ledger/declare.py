@@ -115,6 +115,7 @@ def _consumed(task: TaskDefinition, said: Consumes) -> DeclaredEdge:
         condition=msgspec.to_builtins(said.condition),
         required=said.required,
         staleness=said.staleness,
+        role=said.role,
     )
 
 

@@ -17,6 +17,7 @@ from dataforge.model.state import RunKind, Statement, strongest
 
 Direction = Literal["input", "output"]
 Source = dict[str, str | int | None]
+INSTANCES = "instances"  # in a mapped instance's source: into how many its task was expanded
 _T = TypeVar("_T", int, str, datetime, "Interval", "RunPointer")
 
 

@@ -14,7 +14,14 @@ from msgspec.structs import replace
 
 from dataforge.model import partition_check, trigger
 from dataforge.model.decoding import convert, join, of_json, shorten
-from dataforge.model.edge import TriggerRule, condition_problems, mapping_problems, produced_problems, trigger_rule
+from dataforge.model.edge import (
+    SUCCEEDED,
+    TriggerRule,
+    condition_problems,
+    mapping_problems,
+    produced_problems,
+    trigger_rule,
+)
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.fit import misfit
 from dataforge.model.manifest import (
@@ -170,7 +177,7 @@ _CHOICES = {  # by the end of the path: there msgspec only says that a value is 
     " table",
     r"mapping(\..*)?\.period": "one of day, month, quarter, year",
     r"not_older_than": "an ISO 8601 duration such as P2D",
-    r"condition\.kind": "one of succeeded, failed, skipped, finished",
+    r"condition\.kind": "one of succeeded, failed, skipped, not_failed, finished",
     r"condition\.where.*\.op": "one of =, !=, <, <=, >, >=",
     r"partitioning(\.dimensions.*)?\.kind": "one of none, hourly, daily, weekly, monthly, cron, static,"
     " dynamic, product",
@@ -178,6 +185,7 @@ _CHOICES = {  # by the end of the path: there msgspec only says that a value is 
     r"run_after": "an ISO 8601 duration such as PT30M",
     r"staleness": "one of ignore, warn, block",
     r"equals": "a string, a number, true, false or null",
+    r"role": "one of upstream, mapped_over, setup, short_circuit",
     r"complete_when": "all_producers, any_producer, or how many producers it takes",
     r"version": "one of run, reported, content",
 }
@@ -256,6 +264,8 @@ def _consumes_problems(task: TaskDefinition, field: str) -> _Errors:
         yield from _ref_problems(edge.node, f"{at}.{'task' if edge.task else 'dataset'}")
         yield from mapping_problems(edge.mapping, f"{at}.mapping")
         yield from condition_problems(edge, f"{at}.condition")
+        if edge.role != "upstream" and (edge.task is None or edge.condition != SUCCEEDED):
+            yield FieldError(f"{at}.role", edge.role, "upstream, for a dataset or an edge with a condition of its own")
     yield from _repeats(named)
 
 

@@ -15,6 +15,11 @@ from dataforge.model.expression import Expression
 from dataforge.model.reference import DatasetRef, TaskRef
 
 Staleness = Literal["ignore", "warn", "block"]
+# What an upstream task is to this one. Its trigger rule counts the first two. `mapped_over`: what it
+# returns decides how many instances this task has, none perhaps. `setup`: this task works between it and its teardown
+# without coming directly after it, and needs its success whatever the trigger rule. `short_circuit`: it may skip this
+# task without coming directly before it.
+Role = Literal["upstream", "mapped_over", "setup", "short_circuit"]
 _Offset = Annotated[int, msgspec.Meta(ge=-100_000, le=100_000)]
 
 
@@ -92,10 +97,11 @@ Mapping = Same | Window | ToDate | All | Last | Fixed | Dimension | Along | Tabl
 
 
 class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which outcome of the upstream partition satisfies the edge; `finished` is any that is final. `where` asks more of
-    a success: that what was reported of the dataset makes the expression true."""
+    """Which outcome of the upstream partition satisfies the edge; `finished` is any that is final, `not_failed` a
+    success or a skip, as Airflow's depends_on_past wants of the run before. `where` asks more of a success: that what
+    was reported of the dataset makes the expression true."""
 
-    kind: Literal["succeeded", "failed", "skipped", "finished"] = "succeeded"
+    kind: Literal["succeeded", "failed", "skipped", "not_failed", "finished"] = "succeeded"
     where: Expression | msgspec.UnsetType = msgspec.UNSET  # unset, it is no part of what is stored
 
 
@@ -111,6 +117,7 @@ class Consumes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     condition: Condition = SUCCEEDED
     required: bool = True
     staleness: Staleness = "warn"
+    role: Role = "upstream"
 
     @property
     def node(self) -> TaskRef | DatasetRef:

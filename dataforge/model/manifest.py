@@ -44,6 +44,9 @@ class TaskDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     trigger_rule: TriggerRule | None = None
     run_after: timedelta | None = None  # after the end of the data interval
     trigger: Trigger | None = None  # the datasets whose updates it runs on; then it has no partitions
+    setup: bool = False  # an Airflow setup task
+    branching: bool = False  # it decides which of the tasks behind it are skipped
+    instances: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | None = None  # of a mapped task, where it is known
     pools: dict[str, _Wanted] = {}  # slots that a run takes, by pool
     priority: _Priority = 0  # of what may run now the greater is announced first
     gates: tuple[str, ...] = ()  # approvals that a person has to give for each partition

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from dataforge.model import scheduling
 from dataforge.model.admission import Admission, keeping_out
 from dataforge.model.attempt import Interval
 from dataforge.model.condition import short_of
@@ -16,9 +17,9 @@ from dataforge.model.edge import TriggerRule
 from dataforge.model.reference import TaskRef
 from dataforge.model.state import PartitionStatus, RunState
 from dataforge.model.trigger import Queue, missing
-from dataforge.model.trigger_rule import ACCEPTS, ONE_IS_ENOUGH, in_the_way, judge
+from dataforge.model.trigger_rule import SATISFIED
 from dataforge.model.upstream import CONDITIONS, Finding, State, Upstream, about, stale, to_rerun, unmet
-from dataforge.model.verdict import Basis, Code, Reason, Status, Verdict
+from dataforge.model.verdict import Basis, Code, Fate, Reason, Status, Verdict
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -43,6 +44,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     run_after: timedelta | None = None  # the end of the window
     dependencies_known: bool = True
     rule: TriggerRule | None = TriggerRule.ALL_SUCCESS  # None: the task has one, and nobody knows which
+    instances: int | None = None  # of a mapped task, where its definition says how many
     upstreams: tuple[Upstream, ...] = ()
     problems: tuple[Problem, ...] = ()
     queue: Queue | None = None  # of a task that updates of datasets trigger; `own` is then a run that still goes on
@@ -69,6 +71,7 @@ def decide(question: Question) -> Verdict:
         partition=question.partition or None,
         runnable=not findings,
         status=_status(question, findings),
+        fate=_fate(question),
         basis=question.basis,
         reasons=_in_order(finding.reason for finding in findings),
         warnings=_in_order(warnings),
@@ -106,19 +109,14 @@ def _look(question: Question) -> tuple[list[Finding], list[Reason]]:
     required = [upstream for upstream in question.upstreams if upstream.required]
     findings = _own(question) + _leased(question) + _not_before(question) + _unknown(question)
     findings += keeping_out(question.admission, question.now)
-    findings += _by_rule(question, [upstream for upstream in required if _under_rule(upstream)])
-    findings += _each(question, [upstream for upstream in required if not _under_rule(upstream)])
-    findings += _branches(question, required)
+    findings += _by_rule(question)
+    findings += _each(question, [upstream for upstream in required if not scheduling.concerns(upstream)])
+    findings += _branches(question, required) + _lengths(question, required)
     findings += missing(question.queue) if question.queue is not None else []
     findings += [Finding(stale(u)) for u in required if _is_stale(u) and u.staleness == "block"]
     findings += [Finding(to_rerun(u), passes=True) for u in required if u.rerun is not None and _waits(question, u)]
     findings += [Finding(problem.reason) for problem in question.problems if problem.required]
     return findings, _warnings(question)
-
-
-def _under_rule(upstream: Upstream) -> bool:
-    """A trigger rule speaks of upstream tasks; an edge with a condition of its own is judged by that."""
-    return upstream.node.kind == "task" and upstream.condition == "succeeded"
 
 
 def _own(question: Question) -> list[Finding]:
@@ -190,19 +188,11 @@ def _unknown(question: Question) -> list[Finding]:
     return [Finding(Reason(code=Code.DEPENDENCIES_UNKNOWN, message=message))]
 
 
-def _by_rule(question: Question, upstreams: list[Upstream]) -> list[Finding]:
-    rule = question.rule
-    if rule is None:
+def _by_rule(question: Question) -> list[Finding]:
+    if question.rule is None:
         return []
-    contributions = [upstream.contribution for upstream in upstreams]
-    if judge(rule, contributions).kind == "satisfied":
-        return []
-    wanted = "" if rule is TriggerRule.ALL_SUCCESS else f" (the trigger rule is {rule})"
-    named = [upstreams[place] for place in in_the_way(rule, contributions)]
-    findings = [unmet(upstream, ACCEPTS[rule], wanted, question.now) for upstream in named]
-    if rule in ONE_IS_ENOUGH and any(finding.passes for finding in findings):
-        return [Finding(finding.reason, passes=True) for finding in findings]
-    return findings
+    upstreams = scheduling.concerned(question.upstreams)
+    return scheduling.findings(question.rule, upstreams, question.instances, question.now)
 
 
 def _each(question: Question, upstreams: list[Upstream]) -> list[Finding]:
@@ -222,16 +212,32 @@ def _wanted(upstream: Upstream) -> str:
 
 
 def _branches(question: Question, upstreams: list[Upstream]) -> list[Finding]:
-    """What lies directly behind a branch may be skipped whatever its rule, until its own state shows otherwise."""
+    """What lies behind a branch or a short circuit may be skipped whatever its rule, until its own state shows
+    otherwise."""
     if question.own is not None:
         return []
     return [
         Finding(about(upstream, Code.BRANCH_UNDECIDED, f"{upstream.label} {_CHOOSES}"), passes=True)
         for upstream in upstreams
-        if upstream.branching and _may_branch(upstream)
+        if (upstream.branching or upstream.role == "short_circuit") and _may_branch(upstream)
     ]
 
 
+def _lengths(question: Question, upstreams: list[Upstream]) -> list[Finding]:
+    """How many instances a task gets that is mapped over what others returned: none perhaps, and then it is skipped."""
+    rule, sources = question.rule, [upstream for upstream in upstreams if upstream.role == "mapped_over"]
+    if question.own is not None or rule is None:
+        return []
+    if scheduling.ruling(rule, scheduling.concerned(upstreams), question.instances) != SATISFIED:
+        return []
+    return [
+        Finding(about(upstream, Code.BRANCH_UNDECIDED, f"{_MAPPED} {upstream.label} returned, {_UNTOLD}"), passes=True)
+        for upstream in sources
+    ]
+
+
+_MAPPED = "how many instances this task has, if any, is decided by what"
+_UNTOLD = "and nothing tells yet"
 _CHOOSES = "decides whether this task is skipped, and nothing tells yet what it chose"
 
 
@@ -251,8 +257,8 @@ def _warnings(question: Question) -> list[Reason]:
     found += _ordered(question)
     found += [problem.reason for problem in question.problems if not problem.required]
     if question.rule is None:
-        found += [_listed(upstream) for upstream in question.upstreams if _under_rule(upstream)]
-    return found + list(question.changed) + _fate(question)
+        found += [_listed(upstream) for upstream in question.upstreams if scheduling.concerns(upstream)]
+    return found + list(question.changed) + _fated(question)
 
 
 def _ordered(question: Question) -> list[Reason]:
@@ -273,15 +279,25 @@ def _listed(upstream: Upstream) -> Reason:
     return about(upstream, Code.DEPENDENCIES_UNKNOWN, message)
 
 
-def _fate(question: Question) -> list[Reason]:
-    """What Airflow makes of a task whose rule can no longer be met."""
-    if question.platform != "airflow" or question.rule is None or question.own is not None:
+def _fate(question: Question) -> Fate | None:
+    """What Airflow makes of a task that can no longer be started."""
+    if question.platform != "airflow" or question.rule is None or question.own is not None or question.misfit:
+        return None
+    upstreams = scheduling.concerned(question.upstreams)
+    others = [u for u in question.upstreams if u.required and not scheduling.concerns(u)]
+    held = bool(_each(question, others))
+    outcome = scheduling.ruling(question.rule, upstreams, question.instances, held=held).outcome
+    return None if outcome is None else _FATES[outcome]
+
+
+_FATES: dict[RunState, Fate] = {RunState.SKIPPED: "skipped", RunState.UPSTREAM_FAILED: "upstream_failed"}
+
+
+def _fated(question: Question) -> list[Reason]:
+    fate = _fate(question)
+    if fate is None:
         return []
-    upstreams = [u.contribution for u in question.upstreams if u.required and _under_rule(u)]
-    outcome = judge(question.rule, upstreams).outcome
-    if outcome is None:
-        return []
-    message = f"its trigger rule {question.rule} can no longer be met: Airflow marks it {outcome}"
+    message = f"its trigger rule {question.rule} can no longer be met: Airflow marks it {fate}"
     return [Reason(code=Code.CONDITION_UNMET, message=message)]
 
 

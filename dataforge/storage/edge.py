@@ -111,6 +111,7 @@ class DeclaredEdge(msgspec.Struct, frozen=True):
     condition: dict[str, Any] = msgspec.field(default_factory=lambda: {"kind": "succeeded"})
     required: bool = True
     staleness: str = "warn"
+    role: str = "upstream"
 
 
 REMOVE_DECLARED = (
@@ -118,10 +119,11 @@ REMOVE_DECLARED = (
 )
 ADD_DECLARED = """
 insert into edge (environment, task_id, relation, node_kind, node_id, origin, source,
-                  mapping, condition, required, staleness)
-select %s, task_id, relation, node_kind, node_id, 'declared', %s, mapping, condition, required, staleness
+                  mapping, condition, required, staleness, role)
+select %s, task_id, relation, node_kind, node_id, 'declared', %s, mapping, condition, required, staleness, role
 from jsonb_to_recordset(%s::jsonb) as said (task_id bigint, relation edge_relation, node_kind node_kind,
-    node_id bigint, mapping jsonb, condition jsonb, required boolean, staleness text)
+    node_id bigint, mapping jsonb, condition jsonb, required boolean, staleness text,
+    role text)
 """
 
 
@@ -138,7 +140,7 @@ def replace_declared(
 # Each key is looked up by itself, whatever the planner thinks of a table that has just been filled: a search for
 # cycles asks once for every step it takes through the graph.
 OF_TASKS = """
-select task_id, relation, node_kind, node_id, mapping, condition, required, staleness
+select task_id, relation, node_kind, node_id, mapping, condition, required, staleness, role
 from unnest(%(tasks)s::bigint[]) as wanted (id)
 cross join lateral (
     select * from edge where environment = %(environment)s and task_id = wanted.id offset 0

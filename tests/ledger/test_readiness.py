@@ -434,7 +434,12 @@ insert into partition_state (environment, node_kind, node_id, partition, status,
     select 1, 'task', n, (date '2026-01-01' + day)::text, 'running', 'running', 'reported', n, day::text
     from generate_series(1, 2000) n, generate_series(1, 30) day;
 insert into run (environment, task_id, run, kind, group_run, map_index, state, evidence, attempt, partitions, source)
-    select 1, n, day::text, 'task', 'g', -1, 'running', 'reported', 1, '{}', '{}'
+    select 1, n, day::text, 'task', 'g', n % 2 - 1, 'running', 'reported', 1, '{}', '{}'
+    from generate_series(1, 2000) n, generate_series(1, 30) day;
+insert into write (environment, node_kind, node_id, partition, task_id, run, attempt_id, group_run, producer_task_id,
+    producer_run, status, run_state, evidence)
+    select 1, 'task', n, (date '2026-01-01' + day)::text, n, day::text, '1', 'g', n, day::text, 'running', 'running',
+        'reported'
     from generate_series(1, 2000) n, generate_series(1, 30) day;
 insert into progress (environment, source, observed_through)
     select 1, 'source ' || n, now() from generate_series(1, 5000) n;
