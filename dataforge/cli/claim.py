@@ -48,9 +48,9 @@ def claim(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Claim the task NAME for PARTITION, or go on with a claim.
+    """Take a partition of a task for a time, and say how its run ended.
 
-    Prints the claim, to go on with. With --run the command is run under it: the claim is completed where the command
+    Claims the task NAME for PARTITION, or goes on with a claim. Prints the claim. With --run the command is run under it: the claim is completed where the command
     exits with 0 and failed where it does not, and the lease is extended meanwhile; where it is lost, the command is
     stopped. Exits with 1 where the partition may not run now, or a claim is no longer its worker's.
     """

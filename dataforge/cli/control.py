@@ -29,10 +29,11 @@ VERBS = ["pause", "cancel", "resume", "approve", "refuse", "set", "quarantine", 
 @click.option("--reason", help="Why; kept with the order.")
 @pass_invocation
 def control(invocation: Invocation, /, verb: str, name: str | None, partition: str | None, **options: Any) -> None:
-    """Order VERB: pause, cancel, resume, approve, refuse, set, quarantine, release or not_before.
+    """Pause and resume, approve, set facts, quarantine and release.
 
-    It is about the task NAME and its PARTITION, or all of its partitions where none is named; or about what an option
-    names. Each order is kept for good, with who gave it; the latest one stands.
+    VERB is pause, cancel, resume, approve, refuse, set, quarantine, release or not_before. It is about the task NAME
+    and its PARTITION, or all of its partitions where none is named; or about what an option names. Each order is kept
+    for good, with who gave it; the latest one stands.
     """
     wide = [options["domain"], options["fact"], options["environment_wide"] or None]
     if (name is not None) + sum(each is not None for each in wide) != 1:

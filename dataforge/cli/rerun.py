@@ -39,7 +39,7 @@ def rerun(
     as_json: bool,
     **options: str | None,
 ) -> None:
-    """Make the done partition PARTITION of the task NAME runnable again.
+    """Order that what is done is run again, with its reason.
 
     Nothing is run by this: whoever claims next, a worker or Dagster, runs it as the next attempt. Exits with 2 where it
     is not done.

@@ -36,10 +36,10 @@ class Claim(msgspec.Struct, frozen=True):
 
 WITHDRAW = """
 delete from write where (environment, node_kind, node_id, partition, task_id, run, attempt_id) in (
-    select %(environment)s, c.node_kind, c.node_id, c.partition, c.task_id, c.run, c.attempt_id
+    select (select %(environment)s::smallint), c.node_kind, c.node_id, c.partition, c.task_id, c.run, c.attempt_id
     from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as gone (task_id, run) cross join lateral (
         select * from write
-        where environment = %(environment)s and task_id = gone.task_id and run = gone.run offset 0
+        where environment = (select %(environment)s::smallint) and task_id = gone.task_id and run = gone.run offset 0
     ) c
 )
 returning node_kind, node_id, partition
@@ -131,7 +131,8 @@ with place as (
     from place cross join lateral (
         select c.* from unnest(place.members) as member (id) cross join lateral (
             select c.task_id, c.group_run, c.run, c.started_at from write c
-            where c.environment = %(environment)s and c.node_kind = place.kind and c.node_id = member.id
+            where c.environment = (select %(environment)s::smallint)
+              and c.node_kind = place.kind and c.node_id = member.id
               and c.partition = place.key and not c.past
             order by c.started_at desc nulls last, c.task_id, c.run desc limit 1
         ) c
@@ -148,14 +149,16 @@ with place as (
                min(c.started_at) as begun
         from (
             select * from write
-            where environment = %(environment)s and task_id = latest.task_id and group_run = latest.group_run offset 0
+            where environment = (select %(environment)s::smallint)
+              and task_id = latest.task_id and group_run = latest.group_run offset 0
         ) c
         where c.node_kind = place.kind and c.node_id = any(place.members) and c.partition = place.key and not c.past
     ) seen left join lateral (
         select o.at from (
             select c.at, c.value from unnest(place.members) as member (id) cross join lateral (
                 select * from control
-                where environment = %(environment)s and scope = place.kind::text and subject_id = member.id
+                where environment = (select %(environment)s::smallint)
+                  and scope = place.kind::text and subject_id = member.id
                   and partition = place.key offset 0
             ) c
             where c.kind = 'quarantine' order by c.at desc, c.said_by desc limit 1
@@ -172,7 +175,7 @@ with place as (
             select c.producer_task_id, c.producer_run, c.since, c.version, c.started_at, c.task_id, c.run,
                 c.attempt_id, c.node_id
             from write c
-            where c.environment = %(environment)s and c.node_kind = b.kind and c.node_id = member.id
+            where c.environment = (select %(environment)s::smallint) and c.node_kind = b.kind and c.node_id = member.id
               and c.partition = b.key and c.status = 'ready' and (c.run = c.group_run or not exists (
                 select from (
                     select * from write
@@ -216,10 +219,11 @@ select kind, node, key from believed
 CLEAR = """
 with cleared as (
     delete from partition_state where (environment, node_kind, node_id, partition) in (
-        select %(environment)s, s.node_kind, s.node_id, s.partition
+        select (select %(environment)s::smallint), s.node_kind, s.node_id, s.partition
         from jsonb_to_recordset(%(places)s::jsonb) as w (kind node_kind, node bigint, key text) cross join lateral (
             select * from partition_state
-            where environment = %(environment)s and node_kind = w.kind and node_id = w.node and partition = w.key
+            where environment = (select %(environment)s::smallint)
+              and node_kind = w.kind and node_id = w.node and partition = w.key
             offset 0
         ) s
     )

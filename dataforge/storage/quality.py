@@ -25,10 +25,10 @@ class Checked(msgspec.Struct, frozen=True):
 
 WITHDRAW = """
 delete from quality where (environment, dataset_id, partition, task_id, run, attempt_id) in (
-    select %(environment)s, q.dataset_id, q.partition, q.task_id, q.run, q.attempt_id
+    select (select %(environment)s::smallint), q.dataset_id, q.partition, q.task_id, q.run, q.attempt_id
     from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as gone (task_id, run) cross join lateral (
         select * from quality
-        where environment = %(environment)s and task_id = gone.task_id and run = gone.run offset 0
+        where environment = (select %(environment)s::smallint) and task_id = gone.task_id and run = gone.run offset 0
     ) q
 )
 """
@@ -43,7 +43,8 @@ with reported as (
 insert into outbox (environment, node_kind, node_id, partition, change)
 select distinct r.environment, 'dataset'::node_kind, d.canonical_id, r.partition, 'ended'
 from reported r cross join lateral (
-    select canonical_id from dataset where environment = %(environment)s and id = r.dataset_id offset 0
+    select canonical_id from dataset
+    where environment = (select %(environment)s::smallint) and id = r.dataset_id offset 0
 ) d
 """
 

@@ -54,13 +54,3 @@ def test_no_index_is_read_by_the_environment_alone(grown: Database, name: str, e
     """9999 is an environment that no statistics know: a new one, or the one in which the state is rebuilt."""
     plan = _plan(grown, name, environment)
     assert not re.search(r"Index Cond: \(environment = '?\d+'?(::smallint)?\)$", plan, re.MULTILINE), plan
-
-
-def test_no_table_has_statistics_of_its_environment(module_database: Database) -> None:
-    query = """
-        select attrelid::regclass::text from pg_attribute join pg_class c on c.oid = attrelid
-        where relkind in ('r', 'p') and relnamespace = 'public'::regnamespace and attname = 'environment'
-          and coalesce(attstattarget, -1) <> 0 and not relispartition
-    """
-    with module_database.transaction() as connection:
-        assert connection.execute(query).fetchall() == []

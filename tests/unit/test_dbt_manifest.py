@@ -186,7 +186,7 @@ def test_a_sources_partitioning_is_its_datasets() -> None:
         (("model.shop.day", "model.shop.week"), {}, None),
         (("model.shop.day", "model.shop.uncut"), {}, None),
         (("model.shop.day", "model.shop.week"), {"attached_node": "model.shop.week"}, "weekly"),
-        (("model.shop.day",), said(partitioning={"kind": "none"}), "none"),
+        (("model.shop.day",), said(partitioning={"kind": "none"}, mapping={"kind": "last"}), "none"),
         ((), {}, None),
     ],
 )

@@ -34,6 +34,3 @@ create table control (
     check ((scope = 'environment') = (subject = ''))
 );
 create index control_by_time on control (environment, at desc);
-
--- As of every table (0006_plans).
-alter table control alter column environment set statistics 0;

@@ -66,9 +66,3 @@ create table wakeup (
 );
 create index wakeup_by_rank on wakeup (environment, priority desc, since, task_id, partition) where not held;
 create index wakeup_by_due on wakeup (environment, due_at) where due_at is not null;
-
--- As of every table (0006_plans).
-alter table lease alter column environment set statistics 0;
-alter table lease_pool alter column environment set statistics 0;
-alter table outbox alter column environment set statistics 0;
-alter table wakeup alter column environment set statistics 0;

@@ -126,11 +126,3 @@ select environment, task_id, content_hash(to_jsonb(array_agg(node_id order by no
     array_agg(node_id order by node_id), min(first_at), max(last_at)
 from edge where origin = 'observed' and relation = 'consumes' and node_kind = 'task'
 group by environment, task_id;  -- the last list of each; when it was first said is known once the events are read again
-
--- As of every table (0006_plans).
-alter table manifest alter column environment set statistics 0;
-alter table declaration alter column environment set statistics 0;
-alter table dataset_version alter column environment set statistics 0;
-alter table definition_span alter column environment set statistics 0;
-alter table version_edge alter column environment set statistics 0;
-alter table upstream_list alter column environment set statistics 0;

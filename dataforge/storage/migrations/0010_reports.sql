@@ -31,6 +31,3 @@ create index quality_by_time on quality (environment, dataset_id, partition, at 
 
 create index write_by_update on write (environment, node_id, since desc)
     where node_kind = 'dataset' and status = 'ready' and evidence <> 'inferred';
-
--- As of every table (0006_plans).
-alter table quality alter column environment set statistics 0;
