@@ -8,9 +8,12 @@ ONLY ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+AIRFLOW := .airflow
+AIRFLOW_PY := $(AIRFLOW)/venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test check format bench screenshots score manifest dictionary lock clean
+.PHONY: help up down status test test-long test-real airflow check format bench screenshots score manifest dictionary \
+	lock lock-airflow clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +29,15 @@ status: $(INSTALLED) ## say what runs, where, since when
 
 test: $(INSTALLED) ## run the tests (ARGS="-k name" for some, JOBS=1 for one process)
 	@$(PY) -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+test-long: $(INSTALLED) ## run the tests that take minutes each: races by the thousand, kills by the dozen
+	@$(PY) -m pytest -n $(JOBS) --dist loadgroup -m long $(ARGS)
+
+test-real: $(INSTALLED) ## run the tests that need a real scheduler or engine (`make airflow` prepares Airflow)
+	@$(PY) -m pytest -n 0 -m real $(ARGS)
+
+airflow: $(AIRFLOW)/.installed ## install Airflow 2.11 into an environment of its own, for `make test-real`
+	@echo "Airflow is ready in $(AIRFLOW)/venv"
 
 screenshots: $(INSTALLED) ## drive Dagster's pages in Chromium and keep what was seen in docs/screenshots
 	@$(PY) -m pytest -q -n 0 tests/end_to_end/test_pages.py --screenshots docs/screenshots
@@ -60,15 +72,34 @@ lock: | $(PY) ## resolve pyproject.toml anew into requirements.lock
 		--generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 		--quiet --output-file requirements.lock
 
+# Airflow has a lock of its own: it can share an environment neither with Dagster nor with us.
+lock-airflow: | $(PY) ## resolve Airflow 2.11 anew into airflow.lock
+	@$(PY) -m pip install --quiet 'uv>=0.5,<1'
+	@echo 'apache-airflow==2.11.*' | $(VENV)/bin/uv pip compile - --universal --python-version 3.11 --upgrade \
+		--generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+		--quiet --output-file airflow.lock
+
 clean: ## remove .venv and caches; the state in DATAFORGE_HOME stays
 	@if [ -x $(VENV)/bin/dataforge ]; then $(VENV)/bin/dataforge down; fi
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
+	rm -rf $(VENV) $(AIRFLOW) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements.lock pyproject.toml | $(PY)
 	@echo "installing requirements.lock into $(VENV)"
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# An empty database of Airflow's is made once; each run of the tests works on a copy of it.
+$(AIRFLOW)/.installed: airflow.lock
+	@echo "installing airflow.lock into $(AIRFLOW)/venv"
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 13) else \
+		f"Airflow 2.11 needs Python 3.11 or 3.12 and $(PYTHON) is {v[0]}.{v[1]}: run make airflow PYTHON=python3.11")'
+	@$(PYTHON) -m venv --clear $(AIRFLOW)/venv
+	@$(AIRFLOW_PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r airflow.lock
+	@rm -rf $(AIRFLOW)/home
+	@AIRFLOW_HOME=$(CURDIR)/$(AIRFLOW)/home AIRFLOW__CORE__LOAD_EXAMPLES=False AIRFLOW__LOGGING__LOGGING_LEVEL=ERROR \
+		$(AIRFLOW_PY) -W ignore -m airflow db migrate > $(AIRFLOW)/migrate.log 2>&1 || { cat $(AIRFLOW)/migrate.log; exit 1; }
 	@touch $@
 
 $(PY):

@@ -29,6 +29,7 @@ NAMES = (
     "DATAFORGE_DAGSTER",
     "DATAFORGE_WORKSPACE",
     "DATAFORGE_BODY_DAYS",
+    "DATAFORGE_TRUSTED",
 )
 _SWITCH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
@@ -49,6 +50,7 @@ class Settings:
     ledger: str | None  # where Dagster finds the ledger; None: at this installation's API
     dagster: bool  # whether `up` starts Dagster too
     workspace: Path | None  # Dagster's code locations; None: the project's workspace.yaml
+    trusted: frozenset[str]  # namespaces whose tasks may be claimed on what was only observed; "*" is all
     body_days: int = 90  # how long what events said is kept, if a checkpoint covers it
 
 
@@ -85,6 +87,7 @@ def load(environ: Mapping[str, str], toml_path: Path) -> Settings:
         dagster=_switch("DATAFORGE_DAGSTER", values.get("DATAFORGE_DAGSTER", "1")),
         workspace=_existing_file("DATAFORGE_WORKSPACE", values.get("DATAFORGE_WORKSPACE"), folder),
         body_days=_days("DATAFORGE_BODY_DAYS", values.get("DATAFORGE_BODY_DAYS", "90")),
+        trusted=_names(values.get("DATAFORGE_TRUSTED")),
     )
 
 
@@ -96,6 +99,7 @@ def as_environ(settings: Settings) -> dict[str, str]:
         "DATAFORGE_REDACTION": settings.redaction and str(settings.redaction),
         "DATAFORGE_LEDGER": settings.ledger,
         "DATAFORGE_WORKSPACE": settings.workspace and str(settings.workspace),
+        "DATAFORGE_TRUSTED": ",".join(sorted(settings.trusted)),
     }
     return {
         "DATAFORGE_HOME": str(settings.home),
@@ -191,6 +195,10 @@ def _switch(setting: str, value: str) -> bool:
     if switch is None:
         raise SettingsError(setting, value, "0 or 1")
     return switch
+
+
+def _names(value: str | None) -> frozenset[str]:
+    return frozenset(name.strip() for name in (value or "").split(",") if name.strip())
 
 
 def _existing_file(setting: str, value: str | None, folder: Path) -> Path | None:

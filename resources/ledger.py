@@ -1,6 +1,7 @@
 """The ledger as a Dagster resource: the one door from Dagster's code to the core."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self
@@ -12,16 +13,19 @@ from dataforge import settings as installation
 from dataforge.client import Client, DirectClient, Ledger
 from dataforge.ingest import redaction
 from dataforge.ledger.readiness import Answers, Named
-from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
+from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
+from dataforge.model.claim import DONE, Ended, Granted, Outcome
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import SettingsError
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter, UpdateFilter
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
 from dataforge.model.recorded import BatchAnswer, Recorded
 from dataforge.model.reference import DatasetRef, NodeKind
+from dataforge.model.rerun import Downstream, Reruns
+from dataforge.model.wakeup import Wakeups
 from dataforge.storage.database import Database
 
 # A sensor's tick has 60 s, in which it asks two or three times: a server that hangs is to be found out before it ends.
@@ -91,6 +95,10 @@ class LedgerResource(ConfigurableResource[Any]):
         """One page of partition states."""
         return self._ledger.partitions(wanted)
 
+    def updates(self, wanted: UpdateFilter) -> Page[UpdateItem]:
+        """One page of the dataset updates that a run of a triggered task consumed, or that wait for its next run."""
+        return self._ledger.updates(wanted)
+
     def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
         """One page of what was refused."""
         return self._ledger.rejects(wanted)
@@ -102,13 +110,53 @@ class LedgerResource(ConfigurableResource[Any]):
         direction: Direction = "both",
         depth: int | None = None,
         kind: NodeKind | None = None,
+        at: datetime | None = None,
     ) -> Graph:
-        """What lies up- or downstream of a task or dataset."""
-        return self._ledger.graph(name, namespace, direction, depth, kind)
+        """What lies up- or downstream of a task or dataset; now, or as of a time."""
+        return self._ledger.graph(name, namespace, direction, depth, kind, at)
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
         """Makes the manifest all that this source declares."""
         return self._ledger.declare(source, manifest, dry_run=dry_run)
+
+    def rerun(
+        self,
+        name: str,
+        partition: str = "",
+        *,
+        reason: str,
+        downstream: Downstream = "none",
+        by: str = "unknown",
+        namespace: str | None = None,
+    ) -> Reruns:
+        """Orders a done partition to be run again."""
+        return self._ledger.rerun(name, partition, reason=reason, downstream=downstream, by=by, namespace=namespace)
+
+    def wakeups(self, limit: int = 100) -> Wakeups:
+        """What to claim next."""
+        return self._ledger.wakeups(limit)
+
+    def claim(
+        self, name: str, partition: str = "", *, worker: str, lease_seconds: int = 300, namespace: str | None = None
+    ) -> Granted:
+        """The right to run a partition of a task."""
+        return self._ledger.claim(name, partition, worker=worker, lease_seconds=lease_seconds, namespace=namespace)
+
+    def heartbeat(self, claim: str, lease_seconds: int = 300) -> Granted:
+        """Extends a lease."""
+        return self._ledger.heartbeat(claim, lease_seconds)
+
+    def complete(self, claim: str, outcome: Outcome = DONE) -> Ended:
+        """Says that a claimed attempt has succeeded."""
+        return self._ledger.complete(claim, outcome)
+
+    def fail(self, claim: str, error: str | None = None) -> Ended:
+        """Says that a claimed attempt has failed."""
+        return self._ledger.fail(claim, error)
+
+    def release(self, claim: str, error: str | None = None) -> Ended:
+        """Gives a claimed attempt back unfinished."""
+        return self._ledger.release(claim, error)
 
     def close(self) -> None:
         """Gives connections back; the next verb opens new ones."""
@@ -136,9 +184,10 @@ class LedgerResource(ConfigurableResource[Any]):
         self._require_one_url()
         if self.url:
             return Client(self.url, self.environment, self.api_key or None, patience=_PATIENCE_SECONDS)
-        # Redaction is the server's task; where there is none between, it is ours.
-        rules = redaction.load(installation.current().redaction)
-        return DirectClient(Database(self.database_url, max_size=4), self.environment, rules)
+        # Redaction is the server's task, and so is what is trusted; where there is none between, they are ours.
+        settings = installation.current()
+        rules = redaction.load(settings.redaction)
+        return DirectClient(Database(self.database_url, max_size=4), self.environment, rules, settings.trusted)
 
     def _require_one_url(self) -> None:
         if bool(self.url) == bool(self.database_url):

@@ -13,6 +13,7 @@ from litestar.di import Provide
 from dataforge import settings as installation
 from dataforge.api import docs, document, operation, problem, status
 from dataforge.api.changes import list_changes, post_latest
+from dataforge.api.claims import complete_claim, extend_claim, fail_claim, make_claim, release_claim
 from dataforge.api.datasets import list_datasets
 from dataforge.api.definitions import declare_source, declare_task
 from dataforge.api.events import record_events
@@ -21,10 +22,15 @@ from dataforge.api.graph import get_graph
 from dataforge.api.gzip import Gunzip
 from dataforge.api.lineage import record_batch, record_batch_in, record_event, record_event_in
 from dataforge.api.partitions import list_partitions
+from dataforge.api.patience import Patience
 from dataforge.api.readiness import get_readiness, post_readiness
 from dataforge.api.rejects import list_rejects
+from dataforge.api.reruns import order_rerun
 from dataforge.api.runs import list_runs
 from dataforge.api.tasks import list_tasks
+from dataforge.api.updates import list_updates
+from dataforge.api.versions import get_definition, list_versions
+from dataforge.api.wakeups import list_wakeups
 from dataforge.graph.follower import Follower
 from dataforge.ingest import redaction
 from dataforge.ingest.redaction import Redaction
@@ -35,10 +41,11 @@ from dataforge.storage.database import Database
 MOST_BYTES = 100 * 2**20  # of a body, decompressed
 # Requests wait for the environment's lock while they hold a connection, so readers need some of their own.
 _CONNECTIONS = 32
+_PATIENCE_SECONDS = 60.0  # twice what one statement may take
 
 
-def create_app(settings: Settings | None = None) -> Litestar:
-    """The application, for these settings or this process's."""
+def create_app(settings: Settings | None = None, *, patience: float = _PATIENCE_SECONDS) -> Litestar:
+    """The application, for these settings or this process's. `patience` is how long a request may take, in seconds."""
     settings = settings or installation.current()
     app = Litestar(
         route_handlers=[status.health, status.ready, docs.page, docs.assets(), _version_1()],
@@ -50,7 +57,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         },
         exception_handlers={Exception: problem.answer},
         guards=[operation.check_parameters],
-        middleware=[Gunzip()],
+        middleware=[Patience(patience), Gunzip()],
         on_shutdown=[_close],
         openapi_config=document.configuration(),
         plugins=[document.DescribedStructs()],
@@ -80,15 +87,25 @@ def _version_1() -> Router:
             list_datasets,
             list_runs,
             list_partitions,
+            list_updates,
             list_rejects,
             list_changes,
             post_latest,
             declare_source,
             declare_task,
+            list_versions,
+            get_definition,
             get_graph,
             get_readiness,
             post_readiness,
             post_freshness,
+            order_rerun,
+            list_wakeups,
+            make_claim,
+            extend_claim,
+            complete_claim,
+            fail_claim,
+            release_claim,
         ],
     )
 

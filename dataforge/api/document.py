@@ -25,9 +25,27 @@ from dataforge.api import problem
 _GROUPS = {
     "Ask": ("get_readiness", "post_readiness", "post_freshness", "get_graph"),
     "Send events": ("record_event", "record_event_in", "record_batch", "record_batch_in", "record_events"),
+    "Run": (
+        "list_wakeups",
+        "make_claim",
+        "extend_claim",
+        "complete_claim",
+        "fail_claim",
+        "release_claim",
+        "order_rerun",
+    ),
     "Follow": ("list_changes", "post_latest"),
     "Declare": ("declare_source", "declare_task"),
-    "List": ("list_tasks", "list_datasets", "list_runs", "list_partitions", "list_rejects"),
+    "List": (
+        "list_tasks",
+        "list_datasets",
+        "list_runs",
+        "list_partitions",
+        "list_updates",
+        "list_rejects",
+        "list_versions",
+        "get_definition",
+    ),
     "Watch the server": ("health", "ready"),
 }
 _METHODS = ("get", "put", "post", "delete", "patch")

@@ -70,7 +70,9 @@ def record_events(
     A run is named by `run`, else by its partition; its attempts by `attempt`, counted from 1. Events that name neither
     speak of one attempt, in which a failure outranks a success: name one when the same partition runs again. The state
     is queued, running, up_for_retry, succeeded, failed, skipped, canceled or upstream_failed. `platform` says where the
-    task runs, and `source` what its platform calls the run: up to 20 strings or whole numbers by name.
+    task runs, and `source` what its platform calls the run: up to 20 strings or whole numbers by name. `map_index`,
+    from 0 on, tells the instances of a mapped task apart, and `instances` beside it how many there are: before one
+    event has said that, what waits for all of them waits on.
     """
     bodies, problem = events_of(body)
     if len(bodies) > MOST_EVENTS:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import get
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import QueryParameter
 
 from dataforge.api.operation import EnvironmentName, answers
 from dataforge.graph.follower import Follower
-from dataforge.ledger.lineage import lineage
-from dataforge.model.lineage import Direction, Graph, GraphEdge, GraphNode
+from dataforge.ledger.lineage import MOST_NODES, lineage, lineage_at
+from dataforge.model.filter import named_moment
+from dataforge.model.lineage import Direction, Graph, GraphEdge, GraphNode, Window
 from dataforge.model.reference import NodeKind
 from dataforge.storage.database import Database
 
@@ -26,20 +27,7 @@ _EXAMPLE = Graph(
 )
 
 
-@get(
-    "/{env:str}/graph",
-    sync_to_thread=True,
-    responses=answers(Graph, _EXAMPLE, "The part of the graph that was asked for."),
-    summary="What lies upstream and downstream",
-)
-def get_graph(
-    database: NamedDependency[Database],
-    follower: NamedDependency[Follower],
-    env: EnvironmentName,
-    name: Annotated[str, QueryParameter(description="A task, or a dataset by any of its names.")],
-    namespace: Annotated[
-        str | None, QueryParameter(description="May be left out where the name is unique in the environment.")
-    ] = None,
+def read_window(
     direction: Annotated[Direction, QueryParameter(description="Which way to go.")] = "both",
     depth: Annotated[
         int | None, QueryParameter(description="How many steps to go; to the end unless given.", ge=0, le=10_000)
@@ -48,6 +36,34 @@ def get_graph(
         NodeKind | None,
         QueryParameter(description="Show only tasks or only datasets; a path through the other kind is one step."),
     ] = None,
+) -> Window:
+    """Which part of the graph is wanted."""
+    return Window(direction, depth, kind, MOST_NODES)
+
+
+@get(
+    "/{env:str}/graph",
+    sync_to_thread=True,
+    dependencies={"window": Provide(read_window, sync_to_thread=False)},
+    responses=answers(Graph, _EXAMPLE, "The part of the graph that was asked for."),
+    summary="What lies upstream and downstream",
+)
+def get_graph(
+    database: NamedDependency[Database],
+    follower: NamedDependency[Follower],
+    env: EnvironmentName,
+    window: NamedDependency[Window],
+    name: Annotated[str, QueryParameter(description="A task, or a dataset by any of its names.")],
+    namespace: Annotated[
+        str | None, QueryParameter(description="May be left out where the name is unique in the environment.")
+    ] = None,
+    at: Annotated[
+        str | None,
+        QueryParameter(description="As of this time (RFC 3339, or a date in UTC): what was declared and seen by then."),
+    ] = None,
 ) -> Graph:
     """Across platforms and aliases; a dataset with several names is one node, under its canonical one."""
-    return lineage(database, follower, env, (namespace, name), direction, depth, kind)
+    asked = (window.direction, window.depth, window.kind)
+    if at is not None:
+        return lineage_at(database, env, (namespace, name), named_moment("at", at), *asked)
+    return lineage(database, follower, env, (namespace, name), *asked)

@@ -78,7 +78,7 @@ def _parameter(field: FilterField) -> Parameter:
         maximum=field.maximum,
         default=field.default,
     )
-    return Parameter(field.name, "query", schema, field.description)
+    return Parameter(field.name, "query", schema, field.description, required=field.required)
 
 
 def read_query(request: Request[Any, Any, Any], shape: type[Shape]) -> Shape:

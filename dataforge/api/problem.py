@@ -16,7 +16,9 @@ from litestar.exceptions import HTTPException, ValidationException
 from msgspec import Meta
 
 from dataforge.model.catalog import Complaint, complaints, shown
+from dataforge.model.claim import ClaimRefused, Fenced
 from dataforge.model.errors import Conflict, DatabaseUnavailable, DataForgeError, InvalidInput, NotFound
+from dataforge.model.verdict import Verdict
 
 MEDIA_TYPE = "application/problem+json"
 _log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     errors: Annotated[list[Complaint], Meta(description="Of bad input: every field that is wrong.")] = []
     candidates: Annotated[list[str], Meta(description="Of an unknown name: names that would work.")] = []
     cycle: Annotated[list[Any], Meta(description="Of a refused cycle: the way round it.")] = []
+    verdict: Annotated[Verdict | None, Meta(description="Of a refused claim: the verdict with every reason.")] = None
 
 
 EXAMPLE = Problem(
@@ -67,8 +70,8 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
 
 
 def of(status: HTTPStatus, detail: str, **more: Any) -> Problem:
-    """A problem of this status."""
-    kind = status.phrase.lower().replace(" ", "-")
+    """A problem of this status, of the kind that it has by itself unless `kind` says another."""
+    kind = more.pop("kind", None) or status.phrase.lower().replace(" ", "-")
     return Problem(type=f"urn:dataforge:problem:{kind}", title=status.phrase, status=status, detail=detail, **more)
 
 
@@ -91,6 +94,10 @@ def _refusal(error: DataForgeError) -> Problem:
         more["candidates"] = error.candidates
     if cycle := getattr(error, "cycle", None):
         more["cycle"] = cycle
+    if isinstance(error, ClaimRefused):
+        more |= {"kind": "claim-refused", "verdict": error.verdict}
+    if isinstance(error, Fenced):
+        more["kind"] = "fenced"
     return of(_status(error), str(error), **more)
 
 

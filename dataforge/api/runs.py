@@ -33,6 +33,7 @@ _EXAMPLE = RunItem(
     error=None,
     evidence="reported",
     partition_from="event",
+    version="5f2b8c1d9e3a4760b1c2d3e4f5a6b7c8",
     source={
         "dag_id": "orders",
         "run_id": "scheduled__2026-11-01T00:00:00+00:00",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from dataforge.cli import table
 from dataforge.cli.invocation import Invocation, pass_invocation
+from dataforge.cli.moment import moment
 
 if TYPE_CHECKING:
     from dataforge.model.manifest import Manifest
@@ -25,6 +28,13 @@ if TYPE_CHECKING:
 )
 @click.option("--namespace", help="With --dbt: the namespace of its jobs (OPENLINEAGE_NAMESPACE).")
 @click.option("--dataset-namespace", help="With --dbt: that of its warehouse, such as postgres://db:5432.")
+@click.option("--source", help="With --dbt: the name of the source (default: dbt:NAMESPACE/PROJECT).")
+@click.option(
+    "--valid-from",
+    callback=moment,
+    metavar="TIME",
+    help="From when on they hold, where they do not say it themselves: of history that is declared after the fact.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document for each source, one a line.")
 @pass_invocation
@@ -33,10 +43,11 @@ def declare(
     /,
     files: tuple[Path, ...],
     dbt_manifest: Path | None,
-    namespace: str | None,
-    dataset_namespace: str | None,
+    valid_from: datetime | None,
+    *,
     dry_run: bool,
     as_json: bool,
+    **dbt: str | None,
 ) -> None:
     """Register the tasks, datasets and edges of one source, or of several, each a YAML or JSON file.
 
@@ -44,14 +55,17 @@ def declare(
     nothing of it; the first file that is refused ends the command.
     """
     manifests = [_of_file(path) for path in files]
+    namespace, dataset_namespace, source = dbt["namespace"], dbt["dataset_namespace"], dbt["source"]
     if dbt_manifest is not None:
         if not namespace or not dataset_namespace:
             raise click.UsageError("--dbt needs --namespace and --dataset-namespace: a manifest names neither")
-        manifests.append(_of_dbt(dbt_manifest, namespace, dataset_namespace))
-    elif namespace or dataset_namespace:
-        raise click.UsageError("--namespace and --dataset-namespace go with --dbt")
+        manifests.append(_of_dbt(dbt_manifest, namespace, dataset_namespace, source))
+    elif namespace or dataset_namespace or source:
+        raise click.UsageError("--namespace, --dataset-namespace and --source go with --dbt")
     if not manifests:
         raise click.UsageError("name a FILE, or a dbt manifest by --dbt")
+    if valid_from is not None:
+        manifests = [_dated(manifest, valid_from) for manifest in manifests]
     _declare(invocation, manifests, dry_run=dry_run, as_json=as_json)
 
 
@@ -64,10 +78,16 @@ def _of_file(path: Path) -> Manifest:
     return definition.parse(document, path.stem)
 
 
-def _of_dbt(path: Path, namespace: str, dataset_namespace: str) -> Manifest:
+def _dated(manifest: Manifest, valid_from: datetime) -> Manifest:
+    from dataforge.model import definition
+
+    return definition.dated(manifest, valid_from)
+
+
+def _of_dbt(path: Path, namespace: str, dataset_namespace: str, source: str | None) -> Manifest:
     from dataforge.ingest.dbt_manifest import from_dbt
 
-    return from_dbt(path.read_bytes(), namespace, dataset_namespace)
+    return from_dbt(path.read_bytes(), namespace, dataset_namespace, source)
 
 
 def _declare(invocation: Invocation, manifests: list[Manifest], *, dry_run: bool, as_json: bool) -> None:
@@ -85,9 +105,11 @@ def _declare(invocation: Invocation, manifests: list[Manifest], *, dry_run: bool
                 click.echo(json.dumps({"source": manifest.source, **msgspec.to_builtins(found)}))
                 continue
             would = "would be " if dry_run else ""
+            past = f", in the past until {table.moment(found.valid_to)} UTC" if found.valid_to else ""
             counts = f"created {found.created}, changed {found.changed}, retired {found.retired}"
             click.echo(
-                f"{manifest.source}: {would}{counts}, unchanged {found.unchanged}; graph version {found.graph_version}"
+                f"{manifest.source}: {would}{counts}, unchanged {found.unchanged}{past};"
+                f" graph version {found.graph_version}"
             )
     finally:
         database.close()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from dataforge.cli import table
 from dataforge.cli.invocation import Invocation, pass_invocation
+from dataforge.cli.moment import moment
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -21,57 +24,57 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name")
 @click.option("--namespace", help="May be left out where the name is unique in the environment.")
-@click.option("--upstream", "direction", flag_value="upstream", help="Only what it depends on.")
-@click.option("--downstream", "direction", flag_value="downstream", help="Only what depends on it.")
-@click.option(
-    "--direction",
-    type=click.Choice(["upstream", "downstream", "both"]),
-    default="both",
-    show_default=True,
-    help="The same by name.",
-)
+@click.option("--upstream", is_flag=True, help="What it depends on; both where neither is asked for.")
+@click.option("--downstream", is_flag=True, help="What depends on it.")
+@click.option("--direction", type=click.Choice(["upstream", "downstream", "both"]), help="The same by name.")
 @click.option("--depth", type=click.IntRange(0, 10_000), help="How many steps to go (default: to the end).")
 @click.option(
     "--kind", type=click.Choice(["task", "dataset"]), help="Show one kind; a path through the other is one step."
 )
+@click.option("--at", callback=moment, metavar="TIME", help="As of this time: what was declared and seen by then.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @pass_invocation
 def graph(
-    invocation: Invocation,
-    /,
-    name: str,
-    namespace: str | None,
-    direction: str,
-    depth: int | None,
-    kind: str | None,
-    as_json: bool,
+    invocation: Invocation, /, name: str, namespace: str | None, at: datetime | None, as_json: bool, **asked: Any
 ) -> None:
     """Show what is upstream or downstream of a task or dataset, across platforms and aliases."""
     import msgspec
 
-    way, only = cast("Direction", direction), cast("NodeKind | None", kind)  # click has checked both
-    found = _read(invocation, (namespace, name), way, depth, only)
+    way = _direction(asked.pop("direction"), upstream=asked.pop("upstream"), downstream=asked.pop("downstream"))
+    found = _read(invocation, (namespace, name), at, way, **asked)
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
-        _show(found, direction)
+        _show(found, way)
+
+
+def _direction(named: Direction | None, *, upstream: bool, downstream: bool) -> Direction:
+    if named is not None and (upstream or downstream):
+        raise click.UsageError("--direction says the same as --upstream and --downstream: give one of them")
+    if upstream == downstream:
+        return named or "both"
+    return "upstream" if upstream else "downstream"
 
 
 def _read(
     invocation: Invocation,
     reference: tuple[str | None, str],
+    at: datetime | None,
     direction: Direction,
     depth: int | None,
     kind: NodeKind | None,
 ) -> Graph:
     from dataforge.graph.follower import Follower
-    from dataforge.ledger.lineage import lineage
+    from dataforge.ledger.lineage import lineage, lineage_at
     from dataforge.local.postgres import database_url
     from dataforge.storage.database import Database
 
     database = Database(database_url(invocation.settings), max_size=1)
+    environment = invocation.settings.environment
     try:
-        return lineage(database, Follower(), invocation.settings.environment, reference, direction, depth, kind)
+        if at is not None:
+            return lineage_at(database, environment, reference, at, direction, depth, kind)
+        return lineage(database, Follower(), environment, reference, direction, depth, kind)
     finally:
         database.close()
 
@@ -81,6 +84,8 @@ def _show(found: Graph, direction: str) -> None:
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 10_000)
+    if found.at is not None:
+        console.print(f"as of {table.moment(found.at)} UTC", style="dim")
     nodes = {node.end: node for node in found.nodes}
     start = found.nodes[0]
     upstream: dict[GraphEnd, list[GraphEdge]] = {}

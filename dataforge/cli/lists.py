@@ -1,4 +1,4 @@
-"""`tasks`, `datasets`, `runs`, `partitions` and `rejects`: what the ledger holds, as tables or as JSON.
+"""`tasks`, `datasets`, `runs`, `partitions`, `updates` and `rejects`: what the ledger holds, as tables or as JSON.
 
 Guarantees that a list takes the very filters that the API takes, since the options are made from the same types.
 """
@@ -6,7 +6,6 @@ Guarantees that a list takes the very filters that the API takes, since the opti
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,6 +13,7 @@ import msgspec
 
 from dataforge.cli import table
 from dataforge.cli.invocation import Invocation, pass_invocation
+from dataforge.cli.moment import moment
 from dataforge.model import filter as filters
 from dataforge.model.filter import (
     DatasetFilter,
@@ -23,25 +23,18 @@ from dataforge.model.filter import (
     RejectFilter,
     RunFilter,
     TaskFilter,
+    UpdateFilter,
 )
 from dataforge.model.listing import Page
 
 if TYPE_CHECKING:
-    from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
+    from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
     from dataforge.storage.database import Database
 
 _Filter = TypeVar("_Filter", bound=Paging)
 _ARGUMENTS = ("name", "partition")  # given by place, as everywhere on the command line
 _LONGEST_REASON = 200
-
-
-def _moment(_: click.Context, __: click.Parameter, value: str | None) -> datetime | None:
-    """A time of an option, or a usage error that says what one looks like."""
-    try:
-        return None if value is None else filters.moment(value)
-    except (ValueError, OverflowError):
-        expected = "a time such as 2026-11-01T06:00:00Z, or a date"
-        raise click.BadParameter(f"{value!r} is no time: expected {expected}") from None
+_DIGITS = 12  # of a version: enough to find its definition by
 
 
 def _filtered_by(shape: type[Paging]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -58,7 +51,7 @@ def _filtered_by(shape: type[Paging]) -> Callable[[Callable[..., None]], Callabl
 
 def _parameter(field: FilterField) -> Callable[[Callable[..., None]], Callable[..., None]]:
     if field.name in _ARGUMENTS:
-        return click.argument(field.name, required=False)
+        return click.argument(field.name, required=field.required)
     if field.kind == "boolean":
         return click.option(f"--{field.name}", is_flag=True, help=field.description)
     kind: click.ParamType[Any] | None = click.Choice(field.choices) if field.choices else None
@@ -69,7 +62,7 @@ def _parameter(field: FilterField) -> Callable[[Callable[..., None]], Callable[.
         type=kind,
         default=field.default,
         show_default=field.default is not None,
-        callback=_moment if field.kind == "date-time" else None,
+        callback=moment if field.kind == "date-time" else None,
         help=field.description,
     )
 
@@ -79,14 +72,15 @@ def _parameter(field: FilterField) -> Callable[[Callable[..., None]], Callable[.
 @pass_invocation
 def runs(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
     """List runs, the latest start first."""
-    titles = ("TASK", "PARTITION", "STATE", "TRY", "STARTED (UTC)", "TOOK", "EVIDENCE")
+    titles = ("TASK", "PARTITION", "STATE", "TRY", "STARTED (UTC)", "TOOK", "EVIDENCE", "VERSION")
     _print(_collect(invocation, "runs", _read(RunFilter, given)), titles, _run, as_json=as_json)
 
 
 def _run(run: RunItem) -> Sequence[object]:
     took = table.duration(run.started_at, run.ended_at)
     partitions = table.several(run.partitions)
-    return run.name, partitions, run.state, run.attempt, table.moment(run.started_at), took, run.evidence
+    started, version = table.moment(run.started_at), run.version and run.version[:_DIGITS]
+    return run.name, partitions, run.state, run.attempt, started, took, run.evidence, version
 
 
 @click.command()
@@ -105,11 +99,28 @@ def _partition(item: PartitionItem) -> Sequence[object]:
 
 @click.command()
 @_filtered_by(TaskFilter)
+@click.option("--versions", is_flag=True, help="List the versions of the task NAME: when each held, and what changed.")
+@click.option("--definition", metavar="HASH", help="Print the definition of this hash, as it was declared.")
 @pass_invocation
-def tasks(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
-    """List the tasks that were declared or seen."""
+def tasks(invocation: Invocation, /, as_json: bool, versions: bool, definition: str | None, **given: Any) -> None:
+    """List the tasks that were declared or seen, or the versions of one."""
+    if versions or definition:
+        _versions(invocation, definition, _read(TaskFilter, given), as_json=as_json)
+        return
     titles = ("NAMESPACE", "NAME", "PLATFORM", "OWNER", "PARTITIONING", "DECLARED BY")
     _print(_collect(invocation, "tasks", _read(TaskFilter, given)), titles, _task, as_json=as_json)
+
+
+def _versions(invocation: Invocation, definition: str | None, wanted: TaskFilter, *, as_json: bool) -> None:
+    from dataforge.cli.versions import show_definition, show_versions
+
+    if definition is not None:
+        show_definition(invocation, definition, as_json=as_json)
+    elif wanted.name is None:
+        raise click.UsageError("--versions needs the NAME of a task")
+    else:
+        reference = (wanted.namespace, wanted.name)
+        show_versions(invocation, reference, wanted.limit, wanted.cursor, as_json=as_json)
 
 
 def _task(task: TaskItem) -> Sequence[object]:
@@ -128,6 +139,19 @@ def datasets(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
 
 def _dataset(dataset: DatasetItem) -> Sequence[object]:
     return dataset.namespace, dataset.name, dataset.owner, table.several([alias.name for alias in dataset.aliases])
+
+
+@click.command()
+@_filtered_by(UpdateFilter)
+@pass_invocation
+def updates(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
+    """List the dataset updates that a run of the triggered task NAME consumed, or that wait for its next one."""
+    titles = ("DATASET", "PARTITION", "UPDATED (UTC)", "VERSION", "BY TASK", "BY RUN")
+    _print(_collect(invocation, "updates", _read(UpdateFilter, given)), titles, _update, as_json=as_json)
+
+
+def _update(item: UpdateItem) -> Sequence[object]:
+    return item.name, item.partition, table.moment(item.updated_at), item.version, item.run.name, item.run.run
 
 
 @click.command()

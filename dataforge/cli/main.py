@@ -32,8 +32,14 @@ VERBS = {
     "rejects": Verb("dataforge.cli.lists:rejects", "List the input that was refused, and why."),
     "why": Verb("dataforge.cli.why:why", "Say whether the task NAME may run for PARTITION, with every reason why not."),
     "graph": Verb("dataforge.cli.graph:graph", "Show what is upstream or downstream of a task or dataset."),
+    "claim": Verb("dataforge.cli.claim:claim", "Take a partition of a task for a time, and say how its run ended."),
+    "rerun": Verb("dataforge.cli.rerun:rerun", "Order that what is done is run again, with its reason."),
+    "control": Verb("dataforge.cli.control:control", "Pause and resume, approve, set facts, quarantine and release."),
     "runs": Verb("dataforge.cli.lists:runs", "List runs."),
     "partitions": Verb("dataforge.cli.lists:partitions", "List partitions of tasks and datasets, and their states."),
+    "updates": Verb(
+        "dataforge.cli.lists:updates", "List the dataset updates that a run of the triggered task NAME consumed."
+    ),
     "tasks": Verb("dataforge.cli.lists:tasks", "List the tasks that were declared or seen."),
     "datasets": Verb("dataforge.cli.lists:datasets", "List datasets."),
     "digest": Verb("dataforge.cli.digest:digest", "Print a SHA-256 over the derived state of the environment."),

@@ -31,7 +31,7 @@ def why(invocation: Invocation, name: str, partition: str | None, namespace: str
 
         click.echo(msgspec.json.encode(verdict))
     else:
-        _print(verdict)
+        explain(verdict)
     click.get_current_context().exit(0 if verdict.runnable else 1)
 
 
@@ -50,12 +50,13 @@ def _ask(invocation: Invocation, name: str, partition: str, namespace: str | Non
         database.close()
 
 
-def _print(verdict: Verdict) -> None:
+def explain(verdict: Verdict) -> None:
+    """Prints a verdict for people."""
     from dataforge.cli import table
 
     click.echo(sentence(verdict))
     for reason in verdict.reasons[1:]:
-        if reason.upstream is None:
+        if reason.upstream is None or _tells_more(reason):
             click.echo(f"Also: {reason.message}{_details(reason)}.")
     upstream = [reason for reason in verdict.reasons if reason.upstream is not None]
     if upstream:
@@ -66,6 +67,11 @@ def _print(verdict: Verdict) -> None:
         for warning in verdict.warnings:
             click.echo(f"  {warning.message}{_details(warning)}")
     click.echo(f"\n{_ground(verdict)}")
+
+
+def _tells_more(reason: Reason) -> bool:
+    """Whether the sentence says what the table has no room for: what was reported, the last update of a dataset."""
+    return reason.code == "condition_unmet" or reason.state is None
 
 
 def _row(reason: Reason) -> tuple[object, ...]:

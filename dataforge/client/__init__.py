@@ -21,19 +21,24 @@ from dataforge.client.direct import DirectClient
 from dataforge.client.http import Client
 from dataforge.client.ledger import Ledger, each
 from dataforge.ledger.readiness import Named
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.claim import ClaimRefused, Fenced, Outcome
+from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter, UpdateFilter
 from dataforge.model.freshness import FreshnessQuestion
 
 __all__ = [
+    "ClaimRefused",
     "Client",
     "DatasetFilter",
     "DirectClient",
+    "Fenced",
     "FreshnessQuestion",
     "Ledger",
     "Named",
+    "Outcome",
     "PartitionFilter",
     "RejectFilter",
     "RunFilter",
     "TaskFilter",
+    "UpdateFilter",
     "each",
 ]

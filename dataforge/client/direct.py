@@ -18,11 +18,15 @@ from dataforge.client.request import (
     LatestQuestion,
     batches,
     checked,
+    claim_id,
     encoded,
     filtered,
     sound,
     source_name,
 )
+from dataforge.dispatch import claim as claims
+from dataforge.dispatch import rerun as reruns
+from dataforge.dispatch.waiting import waiting
 from dataforge.graph.follower import Follower
 from dataforge.ingest import answer
 from dataforge.ingest.batch import record_native, record_openlineage
@@ -33,29 +37,41 @@ from dataforge.ledger import freshness as freshnesses
 from dataforge.ledger import readiness as verdicts
 from dataforge.ledger.readiness import Answers, Named
 from dataforge.model import definition
-from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
+from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
+from dataforge.model.claim import DONE, Claiming, Ended, Granted, Outcome
 from dataforge.model.declaration import Declared
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter, UpdateFilter
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
 from dataforge.model.recorded import BatchAnswer, Recorded, joined, joined_batches
 from dataforge.model.reference import DatasetRef, NodeKind
+from dataforge.model.rerun import Downstream, Rerunning, Reruns
+from dataforge.model.wakeup import Wakeups
 from dataforge.storage import schema
 from dataforge.storage.database import Database
+from dataforge.storage.lease import Ending
 
 
 class DirectClient:
     """The verbs of `Ledger`, each one transaction on this database, which is closed with it.
 
-    Nothing connects before the first verb. Redaction is the server's task elsewhere: give its rules here.
+    Nothing connects before the first verb. Redaction is the server's task elsewhere, and so is what is trusted: give
+    its rules here, and the namespaces whose tasks may be claimed on what was only observed.
     """
 
-    def __init__(self, database: Database, environment: str = "dev", redaction: Redaction = NOTHING) -> None:
+    def __init__(
+        self,
+        database: Database,
+        environment: str = "dev",
+        redaction: Redaction = NOTHING,
+        trusted: frozenset[str] = frozenset(),
+    ) -> None:
         self._unchecked = database
         self._environment = environment
         self._redaction = redaction
+        self._trusted = trusted
         self._follower = Follower()
 
     @cached_property
@@ -105,6 +121,9 @@ class DirectClient:
     def partitions(self, wanted: PartitionFilter) -> Page[PartitionItem]:
         return catalog.partitions(self._database, self._environment, filtered(wanted))
 
+    def updates(self, wanted: UpdateFilter) -> Page[UpdateItem]:
+        return catalog.updates(self._database, self._environment, filtered(wanted))
+
     def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
         return catalog.rejects(self._database, self._environment, filtered(wanted))
 
@@ -115,25 +134,73 @@ class DirectClient:
         direction: Direction = "both",
         depth: int | None = None,
         kind: NodeKind | None = None,
+        at: datetime | None = None,
     ) -> Graph:
-        from dataforge.ledger.lineage import lineage
+        from dataforge.ledger.lineage import lineage, lineage_at
 
-        asked = sound(GraphQuestion(name, namespace, direction, depth, kind))
-        return lineage(
-            self._database,
-            self._follower,
-            self._environment,
-            (asked.namespace, asked.name),
-            asked.direction,
-            asked.depth,
-            asked.kind,
-        )
+        asked = sound(GraphQuestion(name, namespace, direction, depth, kind, at))
+        reference, window = (asked.namespace, asked.name), (asked.direction, asked.depth, asked.kind)
+        if asked.at is not None:
+            return lineage_at(self._database, self._environment, reference, asked.at, *window)
+        return lineage(self._database, self._follower, self._environment, reference, *window)
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
         from dataforge.ledger.declare import declare
 
         parsed = definition.parse_named(encoded(manifest, "$"), source_name(source))
         return declare(self._database, self._environment, parsed, dry_run=dry_run)
+
+    def rerun(
+        self,
+        name: str,
+        partition: str = "",
+        *,
+        reason: str,
+        downstream: Downstream = "none",
+        by: str = "unknown",
+        namespace: str | None = None,
+    ) -> Reruns:
+        wanted = Rerunning(
+            name=name, namespace=namespace, partition=partition, reason=reason, downstream=downstream, by=by
+        )
+        now = datetime.now(UTC)
+        return reruns.rerun(self._database, self._environment, sound(wanted), now, redaction=self._redaction)
+
+    def wakeups(self, limit: int = 100) -> Wakeups:
+        return waiting(self._database, self._environment, limit, datetime.now(UTC))
+
+    def claim(
+        self, name: str, partition: str = "", *, worker: str, lease_seconds: int = 300, namespace: str | None = None
+    ) -> Granted:
+        asked = Claiming(
+            name=name, namespace=namespace, partition=partition, worker=worker, lease_seconds=lease_seconds
+        )
+        return claims.claim(
+            self._database,
+            self._environment,
+            sound(asked),
+            datetime.now(UTC),
+            trusted=self._trusted,
+            redaction=self._redaction,
+        )
+
+    def heartbeat(self, claim: str, lease_seconds: int = 300) -> Granted:
+        return claims.heartbeat(self._database, self._environment, claim_id(claim), lease_seconds, datetime.now(UTC))
+
+    def complete(self, claim: str, outcome: Outcome = DONE) -> Ended:
+        return self._end(claim, "completed", outcome)
+
+    def fail(self, claim: str, error: str | None = None) -> Ended:
+        return self._end(claim, "failed", Outcome(error=error))
+
+    def release(self, claim: str, error: str | None = None) -> Ended:
+        return self._end(claim, "released", Outcome(error=error))
+
+    def _end(self, claim: str, ending: Ending, outcome: Outcome) -> Ended:
+        said, at = sound(outcome), datetime.now(UTC)
+        return claims.end(
+            self._database, self._environment, claim_id(claim), ending, said, at, redaction=self._redaction
+        )
 
     def close(self) -> None:
         self._unchecked.close()

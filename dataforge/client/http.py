@@ -9,6 +9,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 import msgspec
@@ -18,8 +19,10 @@ from dataforge.client.request import (
     ChangesQuestion,
     GraphQuestion,
     LatestQuestion,
+    WakeupsQuestion,
     batches,
     checked,
+    claim_id,
     encoded,
     filtered,
     given,
@@ -27,17 +30,28 @@ from dataforge.client.request import (
     source_name,
 )
 from dataforge.ledger.readiness import Answers, Named
-from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
+from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
+from dataforge.model.claim import DONE, Claiming, Ended, Granted, Outcome
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import SettingsError, Unreachable
-from dataforge.model.filter import DatasetFilter, Paging, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.filter import (
+    DatasetFilter,
+    Paging,
+    PartitionFilter,
+    RejectFilter,
+    RunFilter,
+    TaskFilter,
+    UpdateFilter,
+)
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
 from dataforge.model.recorded import BatchAnswer, Recorded, joined, joined_batches
 from dataforge.model.reference import DatasetRef, NodeKind
+from dataforge.model.rerun import Downstream, Rerunning, Reruns
 from dataforge.model.verdict import Code, Unanswered, Verdict
+from dataforge.model.wakeup import Wakeups
 
 _CONNECT_SECONDS = 5.0
 # What a lost connection is answered with: the first may only have been idle for too long, the second meets a server
@@ -123,6 +137,9 @@ class Client:
     def partitions(self, wanted: PartitionFilter) -> Page[PartitionItem]:
         return self._list("/partitions", wanted, Page[PartitionItem])
 
+    def updates(self, wanted: UpdateFilter) -> Page[UpdateItem]:
+        return self._list("/updates", wanted, Page[UpdateItem])
+
     def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
         return self._list("/rejects", wanted, Page[RejectItem])
 
@@ -133,12 +150,56 @@ class Client:
         direction: Direction = "both",
         depth: int | None = None,
         kind: NodeKind | None = None,
+        at: datetime | None = None,
     ) -> Graph:
-        return self._get("/graph", sound(GraphQuestion(name, namespace, direction, depth, kind)), Graph)
+        return self._get("/graph", sound(GraphQuestion(name, namespace, direction, depth, kind, at)), Graph)
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
         path = f"/definitions/{quote(source_name(source), safe='')}"
         return self._send("PUT", path, encoded(manifest, "$"), Declared, {"dry_run": _text(dry_run)})
+
+    def rerun(
+        self,
+        name: str,
+        partition: str = "",
+        *,
+        reason: str,
+        downstream: Downstream = "none",
+        by: str = "unknown",
+        namespace: str | None = None,
+    ) -> Reruns:
+        wanted = Rerunning(
+            name=name, namespace=namespace, partition=partition, reason=reason, downstream=downstream, by=by
+        )
+        return self._send("POST", "/reruns", encoded(_of_task(given(sound(wanted))), "$"), Reruns)
+
+    def wakeups(self, limit: int = 100) -> Wakeups:
+        return self._get("/wakeups", WakeupsQuestion(limit), Wakeups)
+
+    def claim(
+        self, name: str, partition: str = "", *, worker: str, lease_seconds: int = 300, namespace: str | None = None
+    ) -> Granted:
+        asked = Claiming(
+            name=name, namespace=namespace, partition=partition, worker=worker, lease_seconds=lease_seconds
+        )
+        body = _of_task(given(sound(asked)))
+        body["claim"] = str(uuid4())  # under which it is asked again where the answer is lost
+        return self._send("POST", "/claims", encoded(body, "$"), Granted)
+
+    def heartbeat(self, claim: str, lease_seconds: int = 300) -> Granted:
+        return self._of_claim(claim, "heartbeat", {"lease_seconds": lease_seconds}, Granted)
+
+    def complete(self, claim: str, outcome: Outcome = DONE) -> Ended:
+        return self._of_claim(claim, "complete", msgspec.to_builtins(sound(outcome)), Ended)
+
+    def fail(self, claim: str, error: str | None = None) -> Ended:
+        return self._of_claim(claim, "fail", {"error": error}, Ended)
+
+    def release(self, claim: str, error: str | None = None) -> Ended:
+        return self._of_claim(claim, "release", {"error": error}, Ended)
+
+    def _of_claim(self, claim: str, verb: str, said: Mapping[str, Any], kind: type[_Answer]) -> _Answer:
+        return self._send("POST", f"/claims/{claim_id(claim)}/{verb}", encoded(said, "$"), kind)
 
     def close(self) -> None:
         self._http.close()
@@ -212,6 +273,12 @@ def _authorization(api_key: str | None) -> dict[str, str]:
     if not (key.isascii() and key.isprintable()):
         raise SettingsError("the API key", "***", "printable ASCII characters")
     return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _of_task(body: dict[str, Any]) -> dict[str, Any]:
+    """The body with its task as the API names it."""
+    task = {"name": body.pop("name"), "namespace": body.pop("namespace", None)}
+    return {"task": task, **body}
 
 
 def _array(bodies: Sequence[bytes]) -> bytes:

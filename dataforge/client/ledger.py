@@ -8,21 +8,33 @@ line, where the ledger cannot answer now.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
 from dataforge.ledger.readiness import Answers, Named
-from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
+from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
+from dataforge.model.claim import DONE, Ended, Granted, Outcome
 from dataforge.model.declaration import Declared
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, Shape, TaskFilter
+from dataforge.model.filter import (
+    DatasetFilter,
+    PartitionFilter,
+    RejectFilter,
+    RunFilter,
+    Shape,
+    TaskFilter,
+    UpdateFilter,
+)
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
 from dataforge.model.recorded import BatchAnswer, Recorded
 from dataforge.model.reference import DatasetRef, NodeKind
+from dataforge.model.rerun import Downstream, Reruns
+from dataforge.model.wakeup import Wakeups
 
 Item = TypeVar("Item")
 
@@ -71,6 +83,10 @@ class Ledger(Protocol):
         """One page of partition states; those of one task or dataset in the order of their keys."""
         ...
 
+    def updates(self, wanted: UpdateFilter) -> Page[UpdateItem]:
+        """One page of the dataset updates that a run of a triggered task consumed, or that wait for its next run."""
+        ...
+
     def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
         """One page of what was refused, the latest first."""
         ...
@@ -82,12 +98,52 @@ class Ledger(Protocol):
         direction: Direction = "both",
         depth: int | None = None,
         kind: NodeKind | None = None,
+        at: datetime | None = None,
     ) -> Graph:
-        """What lies within `depth` steps (None: any) up- or downstream of a task or dataset."""
+        """What lies within `depth` steps (None: any) up- or downstream of a task or dataset; now, or as of a time."""
         ...
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
         """Makes the manifest all that this source declares; with `dry_run` only says what that would change."""
+        ...
+
+    def rerun(
+        self,
+        name: str,
+        partition: str = "",
+        *,
+        reason: str,
+        downstream: Downstream = "none",
+        by: str = "unknown",
+        namespace: str | None = None,
+    ) -> Reruns:
+        """Orders a done partition to be run again, with `downstream` what was built from it too."""
+        ...
+
+    def wakeups(self, limit: int = 100) -> Wakeups:
+        """What to claim next, the greatest priority first."""
+        ...
+
+    def claim(
+        self, name: str, partition: str = "", *, worker: str, lease_seconds: int = 300, namespace: str | None = None
+    ) -> Granted:
+        """The right to run a partition of a task. Raises ClaimRefused with the verdict where it may not run now."""
+        ...
+
+    def heartbeat(self, claim: str, lease_seconds: int = 300) -> Granted:
+        """Extends a lease. Raises Fenced where it has run out: stop then."""
+        ...
+
+    def complete(self, claim: str, outcome: Outcome = DONE) -> Ended:
+        """Says that the attempt has succeeded. Raises Fenced where it is no longer its worker's to say."""
+        ...
+
+    def fail(self, claim: str, error: str | None = None) -> Ended:
+        """Says that the attempt has failed."""
+        ...
+
+    def release(self, claim: str, error: str | None = None) -> Ended:
+        """Gives an attempt back unfinished, which counts as failed."""
         ...
 
     def close(self) -> None:

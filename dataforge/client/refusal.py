@@ -8,8 +8,10 @@ import httpx
 import msgspec
 
 from dataforge.model.catalog import Complaint
+from dataforge.model.claim import ClaimRefused, Fenced
 from dataforge.model.declaration import CycleError
 from dataforge.model.errors import Conflict, DataForgeError, FieldError, InvalidInput, NotFound, Unreachable
+from dataforge.model.verdict import Verdict
 
 REMEDY = "start it with `make up`, or correct DATAFORGE_LEDGER"
 _INVALID = {400, 413, 415, 422}
@@ -18,6 +20,8 @@ _FORBIDDEN = {401, 403}
 
 class _Problem(msgspec.Struct):
     detail: str
+    type: str = ""
+    verdict: Verdict | None = None
     errors: list[Complaint] = []
     candidates: list[str] = []
     cycle: list[Any] = []
@@ -41,12 +45,18 @@ def _refusal(status: int, problem: _Problem) -> DataForgeError | None:
     if status == 404:
         return NotFound(problem.detail, problem.candidates)
     if status == 409:
-        return Conflict(problem.detail)
+        return _conflict(problem)
     if status not in _INVALID:
         return None
     if problem.cycle:
         return CycleError(problem.cycle)
     return InvalidInput(problem.detail, [FieldError(*msgspec.structs.astuple(each)) for each in problem.errors])
+
+
+def _conflict(problem: _Problem) -> Conflict:
+    if problem.verdict is not None:
+        return ClaimRefused(problem.detail, problem.verdict)
+    return (Fenced if problem.type.endswith(":fenced") else Conflict)(problem.detail)
 
 
 def no_ledger(url: str, found: str) -> Unreachable:

@@ -6,7 +6,9 @@ Guarantees that a value of a wrong type is refused with the same error whether a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
 import msgspec
 
@@ -47,6 +49,13 @@ class GraphQuestion(msgspec.Struct, frozen=True):
     direction: Direction
     depth: Annotated[int, msgspec.Meta(ge=0, le=10_000)] | None
     kind: NodeKind | None
+    at: Annotated[datetime, msgspec.Meta(tz=True)] | None
+
+
+class WakeupsQuestion(msgspec.Struct, frozen=True):
+    """How much of what may run now is wanted."""
+
+    limit: int
 
 
 def batches(events: Sequence[Mapping[str, Any]]) -> Iterator[list[bytes]]:
@@ -83,6 +92,15 @@ def checked(questions: Sequence[_Question], kind: type[_Question]) -> list[_Ques
     if errors := [each for each in read if isinstance(each, FieldError)]:
         raise InvalidInput(f"{errors[0].field}: expected {errors[0].expected}", errors)
     return [each for each in read if isinstance(each, kind)]
+
+
+def claim_id(claim: str) -> UUID:
+    """The id of a claim. Raises InvalidInput for what can be none."""
+    try:
+        return UUID(claim)
+    except (ValueError, AttributeError, TypeError):
+        expected = "the UUID that a claim was granted under"
+        raise InvalidInput(f"claim is {claim!r}: expected {expected}", [FieldError("claim", claim, expected)]) from None
 
 
 def source_name(source: str) -> str:

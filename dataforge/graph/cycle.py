@@ -1,12 +1,13 @@
 """Whether declared edges make something wait for itself, and if so, along which names.
 
-The rule (invariant I4): an edge to strictly earlier partitions closes no cycle; neither does a task that reads
-and writes one dataset in place. Such a dataset is two nodes here, before and after its updates. What writes it
-without reading comes before, the tasks that update it lie between (their order among themselves is that of
-their own edges), and whoever only reads it comes after. So an updater that waits for a reader is found.
+The rule (invariant I4): a loop that leads back to strictly earlier partitions closes no cycle (`graph.strict`); neither
+does a task that reads and writes one dataset in place. Such a dataset is two nodes here, before and after its updates.
+What writes it without reading comes before, the tasks that update it lie between (their order among themselves is that
+of their own edges), and whoever only reads it comes after. So an updater that waits for a reader is found. What an
+updater reads beside the partitions that it writes, it reads after their updates.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,7 +15,13 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
+from dataforge.graph.strict import Dependence, Part, closing
+from dataforge.model import edge
+from dataforge.model.edge import SAME, Same, Window
+from dataforge.model.partition import Partitioning
 from dataforge.model.reference import NodeKind
+
+_MOST_TRIED = 60  # steps of a knot from which those are left out, one by one, that the cycle does not need
 
 
 class Name(NamedTuple):
@@ -25,11 +32,12 @@ class Name(NamedTuple):
 
 
 class Link(NamedTuple):
-    """That a task consumes or produces something, not only in strictly earlier partitions."""
+    """That a task consumes or produces something, in the partitions that the mapping leads to."""
 
     task: int
     consumes: bool
     node: Name
+    mapping: edge.Mapping = SAME
 
 
 class _Node(NamedTuple):
@@ -42,19 +50,85 @@ class _Step(NamedTuple):
     upstream: _Node
     downstream: _Node
     said: Name | None  # the dataset's name in the edge behind this step
+    mapping: edge.Mapping | None = None  # of that edge; None from before a dataset's updates to after them
+    consumes: bool = True
+    part: Part = "all"
+    written: edge.Mapping | None = None  # how the task writes the dataset that it reads in this step
+
+    @property
+    def ends(self) -> tuple[_Node, _Node]:
+        return (self.upstream, self.downstream)
 
 
-def find(links: Iterable[Link], aliases: Iterable[tuple[int, int]]) -> list[Name] | None:
-    """One shortest cycle from upstream to downstream, its first name again at the end; None when there is none.
+Cuts = Callable[[set[Name]], Mapping[Name, Partitioning]]
+
+
+def unknown(_: set[Name]) -> Mapping[Name, Partitioning]:
+    """That nobody has declared how anything is cut."""
+    return {}
+
+
+def find(links: Iterable[Link], aliases: Iterable[tuple[int, int]], cuts: Cuts = unknown) -> list[Name] | None:
+    """One cycle from upstream to downstream, a shortest one as far as that is told at once, its first name again at
+    the end; None when there is none. `cuts` answers how tasks and datasets are cut; it is asked for those alone that
+    lie on a loop of edges.
 
     Where a dataset is written under one name and read under another, both are listed.
     """
     steps = _steps(list(links), _stands(list(aliases)))
-    found = _loop(sorted({(step.upstream, step.downstream) for step in steps}))
-    if found is None:
-        return None
-    said = {(step.upstream, step.downstream): step.said for step in steps}
-    return _spelled(found, said)
+    for knot in _knots(steps):
+        nodes = sorted({node for step in knot for node in step.ends})
+        known = cuts({Name(node.kind, node.id) for node in nodes})
+        looped = _closing(knot, nodes, known)
+        if looped:
+            found = _loop(sorted({step.ends for step in looped}))
+            assert found is not None
+            return _spelled(found, {step.ends: step.said for step in looped})
+    return None
+
+
+def _closing(knot: Sequence[_Step], nodes: Sequence[_Node], cuts: Mapping[Name, Partitioning]) -> list[_Step]:
+    """Steps of one loop that does not lead back to strictly earlier partitions; none where all loops do."""
+    place = {node: index for index, node in enumerate(nodes)}
+    known = [cuts.get(Name(node.kind, node.id)) for node in nodes]
+
+    def closed(steps: Sequence[_Step]) -> list[_Step]:
+        dependences = [
+            Dependence(
+                place[step.upstream], place[step.downstream], step.mapping, step.consumes, step.part, step.written
+            )
+            for step in steps
+        ]
+        return [steps[index] for index in sorted(closing(dependences, known))]
+
+    looped = closed(knot)
+    if looped and (shortest := _along(looped, _loop(sorted({step.ends for step in looped})))) and closed(shortest):
+        return shortest
+    for step in list(looped) if len(looped) <= _MOST_TRIED else ():
+        rest = [each for each in looped if each != step]
+        if step in looped and (still := closed(rest)):
+            looped = still
+    return looped
+
+
+def _along(steps: Sequence[_Step], loop: Sequence[_Node] | None) -> list[_Step]:
+    ends = set(pairwise(loop or ()))
+    return [step for step in steps if step.ends in ends]
+
+
+def _knots(steps: Sequence[_Step]) -> list[list[_Step]]:
+    """The steps that lie on loops, each strongly connected group of nodes by itself."""
+    nodes = sorted({node for step in steps for node in step.ends})
+    place = {node: index for index, node in enumerate(nodes)}
+    ends = np.array([(place[up], place[down]) for up, down in (step.ends for step in steps)], dtype=np.int64)
+    ends = ends.reshape(-1, 2)
+    ones = np.ones(len(ends), dtype=np.int8)
+    graph = coo_array((ones, (ends[:, 0], ends[:, 1])), shape=(len(nodes), len(nodes)))
+    _, group = connected_components(graph, directed=True, connection="strong")
+    found: dict[int, list[_Step]] = {}
+    for index in np.flatnonzero(group[ends[:, 0]] == group[ends[:, 1]]):
+        found.setdefault(int(group[ends[index, 0]]), []).append(steps[int(index)])
+    return [found[number] for number in sorted(found)]
 
 
 def _stands(aliases: Sequence[tuple[int, int]]) -> dict[int, int]:
@@ -75,19 +149,41 @@ def _steps(links: Sequence[Link], stands: dict[int, int]) -> list[_Step]:
     def node(name: Name) -> _Node:
         return _Node(name.kind, stands.get(name.id, name.id) if name.kind == "dataset" else name.id)
 
-    read = {(link.task, node(link.node)) for link in links if link.consumes}
-    written = {(link.task, node(link.node)) for link in links if not link.consumes}
-    updates = read & written
+    written = {(link.task, node(link.node)): link.mapping for link in links if not link.consumes}
+    updates = {
+        (link.task, node(link.node))
+        for link in links
+        if link.consumes and _in_place(link.mapping, written.get((link.task, node(link.node))))
+    }
     updated = {dataset for _, dataset in updates}
-    steps = [_Step(dataset, dataset._replace(after=True), None) for dataset in updated]
+    steps = [_Step(dataset, dataset._replace(after=True), None) for dataset in sorted(updated)]
     for link in links:
         task, other = _Node("task", link.task), node(link.node)
         in_place = (link.task, other) in updates
-        # A reader meets an updated dataset after its updates, an updater before them; a writer the reverse.
-        other = other._replace(after=other in updated and link.consumes is not in_place)
         said = link.node if link.node.kind == "dataset" else None
-        steps.append(_Step(other, task, said) if link.consumes else _Step(task, other, said))
+        after = other._replace(after=other in updated)
+        if not link.consumes:  # a writer comes before the updates, an updater ends them
+            steps.append(_Step(task, after if in_place else other, said, link.mapping, consumes=False))
+        elif not in_place:
+            steps.append(_Step(after, task, said, link.mapping))
+        else:
+            own = written[link.task, other]
+            steps.append(_Step(other, task, said, link.mapping, part="own", written=own))
+            if own != link.mapping:
+                steps.append(_Step(after, task, said, link.mapping, part="others", written=own))
     return steps
+
+
+def _in_place(read: edge.Mapping, written: edge.Mapping | None) -> bool:
+    """Whether a task may read what it writes in the same run; None: it writes nothing of that dataset."""
+    if not isinstance(read, Same | Window) or not isinstance(written, Same | Window):
+        return written is not None
+    (first, last), (begin, end) = _offsets(read), _offsets(written)
+    return first <= end and begin <= last
+
+
+def _offsets(mapping: Same | Window) -> tuple[int, int]:
+    return (mapping.from_, mapping.to) if isinstance(mapping, Window) else (0, 0)
 
 
 def _loop(steps: Sequence[tuple[_Node, _Node]]) -> list[_Node] | None:

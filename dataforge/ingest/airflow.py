@@ -193,15 +193,15 @@ def _outcomes(envelope: Envelope, dag: Attempt) -> tuple[Outcome, ...]:
 def _task_facts(envelope: Envelope) -> Facts:
     own = facets.section(envelope.run_facets, "airflow")
     task, instance = facets.section(own, "task"), facets.section(own, "taskInstance")
-    mapped = facets.number(instance, "map_index")
-    map_index = mapped if mapped is not None and mapped >= 0 else -1
+    mapped = facets.count(instance, "map_index")  # -1 of what is not mapped
+    map_index = mapped if mapped is not None else -1
     run_id, touched = _run_id(envelope), _touches(envelope, task)
     source: Source = {
         "dag_id": _dag_id(envelope),
         "run_id": run_id,
         "task_id": facets.text(task, "task_id") or envelope.job.name.partition(".")[2],
         "map_index": map_index,
-        "try_number": facets.number(instance, "try_number") or 1,
+        "try_number": facets.count(instance, "try_number") or 1,
     }
     attempt = Attempt(
         key=AttemptKey(envelope.job, _instance(run_id, map_index), _try(envelope, source)),
@@ -211,7 +211,7 @@ def _task_facts(envelope: Envelope) -> Facts:
         external_run=envelope.run_id or "",
         group_run=run_id,
         map_index=map_index,
-        number=facets.number(instance, "try_number") or 1,
+        number=facets.count(instance, "try_number") or 1,
         incarnation=_incarnation(envelope),
         completed=envelope.type == "COMPLETE",
         started_at=run.started_at(envelope),
@@ -243,7 +243,7 @@ def _statement(envelope: Envelope, task: dict[str, Any], instance: dict[str, Any
     """FAIL of a try that is not the last is no failure yet. After a clear the event no longer tells how many
     tries are left (Airflow counts on from the try that was cleared), so a failure then is only inferred."""
     retries = facets.number(task, "retries") or 0
-    tried = facets.number(instance, "try_number") or 1
+    tried = facets.count(instance, "try_number") or 1
     if envelope.type != "FAIL":
         return run.statement(envelope)
     if tried <= retries:

@@ -11,7 +11,7 @@ import msgspec
 
 from dataforge.ingest import native, openlineage
 from dataforge.ingest.envelope import decode
-from dataforge.ingest.redaction import Redaction
+from dataforge.ingest.redaction import NOTHING, Redaction
 from dataforge.ledger.record import record
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.event import Event
@@ -53,13 +53,15 @@ def record_native(database: Database, environment: str, bodies: Sequence[object]
 
 
 def record_any(database: Database, environment: str, bodies: Sequence[object], redaction: Redaction) -> BatchResult:
-    """Records events of either kind, as a file may hold them: a native event is known by its `state`."""
+    """Records events of either kind, as a file may hold them: a native event names a `task`, an order its `control`."""
     return _record(database, environment, bodies, redaction, _parse_any)
 
 
 def _parse_any(body: object, redaction: Redaction) -> Event:
     document = decode(body) if isinstance(body, bytes) else body
-    is_native = isinstance(document, dict) and "eventTime" not in document and "task" in document
+    is_native = (
+        isinstance(document, dict) and "eventTime" not in document and bool({"task", "control"} & document.keys())
+    )
     return (native.parse if is_native else openlineage.parse)(document, redaction)
 
 
@@ -95,7 +97,8 @@ def _record(
                     _log.warning("an event could not be recorded, and is kept in the rejects", exc_info=True)
                     rejected.append(Rejected(index, [_refusal(error)]))
         for each in rejected:
-            reject.insert(connection, locked.id, _bytes(bodies[each.index], redaction), each.errors)
+            body = bodies[each.index]
+            reject.insert(connection, locked.id, _bytes(body, NOTHING), _bytes(body, redaction), each.errors)
     rejected.sort(key=lambda each: each.index)
     return BatchResult(len(bodies), applied, len(bodies) - len(rejected) - applied, rejected)
 
@@ -110,14 +113,15 @@ def _refusal(error: Exception) -> FieldError:
 
 
 def _bytes(body: object, redaction: Redaction) -> bytes:
-    """What is kept of a rejected event: its bytes; with redaction rules its redacted JSON, where it is JSON."""
+    """What is kept of a rejected event: its bytes; with redaction rules its redacted JSON, and nothing of what is no
+    JSON, in which no rule finds what it is for."""
     if isinstance(body, bytes):
         if not redaction.rules:
             return body
         try:
             document = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return body
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return b""
     else:
         document = body
     try:

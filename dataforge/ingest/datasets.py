@@ -1,9 +1,8 @@
-"""What an event says of the datasets it lists: names, aliases, partitions, versions, rows."""
+"""What an event says of the datasets it lists: names, aliases, partitions, versions, rows, reports."""
 
 from collections.abc import Iterable
-from datetime import datetime
 
-from dataforge.ingest import facets, paths
+from dataforge.ingest import facets, paths, report
 from dataforge.ingest.envelope import Envelope, Mention
 from dataforge.model.attempt import Direction, Touch, merge_touches
 from dataforge.model.event import DatasetFact
@@ -17,18 +16,20 @@ def touches(envelope: Envelope, *, streaming: bool = False) -> tuple[Touch, ...]
     the union of its mentions; a dataset whose partition no mention names has the partition ''."""
     merged: tuple[Touch, ...] = ()
     for mention in envelope.inputs:
-        merged = merge_touches(merged, _of(mention, "input", envelope.at, streaming=streaming))
+        merged = merge_touches(merged, _of(mention, "input", envelope, streaming=streaming))
     for mention in envelope.outputs:
-        merged = merge_touches(merged, _of(mention, "output", envelope.at, streaming=streaming))
+        merged = merge_touches(merged, _of(mention, "output", envelope, streaming=streaming))
     return merged
 
 
-def _of(mention: Mention, direction: Direction, at: datetime, *, streaming: bool) -> tuple[Touch, ...]:
+def _of(mention: Mention, direction: Direction, envelope: Envelope, *, streaming: bool) -> tuple[Touch, ...]:
     dataset, own_key = paths.split(mention.namespace, mention.name, streaming=streaming)
     own = mention.input_facets if direction == "input" else mention.output_facets
     keys = paths.keys_of(dataset, _locations(own, direction)) or ((own_key,) if own_key else ("",))
     version = facets.text(mention.facets, "version", "datasetVersion")
     statistics = facets.section(own, "outputStatistics")
+    at, whole = envelope.at, len(keys) == 1
+    said = report.of(mention, direction, at, envelope.id, whole=whole)
     return tuple(
         Touch(
             direction=direction,
@@ -38,9 +39,10 @@ def _of(mention: Mention, direction: Direction, at: datetime, *, streaming: bool
             last_at=at,
             version=version,
             version_at=at if version else None,
-            rows=facets.number(statistics, "rowCount") if len(keys) == 1 else None,
+            rows=facets.number(statistics, "rowCount") if whole else None,
             measured=bool(statistics),
             change=facets.text(mention.facets, "lifecycleStateChange", "lifecycleStateChange"),
+            report=said,
         )
         for key in keys
     )

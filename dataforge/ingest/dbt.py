@@ -12,11 +12,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from dataforge.ingest import datasets, facets, run
+from dataforge.ingest import datasets, facets, report, run
 from dataforge.ingest.envelope import Envelope
 from dataforge.model.attempt import Attempt, AttemptKey, RunPointer, Source, Touch
 from dataforge.model.event import EdgeFact, Facts, TaskFact
 from dataforge.model.reference import TaskRef
+from dataforge.model.report import NOTHING, reported
 from dataforge.model.state import RunKind, RunState, Statement
 
 PLATFORM = "dbt"
@@ -174,14 +175,16 @@ def _fact(envelope: Envelope, task: TaskRef, kind: RunKind) -> TaskFact:
 
 
 def _assertions(envelope: Envelope) -> list[tuple[dict[str, Any], Touch]]:
-    """The tests that a TEST event of artifact mode reports, each with the dataset it was made on."""
+    """The tests that a TEST event of artifact mode reports, each with the dataset it was made on and its outcome."""
     found = []
     for mention in envelope.inputs:
         listed = facets.items(mention.input_facets, "dataQualityAssertions", "assertions")
         listed = listed or facets.items(mention.facets, "dataQualityAssertions", "assertions")
         dataset = datasets.describe(mention).dataset
-        touch = Touch("input", dataset, "", envelope.at, envelope.at)
-        found += [(assertion, touch) for assertion in listed if isinstance(assertion, dict)]
+        for assertion in (each for each in listed if isinstance(each, dict)):
+            said = reported(report.checks([assertion]), envelope.at, envelope.id)
+            touch = Touch("input", dataset, "", envelope.at, envelope.at, report=said)
+            found.append((assertion, touch))
     return found
 
 
@@ -237,6 +240,8 @@ def _test_attempt(envelope: Envelope, task: TaskRef, assertion: dict[str, Any], 
     if severity := facets.text(assertion, "severity"):
         source["severity"] = severity
     error = _test_error(assertion) if statement.state is RunState.FAILED else None
+    if not final or statement.state is RunState.SKIPPED:
+        touch = replace(touch, report=NOTHING)
     return replace(attempt, source=source, touches=(touch,), error=error)
 
 

@@ -40,7 +40,7 @@ def from_dbt(document: object, namespace: str, dataset_namespace: str, source: s
     """The manifest of a dbt project, from the file's bytes or what they decode to.
 
     `namespace` is that of its jobs (OPENLINEAGE_NAMESPACE), `dataset_namespace` that of its warehouse (such as
-    `postgres://db:5432`); `source` defaults to `dbt:<project>`.
+    `postgres://db:5432`); `source` defaults to `dbt:<namespace>/<project>`.
 
     Raises InvalidInput when the document is no manifest.json.
     """
@@ -52,7 +52,7 @@ def from_dbt(document: object, namespace: str, dataset_namespace: str, source: s
         raise InvalidInput(f"this is no manifest of dbt: expected {expected}", [FieldError("$", None, expected)])
     reading = _Reading(document, namespace, dataset_namespace)
     shape = {"tasks": reading.tasks(), "datasets": reading.datasets()}
-    return definition.parse(shape, source or f"dbt:{project}")
+    return definition.parse(shape, source or f"dbt:{namespace}/{project}")
 
 
 class _Reading:

@@ -73,7 +73,8 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 def check(document: object, event_id: bytes) -> Envelope:
-    """The envelope of a decoded event. Raises InvalidInput that names every field that is wrong."""
+    """The envelope of a decoded event. Raises InvalidInput that names the first field of a wrong type, else every field
+    whose value is wrong."""
     shape = convert(document, _Document, "")
     if isinstance(shape, FieldError):
         raise refusal([shape])

@@ -35,6 +35,12 @@ def number(value: object, *path: str) -> int | None:
     return found if abs(found) < 2**63 else None
 
 
+def count(value: object, *path: str) -> int | None:
+    """The whole number of zero or more at a path, at most what an integer of 32 bits holds."""
+    found = number(value, *path)
+    return found if found is not None and 0 <= found < 2**31 else None
+
+
 def moment(value: object, *path: str) -> datetime | None:
     """The time at a path, in UTC; a time without a zone is UTC, as Airflow's are."""
     return parse_time(section(value, *path[:-1]).get(path[-1]))
@@ -61,10 +67,10 @@ def names(value: object) -> list[str] | None:
             return None
     if not isinstance(value, list | set | tuple):
         return None
-    return sorted(_whole(name) for name in value if isinstance(name, str))
+    return sorted(whole(name) for name in value if isinstance(name, str))
 
 
-def _whole(text: str) -> str:
+def whole(text: str) -> str:
     """A string that was escaped within a string, so unchecked: without NUL and without halves of surrogate pairs."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 

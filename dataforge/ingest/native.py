@@ -1,8 +1,10 @@
 """Native events: one statement about one run, for platforms and people without OpenLineage.
 
-A run is named by `run`, else by its partition; an attempt by its number, counted from 1.
+A run is named by `run`, else by its partition; an attempt by its number, counted from 1. The instances of a mapped
+task are runs of their own, each by its map index, which belong together; any of them may say how many there are.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from hashlib import blake2b
@@ -10,12 +12,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from dataforge.ingest import facets, paths, run
+from dataforge.ingest import control, facets, native_report, paths, run
 from dataforge.ingest.envelope import check_time, decode
+from dataforge.ingest.native_report import Input, Output
 from dataforge.ingest.openlineage import canonical
 from dataforge.ingest.redaction import Redaction
 from dataforge.ingest.validation import LONGEST_KEY, LONGEST_NAME, name_problem, refusal
-from dataforge.model.attempt import Attempt, AttemptKey, Direction, Interval, Touch, merge_touches
+from dataforge.model.attempt import INSTANCES, Attempt, AttemptKey, Direction, Interval, Source, Touch, merge_touches
 from dataforge.model.decoding import convert, shorten
 from dataforge.model.errors import FieldError
 from dataforge.model.event import DatasetFact, Event, Facts, TaskFact
@@ -25,11 +28,13 @@ from dataforge.model.state import Evidence, RunKind, RunState, Statement
 
 WHOLE = "default"  # the run of a task that names neither a run nor a partition
 MOST_SOURCE_KEYS = 20
+_VERSION = re.compile("[0-9a-f]{32}")
 
 
-class _Reference(msgspec.Struct, forbid_unknown_fields=True):
+class _Task(msgspec.Struct, forbid_unknown_fields=True):
     namespace: str
     name: str
+    version: str | None = None  # of its definition, as lists show it
 
 
 class _Interval(msgspec.Struct, forbid_unknown_fields=True):
@@ -37,31 +42,18 @@ class _Interval(msgspec.Struct, forbid_unknown_fields=True):
     end: str
 
 
-class _Input(msgspec.Struct, forbid_unknown_fields=True):
-    namespace: str
-    name: str
-    partition: str | None = None
-    version: str | None = None
-
-
-class _Output(msgspec.Struct, forbid_unknown_fields=True):
-    namespace: str
-    name: str
-    partition: str | None = None
-    version: str | None = None
-    rows: int | None = None
-
-
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
     time: str
-    task: _Reference
+    task: _Task
     state: Literal["queued", "running", "up_for_retry", "succeeded", "failed", "skipped", "canceled", "upstream_failed"]
     partition: str | None = None
     run: str | None = None
     attempt: int | None = None
+    map_index: int | None = None
+    instances: int | None = None
     data_interval: _Interval | None = None
-    inputs: list[_Input] = []
-    outputs: list[_Output] = []
+    inputs: list[Input] = []
+    outputs: list[Output] = []
     error: str | None = None
     id: str | None = None
     platform: str | None = None
@@ -74,6 +66,8 @@ def parse(body: bytes | object, redaction: Redaction, event_id: bytes | None = N
     `event_id` is that of a recorded event, whose body was redacted after it was identified.
     """
     document = decode(body) if isinstance(body, bytes) else body
+    if control.orders(document):
+        return control.parse(document, redaction, event_id)
     kept = redaction.apply(document)
     shape = convert(kept, _Document, "")
     if isinstance(shape, FieldError):
@@ -101,7 +95,7 @@ def _errors(shape: _Document) -> list[FieldError]:
         ("id", shape.id, 100_000),
         ("platform", shape.platform, LONGEST_KEY),
     ]
-    listed: list[tuple[str, Sequence[_Input | _Output]]] = [("inputs", shape.inputs), ("outputs", shape.outputs)]
+    listed: list[tuple[str, Sequence[Input | Output]]] = [("inputs", shape.inputs), ("outputs", shape.outputs)]
     for field, touched in listed:
         for index, dataset in enumerate(touched):
             named.append((f"{field}[{index}].namespace", dataset.namespace, LONGEST_NAME))
@@ -113,10 +107,26 @@ def _errors(shape: _Document) -> list[FieldError]:
     ]
     if shape.attempt is not None and not 1 <= shape.attempt < 2**31:
         errors.append(FieldError("attempt", shape.attempt, "a number from 1 on"))
-    for index, output in enumerate(shape.outputs):
-        if output.rows is not None and not 0 <= output.rows < 2**63:
-            errors.append(FieldError(f"outputs[{index}].rows", output.rows, "a number of rows, 0 or more"))
+    if shape.task.version is not None and not _VERSION.fullmatch(shape.task.version):
+        expected = "the 32 hexadecimal digits of a definition's hash, in lower case"
+        errors.append(FieldError("task.version", shorten(shape.task.version), expected))
+    if shape.map_index is not None and not 0 <= shape.map_index < 2**31:
+        errors.append(FieldError("map_index", shape.map_index, "a number from 0 on"))
+    errors += _instances_errors(shape)
+    for field, touched in listed:
+        for index, dataset in enumerate(touched):
+            errors += native_report.problems(dataset, f"{field}[{index}]")
     return errors + _source_errors(shape.source or {})
+
+
+def _instances_errors(shape: _Document) -> list[FieldError]:
+    if shape.instances is None:
+        return []
+    if shape.map_index is None:
+        return [FieldError("instances", shape.instances, "a map_index beside it")]
+    if not shape.map_index < shape.instances < 2**31:
+        return [FieldError("instances", shape.instances, f"a number above the map_index ({shape.map_index})")]
+    return []
 
 
 def _source_errors(source: dict[str, Any]) -> list[FieldError]:
@@ -147,17 +157,21 @@ def _interval(shape: _Document, errors: list[FieldError]) -> Interval | None:
 
 def _facts(shape: _Document, at: datetime, event_id: bytes, interval: Interval | None) -> Facts:
     task = TaskRef(shape.task.namespace, shape.task.name)
-    touched = merge_touches(_touches(shape.inputs, "input", at), _touches(shape.outputs, "output", at))
+    touched = merge_touches(
+        _touches(shape.inputs, "input", at, event_id), _touches(shape.outputs, "output", at, event_id)
+    )
     name, number = shape.run or shape.partition or WHOLE, shape.attempt or 1
     state, platform = RunState(shape.state), shape.platform or ""
+    instance = name if shape.map_index is None else f"{name}[{shape.map_index}]"
     attempt = Attempt(
-        key=AttemptKey(task, name, str(number)),
+        key=AttemptKey(task, instance, str(number)),
         kind=RunKind.TASK,
         # What is said here is no event of the platform's own, so nothing of it has to be doubted.
         platform="" if platform in UNTRUSTED else platform,
         statement=Statement(Evidence.REPORTED, state, at, event_id),
-        external_run=name,
+        external_run=instance,
         group_run=name,
+        map_index=-1 if shape.map_index is None else shape.map_index,
         number=number,
         completed=state is RunState.SUCCEEDED,
         started_at=at if state is RunState.RUNNING else None,
@@ -165,7 +179,8 @@ def _facts(shape: _Document, at: datetime, event_id: bytes, interval: Interval |
         interval=interval,
         partition=shape.partition,
         error=facets.text({"error": shape.error}, "error"),
-        source=shape.source or {},
+        task_version=shape.task.version,
+        source=_source(shape),
         touches=touched,
     )
     return Facts(
@@ -176,7 +191,13 @@ def _facts(shape: _Document, at: datetime, event_id: bytes, interval: Interval |
     )
 
 
-def _touches(listed: list[Any], direction: Direction, at: datetime) -> tuple[Touch, ...]:
+def _source(shape: _Document) -> Source:
+    """What the platform calls the run, and how many instances its task has in it, where the event says so."""
+    named: Source = dict(shape.source or {})
+    return named if shape.instances is None else {**named, INSTANCES: shape.instances}
+
+
+def _touches(listed: Sequence[Input | Output], direction: Direction, at: datetime, event: bytes) -> tuple[Touch, ...]:
     merged: tuple[Touch, ...] = ()
     for dataset in listed:
         root, key = paths.split(dataset.namespace, dataset.name)
@@ -190,6 +211,7 @@ def _touches(listed: list[Any], direction: Direction, at: datetime) -> tuple[Tou
             version_at=at if dataset.version else None,
             rows=getattr(dataset, "rows", None),
             measured=direction == "output",
+            report=native_report.of(dataset, at, event),
         )
         merged = merge_touches(merged, (touch,))
     return merged

@@ -16,7 +16,7 @@ from dataforge.ingest import native, openlineage
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger import start as starts
 from dataforge.ledger.checkpoint import Cut, LastEvent, Refused, Shelf
-from dataforge.ledger.declare import restore
+from dataforge.ledger.declare import restore, restore_history
 from dataforge.ledger.record import apply
 from dataforge.ledger.rule_change import Kind, RuleChange, changes_of, kinds_of
 from dataforge.ledger.rules import rules_version
@@ -30,6 +30,7 @@ from dataforge.storage import definition as definitions
 from dataforge.storage import environment as environments
 from dataforge.storage import event as event_log
 from dataforge.storage import rebuilt as rebuilds
+from dataforge.storage import version as versions
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.difference import Scope
 from dataforge.storage.event import Recorded
@@ -143,6 +144,8 @@ class Rebuild:
         return len(page)
 
     def _define(self, connection: Connection) -> int:
+        ahead = versions.sources_ahead(connection, self.live, self.beside)
+        restore_history(connection, self.live, self.beside, ahead)
         manifests = definitions.manifests(connection, self.live)
         for manifest in manifests:
             restore(connection, self.beside, manifest)
@@ -173,5 +176,5 @@ def rebuilt(
 
 def _parse(event: Recorded) -> Event:
     """The event as it is read by the rules of today; its body is recorded already, and is let go."""
-    read = native.parse if event.kind == "native" else openlineage.parse
+    read = native.parse if event.kind in ("native", "control") else openlineage.parse
     return replace(read(event.body, NOTHING, event.id), body=b"")

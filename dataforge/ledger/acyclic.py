@@ -7,28 +7,41 @@ never stands in the way of a definition, so it does not matter which of the two 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from dataforge.graph import cycle
 from dataforge.graph.cycle import Link, Name
+from dataforge.ledger.cuts import Cuts
 from dataforge.model.declaration import CycleError, Plan
-from dataforge.model.edge import strictly_earlier
+from dataforge.model.edge import Mapping
 from dataforge.model.event import Relation
-from dataforge.model.manifest import Manifest, named
+from dataforge.model.manifest import named
+from dataforge.model.partition import Partitioning
 from dataforge.model.reference import NodeKind, TaskRef
-from dataforge.storage import definition as definitions
 from dataforge.storage import edge as edges
 from dataforge.storage import reference as references
 from dataforge.storage.database import Connection
 from dataforge.storage.edge import DeclaredEdge
 
 
-def refuse_cycles(connection: Connection, environment: int, decided: Plan, declared: Iterable[DeclaredEdge]) -> None:
+def refuse_cycles(
+    connection: Connection, environment: int, decided: Plan, declared: Iterable[DeclaredEdge], cuts: Cuts
+) -> None:
     """Raises CycleError when the edges of the whole manifest (`declared`) would close one, with what other
     sources declare. What was registered before is free of cycles, so a new one leads through what changed."""
     changed = {task.ref.id for task in decided.tasks.written}
-    renamed = {dataset.ref.id for dataset in decided.datasets.written if dataset.aliases}
-    found = cycle.find(*_Search(connection, environment, decided, declared).around(changed, renamed))
+    renamed = {dataset.ref.id for dataset in decided.datasets.written if dataset.aliases or dataset.partitioning}
+    links, aliases = _Search(connection, environment, decided, declared, cuts).around(changed, renamed)
+    found = cycle.find(links, aliases, lambda names: _cuts(cuts, names))
     if found is not None:
         raise CycleError(_spelled(connection, environment, decided, found))
+
+
+def _cuts(cuts: Cuts, names: set[Name]) -> dict[Name, Partitioning]:
+    tasks = cuts.tasks(name.id for name in names if name.kind == "task")
+    datasets = cuts.datasets(name.id for name in names if name.kind == "dataset")
+    found = {Name("task", task): cut for task, cut in tasks.items()}
+    return found | {Name("dataset", dataset): cut for dataset, cut in datasets.items()}
 
 
 class _Search:
@@ -38,13 +51,15 @@ class _Search:
     than twice the smaller, and a task that nobody consumes yet, or that consumes nothing, costs next to nothing.
     """
 
-    def __init__(self, connection: Connection, environment: int, decided: Plan, own: Iterable[DeclaredEdge]) -> None:
+    def __init__(
+        self, connection: Connection, environment: int, decided: Plan, own: Iterable[DeclaredEdge], cuts: Cuts
+    ) -> None:
+        self._cuts = cuts
         self._connection = connection
         self._environment = environment
         self._source = decided.manifest.source  # its edges in the tables are those of before
         self._own: dict[int, list[DeclaredEdge]] = {}
         self._own_users: dict[tuple[Relation, NodeKind, int], set[int]] = {}
-        self._aliases = _pairs(decided.manifest)
         for edge in own:
             self._own.setdefault(edge.task_id, []).append(edge)
             self._own_users.setdefault((edge.relation, edge.node_kind, edge.node_id), set()).add(edge.task_id)
@@ -56,11 +71,11 @@ class _Search:
         while upstream.ahead and downstream.ahead:
             self._advance(min(upstream, downstream, key=lambda side: len(side.tasks)))
         found = downstream if not downstream.ahead else upstream
-        return [_link(edge) for edge in found.edges if not strictly_earlier(edge.relation, edge.mapping)], self._aliases
+        return [_link(edge) for edge in found.edges], self._cuts.aliases
 
     def _advance(self, side: "_Side") -> None:
         """One step on: over the datasets and tasks ahead to those who use them, and to what these use."""
-        datasets = self._all_names(side.new_datasets) - side.datasets
+        datasets = self._cuts.names(side.new_datasets) - side.datasets
         side.datasets |= datasets
         side.tasks |= side.new_tasks
         edges_of_new = self._edges_of(side.new_tasks)
@@ -88,17 +103,6 @@ class _Search:
         )
         return stored.union(*(self._own_users.get((relation, kind, node), ()) for node in nodes))
 
-    def _all_names(self, datasets: set[int]) -> set[int]:
-        """The datasets with all names that mean the same, as far as they are declared."""
-        names, new = set(datasets), set(datasets)
-        while new:
-            pairs = definitions.declared_aliases(self._connection, self._environment, new, self._source)
-            pairs |= {pair for pair in self._aliases if not new.isdisjoint(pair)}
-            self._aliases |= pairs
-            new = {dataset for pair in pairs for dataset in pair} - names
-            names |= new
-        return names
-
 
 class _Side:
     """How far the search has come on one side: up by those who produce, down by those who consume."""
@@ -117,11 +121,8 @@ class _Side:
 
 
 def _link(edge: DeclaredEdge) -> Link:
-    return Link(edge.task_id, edge.relation == "consumes", Name(edge.node_kind, edge.node_id))
-
-
-def _pairs(manifest: Manifest) -> set[tuple[int, int]]:
-    return {(dataset.ref.id, alias.id) for dataset in manifest.datasets for alias in dataset.aliases}
+    mapping = msgspec.convert(edge.mapping, Mapping)
+    return Link(edge.task_id, edge.relation == "consumes", Name(edge.node_kind, edge.node_id), mapping)
 
 
 def _spelled(connection: Connection, environment: int, decided: Plan, found: Sequence[Name]) -> list[str]:

@@ -25,13 +25,20 @@ MOST_WARNED = 1_000  # upstream partitions of one batch that are looked at for a
 
 
 def aged(
-    connection: Connection, environment: int, questions: Mapping[Asked, Question], now: datetime
+    connection: Connection,
+    environment: int,
+    questions: Mapping[Asked, Question],
+    now: datetime,
+    *,
+    warn: bool = True,
 ) -> dict[Asked, Question]:
-    """The same questions, their partitions and upstreams stale where something newer is behind them."""
-    places = {_own(asked) for asked, question in questions.items() if _is_ready(question.own)}
+    """The same questions, their partitions and upstreams stale where something newer is behind them. Without `warn`
+    only what decides is looked at."""
+    places = {_own(asked) for asked, question in questions.items() if warn and _is_ready(question.own)}
     upstreams = [each for question in questions.values() for each in question.upstreams if _is_ready(each.state)]
     places |= _places(upstreams, "block")
-    places |= set(sorted(_places(upstreams, "warn"))[:MOST_WARNED])
+    if warn:
+        places |= set(sorted(_places(upstreams, "warn"))[:MOST_WARNED])
     compared = examine(connection, environment, places, now)
     newer = {place: found for place, each in compared.items() if (found := _newer(each))}
     return {asked: _age(asked, question, newer) for asked, question in questions.items()}

@@ -6,8 +6,9 @@ reads, filtered or not, is a bounded range of one index.
 
 from __future__ import annotations
 
-from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.ledger import update
+from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
+from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter, UpdateFilter
 from dataforge.model.listing import Page, cut, read_cursor, write_cursor
 from dataforge.model.reference import DatasetRef, TaskRef, node_id
 from dataforge.model.state import RunKind
@@ -20,6 +21,7 @@ from dataforge.storage import (
     reject_list,
     run_list,
     task_list,
+    update_list,
 )
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.dataset_list import DatasetPlace
@@ -27,6 +29,7 @@ from dataforge.storage.partition_list import PartitionPlace
 from dataforge.storage.reject_list import RejectPlace
 from dataforge.storage.run_window import Place
 from dataforge.storage.task_list import TaskPlace
+from dataforge.storage.update_list import UpdatePlace
 
 
 def runs(database: Database, name: str, wanted: RunFilter) -> Page[RunItem]:
@@ -83,6 +86,21 @@ def rejects(database: Database, name: str, wanted: RejectFilter) -> Page[RejectI
         found = reject_list.find(connection, within, wanted, read_cursor(wanted.cursor, RejectPlace))
         places, last = cut(found, wanted.limit)
         return Page(reject_list.load(connection, within, places), write_cursor(last))
+
+
+def updates(database: Database, name: str, wanted: UpdateFilter) -> Page[UpdateItem]:
+    """Updates of datasets in the environment `name` that a run consumed, or that wait for the next one, the earliest
+    first. Raises InvalidInput for a task without a trigger."""
+    with database.transaction() as connection:
+        within = environment.find(connection, name).id
+        task = reference.resolve_task(connection, within, wanted.namespace, wanted.name)
+        trigger, span = update.consumed(connection, within, task, wanted.run)
+        after = read_cursor(wanted.cursor, UpdatePlace)
+        if span is None:
+            return Page([], None)
+        found = update_list.page(connection, within, trigger.datasets, span, after, wanted.limit + 1)
+        shown, more = found[: wanted.limit], len(found) > wanted.limit
+        return Page([item for _, item in shown], write_cursor(shown[-1][0] if more else None))
 
 
 def _task(connection: Connection, within: int, wanted: RunFilter) -> int | None:

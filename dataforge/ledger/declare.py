@@ -4,14 +4,20 @@ Guarantees that a declaration is atomic and idempotent, that a dry run is the sa
 and that no cycle is ever registered (invariant I4).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime
 
 import msgspec
 
+from dataforge.ledger import declaration as declarations
 from dataforge.ledger.acyclic import refuse_cycles
+from dataforge.ledger.cuts import Cuts
+from dataforge.ledger.declaration import Placed
+from dataforge.ledger.fitting import refuse_misfits
 from dataforge.ledger.settle import settle
+from dataforge.model import trigger
 from dataforge.model.declaration import Declared, Plan, holder, plan, refuse_conflicts
-from dataforge.model.edge import Consumes, Produces
+from dataforge.model.edge import All, Consumes, Produces
 from dataforge.model.manifest import Manifest, TaskDefinition, named
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.storage import dataset as datasets
@@ -19,33 +25,56 @@ from dataforge.storage import definition as definitions
 from dataforge.storage import edge as edges
 from dataforge.storage import environment as environments
 from dataforge.storage import task as tasks
+from dataforge.storage import version as versions
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.edge import DeclaredEdge
 
 
-def declare(database: Database, environment: str, manifest: Manifest, *, dry_run: bool = False) -> Declared:
-    """Makes the manifest all that its source declares. What the source no longer names is retired.
+def declare(
+    database: Database,
+    environment: str,
+    manifest: Manifest,
+    *,
+    now: datetime | None = None,
+    dry_run: bool = False,
+) -> Declared:
+    """Makes the manifest all that its source declares from its `valid_from` on, or from `now`, its receipt (None: by
+    the database's clock, so that servers whose clocks differ agree on who came last). What it no longer names is
+    retired. A manifest from before the one that stands becomes a part of the past: nothing forbids what once was.
 
-    Raises NotFound for an unknown environment, Conflict where another source declares the same, and CycleError;
-    then nothing has changed.
+    Raises NotFound for an unknown environment, InvalidInput for a time to come and where a mapping does not fit the
+    partitionings, Conflict where another source declares the same, and CycleError; then nothing has changed.
     """
     with database.transaction() as connection:
         here = environments.lock(connection, environment)
-        decided = plan(definitions.manifest_of(connection, here.id, manifest.source), manifest)
-        if not decided.any:
-            return decided.answer(here.graph_version)
-        _refuse_conflicts(connection, here.id, decided)
-        refuse_cycles(connection, here.id, decided, _edges(manifest.tasks))
+        placed = declarations.place(connection, here.id, manifest, now)
+        decided = plan(placed.before, manifest)
+        moves = placed.stands and decided.any
+        if moves:
+            _refuse_conflicts(connection, here.id, decided)
+            cuts = Cuts(connection, here.id, decided)
+            refuse_misfits(connection, here.id, decided, cuts)
+            refuse_cycles(connection, here.id, decided, _edges(manifest.tasks), cuts)
         if dry_run:
-            return decided.answer(here.graph_version + 1)
+            return decided.answer(here.graph_version + moves, placed.until)
+        _keep(connection, here.id, placed, decided)
+        if not moves:
+            return decided.answer(here.graph_version, placed.until)
         _write(connection, here.id, decided)
         return decided.answer(environments.advance_graph(connection, here.id))
 
 
-def declare_task(database: Database, environment: str, task: TaskDefinition, *, dry_run: bool = False) -> Declared:
+def declare_task(
+    database: Database,
+    environment: str,
+    task: TaskDefinition,
+    *,
+    now: datetime | None = None,
+    dry_run: bool = False,
+) -> Declared:
     """Declares one task with its edges, as a source of its own, by the same rules."""
     manifest = Manifest(source=f"task:{task.namespace}/{task.name}", tasks=(task,))
-    return declare(database, environment, manifest, dry_run=dry_run)
+    return declare(database, environment, manifest, now=now, dry_run=dry_run)
 
 
 def _refuse_conflicts(connection: Connection, environment: int, decided: Plan) -> None:
@@ -71,6 +100,7 @@ def _edges(defined: Iterable[TaskDefinition]) -> list[DeclaredEdge]:
         for task in defined
         for edge in (
             *(_consumed(task, said) for said in task.consumes),
+            *_triggering(task),
             *(_produced(task, said) for said in task.produces),
         )
     ]
@@ -86,18 +116,36 @@ def _consumed(task: TaskDefinition, said: Consumes) -> DeclaredEdge:
         condition=msgspec.to_builtins(said.condition),
         required=said.required,
         staleness=said.staleness,
+        role=said.role,
     )
+
+
+def _triggering(task: TaskDefinition) -> Iterator[DeclaredEdge]:
+    """The datasets of a trigger: they are consumed, and which of their partitions nobody says."""
+    declared = {edge.dataset for edge in task.consumes}
+    for ref in sorted(task.trigger.datasets - declared) if task.trigger else ():
+        whole = msgspec.to_builtins(All())
+        yield DeclaredEdge(task.ref.id, "consumes", "dataset", ref.id, whole, {"kind": trigger.EDGE})
 
 
 def _produced(task: TaskDefinition, said: Produces) -> DeclaredEdge:
     return DeclaredEdge(task.ref.id, "produces", "dataset", said.node.id, msgspec.to_builtins(said.mapping))
 
 
-def _write(connection: Connection, environment: int, decided: Plan) -> None:
-    manifest = decided.manifest
+def _keep(connection: Connection, environment: int, placed: Placed, decided: Plan) -> None:
+    if not placed.repeats:
+        _ensure_named(connection, environment, decided.manifest)
+    declarations.keep(connection, environment, placed, decided, _edges(decided.tasks.written))
+
+
+def _ensure_named(connection: Connection, environment: int, manifest: Manifest) -> None:
     refs = named(manifest)
     tasks.ensure(connection, environment, {ref for ref in refs if isinstance(ref, TaskRef)})
     datasets.ensure(connection, environment, {ref for ref in refs if isinstance(ref, DatasetRef)})
+
+
+def _write(connection: Connection, environment: int, decided: Plan) -> None:
+    manifest = decided.manifest
     definitions.store(connection, environment, manifest)
     _write_tasks(connection, environment, decided)
     _write_datasets(connection, environment, decided)
@@ -136,7 +184,17 @@ def _write_datasets(connection: Connection, environment: int, decided: Plan) -> 
 
 def restore(connection: Connection, environment: int, manifest: Manifest) -> None:
     """Declares a manifest that stands elsewhere, without asking again whether it may; part of the caller's transaction.
-    Restoring what is there already changes nothing, and a newer manifest takes the place of its source's older one."""
+    Restoring what is there already changes nothing, and a newer manifest takes the place of its source's older one.
+    That it was declared, and when, is a fact of its own (`restore_history`)."""
     decided = plan(definitions.manifest_of(connection, environment, manifest.source), manifest)
     if decided.any:
+        _ensure_named(connection, environment, manifest)
         _write(connection, environment, decided)
+
+
+def restore_history(connection: Connection, recorded: int, environment: int, sources: Collection[str]) -> None:
+    """Makes what these sources ever declared in one environment all that they have declared in another (or makes anew
+    what follows from it in the same one), in the order of its times; part of the caller's transaction."""
+    versions.forget_spans(connection, environment, sources)
+    for placed, manifest in declarations.recorded(connection, recorded, sources):
+        _keep(connection, environment, placed, plan(placed.before, manifest))

@@ -13,7 +13,7 @@ from datetime import datetime
 
 import msgspec
 
-from dataforge.ledger.need import Asked, Need, Sketch, ref, sketch, used_edges, window
+from dataforge.ledger.need import Asked, Need, Sketch, chosen, makers, ref, sketch, used_edges, window
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.model.freshness import (
     BuiltBy,
@@ -117,7 +117,7 @@ def examine(connection: Connection, environment: int, places: Iterable[Place], n
     known = around(connection, environment, _tasks(wanted, built, writers))
     sketches = {place: list(_sketches(known, place, built.get(place), writers, now)) for place in wanted}
     needs = {place: _needs(known, place, found) for place, found in sketches.items()}
-    around_them = {each for found in needs.values() for need in found for each in _looked_at(known, need)}
+    around_them = {each for found in needs.values() for need in found for each in _looked_at(known, need, now)}
     seen = _Seen(
         known,
         storage.standing(connection, environment, around_them),
@@ -140,6 +140,10 @@ class _Seen(msgspec.Struct, frozen=True):
     standing: Mapping[Place, Standing]
     reads: Mapping[tuple[int, str], Mapping[tuple[int, str], str]]
 
+    def written(self, need: Need) -> bool:
+        """Whether the needed partition was ever made."""
+        return any(each in self.standing and self.standing[each].success for each in need.places)
+
 
 def _tasks(
     wanted: Iterable[Place], built: Mapping[Place, Built], writers: Mapping[int, Sequence[Producer]]
@@ -156,19 +160,25 @@ def _sketches(
     known: Surroundings, place: Place, built: Built | None, writers: Mapping[int, Sequence[Producer]], now: datetime
 ) -> Iterator[Sketch]:
     """What the runs need that made the partition, or would make it."""
-    for asked in _makers(known, place, built, writers):
+    for asked in _makers(known, place, built, writers, now):
         subject = known.subjects.get(asked.task_id)
         if subject is not None:
             yield sketch(subject, known.edges.get(asked.task_id, []), known.nodes, asked, now)
 
 
 def _makers(
-    known: Surroundings, place: Place, built: Built | None, writers: Mapping[int, Sequence[Producer]]
+    known: Surroundings,
+    place: Place,
+    built: Built | None,
+    writers: Mapping[int, Sequence[Producer]],
+    now: datetime,
 ) -> list[Asked]:
     kind, node, key = place
     if built is None:
         return (
-            [Asked(node, key)] if kind == "task" else [Asked(w.task_id, key) for w in writers.get(node, ()) if w.same]
+            [Asked(node, key)]
+            if kind == "task"
+            else [each for w in writers.get(node, ()) for each in makers(w, key, now)]
         )
     task_id = built.success.by[0]
     if not used_edges(known.edges.get(task_id, [])) and built.parent_task_id is not None:
@@ -196,14 +206,14 @@ def _counts(need: Need) -> bool:
     return edge.required and edge.staleness != "ignore" and waited_for
 
 
-def _looked_at(known: Surroundings, need: Need) -> Iterator[Place]:
+def _looked_at(known: Surroundings, need: Need, now: datetime) -> Iterator[Place]:
     yield from need.places
-    yield from _runs_of(known, need)
+    yield from _runs_of(known, need, now)
 
 
-def _runs_of(known: Surroundings, need: Need) -> list[Place]:
+def _runs_of(known: Surroundings, need: Need, now: datetime) -> list[Place]:
     """The tasks that would write this partition of a dataset: what became of them tells why it is not there."""
-    return [("task", writer.task_id, need.key) for writer in known.writers(need.node) if writer.same]
+    return [("task", *maker) for writer in known.writers(need.node) for maker in makers(writer, need.key, now)]
 
 
 def _compare(
@@ -212,16 +222,20 @@ def _compare(
     success = built.success if built else None
     untold = [problem.reason for each in sketches for problem in each.problems if problem.required]
     untold += [each.misfit for each in sketches if each.misfit is not None]
-    status, reasons = compare(success, [_input(seen, success, need) for need in needs], untold, now)
+    status, reasons = compare(
+        success, [_input(seen, success, need, now) for need in chosen(needs, seen.written)], untold, now
+    )
     return Compared(status, reasons, built)
 
 
-def _input(seen: _Seen, built: Success | None, need: Need) -> Input:
+def _input(seen: _Seen, built: Success | None, need: Need, now: datetime) -> Input:
     node = need.node
     place = next((each for each in need.places if each in seen.standing), need.places[0])
     here = seen.standing.get(place)
     made = here.success if here else None
-    told = here or next((seen.standing[each] for each in _runs_of(seen.known, need) if each in seen.standing), None)
+    told = here or next(
+        (seen.standing[each] for each in _runs_of(seen.known, need, now) if each in seen.standing), None
+    )
     return Input(
         node=ref(node),
         partition=place[2],

@@ -3,18 +3,22 @@
 Guarantees that nodes, names and version of an answer are those of one moment, and that its cost is bounded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from dataforge.graph import sparse
 from dataforge.graph.follower import Follower
 from dataforge.graph.sparse import DECLARED, OBSERVED, Edges, Node, Reached
-from dataforge.model.lineage import Direction, Graph, GraphEdge, GraphNode, Origin
+from dataforge.ledger.past import Walk
+from dataforge.model.lineage import Direction, Graph, GraphEdge, GraphNode, Origin, Window
 from dataforge.model.reference import NodeKind, TaskRef
 from dataforge.storage import environment as environments
 from dataforge.storage import graph as graphs
+from dataforge.storage import past
 from dataforge.storage import reference as references
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.environment import Environment
@@ -39,43 +43,76 @@ def lineage(
     With a `kind` only nodes of that kind are shown, beside the one that was asked for; a path through the
     other kind is one step. Raises NotFound for a name that is unknown or not unique.
     """
+    window = Window(direction, depth, kind, limit)
     with database.transaction() as connection:
         graphs.hold_snapshot(connection)
         here = environments.find(connection, environment)
-        ref = references.resolve_node(connection, here.id, *reference)
-        start = Node("task" if isinstance(ref, TaskRef) else "dataset", ref.id)
+        start = _start(connection, here, reference)
         graph = follower.at(here.id, here.graph_version, lambda: sparse.of_rows(graphs.edges(connection, here.id)))
-        index = graph.index(start)
-        if index is None:
-            return _answer(connection, here, graph, {start: 0}, Edges([], truncated=False))
-        hidden = graph.hidden(kind)
-        hidden[index] = False
-        reached = _reach(graph, index, direction, depth, limit, hidden)
-        edges = graph.between(reached.nodes, hidden, limit * _EDGES_PER_NODE)
-        depths = dict(zip(map(graph.node, reached.nodes.tolist()), reached.depths.tolist(), strict=True))
-        truncated = reached.truncated or edges.truncated
-        return _answer(connection, here, graph, depths, Edges(edges.edges, truncated))
+        depths, edges = _within(graph, start, window)
+        ids = _by_kind(depths)
+        tasks = graphs.tasks(connection, here.id, ids["task"])
+        datasets = graphs.datasets(connection, here.id, ids["dataset"])
+        return _answer(here, _named(depths, tasks, datasets), graph, edges)
 
 
-def _reach(
-    graph: sparse.Graph,
-    start: int,
-    direction: Direction,
-    depth: int | None,
-    limit: int,
-    hidden: NDArray[np.bool_],
-) -> Reached:
-    if direction != "both":
-        return graph.reach(start, direction, depth, limit, hidden)
+def lineage_at(
+    database: Database,
+    environment: str,
+    reference: tuple[str | None, str],
+    at: datetime,
+    direction: Direction = "both",
+    depth: int | None = None,
+    kind: NodeKind | None = None,
+    limit: int = MOST_NODES,
+) -> Graph:
+    """The same as it was at a moment: by the declarations that held then, and by what had been observed until then.
+
+    Names are those of today: what has other names now stands under its canonical one. Raises NotFound as `lineage`.
+    """
+    window = Window(direction, depth, kind, limit)
+    with database.transaction() as connection:
+        graphs.hold_snapshot(connection)
+        here = environments.find(connection, environment)
+        start = _start(connection, here, reference)
+        walk = Walk(connection, here.id, at)
+        graph = sparse.of_rows(walk.around(start, window))
+        depths, edges = _within(graph, start, window)
+        ids = _by_kind(depths)
+        tasks = past.tasks(connection, here.id, at, ids["task"])
+        datasets = past.datasets(connection, here.id, at, ids["dataset"])
+        answer = _answer(here, _named(depths, tasks, datasets), graph, edges)
+        return replace(answer, truncated=answer.truncated or walk.truncated, at=at.astimezone(UTC))
+
+
+def _start(connection: Connection, here: Environment, reference: tuple[str | None, str]) -> Node:
+    ref = references.resolve_node(connection, here.id, *reference)
+    return Node("task" if isinstance(ref, TaskRef) else "dataset", ref.id)
+
+
+def _within(graph: sparse.Graph, start: Node, window: Window) -> tuple[dict[Node, int], Edges]:
+    """The nodes that the window shows, with their distances, and the edges among them."""
+    index = graph.index(start)
+    if index is None:
+        return {start: 0}, Edges([], truncated=False)
+    hidden = graph.hidden(window.kind)
+    hidden[index] = False
+    reached = _reach(graph, index, window, hidden)
+    edges = graph.between(reached.nodes, hidden, window.limit * _EDGES_PER_NODE)
+    depths = dict(zip(map(graph.node, reached.nodes.tolist()), reached.depths.tolist(), strict=True))
+    return depths, Edges(edges.edges, reached.truncated or edges.truncated)
+
+
+def _reach(graph: sparse.Graph, start: int, window: Window, hidden: NDArray[np.bool_]) -> Reached:
+    depth, limit = window.depth, window.limit
+    if window.direction != "both":
+        return graph.reach(start, window.direction, depth, limit, hidden)
     upstream = graph.reach(start, "upstream", depth, limit, hidden)
     return sparse.merge(upstream, graph.reach(start, "downstream", depth, limit, hidden), limit)
 
 
-def _answer(
-    connection: Connection, here: Environment, graph: sparse.Graph, depths: Mapping[Node, int], edges: Edges
-) -> Graph:
+def _answer(here: Environment, nodes: Mapping[Node, GraphNode], graph: sparse.Graph, edges: Edges) -> Graph:
     """The answer in names: nodes by distance, then by kind and name."""
-    nodes = _described(connection, here.id, depths)
     named = [
         GraphEdge(nodes[graph.node(upstream)].end, nodes[graph.node(downstream)].end, _ORIGIN[origin])
         for upstream, downstream, origin in edges.edges
@@ -88,10 +125,17 @@ def _answer(
     )
 
 
-def _described(connection: Connection, environment: int, depths: Mapping[Node, int]) -> dict[Node, GraphNode]:
-    tasks = graphs.tasks(connection, environment, [node.id for node in depths if node.kind == "task"])
-    datasets = graphs.datasets(connection, environment, [node.id for node in depths if node.kind == "dataset"])
-    described: dict[NodeKind, dict[int, Description]] = {"task": tasks, "dataset": datasets}
+def _by_kind(nodes: Iterable[Node]) -> dict[NodeKind, list[int]]:
+    found: dict[NodeKind, list[int]] = {"task": [], "dataset": []}
+    for node in nodes:
+        found[node.kind].append(node.id)
+    return found
+
+
+def _named(
+    depths: Mapping[Node, int], tasks: Mapping[int, Description], datasets: Mapping[int, Description]
+) -> dict[Node, GraphNode]:
+    described: dict[NodeKind, Mapping[int, Description]] = {"task": tasks, "dataset": datasets}
     found = {}
     for node, depth in depths.items():
         shown = described[node.kind][node.id]

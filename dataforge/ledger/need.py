@@ -4,21 +4,23 @@ Guarantees that what a task declares to consume is the whole of it; only where n
 observed. An edge whose partitions cannot be told is a problem that names it, never left out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
 
+from dataforge.model import trigger
 from dataforge.model.attempt import Interval
+from dataforge.model.downstream import producing_keys
 from dataforge.model.edge import Mapping
 from dataforge.model.errors import InvalidInput
-from dataforge.model.mapping import Side, upstream_keys
+from dataforge.model.mapping import Side, produced_keys, upstream_choices
 from dataforge.model.partition import InvalidPartitionKey, Partitioning, window_of
 from dataforge.model.readiness import Problem
 from dataforge.model.verdict import Code, NodeRef, Reason
-from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Place, Subject
+from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Place, Producer, Subject
 
 
 class Asked(NamedTuple):
@@ -35,6 +37,7 @@ class Need(msgspec.Struct, frozen=True):
     node: NodeRow
     key: str
     window_cut: Partitioning | None
+    among: tuple[str, ...] = ()  # the partitions of which one is enough, itself included, oldest first
 
     @property
     def places(self) -> list[Place]:
@@ -59,14 +62,15 @@ def used_edges(found: Sequence[EdgeRow]) -> list[EdgeRow]:
 
 
 @lru_cache(maxsize=4_096)
-def _cut(shape: str | None, declared: bool) -> Partitioning | None:
+def cut_of(shape: str | None, *, declared: bool) -> Partitioning | None:
     """How something is cut; None where nobody has said and no interval was seen."""
     cut = msgspec.json.decode(shape, type=Partitioning) if shape else None
     return None if cut is None or (not declared and cut.kind == "none") else cut
 
 
 @lru_cache(maxsize=4_096)
-def _mapping(shape: str) -> Mapping:
+def mapping_of(shape: str) -> Mapping:
+    """A mapping from its stored JSON."""
     mapping: Mapping = msgspec.json.decode(shape, type=Mapping)
     return mapping
 
@@ -75,21 +79,64 @@ def sketch(
     subject: Subject, found: Sequence[EdgeRow], nodes: dict[Node, NodeRow], asked: Asked, now: datetime
 ) -> Sketch:
     """What the partition asked for needs, by all edges of its task. What the task itself writes in place it does
-    not wait for."""
-    cut = _cut(subject.partitioning, subject.partitioning_origin == "declared")
+    not wait for, nor for any one partition of a dataset whose updates trigger it."""
+    cut = cut_of(subject.partitioning, declared=subject.partitioning_origin == "declared")
     misfit = _misfit(subject, cut, asked.partition)
     if misfit is not None:
         return Sketch(asked, cut, misfit, (), ())
     side = Side(asked.partition, cut, now)
-    own = {edge.node for edge in found if edge.relation == "produces"}
+    own = _written(found, nodes, side)
     needs, problems = [], []
     for edge in used_edges(found):
+        if edge.condition == trigger.EDGE:
+            continue
         node = nodes[edge.node]
         try:
-            needs += [need for need in _needs(edge, node, side) if not (edge.node in own and need.key == side.key)]
+            needs += [need for need in _needs(edge, node, side) if (edge.node, need.key) not in own]
         except InvalidInput as error:
             problems.append(_problem(edge, node, error))
     return Sketch(asked, cut, None, tuple(needs), tuple(problems))
+
+
+def _written(found: Sequence[EdgeRow], nodes: dict[Node, NodeRow], side: Side) -> set[tuple[Node, str]]:
+    """What a run for this partition writes of that which its task also reads."""
+    return {
+        (edge.node, key)
+        for edge in found
+        if edge.relation == "produces" and edge.node in nodes
+        for key in _output(edge, nodes[edge.node], side)
+    }
+
+
+def _output(edge: EdgeRow, node: NodeRow, side: Side) -> tuple[str, ...]:
+    try:
+        theirs = cut_of(node.partitioning, declared=node.declared_cut)
+        return produced_keys(mapping_of(edge.mapping), side.key, side.cut, theirs, side.now)
+    except InvalidInput:  # it cannot be told, so it hides no need
+        return ()
+
+
+def makers(producer: Producer, key: str, now: datetime) -> list[Asked]:
+    """The partitions of a task whose runs write this partition of its dataset; none where that cannot be told."""
+    task = cut_of(producer.task_partitioning, declared=producer.task_cut_declared)
+    dataset = cut_of(producer.partitioning, declared=True)
+    try:
+        found = producing_keys(mapping_of(producer.mapping), key, task, dataset, now)
+    except InvalidInput:
+        return []
+    return [Asked(producer.task_id, each) for each in found]
+
+
+def chosen(needs: Iterable[Need], serves: Callable[[Need], bool]) -> list[Need]:
+    """The needs that count once states are known: where one of several partitions is enough, the newest that serves;
+    the newest of all, where none does."""
+    counting: dict[tuple[EdgeRow, tuple[str, ...]], Need] = {}
+    for need in needs:
+        place = (need.edge, need.among or (need.key,))
+        standing = counting.get(place)
+        if standing is None or serves(need) or not serves(standing):
+            counting[place] = need
+    return list(counting.values())
 
 
 def _misfit(subject: Subject, cut: Partitioning | None, key: str) -> Reason | None:
@@ -106,8 +153,10 @@ def _misfit(subject: Subject, cut: Partitioning | None, key: str) -> Reason | No
 
 
 def _needs(edge: EdgeRow, node: NodeRow, side: Side) -> Iterator[Need]:
-    theirs = _cut(node.partitioning, node.declared_cut)
-    return (Need(edge, node, key, theirs or side.cut) for key in upstream_keys(_mapping(edge.mapping), side, theirs))
+    theirs = cut_of(node.partitioning, declared=node.declared_cut)
+    for group in upstream_choices(mapping_of(edge.mapping), side, theirs):
+        for key in group:
+            yield Need(edge, node, key, theirs or side.cut, group if len(group) > 1 else ())
 
 
 def _problem(edge: EdgeRow, node: NodeRow, error: InvalidInput) -> Problem:

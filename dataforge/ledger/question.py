@@ -10,15 +10,21 @@ from typing import NamedTuple
 
 import msgspec
 
-from dataforge.ledger.need import Asked, Need, Sketch, ref, sketch, used_edges, window
+from dataforge.ledger.admission import Orders, admission, orders
+from dataforge.ledger.need import Asked, Need, Sketch, chosen, makers, ref, sketch, used_edges, window
 from dataforge.ledger.surroundings import Surroundings, around
+from dataforge.ledger.update import queues
+from dataforge.model import expression
 from dataforge.model.edge import TriggerRule, trigger_rule
 from dataforge.model.partition import Partitioning
 from dataforge.model.readiness import Question, obstacle
-from dataforge.model.state import PartitionStatus
-from dataforge.model.upstream import History, State, Upstream
+from dataforge.model.report import UNSEEN, Seen, what_counts
+from dataforge.model.state import Evidence, PartitionStatus, RunState
+from dataforge.model.trigger import Queue
+from dataforge.model.upstream import CONDITIONS, History, State, Upstream
 from dataforge.model.verdict import Basis, Code, Reason
 from dataforge.storage import readiness as storage
+from dataforge.storage import report as reports
 from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
 from dataforge.storage.readiness import EdgeRow, Place, Subject, Success
@@ -28,9 +34,15 @@ MOST_AHEAD = 1_000  # partitions looked at on one level; what lies beyond counts
 _STRICTNESS = {"ignore": 0, "warn": 1, "block": 2}
 
 
-def ask(connection: Connection, here: Environment, asked: Iterable[Asked], now: datetime) -> dict[Asked, Question]:
-    """The question of each asked partition, with all that its answer depends on."""
+def ask(
+    connection: Connection, here: Environment, asked: Iterable[Asked], now: datetime, *, explain: bool = True
+) -> dict[Asked, Question]:
+    """The question of each asked partition, with all that its answer depends on. Without `explain` what only tells more
+    of a refusal is left out: when something will come, and whether it will at all."""
     seen = _see(connection, here.id, asked, now)
+    if not explain:
+        bare = _Facts({}, {}, {})
+        return {each.asked: _question(seen, each, bare, here.graph_version, now) for each in seen.sketches}
     pending = seen.pending
     facts = _Facts(
         histories=storage.history(connection, here.id, pending),
@@ -46,6 +58,9 @@ class _Seen(msgspec.Struct, frozen=True):
     known: Surroundings
     sketches: Sequence[Sketch]
     states: Mapping[Place, State]
+    reported: Mapping[Place, Seen]
+    queues: Mapping[int, Queue]
+    orders: Orders
 
     @property
     def pending(self) -> set[Place]:
@@ -66,7 +81,26 @@ def _see(connection: Connection, environment: int, asked: Iterable[Asked], now: 
         for each in wanted
     ]
     places = {place for each in sketches for place in _places(each)}
-    return _Seen(known, sketches, storage.states(connection, environment, places))
+    states = storage.states(connection, environment, places)
+    reported = _reported(connection, environment, sketches, states)
+    ordered = orders(connection, environment, known.subjects, wanted, states, now)
+    return _Seen(known, sketches, states, reported, queues(connection, environment, known), ordered)
+
+
+def _reported(
+    connection: Connection, environment: int, sketches: Iterable[Sketch], states: Mapping[Place, State]
+) -> dict[Place, Seen]:
+    """What was reported of the partitions whose edges ask for more than a success."""
+    asking = (need for each in sketches for need in each.needs if need.edge.where is not None)
+    wanted = {place[1:] for need in asking if (place := _stands(need, states)) in states}
+    if not wanted:
+        return {}
+    written = reports.written(connection, environment, wanted)
+    checked = reports.checked(connection, environment, {place: each.since for place, each in written.items()})
+    return {
+        ("dataset", *place): what_counts(each.written, each.since, checked.get(place, ()))
+        for place, each in written.items()
+    }
 
 
 class _Facts(NamedTuple):
@@ -96,30 +130,29 @@ def _runs(state: State) -> bool:
 def _obstacles(connection: Connection, here: Environment, seen: _Seen, now: datetime, ahead: int) -> dict[Place, str]:
     """Why missing upstreams will not come by themselves, of those for which that can be told: a task that itself
     waits for something that failed, and a dataset whose producer did not or cannot run."""
-    makers = {place: _makers(seen.known, place) for place in seen.missing}
-    wanted = sorted({maker for found in makers.values() for maker in found})[:MOST_AHEAD]
+    behind = {place: _makers(seen.known, place, now) for place in seen.missing}
+    wanted = sorted({maker for found in behind.values() for maker in found})[:MOST_AHEAD]
     if not wanted or not ahead:
         return {}
     next_ = _see(connection, here.id, wanted, now)
     facts = _Facts({}, _obstacles(connection, here, next_, now, ahead - 1), {})
     questions = ((each.asked, _question(next_, each, facts, here.graph_version, now)) for each in next_.sketches)
     why = {maker: text for maker, question in questions if (text := obstacle(question)) is not None}
-    return {place: why[maker] for place, found in makers.items() for maker in found if maker in why}
+    return {place: why[maker] for place, found in behind.items() for maker in found if maker in why}
 
 
-def _makers(known: Surroundings, place: Place) -> list[Asked]:
+def _makers(known: Surroundings, place: Place, now: datetime) -> list[Asked]:
     kind, node_id, key = place
     if kind == "task":
         return [Asked(node_id, key)]
-    found = known.producers.get(node_id, [])
-    return [Asked(each.task_id, key) for each in reversed(found) if each.same]
+    return [maker for each in reversed(known.producers.get(node_id, [])) for maker in makers(each, key, now)]
 
 
 def _question(seen: _Seen, sketch: Sketch, facts: _Facts, graph_version: int, now: datetime) -> Question:
     known, states = seen.known, seen.states
     subject, asked = known.subjects[sketch.asked.task_id], sketch.asked
     used = used_edges(known.edges.get(asked.task_id, []))
-    own = states.get(("task", asked.task_id, asked.partition))
+    own, queue = states.get(("task", asked.task_id, asked.partition)), seen.queues.get(asked.task_id)
     namespaces = {subject.namespace, *(known.nodes[edge.node].namespace for edge in used)}
     return Question(
         task=subject.ref,
@@ -129,14 +162,34 @@ def _question(seen: _Seen, sketch: Sketch, facts: _Facts, graph_version: int, no
         platform=subject.platform,
         basis=_basis(subject, used, asked.partition),
         misfit=sketch.misfit or _never_cut(subject, sketch, states),
-        own=own,
+        own=own if queue is None else _going_on(own, queue),
+        queue=queue,
         window=window(sketch.cut, asked.partition) if sketch.misfit is None else None,
         run_after=msgspec.convert(subject.run_after, timedelta) if subject.run_after else None,
         dependencies_known=subject.declared or subject.lists_upstreams or bool(used),
         rule=_rule(subject, used),
+        instances=subject.instances,
         upstreams=_upstreams(seen, sketch, facts),
         problems=sketch.problems,
+        admission=admission(seen.orders, subject, asked),
         observed_through={name: facts.progress[name] for name in sorted(namespaces & facts.progress.keys())},
+    )
+
+
+def _going_on(own: State | None, queue: Queue) -> State | None:
+    """The run of a triggered task that has not ended; one that has is over and done, and the question is of the next.
+    A DAG's own runs have no partition state."""
+    if own is not None and _runs(own):
+        return own
+    if queue.start is None or not queue.start.running:
+        return None
+    began = queue.start.began
+    return State(
+        status=PartitionStatus.RUNNING,
+        run_state=RunState.RUNNING,
+        evidence=Evidence.REPORTED,
+        since=began,
+        started_at=began,
     )
 
 
@@ -165,12 +218,19 @@ def _rule(subject: Subject, used: Sequence[EdgeRow]) -> TriggerRule | None:
 
 
 def _upstreams(seen: _Seen, sketch: Sketch, facts: _Facts) -> tuple[Upstream, ...]:
-    """One for each place and condition; where several edges ask for the same, the strictest counts."""
-    found: dict[tuple[Place, str], Upstream] = {}
-    for need in sorted(sketch.needs, key=lambda need: (need.edge.required, _STRICTNESS[need.edge.staleness])):
+    """One for each place, condition and expression; where several edges ask for the same, the strictest counts."""
+    found: dict[tuple[Place, str, str | None], Upstream] = {}
+    needs = chosen(sketch.needs, lambda need: _serves(seen, need))
+    for need in sorted(needs, key=lambda need: (need.edge.required, _STRICTNESS[need.edge.staleness])):
         upstream = _upstream(seen, need, facts)
-        found[(need.node.kind, need.node.id, upstream.partition), upstream.condition] = upstream
+        place: Place = (need.node.kind, need.node.id, upstream.partition)
+        found[place, upstream.condition, need.edge.where] = upstream
     return tuple(found.values())
+
+
+def _serves(seen: _Seen, need: Need) -> bool:
+    state = seen.states.get(_stands(need, seen.states))
+    return state is not None and state.settled and state.outcome in CONDITIONS[need.edge.condition]
 
 
 def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
@@ -179,17 +239,24 @@ def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
     return Upstream(
         node=ref(node),
         partition=place[2],
+        among=need.among,
         state=state,
         owner=seen.known.owner(node),
         window=window(need.window_cut, place[2]),
         condition=need.edge.condition,
+        where=expression.stored(need.edge.where) if need.edge.where is not None else None,
+        reported=seen.reported.get(place, UNSEEN),
         required=need.edge.required,
         staleness=need.edge.staleness,
         known=node.known or bool(seen.known.writers(node)) or state is not None,
-        branching=any(word in (node.operator or "") for word in ("Branch", "ShortCircuit")),
+        role=need.edge.role,
+        branching=node.branching,
         setup=node.setup,
+        mapped=node.mapped,
+        total=node.instances,
         history=_history(need.window_cut, facts.histories.get(place, [])),
         obstacle=facts.obstacles.get(place),
+        rerun=seen.orders.rerun(place),
     )
 
 

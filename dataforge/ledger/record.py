@@ -7,27 +7,34 @@ merged by commutative rules, and everything else is settled from the merged fact
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import reduce
+from typing import Any
 
 import msgspec
 
 from dataforge.ledger.settle import settle
+from dataforge.model import control
 from dataforge.model.attempt import Attempt, merge, merge_all
 from dataforge.model.event import Event, TaskFact
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.schedule import NO_INTERVAL, grains_of
 from dataforge.model.task import merge_registers
 from dataforge.storage import attempt as attempts
+from dataforge.storage import control as controls
 from dataforge.storage import dataset as datasets
 from dataforge.storage import edge as edges
 from dataforge.storage import environment as environments
 from dataforge.storage import event as event_log
 from dataforge.storage import outcome as outcomes
 from dataforge.storage import task as tasks
+from dataforge.storage import upstream_list as upstream_lists
+from dataforge.storage import wakeup as wakeups
 from dataforge.storage.attempt import RunKey
 from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
 from dataforge.storage.outcome import SaidOutcome
+from dataforge.storage.partition import Place
 from dataforge.storage.task import ObservedTask, Registers
+from dataforge.storage.upstream_list import UpstreamList
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -56,7 +63,8 @@ def apply(connection: Connection, environment: int, events: Sequence[Event]) -> 
     runs |= _fold_outcomes(connection, environment, events)
     grew = _fold_edges(connection, environment, events)
     event_log.advance(connection, environment, _progress(events))
-    settle(connection, environment, tasks=touched_tasks, datasets=touched_datasets | renamed, runs=runs)
+    places = _fold_controls(connection, environment, events)
+    settle(connection, environment, tasks=touched_tasks, datasets=touched_datasets | renamed, runs=runs, places=places)
     if grew or rewired or renamed:
         environments.advance_graph(connection, environment)
 
@@ -105,6 +113,7 @@ def _fold_tasks(connection: Connection, environment: int, events: Sequence[Event
         if merged != known[task_id]:
             changed[task_id] = merged
     tasks.save(connection, environment, [changed[task_id] for task_id in sorted(changed)])
+    upstream_lists.save(connection, environment, _listed(events))
     lists = {task_id: _upstreams(task) for task_id, task in changed.items()}
     return set(changed), edges.replace_observed_upstreams(connection, environment, lists)
 
@@ -126,8 +135,21 @@ def _upstreams(task: ObservedTask) -> tuple[datetime, set[int]] | None:
     register = task.registers.get("upstreams")
     if register is None:
         return None
-    names = {TaskRef(task.task.namespace, name).id for name in register[2]}
-    return datetime.fromisoformat(register[0]), names - {task.task.id}
+    return datetime.fromisoformat(register[0]), _listed_ids(task.task, register[2])
+
+
+def _listed(events: Iterable[Event]) -> list[UpstreamList]:
+    """Every complete list of upstream tasks, not only the last one of each task."""
+    return [
+        UpstreamList(fact.task.id, sorted(_listed_ids(fact.task, fact.registers["upstreams"])), event.occurred_at)
+        for event in events
+        for fact in event.facts.tasks
+        if "upstreams" in fact.registers
+    ]
+
+
+def _listed_ids(task: TaskRef, names: Any) -> set[int]:
+    return {TaskRef(task.namespace, name).id for name in names} - {task.id}
 
 
 def _fold_datasets(connection: Connection, environment: int, events: Sequence[Event]) -> tuple[set[int], set[int]]:
@@ -188,8 +210,20 @@ def _fold_edges(connection: Connection, environment: int, events: Sequence[Event
     return edges.upsert_observed(connection, environment, rows)
 
 
+def _fold_controls(connection: Connection, environment: int, events: Iterable[Event]) -> set[Place]:
+    """Keeps the orders that stand; returns the partitions that one of them holds back or lets go."""
+    said = control.standing(each for event in events for each in event.facts.controls)
+    controls.fold(connection, environment, list(said.values()))
+    about = {key: key.subject.scope == "task" and key.partition for key in said}
+    alone = [(key.subject.id, key.partition) for key, one in about.items() if one]
+    wakeups.put(connection, environment, alone, everything=not all(about.values()))
+    return {place for key in said if key.kind == "quarantine" for place in key.places}
+
+
 def _progress(events: Iterable[Event]) -> dict[str, datetime]:
     seen: dict[str, datetime] = {}
     for event in events:
+        if not event.source:
+            continue
         seen[event.source] = max(event.occurred_at, seen.get(event.source, event.occurred_at))
     return seen

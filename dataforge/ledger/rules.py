@@ -13,8 +13,9 @@ from importlib.resources.abc import Traversable
 
 _PACKAGES = ("model", "ingest")
 _MODULES = (
-    *("ledger/declare", "ledger/kept", "ledger/record", "ledger/settle", "ledger/settle_runs"),
-    *("storage/attempt", "storage/dataset", "storage/edge", "storage/outcome", "storage/partition", "storage/task"),
+    *("ledger/declaration", "ledger/declare", "ledger/kept", "ledger/record", "ledger/settle", "ledger/settle_runs"),
+    *("storage/attempt", "storage/control", "storage/dataset", "storage/edge", "storage/outcome", "storage/partition"),
+    *("storage/quality", "storage/task", "storage/upstream_list", "storage/version"),
 )
 # What of these packages only carries events, or checks what they gave.
 _CARRIERS = frozenset({"answer", "batch", "ed25519", "event_file", "rebuild", "replay"})

@@ -27,17 +27,18 @@ def settle(
     tasks: Set[int] = frozenset(),
     datasets: Set[int] = frozenset(),
     runs: Set[RunKey] = frozenset(),
+    places: Set[Place] = frozenset(),
 ) -> None:
-    """Makes anew what follows from these tasks, datasets (by id) and runs. Part of the caller's transaction."""
+    """Makes anew what follows from these tasks, datasets (by id), runs and places. Part of the caller's transaction."""
     recut = _settle_tasks(connection, environment, tasks)
     moved = _settle_datasets(connection, environment, datasets)
     all_runs = set(runs)
     if recut:  # keys are made anew when the cut changes
         all_runs |= attempts.runs_of_tasks(connection, environment, recut)
-    places = settle_runs.settle_runs(connection, environment, all_runs)
-    places = partitions.canonical(connection, environment, places) | moved
-    if places:
-        partitions.resolve(connection, environment, places)
+    claimed = settle_runs.settle_runs(connection, environment, all_runs)
+    moved |= partitions.canonical(connection, environment, claimed | places)
+    if moved:
+        partitions.resolve(connection, environment, moved)
 
 
 def _settle_tasks(connection: Connection, environment: int, ids: Set[int]) -> set[int]:

@@ -15,6 +15,7 @@ from dataforge.model import partition
 from dataforge.model.attempt import Attempt, AttemptKey, Touch
 from dataforge.model.event import Outcome
 from dataforge.model.partition import Partitioning
+from dataforge.model.report import NOTHING, merged
 from dataforge.model.run import (
     EARLIEST,
     UNTRUSTED,
@@ -34,11 +35,13 @@ from dataforge.model.state import RunKind, RunState
 from dataforge.storage import attempt as attempts
 from dataforge.storage import outcome as outcomes
 from dataforge.storage import partition as partitions
+from dataforge.storage import quality
 from dataforge.storage import run as runs
 from dataforge.storage import task as tasks
 from dataforge.storage.attempt import RunKey, StoredAttempt
 from dataforge.storage.database import Connection
 from dataforge.storage.partition import Claim, Place
+from dataforge.storage.quality import Checked
 
 _NO_WRITE = frozenset({"DROP", "TRUNCATE", "ALTER"})  # what changes a table without putting data into it
 _NEVER = 0  # the ordinal of an attempt that was stored and not settled yet
@@ -73,14 +76,17 @@ def _settle_level(connection: Connection, environment: int, keys: Sequence[RunKe
     settled: dict[RunKey, Run] = {}
     standings: list[tuple[Standing, Ancestor]] = []
     claims: list[Claim] = []
+    checked: list[Checked] = []
     for key in sorted(level.attempts.keys() | level.outcomes.keys()):
         run, stood = _settle_run(level, key)
         settled[key] = run
         standings += stood
         claims += _claims(level, key, run, stood)
+        checked += _checked(key, stood)
     runs.delete(connection, environment, [key for key in keys if key not in settled])
     runs.save(connection, environment, settled)
     attempts.set_standing(connection, environment, standings)
+    quality.replace(connection, environment, keys, checked)
     places = partitions.withdraw(connection, environment, keys)
     places |= partitions.claim(connection, environment, claims)
     return places, _moved(level, standings)
@@ -102,7 +108,7 @@ def _load(connection: Connection, environment: int, keys: Sequence[RunKey]) -> _
         attempts=by_run,
         outcomes=said,
         above={(each.attempt.key.task.id, each.attempt.external_run): each for each in above},
-        cuts={row.id: (partition.parse(row.partitioning), row.partitioning_origin == "declared") for row in basis},
+        cuts={row.id: (partition.from_json(row.partitioning), row.partitioning_origin == "declared") for row in basis},
     )
 
 
@@ -237,6 +243,21 @@ def _output_claims(level: _Level, key: RunKey, run: Run, standing: Standing, tak
                 version=touch.version,
                 rows=touch.rows,
             )
+    return [found[place] for place in sorted(found)]
+
+
+def _checked(key: RunKey, stood: list[tuple[Standing, Ancestor]]) -> list[Checked]:
+    """What a run reports of the partitions that it read: those it names, else those it ran for."""
+    found: dict[tuple[int, str], Checked] = {}
+    for standing, taken in stood[-1:]:
+        for touch in standing.attempt.touches:
+            if touch.direction == "output" or touch.report == NOTHING:
+                continue
+            for place in (touch.partition,) if touch.partition else taken.partitions or ("",):
+                attempt_id, node = standing.attempt.key.attempt_id, touch.dataset.id
+                known = found.get((node, place))
+                said = merged(known.report, touch.report) if known else touch.report
+                found[node, place] = Checked(node, place, *key, attempt_id, touch.last_at, said)
     return [found[place] for place in sorted(found)]
 
 

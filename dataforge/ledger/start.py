@@ -9,18 +9,21 @@ from __future__ import annotations
 import msgspec
 
 from dataforge.ledger.checkpoint import Checkpoint, Refused, Shelf
+from dataforge.ledger.declare import restore_history
 from dataforge.ledger.settle import settle
 from dataforge.model.errors import Conflict
 from dataforge.model.reference import NodeKind
+from dataforge.storage import control as controls
 from dataforge.storage import event as event_log
 from dataforge.storage import rebuilt as rebuilds
+from dataforge.storage import version as versions
 from dataforge.storage.attempt import RunKey
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.fact_file import FACTS, Keep, load
 
 _PAGE = 1_000
 _FIRST = -(2**63)
-_GRAPH = frozenset({"task", "dataset", "alias", "edge"})
+_GRAPH = frozenset({"manifest", "declaration", "task", "dataset", "alias", "edge", "upstream_list", "control"})
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -90,25 +93,24 @@ def check_bodies(connection: Connection, environment: int, start: Start) -> None
 
 
 def load_graph(database: Database, environment: int, start: Start, keep: Keep | None = None) -> None:
-    """Loads what the start's facts say of tasks, datasets and edges. Definitions are restored after that."""
+    """Loads what the start's facts say of tasks, datasets, edges, declarations and orders. The definitions that stand
+    are restored after that."""
     _load(database, environment, start, keep, graph=True)
+    with database.transaction() as connection:
+        restore_history(connection, environment, environment, versions.sources(connection, environment))
 
 
 def load_runs(database: Database, environment: int, start: Start, keep: Keep | None = None) -> None:
-    """Settles tasks and datasets, loads what the start's facts say of runs, and settles those, a page a transaction."""
+    """Settles tasks and datasets, loads what the start's facts say of runs, and settles those, a page a transaction;
+    then what is quarantined."""
     if start.checkpoint is None:
         return
     for kind in ("task", "dataset"):
         _settle_nodes(database, environment, kind)
     _load(database, environment, start, keep, graph=False)
-    after: RunKey = (_FIRST, "")
-    while after is not None:
-        with database.transaction() as connection:
-            page = rebuilds.runs_behind(connection, environment, after, _PAGE)
-            settle(connection, environment, runs=set(page))
-        if len(page) < _PAGE:
-            return
-        after = page[-1]
+    _settle_runs(database, environment)
+    with database.transaction() as connection:
+        settle(connection, environment, places=controls.quarantines(connection, environment))
 
 
 def _load(database: Database, environment: int, start: Start, keep: Keep | None, *, graph: bool) -> None:
@@ -120,6 +122,17 @@ def _load(database: Database, environment: int, start: Start, keep: Keep | None,
             with database.transaction() as connection:
                 wanted = None if graph else keep
                 load(connection, environment, table, parts[f"{table.name}.zst"], start.checkpoint.folder, wanted)
+
+
+def _settle_runs(database: Database, environment: int) -> None:
+    after: RunKey = (_FIRST, "")
+    while after is not None:
+        with database.transaction() as connection:
+            page = rebuilds.runs_behind(connection, environment, after, _PAGE)
+            settle(connection, environment, runs=set(page))
+        if len(page) < _PAGE:
+            return
+        after = page[-1]
 
 
 def _settle_nodes(database: Database, environment: int, kind: NodeKind) -> None:

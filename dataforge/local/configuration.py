@@ -21,10 +21,11 @@ from dataforge.settings import Settings, as_environ
 
 POSTGRES = "postgres"
 API = "api"
+WORKER = "worker"
 WEBSERVER = "dagster-webserver"
 DAEMON = "dagster-daemon"
 # They are stopped from the highest to the lowest: the API and Dagster's runs still write to the database as they end.
-_PRIORITY = {POSTGRES: 1, API: 2}
+_PRIORITY = {POSTGRES: 1, API: 2, WORKER: 2}
 _CODE_SERVER_PRIORITY, _DAGSTER_PRIORITY = 3, 4
 # Runs and their steps are processes in the group of the code server: whoever stops it stops them.
 _DAGSTER_STOP = "stopsignal=TERM\nstopasgroup=true\nkillasgroup=true\nstopwaitsecs=20"
@@ -39,7 +40,7 @@ def render(settings: Settings, layout: Layout) -> str:
 
 def process_names(settings: Settings, layout: Layout) -> list[str]:
     """The processes of an installation, in the order of their dependence."""
-    core = [API] if settings.database_url else [POSTGRES, API]
+    core = [API, WORKER] if settings.database_url else [POSTGRES, API, WORKER]
     return [*core, *code_servers(settings, layout), WEBSERVER, DAEMON] if settings.dagster else core
 
 
@@ -72,11 +73,12 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 def _programs(settings: Settings, layout: Layout) -> list[str]:
     server = Server.of(layout)
     api = _program(API, [sys.executable, "-m", "dataforge.api"], layout, "stopsignal=TERM\nstopwaitsecs=15")
+    worker = _program(WORKER, [sys.executable, "-m", "dataforge.dispatch"], layout, "stopsignal=TERM\nstopwaitsecs=15")
     if settings.database_url:
-        return [api]
+        return [api, worker]
     stop = f"stopsignal={server.STOP_SIGNAL.name.removeprefix('SIG')}\nstopwaitsecs=60"
     account = f"user={server.account}\n" if server.account else ""
-    return [_program(POSTGRES, server.command(), layout, account + stop), api]
+    return [_program(POSTGRES, server.command(), layout, account + stop), api, worker]
 
 
 def _dagster_programs(settings: Settings, layout: Layout) -> list[str]:

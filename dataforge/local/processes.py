@@ -83,11 +83,13 @@ def _bring_up(
     with _dagster_prepared(settings, layout, supervisor, server, nothing_runs=nothing_runs):
         migrate(url)
         supervisor.start_process(configuration.API)
+        supervisor.start_process(configuration.WORKER)
     if settings.dagster:
         _start_dagster(settings, layout, supervisor)
     if settings.example:
         load_history(url, settings.environment)
     _wait_until_healthy(configuration.API, _START_SECONDS, supervisor, lambda: health.trouble(settings))
+    supervisor.require_up(configuration.WORKER)
     if settings.dagster:
         _wait_until_healthy(
             configuration.WEBSERVER, _DAGSTER_SECONDS, supervisor, lambda: _dagster_trouble(settings, supervisor)

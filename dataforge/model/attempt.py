@@ -12,10 +12,12 @@ from typing import Literal, TypeVar
 import msgspec
 
 from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.model.report import NOTHING, Report, merged
 from dataforge.model.state import RunKind, Statement, strongest
 
 Direction = Literal["input", "output"]
 Source = dict[str, str | int | None]
+INSTANCES = "instances"  # in a mapped instance's source: into how many its task was expanded
 _T = TypeVar("_T", int, str, datetime, "Interval", "RunPointer")
 
 
@@ -58,6 +60,7 @@ class Touch(msgspec.Struct, frozen=True):
     rows: int | None = None
     measured: bool = False  # an output with statistics: a hint that it was really written
     change: str | None = None  # OpenLineage's lifecycleStateChange
+    report: Report = NOTHING  # of an input its checks alone
 
     @property
     def key(self) -> tuple[str, DatasetRef, str]:
@@ -84,6 +87,7 @@ class Attempt(msgspec.Struct, frozen=True):
     parent: RunPointer | None = None
     root: RunPointer | None = None
     error: str | None = None
+    task_version: str | None = None  # the version of its task that it says it ran
     source: Source = {}
     touches: tuple[Touch, ...] = ()  # sorted by key, one for each
 
@@ -110,6 +114,7 @@ def merge(first: Attempt, second: Attempt) -> Attempt:
         parent=_greatest(first.parent, second.parent),
         root=_greatest(first.root, second.root),
         error=_most_detailed(first.error, second.error),
+        task_version=_greatest(first.task_version, second.task_version),
         source=merge_sources(first.source, second.source),
         touches=merge_touches(first.touches, second.touches),
     )
@@ -145,6 +150,7 @@ def _merge_touch(first: Touch, second: Touch) -> Touch:
         rows=_greatest(first.rows, second.rows),
         measured=first.measured or second.measured,
         change=_greatest(first.change, second.change),
+        report=merged(first.report, second.report),
     )
 
 

@@ -72,6 +72,12 @@ class RunItem(msgspec.Struct, frozen=True, kw_only=True):
     error: Annotated[str | None, Meta(description="Why it failed, in its own words.")]
     evidence: Annotated[EvidenceLabel, Meta(description="What its state rests on, from weakest to strongest.")]
     partition_from: Annotated[PartitionFrom | None, Meta(description="Where its partitions were found.")]
+    version: Annotated[
+        str | None,
+        Meta(
+            description="The version of its task that it ran: its own word, else what held then; null if nothing did."
+        ),
+    ]
     source: Annotated[dict[str, str | int | None], Meta(description="What its platform calls it.")]
 
 
@@ -119,6 +125,17 @@ class LastReady(msgspec.Struct, frozen=True):
     run: Annotated[RunName, Meta(description="The run that made it ready.")]
     since: Annotated[datetime | None, Meta(description="When it became ready.")]
     version: Annotated[str | None, Meta(description="The version of the data it made.")]
+
+
+class UpdateItem(msgspec.Struct, frozen=True):
+    """One update of a dataset: a success that wrote one of its partitions."""
+
+    namespace: Annotated[str, Meta(description="The dataset's namespace.")]
+    name: Annotated[str, Meta(description="The dataset's canonical name.")]
+    partition: Annotated[str | None, Meta(description="The partition written; null where the dataset has none.")]
+    updated_at: Annotated[datetime, Meta(description="When the run that wrote it ended.")]
+    version: Annotated[str | None, Meta(description="The data version, where the run reported one.")]
+    run: Annotated[RunName, Meta(description="The run that wrote it.")]
 
 
 class PartitionItem(msgspec.Struct, frozen=True, kw_only=True):

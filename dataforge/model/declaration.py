@@ -4,6 +4,7 @@ Guarantees that a declaration is decided before anything is written, so that a d
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 
 import msgspec
@@ -17,7 +18,7 @@ _Item = TypeVar("_Item", TaskDefinition, DatasetDefinition, PoolDefinition)
 _Name = TypeVar("_Name", bound=Hashable)
 
 
-class Declared(msgspec.Struct, frozen=True):
+class Declared(msgspec.Struct, frozen=True, omit_defaults=True):
     """How many tasks, datasets and pools a declaration created, changed, retired and left as they were."""
 
     created: Annotated[int, Meta(description="New to this source.")]
@@ -25,6 +26,10 @@ class Declared(msgspec.Struct, frozen=True):
     retired: Annotated[int, Meta(description="No longer named by this source; what was observed of them stays.")]
     unchanged: Annotated[int, Meta(description="As before: they keep their versions.")]
     graph_version: Annotated[int, Meta(description="The version of the graph that holds them.")]
+    valid_to: Annotated[
+        datetime | None,
+        Meta(description="Of a history that is declared late: until when it held. Left out for what stands now."),
+    ] = None
 
 
 class CycleError(InvalidInput):
@@ -33,7 +38,7 @@ class CycleError(InvalidInput):
     def __init__(self, cycle: Sequence[str]) -> None:
         """`cycle` are names from upstream to downstream, the first one again at the end."""
         shown = " -> ".join(cycle)
-        expected = "a graph without cycles; an edge to strictly earlier partitions (a window with to < 0) is none"
+        expected = "a graph without cycles; a loop that leads back to strictly earlier partitions alone is none"
         super().__init__(f"the definitions close a cycle: {shown}", [FieldError("cycle", shown, expected)])
         self.cycle = list(cycle)
 
@@ -67,8 +72,8 @@ class Plan(msgspec.Struct, frozen=True):
     def any(self) -> bool:
         return bool(self.tasks.touched or self.datasets.touched or self.pools.touched)
 
-    def answer(self, graph_version: int) -> Declared:
-        """The answer to the one who declared, with the version of the graph that holds it."""
+    def answer(self, graph_version: int, valid_to: datetime | None = None) -> Declared:
+        """The answer to the one who declared, with the version of the graph that holds it, and until when it did."""
         changes = (self.tasks, self.datasets, self.pools)
         return Declared(
             created=sum(len(change.created) for change in changes),
@@ -76,6 +81,7 @@ class Plan(msgspec.Struct, frozen=True):
             retired=sum(len(change.retired) for change in changes),
             unchanged=sum(change.unchanged for change in changes),
             graph_version=graph_version,
+            valid_to=valid_to,
         )
 
 

@@ -6,15 +6,24 @@ value that stands there and what was expected, and that one which passes can be 
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import timedelta
-from typing import Any, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
-from dataforge.model import partition
+from dataforge.model import partition_check, trigger
 from dataforge.model.decoding import convert, join, of_json, shorten
-from dataforge.model.edge import TriggerRule, mapping_problems, trigger_rule
+from dataforge.model.edge import (
+    SUCCEEDED,
+    TriggerRule,
+    condition_problems,
+    mapping_problems,
+    produced_problems,
+    trigger_rule,
+)
 from dataforge.model.errors import FieldError, InvalidInput
+from dataforge.model.fit import misfit
 from dataforge.model.manifest import (
     DatasetDefinition,
     Manifest,
@@ -22,19 +31,24 @@ from dataforge.model.manifest import (
     TaskDefinition,
     canonical,
 )
+from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.model.trigger import Trigger
 
 # A unique index of PostgreSQL holds entries of at most 2,704 bytes; namespace and name share one.
 _LONGEST_NAME = 1_200
 _MOST_ERRORS = 100  # shown at once: a manifest of some other format has one for each of its tasks
 _Item = TypeVar("_Item", TaskDefinition, DatasetDefinition, PoolDefinition)
 _Errors = Iterator[FieldError]
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo=UTC)
 
 
 class _Lists(msgspec.Struct, forbid_unknown_fields=True):
     """A manifest whose lists are not looked into yet, so that each item is answered for itself."""
 
     source: str | None = None
+    valid_from: _Moment | None = None
     tasks: list[Any] = []
     datasets: list[Any] = []
     pools: list[Any] = []
@@ -48,8 +62,9 @@ def parse(document: object, source: str | None = None) -> Manifest:
     plain = _plain(document)
     lists = convert(plain, _Lists, "")
     if isinstance(lists, FieldError):
-        raise _refusal([lists])
+        raise _refusal([_untimely(lists) if lists.field == "valid_from" else lists])
     errors = list(_text_problems(plain, ""))
+    errors += _time_problems(lists.valid_from)
     named = lists.source if lists.source is not None else source or ""
     errors += _name_problems(named, "source")
     tasks = _items([_modern(task) for task in lists.tasks], "tasks", TaskDefinition, errors)
@@ -61,9 +76,39 @@ def parse(document: object, source: str | None = None) -> Manifest:
     errors += _repeats({field: task.ref for field, task in tasks.items()})
     errors += _repeats({field: dataset.ref for field, dataset in datasets.items()})
     errors += _repeats({field: pool.name for field, pool in pools.items()})
+    errors += _overdrawn(tasks, pools.values())
+    errors = errors or list(_misfits(tasks, datasets.values()))
     if errors:
         raise _refusal(errors)
-    return canonical(Manifest(named, tuple(tasks.values()), tuple(datasets.values()), tuple(pools.values())))
+    items = tuple(tasks.values()), tuple(datasets.values()), tuple(pools.values())
+    return canonical(Manifest(named, *items, lists.valid_from))
+
+
+def dated(manifest: Manifest, valid_from: datetime) -> Manifest:
+    """The manifest as one that holds from this time on, unless it says a time itself. Raises InvalidInput for a time
+    that cannot be."""
+    if errors := list(_time_problems(valid_from)):
+        raise _refusal(errors)
+    return canonical(replace(manifest, valid_from=manifest.valid_from or valid_from))
+
+
+def _time_problems(valid_from: datetime | None) -> _Errors:
+    if valid_from is not None and not _EARLIEST <= valid_from < _LATEST:
+        yield _untimely(FieldError("valid_from", valid_from.isoformat(), ""))
+
+
+def _untimely(error: FieldError) -> FieldError:
+    return error._replace(expected="a time of the years 2000 to 2100 with its zone, such as 2026-11-01T06:00:00Z")
+
+
+def _overdrawn(tasks: Mapping[str, TaskDefinition], pools: Iterable[PoolDefinition]) -> _Errors:
+    """Tasks that take more slots than a pool has: they could never run."""
+    slots = {pool.name: pool.slots for pool in pools}
+    for field, task in tasks.items():
+        for name, wanted in task.pools.items():
+            if wanted > slots.get(name, wanted):
+                expected = f"at most {slots[name]}, the slots of the pool"
+                yield FieldError(f"{field}.pools.{name}", wanted, expected)
 
 
 def parse_named(document: object, source: str) -> Manifest:
@@ -128,13 +173,19 @@ def _modern(task: Any) -> Any:
 
 
 _CHOICES = {  # by the end of the path: there msgspec only says that a value is none of those it knows
-    r"mapping(\.dimensions.*)?\.kind": "one of same, window, all, last, fixed, dimension, table",
-    r"condition\.kind": "one of succeeded, failed, skipped, finished",
+    r"mapping(\.dimensions.*|\.mapping)*\.kind": "one of same, window, to_date, all, last, fixed, dimension, along,"
+    " table",
+    r"mapping(\..*)?\.period": "one of day, month, quarter, year",
+    r"not_older_than": "an ISO 8601 duration such as P2D",
+    r"condition\.kind": "one of succeeded, failed, skipped, not_failed, finished",
+    r"condition\.where.*\.op": "one of =, !=, <, <=, >, >=",
     r"partitioning(\.dimensions.*)?\.kind": "one of none, hourly, daily, weekly, monthly, cron, static,"
     " dynamic, product",
     r"trigger_rule": f"one of {', '.join(TriggerRule)}",
     r"run_after": "an ISO 8601 duration such as PT30M",
     r"staleness": "one of ignore, warn, block",
+    r"equals": "a string, a number, true, false or null",
+    r"role": "one of upstream, mapped_over, setup, short_circuit",
     r"complete_when": "all_producers, any_producer, or how many producers it takes",
     r"version": "one of run, reported, content",
 }
@@ -186,15 +237,19 @@ def _repeats(named: Mapping[str, TaskRef | DatasetRef | str]) -> _Errors:
 def _task_problems(task: TaskDefinition, field: str) -> _Errors:
     yield from _ref_problems(task.ref, field)
     if task.partitioning:
-        yield from partition.problems(task.partitioning, f"{field}.partitioning")
+        yield from partition_check.problems(task.partitioning, f"{field}.partitioning")
     if task.run_after is not None and task.run_after < timedelta(0):
         yield FieldError(f"{field}.run_after", str(task.run_after), "a duration of zero or more")
     for name in task.pools:
         yield from _name_problems(name, f"{field}.pools")
+    yield from _named_problems(dict(_indexed(f"{field}.gates", task.gates)))
+    yield from _named_problems(dict(_indexed(f"{field}.requires", (each.fact for each in task.requires))))
     yield from _consumes_problems(task, field)
+    if task.trigger is not None:
+        yield from _trigger_problems(task, task.trigger, field)
     for index, produced in enumerate(task.produces):
         yield from _ref_problems(produced.node, f"{field}.produces[{index}]")
-        yield from mapping_problems(produced.mapping, f"{field}.produces[{index}].mapping")
+        yield from produced_problems(produced.mapping, f"{field}.produces[{index}].mapping")
     yield from _repeats(_by_path(f"{field}.produces", (produced.node for produced in task.produces)))
 
 
@@ -208,7 +263,46 @@ def _consumes_problems(task: TaskDefinition, field: str) -> _Errors:
         named[at] = edge.node
         yield from _ref_problems(edge.node, f"{at}.{'task' if edge.task else 'dataset'}")
         yield from mapping_problems(edge.mapping, f"{at}.mapping")
+        yield from condition_problems(edge, f"{at}.condition")
+        if edge.role != "upstream" and (edge.task is None or edge.condition != SUCCEEDED):
+            yield FieldError(f"{at}.role", edge.role, "upstream, for a dataset or an edge with a condition of its own")
     yield from _repeats(named)
+
+
+def _indexed(field: str, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    return ((f"{field}[{index}]", name) for index, name in enumerate(names))
+
+
+def _named_problems(named: Mapping[str, str]) -> _Errors:
+    for field, name in named.items():
+        yield from _name_problems(name, field)
+    yield from _repeats(named)
+
+
+def _misfits(tasks: Mapping[str, TaskDefinition], datasets: Iterable[DatasetDefinition]) -> _Errors:
+    """Mappings that cannot join the partitionings that this manifest itself declares at their two ends."""
+    cuts: dict[TaskRef | DatasetRef, Partitioning | None] = {task.ref: task.partitioning for task in tasks.values()}
+    for dataset in datasets:
+        cuts |= dict.fromkeys((dataset.ref, *dataset.aliases), dataset.partitioning)
+    for field, task in tasks.items():
+        edges = [(f"consumes[{index}]", edge.node, edge.mapping) for index, edge in enumerate(task.consumes)]
+        edges += [(f"produces[{index}]", edge.node, edge.mapping) for index, edge in enumerate(task.produces)]
+        for at, node, mapping in edges:
+            ours, theirs = task.partitioning, cuts.get(node)
+            if ours and theirs and (expected := misfit(mapping, ours, theirs)):
+                yield FieldError(f"{field}.{at}.mapping", msgspec.to_builtins(mapping), expected)
+
+
+def _trigger_problems(task: TaskDefinition, said: Trigger, field: str) -> _Errors:
+    yield from trigger.problems(said, f"{field}.trigger")
+    for ref in sorted(said.datasets):
+        yield from _ref_problems(ref, f"{field}.trigger.dataset")
+    if task.partitioning is not None and task.partitioning.kind != "none":
+        expected = "none, or left out: a run that updates trigger is for no partition"
+        yield FieldError(f"{field}.partitioning.kind", task.partitioning.kind, expected)
+    if task.run_after is not None:
+        expected = "left out: a run that updates trigger has no data interval to run after"
+        yield FieldError(f"{field}.run_after", str(task.run_after), expected)
 
 
 def _by_path(field: str, refs: Iterable[DatasetRef]) -> dict[str, DatasetRef]:
@@ -218,7 +312,7 @@ def _by_path(field: str, refs: Iterable[DatasetRef]) -> dict[str, DatasetRef]:
 def _dataset_problems(dataset: DatasetDefinition, field: str) -> _Errors:
     yield from _ref_problems(dataset.ref, field)
     if dataset.partitioning:
-        yield from partition.problems(dataset.partitioning, f"{field}.partitioning")
+        yield from partition_check.problems(dataset.partitioning, f"{field}.partitioning")
     for index, alias in enumerate(dataset.aliases):
         yield from _ref_problems(alias, f"{field}.aliases[{index}]")
         if alias == dataset.ref:

@@ -3,21 +3,31 @@
 Guarantees that two spellings of one thing become one value, so that an edge said twice is the same edge.
 """
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
 import msgspec
 
+from dataforge.model import expression
 from dataforge.model.errors import FieldError
-from dataforge.model.event import Relation
+from dataforge.model.expression import Expression
 from dataforge.model.reference import DatasetRef, TaskRef
 
 Staleness = Literal["ignore", "warn", "block"]
+# What an upstream task is to this one. Its trigger rule counts the first two. `mapped_over`: what it
+# returns decides how many instances this task has, none perhaps. `setup`: this task works between it and its teardown
+# without coming directly after it, and needs its success whatever the trigger rule. `short_circuit`: it may skip this
+# task without coming directly before it.
+Role = Literal["upstream", "mapped_over", "setup", "short_circuit"]
 _Offset = Annotated[int, msgspec.Meta(ge=-100_000, le=100_000)]
 
 
 class Same(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="same"):
     """The partition of the same key."""
+
+
+SAME = Same()
 
 
 class Window(
@@ -38,8 +48,17 @@ class All(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ki
     """Every partition there is."""
 
 
-class Last(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="last"):
-    """The last partition there is."""
+class ToDate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="to_date"):
+    """From the first window that begins in the same period, by the calendar of this side's time zone, to this one."""
+
+    period: Literal["day", "month", "quarter", "year"]
+
+
+class Last(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", tag="last"):
+    """The last partition there is; with `not_older_than` the newest that is ready among those that ended at most so
+    long before this side's window ends."""
+
+    not_older_than: timedelta | None = None
 
 
 class Fixed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="fixed"):
@@ -58,6 +77,13 @@ class Dimension(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
         return hash(tuple(sorted(self.dimensions)))
 
 
+class Along(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="along"):
+    """By one of this side's two dimensions alone; the other is dropped."""
+
+    dimension: str
+    mapping: "Mapping" = SAME
+
+
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="table"):
     """The other side's keys, written down for each key of this side."""
 
@@ -67,14 +93,16 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
         return hash(tuple(sorted(self.keys)))
 
 
-Mapping = Same | Window | All | Last | Fixed | Dimension | Table
-SAME = Same()
+Mapping = Same | Window | ToDate | All | Last | Fixed | Dimension | Along | Table
 
 
 class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which outcome of the upstream partition satisfies the edge; `finished` is any that is final."""
+    """Which outcome of the upstream partition satisfies the edge; `finished` is any that is final, `not_failed` a
+    success or a skip, as Airflow's depends_on_past wants of the run before. `where` asks more of a success: that what
+    was reported of the dataset makes the expression true."""
 
-    kind: Literal["succeeded", "failed", "skipped", "finished"] = "succeeded"
+    kind: Literal["succeeded", "failed", "skipped", "not_failed", "finished"] = "succeeded"
+    where: Expression | msgspec.UnsetType = msgspec.UNSET  # unset, it is no part of what is stored
 
 
 SUCCEEDED = Condition()
@@ -89,6 +117,7 @@ class Consumes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     condition: Condition = SUCCEEDED
     required: bool = True
     staleness: Staleness = "warn"
+    role: Role = "upstream"
 
     @property
     def node(self) -> TaskRef | DatasetRef:
@@ -111,21 +140,6 @@ class Produces(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         return DatasetRef(self.namespace, self.name)
 
 
-def strictly_earlier(relation: Relation, mapping: object) -> bool:
-    """Whether an edge with this mapping, in its stored shape, only ever leads from one partition to later ones:
-    it reads strictly earlier windows, or writes strictly later ones. No cycle closes through it (invariant I4).
-    """
-    return _beyond(relation, msgspec.convert(mapping, Mapping))
-
-
-def _beyond(relation: Relation, mapping: Mapping) -> bool:
-    if isinstance(mapping, Dimension):
-        return any(_beyond(relation, part) for part in mapping.dimensions.values())
-    if not isinstance(mapping, Window):
-        return False
-    return mapping.to < 0 if relation == "consumes" else mapping.from_ > 0
-
-
 def canonical_mapping(mapping: Mapping) -> Mapping:
     """The one spelling of a mapping: a window of the same key alone is `same`, a table's row is a set.
 
@@ -135,15 +149,51 @@ def canonical_mapping(mapping: Mapping) -> Mapping:
         return SAME
     if isinstance(mapping, Dimension):
         return Dimension({name: canonical_mapping(part) for name, part in mapping.dimensions.items()})
+    if isinstance(mapping, Along):
+        return Along(mapping.dimension, canonical_mapping(mapping.mapping))
     if isinstance(mapping, Table):
         return Table({key: tuple(sorted(set(others))) for key, others in mapping.keys.items()})
     return mapping
+
+
+def chooses(mapping: Mapping) -> bool:
+    """Whether one of several partitions is enough, so that what is taken is known only by their states."""
+    if isinstance(mapping, Dimension):
+        return any(map(chooses, mapping.dimensions.values()))
+    if isinstance(mapping, Along):
+        return chooses(mapping.mapping)
+    return isinstance(mapping, Last) and mapping.not_older_than is not None
+
+
+def canonical_condition(condition: Condition) -> Condition:
+    """The one spelling of a condition; the default is given back as the very object, as a mapping's is."""
+    if condition == SUCCEEDED:
+        return SUCCEEDED
+    if isinstance(condition.where, Expression):
+        return Condition(condition.kind, expression.canonical(condition.where))
+    return condition
+
+
+def condition_problems(edge: Consumes, field: str) -> list[FieldError]:
+    """What is wrong with the condition of an edge that names its node."""
+    condition = edge.condition
+    if not isinstance(condition.where, Expression):
+        return []
+    if edge.dataset is None:
+        return [FieldError(f"{field}.where", "an expression on a task", "a dataset that the task writes, in its place")]
+    if condition.kind != "succeeded":
+        return [FieldError(f"{field}.kind", condition.kind, "succeeded: only a success reports what `where` asks for")]
+    return expression.problems(condition.where, f"{field}.where")
 
 
 def mapping_problems(mapping: Mapping, field: str) -> list[FieldError]:
     """What is wrong with a mapping, field by field; empty when nothing is."""
     if isinstance(mapping, Window) and mapping.from_ > mapping.to:
         return [FieldError(f"{field}.from", mapping.from_, f"a number not after to ({mapping.to})")]
+    if isinstance(mapping, Last) and mapping.not_older_than is not None and mapping.not_older_than <= timedelta(0):
+        return [FieldError(f"{field}.not_older_than", str(mapping.not_older_than), "a duration above zero such as P2D")]
+    if isinstance(mapping, Along):
+        return mapping_problems(mapping.mapping, f"{field}.mapping")
     if isinstance(mapping, Dimension):
         if not mapping.dimensions:
             return [FieldError(f"{field}.dimensions", {}, "a mapping for each dimension, by its name")]
@@ -153,6 +203,13 @@ def mapping_problems(mapping: Mapping, field: str) -> list[FieldError]:
             for error in mapping_problems(part, f"{field}.dimensions.{name}")
         ]
     return []
+
+
+def produced_problems(mapping: Mapping, field: str) -> list[FieldError]:
+    """What is wrong with the mapping of a producing edge: what a run writes may not depend on what is ready."""
+    if chooses(mapping):
+        return [FieldError(field, "not_older_than", "a mapping that says which partitions a run writes")]
+    return mapping_problems(mapping, field)
 
 
 class TriggerRule(StrEnum):

@@ -6,10 +6,11 @@ from typing import Any, Literal
 import msgspec
 
 from dataforge.model.attempt import Attempt, Interval, RunPointer, Source
+from dataforge.model.control import Control
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.state import RunKind, RunState
 
-EventKind = Literal["run", "job", "dataset", "native"]
+EventKind = Literal["run", "job", "dataset", "native", "control"]
 Relation = Literal["consumes", "produces", "runs"]
 Registers = dict[str, Any]  # JSON values by field; the event's time and id stamp each
 
@@ -60,6 +61,7 @@ class Facts(msgspec.Struct, frozen=True):
     datasets: tuple[DatasetFact, ...] = ()
     edges: tuple[EdgeFact, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+    controls: tuple[Control, ...] = ()
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -68,6 +70,6 @@ class Event(msgspec.Struct, frozen=True):
     id: bytes
     occurred_at: datetime
     kind: EventKind
-    source: str  # the namespace it came from: how far each was seen is part of a verdict
+    source: str  # the namespace it came from: how far each was seen is part of a verdict; '' of an order
     body: bytes  # canonical JSON, redacted
     facts: Facts

@@ -85,6 +85,16 @@ class PartitionFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=T
     until: Until | None = None
 
 
+class UpdateFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which dataset updates to list: those that a run of a triggered task consumed."""
+
+    name: Annotated[str, msgspec.Meta(description="The task; its namespace may be left out where it is unique.")]
+    namespace: Annotated[str, msgspec.Meta(description="The task's namespace.")] | None = None
+    run: (
+        Annotated[str, msgspec.Meta(description="The run; without one, what waits for the task's next run.")] | None
+    ) = None
+
+
 class RejectFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which rejects to list. `since` and `until` bound the time of receipt."""
 
@@ -106,6 +116,7 @@ class FilterField(msgspec.Struct, frozen=True):
     choices: list[str]
     minimum: int | None
     maximum: int | None
+    required: bool
 
     @property
     def expected(self) -> str:
@@ -122,10 +133,12 @@ class FilterField(msgspec.Struct, frozen=True):
 def fields(shape: type[Paging]) -> list[FilterField]:
     """The fields of a filter, in their order."""
     _, components = msgspec.json.schema_components([shape], ref_template="{name}")
-    return [_field(name, schema, components) for name, schema in components[shape.__name__]["properties"].items()]
+    own = components[shape.__name__]
+    required = own.get("required", ())
+    return [_field(name, schema, components, name in required) for name, schema in own["properties"].items()]
 
 
-def _field(name: str, schema: dict[str, Any], components: dict[str, Any]) -> FilterField:
+def _field(name: str, schema: dict[str, Any], components: dict[str, Any], required: bool) -> FilterField:
     given = next(each for each in schema.get("anyOf", [schema]) if each != {"type": "null"})
     plain = components.get(given.get("$ref"), given)
     return FilterField(
@@ -136,6 +149,7 @@ def _field(name: str, schema: dict[str, Any], components: dict[str, Any]) -> Fil
         choices=sorted(plain.get("enum", ())),
         minimum=plain.get("minimum"),
         maximum=plain.get("maximum"),
+        required=required,
     )
 
 
@@ -161,6 +175,15 @@ def _moment(name: str, value: object) -> object:
         return moment(value)
     except (ValueError, OverflowError):
         raise msgspec.ValidationError(f"no time - at `$.{name}`") from None
+
+
+def named_moment(name: str, text: str) -> datetime:
+    """A time that was given under this name. Raises InvalidInput for what is none."""
+    try:
+        return moment(text)
+    except (ValueError, OverflowError):
+        expected = "a time such as 2026-11-01T06:00:00Z, or a date"
+        raise InvalidInput(f"{name} is {text!r}: expected {expected}", [FieldError(name, text, expected)]) from None
 
 
 def moment(text: str) -> datetime:

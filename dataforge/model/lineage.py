@@ -1,5 +1,6 @@
 """What a question about the graph is answered with."""
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -9,6 +10,15 @@ from dataforge.model.reference import NodeKind
 
 Direction = Literal["upstream", "downstream", "both"]
 Origin = Literal["declared", "observed"]
+
+
+class Window(msgspec.Struct, frozen=True):
+    """Which way and how far a question goes, which kind it wants to see, and how many nodes at most."""
+
+    direction: Direction
+    depth: int | None
+    kind: NodeKind | None
+    limit: int
 
 
 class GraphEnd(msgspec.Struct, frozen=True, order=True):
@@ -44,10 +54,11 @@ class GraphEdge(msgspec.Struct, frozen=True):
     ]
 
 
-class Graph(msgspec.Struct, frozen=True):
+class Graph(msgspec.Struct, frozen=True, omit_defaults=True):
     """The part of the graph that was asked for."""
 
     nodes: Annotated[list[GraphNode], Meta(description="The nodes, nearest first.")]
     edges: Annotated[list[GraphEdge], Meta(description="The edges between them.")]
     truncated: Annotated[bool, Meta(description="Whether there is more than one answer holds.")]
     graph_version: Annotated[int, Meta(description="The version of the graph that was read.")]
+    at: Annotated[datetime | None, Meta(description="The moment that was asked for; left out for the present.")] = None

@@ -5,19 +5,31 @@ Guarantees that a `Manifest` holds only what can be stored, that two manifests w
 a hash of what it means.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec.structs import replace
 
-from dataforge.model.edge import SUCCEEDED, Consumes, Produces, TriggerRule, canonical_mapping
+from dataforge.model import trigger
+from dataforge.model.control import Scalar
+from dataforge.model.edge import Consumes, Produces, TriggerRule, canonical_condition, canonical_mapping
 from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.model.trigger import Trigger
 
 _Slots = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 _Wanted = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+_Priority = Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)]
+
+
+class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An external condition: a named fact, which a person or a system sets, has to have a value."""
+
+    fact: str
+    equals: Scalar = True
+    each_partition: bool = False  # set for each partition of the task by itself, not once for all
 
 
 class TaskDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -31,7 +43,14 @@ class TaskDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     partitioning: Partitioning | None = None
     trigger_rule: TriggerRule | None = None
     run_after: timedelta | None = None  # after the end of the data interval
+    trigger: Trigger | None = None  # the datasets whose updates it runs on; then it has no partitions
+    setup: bool = False  # an Airflow setup task
+    branching: bool = False  # it decides which of the tasks behind it are skipped
+    instances: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | None = None  # of a mapped task, where it is known
     pools: dict[str, _Wanted] = {}  # slots that a run takes, by pool
+    priority: _Priority = 0  # of what may run now the greater is announced first
+    gates: tuple[str, ...] = ()  # approvals that a person has to give for each partition
+    requires: tuple[Requirement, ...] = ()
     consumes: tuple[Consumes, ...] = ()
     produces: tuple[Produces, ...] = ()
 
@@ -77,6 +96,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tasks: tuple[TaskDefinition, ...] = ()
     datasets: tuple[DatasetDefinition, ...] = ()
     pools: tuple[PoolDefinition, ...] = ()
+    valid_from: datetime | None = None  # from when on it holds; None: from its receipt. No part of the content
 
 
 def named(manifest: Manifest) -> set[TaskRef | DatasetRef]:
@@ -84,6 +104,7 @@ def named(manifest: Manifest) -> set[TaskRef | DatasetRef]:
     found: set[TaskRef | DatasetRef] = {task.ref for task in manifest.tasks}
     found |= {edge.node for task in manifest.tasks for edge in task.consumes}
     found |= {edge.node for task in manifest.tasks for edge in task.produces}
+    found |= {ref for task in manifest.tasks if task.trigger for ref in task.trigger.datasets}
     found |= {ref for dataset in manifest.datasets for ref in (dataset.ref, *dataset.aliases)}
     return found
 
@@ -95,22 +116,22 @@ def canonical(manifest: Manifest) -> Manifest:
         tasks=tuple(sorted(map(_canonical_task, manifest.tasks), key=lambda task: task.ref)),
         datasets=tuple(sorted(map(_canonical_dataset, manifest.datasets), key=lambda dataset: dataset.ref)),
         pools=tuple(sorted(manifest.pools, key=lambda pool: pool.name)),
+        valid_from=manifest.valid_from.astimezone(UTC) if manifest.valid_from else None,
     )
 
 
 def _canonical_task(task: TaskDefinition) -> TaskDefinition:
     consumes = [
-        replace(
-            edge,
-            mapping=canonical_mapping(edge.mapping),
-            condition=SUCCEEDED if edge.condition == SUCCEEDED else edge.condition,
-        )
+        replace(edge, mapping=canonical_mapping(edge.mapping), condition=canonical_condition(edge.condition))
         for edge in task.consumes
     ]
     produces = [replace(edge, mapping=canonical_mapping(edge.mapping)) for edge in task.produces]
     return replace(
         task,
+        trigger=trigger.canonical(task.trigger) if task.trigger else None,
         pools=dict(sorted(task.pools.items())),
+        gates=tuple(sorted(task.gates)),
+        requires=tuple(sorted(task.requires, key=lambda required: required.fact)),
         consumes=tuple(sorted(consumes, key=_place)),
         produces=tuple(sorted(produces, key=lambda edge: edge.node)),
     )
@@ -125,8 +146,10 @@ def _canonical_dataset(dataset: DatasetDefinition) -> DatasetDefinition:
 
 
 def to_json(definition: Manifest | TaskDefinition | DatasetDefinition) -> dict[str, Any]:
-    """The shape that is stored and shown: what differs from the defaults."""
+    """The shape that is stored and shown: what differs from the defaults. Of a manifest its content alone."""
     shape: dict[str, Any] = msgspec.to_builtins(definition)
+    if isinstance(definition, Manifest):
+        del shape["valid_from"]
     return shape
 
 

@@ -1,29 +1,35 @@
-"""Which partitions of an upstream one partition of a task needs.
+"""Which partitions of an upstream one partition of a task needs, and which partitions of a dataset its run writes.
 
-Guarantees that an answer is complete or refused: where the needed partitions cannot be told, or are too many to
-name each, `Unmappable` says what to declare; a partition is never left out in silence.
+Guarantees that an answer is complete or refused: where the partitions cannot be told, or are too many to name each,
+`Unmappable` says what to declare; a partition is never left out in silence. `model.downstream` is the way back.
 """
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import product
-from zoneinfo import ZoneInfo
+from math import prod
 
 import msgspec
-from msgspec.structs import replace
 
 from dataforge.model.attempt import Interval
-from dataforge.model.edge import SAME, All, Dimension, Fixed, Last, Mapping, Same, Table, Window
-from dataforge.model.errors import InvalidInput
-from dataforge.model.partition import NONE, InvalidPartitionKey, Partitioning, keys_of, window_of
+from dataforge.model.edge import (
+    SAME,
+    All,
+    Along,
+    Dimension,
+    Fixed,
+    Last,
+    Mapping,
+    Same,
+    Table,
+    ToDate,
+    Window,
+    chooses,
+)
+from dataforge.model.partition import Partitioning, window_of
+from dataforge.model.windows import INSTANT, Unmappable, at, bound, covering, partitions, step, time_dimension, to_date
 
 MOST_PARTITIONS = 1_000  # of one edge: each that is missing is named in the verdict
-_MOST_STEPS = 10_000  # windows between a partition and the farthest that it needs
-_INSTANT = timedelta(microseconds=1)
-
-
-class Unmappable(InvalidInput):
-    """Which partitions of the upstream are needed cannot be told; the message says what to declare."""
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -51,67 +57,122 @@ def upstream_keys(mapping: Mapping, side: Side, theirs: Partitioning | None) -> 
     needed as a whole, which is the key ''. Raises Unmappable, or InvalidPartitionKey where the upstream has no
     partition of the key that is asked for.
     """
-    if theirs == NONE:
+    if theirs is not None and theirs.kind == "none":
         return ("",)
     keys = _KEYS[type(mapping)](mapping, side, theirs)
-    if len(keys) > MOST_PARTITIONS:
-        raise Unmappable(f"it asks for {len(keys)} partitions, and {MOST_PARTITIONS} is the most of one edge")
+    _refuse_too_many(len(keys))
     return keys
+
+
+def _refuse_too_many(count: int) -> None:
+    if count > MOST_PARTITIONS:
+        raise Unmappable(f"it asks for {count} partitions, and {MOST_PARTITIONS} is the most of one edge")
+
+
+def upstream_choices(mapping: Mapping, side: Side, theirs: Partitioning | None) -> tuple[tuple[str, ...], ...]:
+    """The same keys in groups, oldest first; of each group one ready partition, the newest, is enough."""
+    keys = upstream_keys(mapping, side, theirs)
+    if not chooses(mapping) or theirs is None or theirs.kind == "none":
+        return tuple((key,) for key in keys)
+    if isinstance(mapping, Along):
+        return upstream_choices(mapping.mapping, _part(side, mapping.dimension), theirs)
+    if isinstance(mapping, Dimension):
+        parts = [upstream_choices(part, by, cut) for part, by, cut in _parts(mapping, side, theirs)]
+        return tuple(tuple("|".join(key) for key in product(*groups)) for groups in product(*parts))
+    return (keys,)
+
+
+def produced_keys(
+    mapping: Mapping, key: str, task: Partitioning | None, dataset: Partitioning | None, now: datetime
+) -> tuple[str, ...]:
+    """The partitions of a dataset that the task's run for `key` writes. Raises as `upstream_keys` does."""
+    return upstream_keys(mapping, Side(key, task, now), dataset)
 
 
 def _same(_: Same, side: Side, theirs: Partitioning | None) -> tuple[str, ...]:
     """The same key, or where both are cut into different windows those that cover this one's."""
     if theirs is None:
         return (side.key,)
-    if side.window is not None and theirs.windowed and theirs != side.cut:
-        return _covering(theirs, side.window)
+    if side.cut is not None and side.cut.kind == theirs.kind == "product":
+        return _dimension(Dimension({}), side, theirs)
+    if theirs.windowed and theirs != side.cut and side.window is not None:
+        return partitions(theirs, side.window) or _only(theirs, (*covering(theirs, side.window), side.key)[0])
     if not side.key:
         message = f"the upstream is cut ({theirs.kind}) and the task is not: declare a mapping such as last or all"
         raise Unmappable(message)
-    window_of(theirs, side.key)
-    return (side.key,)
+    return _only(theirs, side.key)
+
+
+def _only(theirs: Partitioning, key: str) -> tuple[str, ...]:
+    """The one key, if the upstream has it; else InvalidPartitionKey is raised."""
+    window_of(theirs, key)
+    return (key,)
 
 
 def _window(mapping: Window, side: Side, theirs: Partitioning | None) -> tuple[str, ...]:
     """Partitions before the upstream's first one or after its last are not asked for: there are none."""
-    mine = _time_dimension(side.cut) or _time_dimension(theirs)
-    upstream = theirs or mine
+    mine, upstream = _windows(side, theirs)
+    window = at(mine, side.key) if side.window is None else side.window
+    span = Interval(step(mine, window, mapping.from_).start, step(mine, window, mapping.to).end)
+    return partitions(upstream, span)
+
+
+def _to_date(mapping: ToDate, side: Side, theirs: Partitioning | None) -> tuple[str, ...]:
+    mine, upstream = _windows(side, theirs)
+    window = at(mine, side.key) if side.window is None else side.window
+    return partitions(upstream, to_date(mine, window, mapping.period))
+
+
+def _windows(side: Side, theirs: Partitioning | None) -> tuple[Partitioning, Partitioning]:
+    """The windows of both sides; one that nobody knows is taken to be cut as the other is."""
+    mine = time_dimension(theirs if side.cut is None else side.cut)
+    upstream = theirs if theirs is not None else side.cut
     if mine is None or upstream is None or not upstream.windowed:
         raise Unmappable("a window needs time windows on both sides: declare their partitionings")
-    window = side.window or window_of(mine, side.key)
-    if window is None:
-        raise Unmappable(f"{side.key!r} has no time window")
-    span = Interval(_step(mine, window, mapping.from_).start, _step(mine, window, mapping.to).end)
-    return tuple(key for key in _covering(upstream, span) if _exists(upstream, key))
+    return mine, upstream
 
 
-def _all(_: All, side: Side, theirs: Partitioning | None) -> tuple[str, ...]:
+def _all(mapping: All, side: Side, theirs: Partitioning | None) -> tuple[str, ...]:
     if theirs is None:
         return ("",)
     if theirs.kind == "static":
         return theirs.keys
+    if theirs.kind == "product":
+        return _dimension(Dimension(dict.fromkeys(theirs.dimensions, mapping)), side, theirs)
     if not theirs.windowed or theirs.start is None:
         raise Unmappable(f"all partitions of a {theirs.kind} upstream cannot be told: declare where it starts")
-    begin = datetime.fromisoformat(theirs.start).replace(tzinfo=ZoneInfo(theirs.time_zone))
-    span = Interval(begin, side.horizon)
-    return tuple(key for key in _covering(theirs, span) if _ended(theirs, key, side.horizon))
+    keys = partitions(theirs, Interval(bound(theirs, theirs.start), side.horizon))
+    return keys if not keys or at(theirs, keys[-1]).end <= side.horizon else keys[:-1]
 
 
-def _last(_: Last, side: Side, theirs: Partitioning | None) -> tuple[str, ...]:
+def _last(mapping: Last, side: Side, theirs: Partitioning | None) -> tuple[str, ...]:
     if theirs is None:
         return ("",)
     if not theirs.windowed:
         raise Unmappable(f"a {theirs.kind} upstream has no last partition: declare another mapping")
-    window = _step(theirs, Interval(side.horizon, side.horizon), -1)
-    if window.end > side.horizon:
-        window = _step(theirs, window, -1)
-    return tuple(key for key in keys_of(theirs, window) if _exists(theirs, key))
+    if mapping.not_older_than is not None:
+        return _recent(theirs, Interval(side.horizon - mapping.not_older_than, side.horizon))
+    horizon = min(side.horizon, bound(theirs, theirs.end)) if theirs.end else side.horizon
+    window = step(theirs, Interval(horizon, horizon), -1)
+    if window.end > horizon:
+        window = step(theirs, window, -1)
+    return partitions(theirs, window)
+
+
+def _recent(theirs: Partitioning, span: Interval) -> tuple[str, ...]:
+    """The partitions that ended in the span, its two ends included."""
+    touched = partitions(theirs, Interval(span.start - INSTANT, span.end))
+    keys = tuple(key for key in touched if span.start <= at(theirs, key).end <= span.end)
+    if not keys:
+        message = (
+            f"no {theirs.kind} partition of it ended from {span.start:%Y-%m-%d %H:%M} to {span.end:%Y-%m-%d %H:%M}"
+        )
+        raise Unmappable(f"{message} UTC; a longer not_older_than finds an older one")
+    return keys
 
 
 def _fixed(mapping: Fixed, _: Side, theirs: Partitioning | None) -> tuple[str, ...]:
-    if theirs is not None:
-        window_of(theirs, mapping.key)
-    return (mapping.key,)
+    return (mapping.key,) if theirs is None else _only(theirs, mapping.key)
 
 
 def _table(mapping: Table, side: Side, _: Partitioning | None) -> tuple[str, ...]:
@@ -123,19 +184,41 @@ def _table(mapping: Table, side: Side, _: Partitioning | None) -> tuple[str, ...
 def _dimension(mapping: Dimension, side: Side, theirs: Partitioning | None) -> tuple[str, ...]:
     if theirs is None or theirs.kind != "product":
         raise Unmappable("a mapping by dimension needs an upstream of two dimensions: declare its partitioning")
-    parts = [
-        upstream_keys(mapping.dimensions.get(name, SAME), _along(side, name), theirs.dimensions[name])
-        for name in sorted(theirs.dimensions)
-    ]
-    return tuple("|".join(keys) for keys in product(*parts))
+    keys = [upstream_keys(part, by, cut) for part, by, cut in _parts(mapping, side, theirs)]
+    _refuse_too_many(prod(map(len, keys)))
+    return tuple("|".join(each) for each in product(*keys))
 
 
-def _along(side: Side, name: str) -> Side:
-    """What asks along one dimension: this side's dimension of that name, else its only key."""
-    if side.cut is None or side.cut.kind != "product":
-        return side
-    if name not in side.cut.dimensions:
-        raise Unmappable(f"the task has no dimension {name}: declare how the upstream's is found")
+def _along(mapping: Along, side: Side, theirs: Partitioning | None) -> tuple[str, ...]:
+    return upstream_keys(mapping.mapping, _part(side, mapping.dimension), theirs)
+
+
+def _parts(mapping: Dimension, side: Side, theirs: Partitioning) -> list[tuple[Mapping, Side, Partitioning]]:
+    """Of each of the upstream's dimensions its mapping, what asks along it, and how it is cut."""
+    parts = {name: mapping.dimensions.get(name, SAME) for name in sorted(theirs.dimensions)}
+    return [(part, _asks(side, name, part), theirs.dimensions[name]) for name, part in parts.items()]
+
+
+def _asks(side: Side, name: str, mapping: Mapping) -> Side:
+    """What asks along one dimension: this side's dimension of that name, else this side as a whole."""
+    origin = source(side.cut, name, mapping)
+    return side if origin is None else _part(side, origin)
+
+
+def source(ours: Partitioning | None, name: str, mapping: Mapping) -> str | None:
+    """The dimension of ours from which the upstream's dimension `name` is mapped; None for all that we have."""
+    if ours is None or ours.kind != "product" or isinstance(mapping, Along):
+        return None
+    if name in ours.dimensions:
+        return name
+    if isinstance(mapping, All | Fixed | Last):
+        return None
+    raise Unmappable(f"the task has no dimension {name}: map it along one that it has, or declare all, last or fixed")
+
+
+def _part(side: Side, name: str) -> Side:
+    if side.cut is None or name not in side.cut.dimensions:
+        raise Unmappable(f"the task has no dimension {name}: declare its partitioning")
     parts = dict(zip(sorted(side.cut.dimensions), side.key.split("|"), strict=True))
     return Side(parts[name], side.cut.dimensions[name], side.now)
 
@@ -143,58 +226,11 @@ def _along(side: Side, name: str) -> Side:
 _KEYS: dict[type, Callable[..., tuple[str, ...]]] = {
     Same: _same,
     Window: _window,
+    ToDate: _to_date,
     All: _all,
     Last: _last,
     Fixed: _fixed,
     Table: _table,
     Dimension: _dimension,
+    Along: _along,
 }
-
-
-def _covering(cut: Partitioning, span: Interval) -> tuple[str, ...]:
-    keys = keys_of(cut, span)
-    if not keys and not span.empty:  # so many that `keys_of` names none
-        raise Unmappable(f"it asks for too many {cut.kind} partitions, from {span.start} to {span.end}")
-    return tuple(key for key in keys if _lasts(cut, key))
-
-
-def _lasts(cut: Partitioning, key: str) -> bool:
-    """Whether its window has any length: the hour that a clock skips in spring has none, and never any data."""
-    window = window_of(replace(cut, start=None, end=None), key)
-    return window is not None and not window.empty
-
-
-def _step(cut: Partitioning, window: Interval, steps: int) -> Interval:
-    """The window so many steps on, or back; partitionings are followed beyond their own start and end."""
-    if abs(steps) > _MOST_STEPS:
-        raise Unmappable(f"a window {steps} steps away is too far; {_MOST_STEPS} is the most")
-    free = replace(cut, start=None, end=None)
-    for _ in range(abs(steps)):
-        beside = (
-            Interval(window.end, window.end + _INSTANT)
-            if steps > 0
-            else Interval(window.start - _INSTANT, window.start)
-        )
-        window = window_of(free, keys_of(free, beside)[0]) or window
-    return window
-
-
-def _time_dimension(cut: Partitioning | None) -> Partitioning | None:
-    if cut is None or cut.windowed:
-        return cut
-    return next((part for _, part in sorted(cut.dimensions.items()) if part.windowed), None)
-
-
-def _exists(cut: Partitioning, key: str) -> bool:
-    try:
-        window_of(cut, key)
-    except InvalidPartitionKey:
-        return False
-    return True
-
-
-def _ended(cut: Partitioning, key: str, horizon: datetime) -> bool:
-    if not _exists(cut, key):
-        return False
-    window = window_of(cut, key)
-    return window is not None and window.end <= horizon

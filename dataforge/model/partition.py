@@ -1,50 +1,80 @@
 """Partitions: how a task or dataset is cut, and the keys of its cuts, which are Dagster's strings.
 
 Guarantees that a key and its window determine each other: `keys_of` of a window is its key, `window_of` of the
-key is that window. Windows are laid out in local time and converted to UTC last, so a day is a day of the
-partitioning's own time zone.
+key is that window; and that windows tile time. Keys and windows are those of Dagster's partition definitions of the
+same schedule, zone and bounds, daylight saving included (`dataforge.model.tick`): an hour that the clocks show twice
+has two keys, of which the second ends in its offset from UTC (`2026-10-25-02:00+0100`), and a skipped one has none.
+
+Where Dagster 1.13 contradicts itself, the keys are those that it lists, and the windows lie between them:
+
+- It lists a day that a zone has lost (30 December 2011 in Apia) with an empty window. Here there is no such key.
+- Of a cron tick in a gap where summer is the zone's standard time (Casablanca, Dublin) it prints a time whose window
+  it does not find again. Here the key that it lists has the window that it lists.
+- Where the clocks shift by half an hour (Lord Howe) it lays hours from the start, but looks a key up by the full
+  hour, and by the season in which it is asked. Here hours are an hour long from the start on.
+- Where no whole window lies between start and end it still lists one, and denies having it. Here there is none.
+- It also reads keys that it never prints (`2026-1-1`). Here they are refused, as its own `has_partition_key` does.
 """
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
+from msgspec.structs import force_setattr
 
+from dataforge.model import tick
 from dataforge.model.attempt import Interval
 from dataforge.model.errors import FieldError, InvalidInput
+from dataforge.model.tick import Schedule, Tick
 
 Kind = Literal["none", "hourly", "daily", "weekly", "monthly", "cron", "static", "dynamic", "product"]
 MOST_KEYS = 10_000  # of one run; an interval over more windows than this is recorded without partitions
-_WINDOWED = frozenset({"hourly", "daily", "weekly", "monthly", "cron"})
-_DATE, _MINUTE = "%Y-%m-%d", "%Y-%m-%d-%H:%M"  # Dagster's formats for days and longer, and for hours
+YEARS = range(1900, 2200)  # of keys; zones and schedules are followed no further
+_WINDOW = frozenset({"start", "end", "time_zone"})
+FIELDS: dict[Kind, frozenset[str]] = {  # what may be said of each kind
+    "none": frozenset(),
+    "hourly": _WINDOW | {"minute_offset"},
+    "daily": _WINDOW | {"minute_offset", "hour_offset"},
+    "weekly": _WINDOW | {"minute_offset", "hour_offset", "day_offset"},
+    "monthly": _WINDOW | {"minute_offset", "hour_offset", "day_offset"},
+    "cron": _WINDOW | {"cron"},
+    "static": frozenset({"keys"}),
+    "dynamic": frozenset({"set"}),
+    "product": frozenset({"dimensions"}),
+}
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")  # Dagster's forms: %Y-%m-%d of days and longer
+_MINUTE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{2}:[0-9]{2}([+-][0-9]{4})?")  # and %Y-%m-%d-%H:%M
 _EXAMPLE = {_DATE: "2026-11-01", _MINUTE: "2026-11-01-09:00"}
 
 
 class Partitioning(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """How something is cut. Only the fields of its kind count."""
+    """How something is cut. Offsets are Dagster's, in number and default."""
 
     kind: Kind
-    start: str | None = None  # the first window begins here or later; a date or a time in the zone
+    start: str | None = None  # the first window begins at the first tick from here on; a date or a time in the zone
     end: str | None = None  # and the last one ends here or earlier
     time_zone: str = "UTC"
     minute_offset: int = 0  # windows begin so many minutes past the hour
     hour_offset: int = 0  # and so many hours past midnight
-    day_offset: int = 0  # weekly: days past Sunday; monthly: days past the first
+    day_offset: int = 0  # weekly: days past Sunday; monthly: the day of the month, by default (0) the first
     cron: str | None = None  # kind cron: the schedule whose ticks begin the windows
     keys: tuple[str, ...] = ()  # kind static
     set: str | None = None  # kind dynamic: the name of the set of keys
     dimensions: dict[str, "Partitioning"] = {}  # kind product: two, by name
 
+    def __post_init__(self) -> None:  # equal cuts are equal values: the first of the month is the default
+        if self.kind == "monthly" and self.day_offset == 1:
+            force_setattr(self, "day_offset", 0)
+
     def __hash__(self) -> int:  # a dict of dimensions has none of its own; equality stays by value
-        return hash((self.kind, self.start, self.time_zone, self.cron, self.keys, tuple(self.dimensions)))
+        return hash((self.kind, self.start, self.time_zone, self.cron, self.keys, self.minute_offset, *self.dimensions))
 
     @property
     def windowed(self) -> bool:
         """Whether its keys are time windows."""
-        return self.kind in _WINDOWED
+        return "time_zone" in FIELDS[self.kind]
 
 
 NONE = Partitioning(kind="none")
@@ -54,104 +84,24 @@ class InvalidPartitionKey(InvalidInput):
     """A key that names no partition of the partitioning it was given for."""
 
 
-def parse(value: object, field: str = "partitioning") -> Partitioning:
-    """A partitioning from its JSON shape. Raises InvalidInput naming the field."""
-    try:
-        partitioning = msgspec.convert(value, Partitioning)
-    except msgspec.ValidationError as error:
-        raise InvalidInput(f"{field} is no partitioning: {error}", [FieldError(field, value, str(error))]) from None
-    if errors := problems(partitioning, field):
-        raise InvalidInput(f"{errors[0].field}: expected {errors[0].expected}", errors)
-    return partitioning
-
-
 def to_json(partitioning: Partitioning) -> dict[str, Any]:
     """The shape that is stored and shown: the kind and what differs from its defaults."""
     shape: dict[str, Any] = msgspec.to_builtins(partitioning)
     return shape
 
 
-def problems(partitioning: Partitioning, field: str) -> list[FieldError]:
-    """What is wrong with a partitioning, field by field; empty when nothing is."""
-    checks = (_zone_problem, _bound_problem, _offset_problem, _cron_problem, _keys_problem, _product_problem)
-    return [error for check in checks for error in check(partitioning, field)]
-
-
-def _zone_problem(partitioning: Partitioning, field: str) -> list[FieldError]:
-    try:
-        _zone(partitioning.time_zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, a name too long
-        expected = "a time zone such as Europe/Berlin"
-        return [FieldError(f"{field}.time_zone", partitioning.time_zone, expected)]
-    return []
-
-
-def _bound_problem(partitioning: Partitioning, field: str) -> list[FieldError]:
-    found = []
-    for name in ("start", "end"):
-        value = getattr(partitioning, name)
-        if value is not None and _bound(value) is None:
-            found.append(FieldError(f"{field}.{name}", value, "a date or time such as 2026-01-01"))
-    return found
-
-
-def _offset_problem(partitioning: Partitioning, field: str) -> list[FieldError]:
-    most = {"minute_offset": 59, "hour_offset": 23, "day_offset": 6 if partitioning.kind == "weekly" else 30}
-    return [
-        FieldError(f"{field}.{name}", getattr(partitioning, name), f"a number from 0 to {limit}")
-        for name, limit in most.items()
-        if not 0 <= getattr(partitioning, name) <= limit
-    ]
-
-
-def _cron_problem(partitioning: Partitioning, field: str) -> list[FieldError]:
-    if partitioning.kind != "cron" or (partitioning.cron and _ticks(partitioning.cron)):
-        return []
-    return [FieldError(f"{field}.cron", partitioning.cron, "a cron schedule of five fields such as 0 6 * * *")]
-
-
-_RANDOM = re.compile(r"(?<![a-z])[rh](?![a-z])", re.IGNORECASE)  # croniter's own: another schedule at each reading
-
-
-@lru_cache(maxsize=1_024)
-def _ticks(cron: str) -> bool:
-    """Whether windows can be laid by a schedule: of whole minutes, the same at each reading, and with a tick at all
-    (the 30th of February has none)."""
-    from croniter import CroniterError, croniter  # a slow import, and most calls need none
-
-    if len(cron.split()) != 5 or _RANDOM.search(cron):
-        return False
-    try:
-        croniter(cron, datetime(2000, 1, 1)).get_next(datetime)  # noqa: DTZ001 - a local time
-    except CroniterError:
-        return False
-    return True
-
-
-def _keys_problem(partitioning: Partitioning, field: str) -> list[FieldError]:
-    if partitioning.kind == "static" and not partitioning.keys:
-        return [FieldError(f"{field}.keys", [], "at least one key")]
-    if partitioning.kind == "dynamic" and not partitioning.set:
-        return [FieldError(f"{field}.set", partitioning.set, "the name of the set of keys")]
-    return []
-
-
-def _product_problem(partitioning: Partitioning, field: str) -> list[FieldError]:
-    if partitioning.kind != "product":
-        return []
-    if len(partitioning.dimensions) != 2:
-        expected = "exactly two dimensions, as Dagster has them"
-        return [FieldError(f"{field}.dimensions", sorted(partitioning.dimensions), expected)]
-    return [
-        error
-        for name, part in sorted(partitioning.dimensions.items())
-        for error in problems(part, f"{field}.dimensions.{name}")
-    ]
+def from_json(shape: object) -> Partitioning:
+    """A partitioning as it was stored: what was declared once is read, not judged again."""
+    return msgspec.convert(shape, Partitioning)
 
 
 def keys_of(partitioning: Partitioning, interval: Interval) -> tuple[str, ...]:
-    """The keys of the windows that the interval lies in or spans, in time order; none for an empty interval,
-    for a partitioning without windows, and for an interval over more than MOST_KEYS windows."""
+    """The keys of the windows that the interval lies in or spans, in time order. None for an empty interval or one
+    that ends before it starts, for a partitioning without windows, and where there are more than MOST_KEYS.
+
+    What lies before the partitioning's start or after its end has a key too, though no partition: `window_of`
+    refuses it.
+    """
     if interval.empty or not partitioning.windowed:
         return ()
     return _keys_between(partitioning, interval)
@@ -159,16 +109,17 @@ def keys_of(partitioning: Partitioning, interval: Interval) -> tuple[str, ...]:
 
 @lru_cache(maxsize=65_536)  # a day's runs share a handful of intervals
 def _keys_between(partitioning: Partitioning, interval: Interval) -> tuple[str, ...]:
+    if interval.start.year not in YEARS or interval.end.year not in YEARS:
+        return ()
+    schedule = _schedule(partitioning)
     keys: list[str] = []
-    begin = _floor(partitioning, _local(partitioning, interval.start))
-    while (start := _utc(partitioning, begin)) < interval.end:
+    begin = tick.floor(schedule, interval.start)
+    while begin.at < interval.end:
         if len(keys) == MOST_KEYS:
             return ()
-        following = _next(partitioning, begin)
-        if start < _utc(partitioning, following):  # an hour that the clocks skip is no window
-            keys.append(begin.strftime(_format(partitioning)))
-        begin = following
-    return tuple(dict.fromkeys(keys))
+        keys.append(_key(partitioning, begin))
+        begin = tick.following(schedule, begin)
+    return tuple(keys)
 
 
 @lru_cache(maxsize=65_536)
@@ -182,10 +133,21 @@ def window_of(partitioning: Partitioning, key: str) -> Interval | None:
     if not partitioning.windowed:
         _check_plain_key(partitioning, key)
         return None
-    begin = _parse_key(partitioning, key)
-    window = Interval(_utc(partitioning, begin), _utc(partitioning, _next(partitioning, begin)))
-    _check_bounds(partitioning, key, begin)
+    begin = _begin(partitioning, key)
+    window = Interval(begin.at, tick.following(_schedule(partitioning), begin).at)
+    _check_bounds(partitioning, key, window)
     return window
+
+
+def window_at(partitioning: Partitioning, moment: datetime) -> Interval:
+    """The window that holds a moment, whether or not the partitioning has begun by then or has ended before."""
+    begin = tick.floor(_schedule(partitioning), moment)
+    return Interval(begin.at, tick.following(_schedule(partitioning), begin).at)
+
+
+def at_edge(partitioning: Partitioning, moment: datetime) -> bool:
+    """Whether a window begins at that moment, and so another ends there."""
+    return tick.floor(_schedule(partitioning), moment).at == moment
 
 
 def _product_window(partitioning: Partitioning, key: str) -> Interval | None:
@@ -205,28 +167,51 @@ def _check_plain_key(partitioning: Partitioning, key: str) -> None:
         raise _invalid(partitioning, key, f"a key of the set {partitioning.set}")
 
 
-def _parse_key(partitioning: Partitioning, key: str) -> datetime:
-    form = _format(partitioning)
+def _begin(partitioning: Partitioning, key: str) -> Tick:
+    """The begin of a key's window. A date may begin at any hour: at the first tick on it."""
+    form, schedule = _form(partitioning), _schedule(partitioning)
+    moments = _moments(form, key, partitioning.time_zone)
+    if not moments:
+        raise _invalid(partitioning, key, f"a {partitioning.kind} key such as {_EXAMPLE[form]}")
+    for moment in moments:
+        begin = tick.floor(schedule, moment)
+        for _ in range(3):  # where the clocks change at midnight, the day before may begin on this one
+            if _key(partitioning, begin) == key:
+                return begin
+            begin = tick.following(schedule, begin)
+    near = _key(partitioning, tick.floor(schedule, moments[0]))
+    raise _invalid(partitioning, key, f"the begin of a {partitioning.kind} window; the nearest before is {near}")
+
+
+def _moments(form: re.Pattern[str], key: str, zone: str) -> tuple[datetime, ...]:
+    """The moments that a key may name: of a local time that comes twice both, unless its offset says which."""
+    if not form.fullmatch(key) or int(key[:4]) not in YEARS:
+        return ()
     try:
-        begin = datetime.strptime(key, form)  # noqa: DTZ007 - a local time: the zone is the partitioning's
+        named = datetime.fromisoformat(f"{key[:10]}T{key[11:] or '00:00'}")
     except ValueError:
-        raise _invalid(partitioning, key, f"a {partitioning.kind} key such as {_EXAMPLE[form]}") from None
-    # Of a date its last minute: the window that begins on that day, at whatever hour, is then the floor.
-    begin = begin + timedelta(days=1, minutes=-1) if form == _DATE else begin
-    floor = _floor(partitioning, begin)
-    if floor.strftime(form) != key:
-        near = floor.strftime(form)
-        raise _invalid(partitioning, key, f"the begin of a {partitioning.kind} window; the nearest before is {near}")
-    return floor
+        return ()
+    if named.tzinfo is not None:
+        return (named.astimezone(UTC),)
+    return (tick.instant(named, zone), tick.instant(named.replace(fold=1), zone))
 
 
-def _check_bounds(partitioning: Partitioning, key: str, begin: datetime) -> None:
-    start = _bound(partitioning.start) if partitioning.start else None
-    end = _bound(partitioning.end) if partitioning.end else None
-    if start is not None and begin < start:
+def _key(partitioning: Partitioning, begin: Tick) -> str:
+    if _form(partitioning) is _DATE:
+        return begin.local.date().isoformat()
+    return begin.local.isoformat("-", "minutes") + begin.offset
+
+
+def _form(partitioning: Partitioning) -> re.Pattern[str]:
+    return _MINUTE if partitioning.kind in ("hourly", "cron") else _DATE
+
+
+def _check_bounds(partitioning: Partitioning, key: str, window: Interval) -> None:
+    start, end = bounds_of(partitioning)
+    if start is not None and window.start < start:
         raise _invalid(partitioning, key, f"a key from {partitioning.start} on, where the partitions start")
-    if end is not None and begin >= end:
-        raise _invalid(partitioning, key, f"a key before {partitioning.end}, where the partitions end")
+    if end is not None and window.end > end:
+        raise _invalid(partitioning, key, f"a key of a window before {partitioning.end}, where the partitions end")
 
 
 def _invalid(partitioning: Partitioning, key: str, expected: str) -> InvalidPartitionKey:
@@ -234,74 +219,44 @@ def _invalid(partitioning: Partitioning, key: str, expected: str) -> InvalidPart
     return InvalidPartitionKey(message, [FieldError("partition", key, expected)])
 
 
-def _format(partitioning: Partitioning) -> str:
-    return _MINUTE if partitioning.kind in ("hourly", "cron") else _DATE
-
-
-@lru_cache(maxsize=1_024)
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
-
-
-def _bound(text: str) -> datetime | None:
-    """A start or end as a naive local time; None when it is neither a date nor a time."""
+def bound(text: str) -> datetime | None:
+    """A start or end as a naive local time; None when it is neither a date nor a time of the years that have keys."""
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=None)
+        local = datetime.fromisoformat(text)
     except ValueError:
         return None
+    return local if local.tzinfo is None and local.year in YEARS else None
 
 
-def _local(partitioning: Partitioning, moment: datetime) -> datetime:
-    return moment.astimezone(_zone(partitioning.time_zone)).replace(tzinfo=None)
+@lru_cache(maxsize=4_096)
+def bounds_of(partitioning: Partitioning) -> tuple[datetime | None, datetime | None]:
+    """The moments of start and end."""
+    start, end = (bound(text) if text else None for text in (partitioning.start, partitioning.end))
+    zone = partitioning.time_zone
+    return (start and tick.instant(start, zone), end and tick.instant(end, zone))
 
 
-def _utc(partitioning: Partitioning, local: datetime) -> datetime:
-    return local.replace(tzinfo=_zone(partitioning.time_zone)).astimezone(UTC)
+@lru_cache(maxsize=4_096)
+def _schedule(partitioning: Partitioning) -> Schedule:
+    """When the windows of a partitioning that has some begin."""
+    kind, zone, day = partitioning.kind, partitioning.time_zone, partitioning.day_offset
+    minutes = (60 * partitioning.hour_offset + partitioning.minute_offset,)
+    if kind == "cron":
+        return tick.of_cron(partitioning.cron or "", zone, _shift(partitioning))
+    if kind == "hourly":
+        return Schedule("hourly", zone, (partitioning.minute_offset,), shift=_shift(partitioning))
+    if kind == "weekly":
+        return Schedule("plain", zone, minutes, weekdays=frozenset({day}))
+    if kind == "monthly":  # Dagster has another rule for the days that not every month has
+        return Schedule("plain" if day <= 28 else "other", zone, minutes, month_day=day or 1)
+    return Schedule("plain", zone, minutes)
 
 
-def at_edge(partitioning: Partitioning, moment: datetime) -> bool:
-    """Whether a window begins at that moment, and so another ends there."""
-    return _utc(partitioning, _floor(partitioning, _local(partitioning, moment))) == moment
+_USUAL = datetime(2000, 1, 1, tzinfo=UTC)  # where no start is declared
 
 
-def _floor(partitioning: Partitioning, local: datetime) -> datetime:
-    """The begin of the window that holds a local time."""
-    if partitioning.kind == "cron":
-        return _tick(partitioning, local + timedelta(minutes=1), back=True)
-    shift = timedelta(hours=partitioning.hour_offset, minutes=partitioning.minute_offset)
-    shifted = local - (timedelta(minutes=partitioning.minute_offset) if partitioning.kind == "hourly" else shift)
-    if partitioning.kind == "hourly":
-        return shifted.replace(minute=0, second=0, microsecond=0) + timedelta(minutes=partitioning.minute_offset)
-    day = shifted.replace(hour=0, minute=0, second=0, microsecond=0)
-    return _begin_day(partitioning, day) + shift
-
-
-def _begin_day(partitioning: Partitioning, day: datetime) -> datetime:
-    if partitioning.kind == "daily":
-        return day
-    if partitioning.kind == "weekly":  # Dagster's weeks begin on Sunday unless the offset says otherwise
-        return day - timedelta(days=(day.isoweekday() - partitioning.day_offset) % 7)
-    first = (day - timedelta(days=partitioning.day_offset)).replace(day=1)
-    return first + timedelta(days=partitioning.day_offset)
-
-
-def _next(partitioning: Partitioning, begin: datetime) -> datetime:
-    if partitioning.kind == "cron":
-        return _tick(partitioning, begin, back=False)
-    if partitioning.kind == "monthly":
-        first = begin - timedelta(days=partitioning.day_offset)
-        return (first.replace(day=1) + timedelta(days=32)).replace(day=first.day) + timedelta(
-            days=partitioning.day_offset
-        )
-    return (
-        begin
-        + {"hourly": timedelta(hours=1), "daily": timedelta(days=1), "weekly": timedelta(days=7)}[partitioning.kind]
-    )
-
-
-def _tick(partitioning: Partitioning, local: datetime, *, back: bool) -> datetime:
-    from croniter import croniter
-
-    schedule = croniter(partitioning.cron or "", local.replace(second=0, microsecond=0))
-    moment: datetime = schedule.get_prev(datetime) if back else schedule.get_next(datetime)
-    return moment.replace(tzinfo=None)
+def _shift(partitioning: Partitioning) -> int:
+    """By how many minutes, of 60, the zone's clock is ahead of UTC where the partitioning starts."""
+    start = bounds_of(partitioning)[0] or _USUAL
+    offset = start.astimezone(tick.zone_of(partitioning.time_zone)).utcoffset()
+    return int(offset.total_seconds() // 60 % 60) if offset else 0

@@ -9,13 +9,17 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from dataforge.model import scheduling
+from dataforge.model.admission import Admission, keeping_out
 from dataforge.model.attempt import Interval
+from dataforge.model.condition import short_of
 from dataforge.model.edge import TriggerRule
 from dataforge.model.reference import TaskRef
 from dataforge.model.state import PartitionStatus, RunState
-from dataforge.model.trigger_rule import ACCEPTS, ONE_IS_ENOUGH, in_the_way, judge
-from dataforge.model.upstream import CONDITIONS, Finding, State, Upstream, about, stale, unmet
-from dataforge.model.verdict import Basis, Code, Reason, Status, Verdict
+from dataforge.model.trigger import Queue, missing
+from dataforge.model.trigger_rule import SATISFIED
+from dataforge.model.upstream import CONDITIONS, Finding, State, Upstream, about, stale, to_rerun, unmet
+from dataforge.model.verdict import Basis, Code, Fate, Reason, Status, Verdict
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -40,10 +44,23 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     run_after: timedelta | None = None  # the end of the window
     dependencies_known: bool = True
     rule: TriggerRule | None = TriggerRule.ALL_SUCCESS  # None: the task has one, and nobody knows which
+    instances: int | None = None  # of a mapped task, where its definition says how many
     upstreams: tuple[Upstream, ...] = ()
     problems: tuple[Problem, ...] = ()
+    queue: Queue | None = None  # of a task that updates of datasets trigger; `own` is then a run that still goes on
     changed: tuple[Reason, ...] = ()  # what is newer than the partition, where that has been built
+    admission: Admission = Admission()
     observed_through: dict[str, datetime] = {}
+
+    @property
+    def standing(self) -> State | None:
+        """Its own state as far as it counts. What is to be run again has none, nor has an attempt whose lease ran out:
+        it has failed, though that may not be written down yet."""
+        lease, own = self.admission.lease, self.own
+        if own is not None and own.status is PartitionStatus.RUNNING:
+            over = lease is not None and lease.ran_out(self.now) and own.started_at == lease.since
+            return None if over else own
+        return None if self.admission.rerun is not None else own
 
 
 def decide(question: Question) -> Verdict:
@@ -54,6 +71,7 @@ def decide(question: Question) -> Verdict:
         partition=question.partition or None,
         runnable=not findings,
         status=_status(question, findings),
+        fate=_fate(question),
         basis=question.basis,
         reasons=_in_order(finding.reason for finding in findings),
         warnings=_in_order(warnings),
@@ -71,33 +89,38 @@ def obstacle(question: Question) -> str | None:
         return f"{question.task.name} failed"
     if verdict.status is not Status.BLOCKED:
         return None
-    failures = (reason.message for reason in verdict.reasons if reason.code in _FINAL)
+    failures = (_of_task(question, reason) for reason in verdict.reasons if reason.code in _FINAL)
     return next(failures, min((u.obstacle for u in question.upstreams if u.required and u.obstacle), default=None))
 
 
-_FINAL = frozenset({Code.UPSTREAM_FAILED, Code.UPSTREAM_QUARANTINED, Code.CANCELED})
+def _of_task(question: Question, reason: Reason) -> str:
+    """A reason as one reads it elsewhere: of what concerns the task itself with its name."""
+    return reason.message if reason.upstream else f"{question.task.name}: {reason.message}"
+
+
+_FINAL = frozenset(
+    {Code.UPSTREAM_FAILED, Code.UPSTREAM_QUARANTINED, Code.CANCELED, Code.PAUSED, Code.GATE_PENDING, Code.POOL_FULL}
+)
 
 
 def _look(question: Question) -> tuple[list[Finding], list[Reason]]:
     if question.misfit is not None:
         return [Finding(question.misfit)], []
     required = [upstream for upstream in question.upstreams if upstream.required]
-    findings = _own(question) + _not_before(question) + _unknown(question)
-    findings += _by_rule(question, [upstream for upstream in required if _under_rule(upstream)])
-    findings += _each(question, [upstream for upstream in required if not _under_rule(upstream)])
-    findings += _branches(question, required)
+    findings = _own(question) + _leased(question) + _not_before(question) + _unknown(question)
+    findings += keeping_out(question.admission, question.now)
+    findings += _by_rule(question)
+    findings += _each(question, [upstream for upstream in required if not scheduling.concerns(upstream)])
+    findings += _branches(question, required) + _lengths(question, required)
+    findings += missing(question.queue) if question.queue is not None else []
     findings += [Finding(stale(u)) for u in required if _is_stale(u) and u.staleness == "block"]
+    findings += [Finding(to_rerun(u), passes=True) for u in required if u.rerun is not None and _waits(question, u)]
     findings += [Finding(problem.reason) for problem in question.problems if problem.required]
     return findings, _warnings(question)
 
 
-def _under_rule(upstream: Upstream) -> bool:
-    """A trigger rule speaks of upstream tasks; an edge with a condition of its own is judged by that."""
-    return upstream.node.kind == "task" and upstream.condition == "succeeded"
-
-
 def _own(question: Question) -> list[Finding]:
-    own = question.own
+    own = question.standing
     if own is None or own.status is PartitionStatus.MISSING:
         return []
     if own.status is PartitionStatus.RUNNING:
@@ -127,10 +150,28 @@ def _about_own(code: Code, message: str, own: State, *, passes: bool = False) ->
     return Finding(Reason(code=code, message=message, state=own.label, since=own.since), passes)
 
 
-def _not_before(question: Question) -> list[Finding]:
-    if question.window is None or question.run_after is None:
+def _leased(question: Question) -> list[Finding]:
+    """Who holds the lease, unless the run that it is for says so already."""
+    lease, own = question.admission.lease, question.own
+    if lease is None or lease.ran_out(question.now) or (own is not None and own.status is PartitionStatus.RUNNING):
         return []
-    due = question.window.end + question.run_after
+    message = f"{lease.worker} has it until {lease.expires_at:%Y-%m-%d %H:%M:%S} UTC (attempt {lease.attempt})"
+    reason = Reason(code=Code.ALREADY_RUNNING, message=message, since=lease.since, expected_at=lease.expires_at)
+    return [Finding(reason, passes=True)]
+
+
+def _waits(question: Question, upstream: Upstream) -> bool:
+    """Whether it waits for an upstream that is to be run again: where it is itself, so that they come in order, and
+    where it takes nothing stale."""
+    return question.admission.rerun is not None or upstream.staleness == "block"
+
+
+def _not_before(question: Question) -> list[Finding]:
+    """Nothing runs for a window before that has ended, and been over for as long as is declared: as Airflow and Dagster
+    have it, in which the partition does not exist before."""
+    if question.window is None:
+        return []
+    due = question.window.end + (question.run_after or timedelta(0))
     if question.now >= due:
         return []
     message = f"it runs from {due:%Y-%m-%d %H:%M} UTC on"
@@ -147,28 +188,23 @@ def _unknown(question: Question) -> list[Finding]:
     return [Finding(Reason(code=Code.DEPENDENCIES_UNKNOWN, message=message))]
 
 
-def _by_rule(question: Question, upstreams: list[Upstream]) -> list[Finding]:
-    rule = question.rule
-    if rule is None:
+def _by_rule(question: Question) -> list[Finding]:
+    if question.rule is None:
         return []
-    contributions = [upstream.contribution for upstream in upstreams]
-    if judge(rule, contributions).kind == "satisfied":
-        return []
-    wanted = "" if rule is TriggerRule.ALL_SUCCESS else f" (the trigger rule is {rule})"
-    named = [upstreams[place] for place in in_the_way(rule, contributions)]
-    findings = [unmet(upstream, ACCEPTS[rule], wanted, question.now) for upstream in named]
-    if rule in ONE_IS_ENOUGH and any(finding.passes for finding in findings):
-        return [Finding(finding.reason, passes=True) for finding in findings]
-    return findings
+    upstreams = scheduling.concerned(question.upstreams)
+    return scheduling.findings(question.rule, upstreams, question.instances, question.now)
 
 
 def _each(question: Question, upstreams: list[Upstream]) -> list[Finding]:
     """Edges that are judged by themselves: the datasets, and tasks of which another outcome is wanted."""
-    return [
-        unmet(upstream, accepted, _wanted(upstream), question.now)
-        for upstream in upstreams
-        if not upstream.serves(accepted := CONDITIONS[upstream.condition])
-    ]
+    judged = (_judged(upstream, question.now) for upstream in upstreams)
+    return [finding for finding in judged if finding is not None]
+
+
+def _judged(upstream: Upstream, now: datetime) -> Finding | None:
+    accepted = CONDITIONS[upstream.condition]
+    served = upstream.serves(accepted)
+    return short_of(upstream) if served else unmet(upstream, accepted, _wanted(upstream), now)
 
 
 def _wanted(upstream: Upstream) -> str:
@@ -176,16 +212,32 @@ def _wanted(upstream: Upstream) -> str:
 
 
 def _branches(question: Question, upstreams: list[Upstream]) -> list[Finding]:
-    """What lies directly behind a branch may be skipped whatever its rule, until its own state shows otherwise."""
+    """What lies behind a branch or a short circuit may be skipped whatever its rule, until its own state shows
+    otherwise."""
     if question.own is not None:
         return []
     return [
         Finding(about(upstream, Code.BRANCH_UNDECIDED, f"{upstream.label} {_CHOOSES}"), passes=True)
         for upstream in upstreams
-        if upstream.branching and _may_branch(upstream)
+        if (upstream.branching or upstream.role == "short_circuit") and _may_branch(upstream)
     ]
 
 
+def _lengths(question: Question, upstreams: list[Upstream]) -> list[Finding]:
+    """How many instances a task gets that is mapped over what others returned: none perhaps, and then it is skipped."""
+    rule, sources = question.rule, [upstream for upstream in upstreams if upstream.role == "mapped_over"]
+    if question.own is not None or rule is None:
+        return []
+    if scheduling.ruling(rule, scheduling.concerned(upstreams), question.instances) != SATISFIED:
+        return []
+    return [
+        Finding(about(upstream, Code.BRANCH_UNDECIDED, f"{_MAPPED} {upstream.label} returned, {_UNTOLD}"), passes=True)
+        for upstream in sources
+    ]
+
+
+_MAPPED = "how many instances this task has, if any, is decided by what"
+_UNTOLD = "and nothing tells yet"
 _CHOOSES = "decides whether this task is skipped, and nothing tells yet what it chose"
 
 
@@ -201,10 +253,20 @@ def _is_stale(upstream: Upstream) -> bool:
 def _warnings(question: Question) -> list[Reason]:
     found = [finding.reason for finding in _each(question, [u for u in question.upstreams if not u.required])]
     found += [stale(u) for u in question.upstreams if _is_stale(u) and _warns(u)]
+    found += [to_rerun(u) for u in question.upstreams if u.rerun is not None and _warns(u) and not _waits(question, u)]
+    found += _ordered(question)
     found += [problem.reason for problem in question.problems if not problem.required]
     if question.rule is None:
-        found += [_listed(upstream) for upstream in question.upstreams if _under_rule(upstream)]
-    return found + list(question.changed) + _fate(question)
+        found += [_listed(upstream) for upstream in question.upstreams if scheduling.concerns(upstream)]
+    return found + list(question.changed) + _fated(question)
+
+
+def _ordered(question: Question) -> list[Reason]:
+    order = question.admission.rerun
+    if order is None:
+        return []
+    message = f"it is to be run again, ordered{order.said}"
+    return [Reason(code=Code.RERUN_ORDERED, message=message, since=order.at, owner=order.by)]
 
 
 def _warns(upstream: Upstream) -> bool:
@@ -217,22 +279,32 @@ def _listed(upstream: Upstream) -> Reason:
     return about(upstream, Code.DEPENDENCIES_UNKNOWN, message)
 
 
-def _fate(question: Question) -> list[Reason]:
-    """What Airflow makes of a task whose rule can no longer be met."""
-    if question.platform != "airflow" or question.rule is None or question.own is not None:
+def _fate(question: Question) -> Fate | None:
+    """What Airflow makes of a task that can no longer be started."""
+    if question.platform != "airflow" or question.rule is None or question.own is not None or question.misfit:
+        return None
+    upstreams = scheduling.concerned(question.upstreams)
+    others = [u for u in question.upstreams if u.required and not scheduling.concerns(u)]
+    held = bool(_each(question, others))
+    outcome = scheduling.ruling(question.rule, upstreams, question.instances, held=held).outcome
+    return None if outcome is None else _FATES[outcome]
+
+
+_FATES: dict[RunState, Fate] = {RunState.SKIPPED: "skipped", RunState.UPSTREAM_FAILED: "upstream_failed"}
+
+
+def _fated(question: Question) -> list[Reason]:
+    fate = _fate(question)
+    if fate is None:
         return []
-    upstreams = [u.contribution for u in question.upstreams if u.required and _under_rule(u)]
-    outcome = judge(question.rule, upstreams).outcome
-    if outcome is None:
-        return []
-    message = f"its trigger rule {question.rule} can no longer be met: Airflow marks it {outcome}"
+    message = f"its trigger rule {question.rule} can no longer be met: Airflow marks it {fate}"
     return [Reason(code=Code.CONDITION_UNMET, message=message)]
 
 
 def _status(question: Question, findings: list[Finding]) -> Status:
     if question.misfit is not None:
         return Status.UNKNOWN
-    own = question.own
+    own = question.standing
     if own is not None and own.status in _STATUS:
         return _OF_RUN.get(own.run_state, _STATUS[own.status])
     if not findings:

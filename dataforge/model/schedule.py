@@ -6,7 +6,8 @@ Guarantees that the answer follows from the set of what was observed, whatever i
 import re
 
 from dataforge.model.attempt import Interval
-from dataforge.model.partition import NONE, Kind, Partitioning, at_edge, problems
+from dataforge.model.partition import NONE, Kind, Partitioning, at_edge
+from dataforge.model.partition_check import problems
 
 _PRESETS = {  # Airflow's names for schedules
     "@hourly": "0 * * * *",
@@ -34,9 +35,7 @@ def of_cron(expression: str, time_zone: str) -> Partitioning | None:
     """
     cron = " ".join(_PRESETS.get(expression.strip(), expression).split())
     for kind, shape in _SHAPES:
-        if (match := shape.fullmatch(cron)) and not (
-            kind == "monthly" and int(match[3]) > 28
-        ):  # not every month has it
+        if (match := shape.fullmatch(cron)) and (kind != "monthly" or 1 <= int(match[3]) <= 28):  # every month has it
             candidate = _plain(kind, [int(number) for number in match.groups()], time_zone)
             return candidate if not problems(candidate, "timetable") else None
     candidate = Partitioning(kind="cron", cron=cron, time_zone=time_zone)
@@ -47,8 +46,6 @@ def _plain(kind: Kind, numbers: list[int], time_zone: str) -> Partitioning:
     minute, hour, day = (*numbers, 0, 0)[:3]
     if kind == "weekly":
         day %= 7
-    if kind == "monthly":
-        day -= 1
     return Partitioning(kind=kind, time_zone=time_zone, minute_offset=minute, hour_offset=hour, day_offset=day)
 
 

@@ -41,12 +41,12 @@ def merge_registers(first: Registers, second: Registers) -> dict[str, list[Any]]
 def effective(definition: Mapping[str, Any] | None, registers: Registers, platform: str, grains: int) -> EffectiveTask:
     """What counts of a task. A definition counts field by field: what it leaves out stays as it was observed."""
     declared = definition or {}
-    cut = declared.get("partitioning")
+    cut = {"kind": "none"} if declared.get("trigger") else declared.get("partitioning")
     return EffectiveTask(
         platform=declared.get("platform") or platform,
         owner=declared.get("owner") or value(registers, "owner"),
         domain=declared.get("domain"),
-        partitioning=partition.parse(cut) if cut else observed_partitioning(registers, grains),
+        partitioning=partition.from_json(cut) if cut else observed_partitioning(registers, grains),
         origin=DECLARED if cut else OBSERVED,
     )
 

@@ -18,17 +18,19 @@ _FAILURES = frozenset({RunState.FAILED, RunState.UPSTREAM_FAILED})
 
 
 class UpstreamTask(msgspec.Struct, frozen=True):
-    """What one upstream task contributes: its state (None before it has any) and whether it is a setup task."""
+    """What an upstream task contributes: its state (None before it has any) and whether it is a setup task. Of a
+    mapped one those of its instances that are in one state contribute together."""
 
     state: RunState | None
     setup: bool = False
+    count: int = 1
 
 
 class Ruling(msgspec.Struct, frozen=True):
     """Whether a rule is met, may yet be, or cannot be any more; then with the state that Airflow gives the task."""
 
     kind: Literal["satisfied", "waiting", "unreachable"]
-    outcome: Literal[RunState.SKIPPED, RunState.UPSTREAM_FAILED] | None = None
+    outcome: Literal[RunState.SKIPPED, RunState.UPSTREAM_FAILED] | None = None  # of one that is unreachable
 
 
 SATISFIED = Ruling("satisfied")
@@ -56,10 +58,14 @@ class _Counts(msgspec.Struct, frozen=True):
 
 
 def _count(upstreams: Sequence[UpstreamTask]) -> _Counts:
-    final = Counter(upstream.state for upstream in upstreams if upstream.state in FINAL)
-    setups = Counter(upstream.state for upstream in upstreams if upstream.setup)
+    final, setups = Counter[RunState | None](), Counter[RunState | None]()
+    for upstream in upstreams:
+        if upstream.state in FINAL:
+            final[upstream.state] += upstream.count
+        if upstream.setup:
+            setups[upstream.state] += upstream.count
     return _Counts(
-        total=len(upstreams),
+        total=sum(upstream.count for upstream in upstreams),
         done=final.total(),
         success=final[RunState.SUCCEEDED],
         skipped=final[RunState.SKIPPED],

@@ -12,7 +12,10 @@ import msgspec
 from msgspec.structs import replace
 
 from dataforge.model.attempt import Interval
-from dataforge.model.edge import Staleness
+from dataforge.model.control import Order
+from dataforge.model.edge import Role, Staleness
+from dataforge.model.expression import Expression
+from dataforge.model.report import UNSEEN, Seen
 from dataforge.model.state import FINAL, Evidence, PartitionStatus, RunState
 from dataforge.model.trigger_rule import UpstreamTask
 from dataforge.model.verdict import Code, NodeRef, Reason
@@ -21,6 +24,7 @@ CONDITIONS: dict[str, frozenset[RunState]] = {  # the outcomes that satisfy an e
     "succeeded": frozenset({RunState.SUCCEEDED}),
     "failed": frozenset({RunState.FAILED, RunState.UPSTREAM_FAILED, RunState.CANCELED}),
     "skipped": frozenset({RunState.SKIPPED}),
+    "not_failed": frozenset({RunState.SUCCEEDED, RunState.SKIPPED}),
     "finished": FINAL,
 }
 _READY = frozenset({PartitionStatus.READY, PartitionStatus.STALE})
@@ -34,6 +38,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidence
     since: datetime | None = None
     started_at: datetime | None = None  # of the run that decided
+    instances: tuple[tuple[RunState | None, int], ...] = ()  # of a mapped task, how many ended how; None: not yet
+    told: int | None = None  # how many instances there are, as an event said
 
     @property
     def outcome(self) -> RunState | None:
@@ -70,28 +76,72 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
 
     node: NodeRef
     partition: str
+    among: tuple[str, ...] = ()  # the partitions of which one is enough, itself included, oldest first
     state: State | None = None  # None: nothing has happened to it
     owner: str | None = None
     window: Interval | None = None
     condition: str = "succeeded"
+    where: Expression | None = None  # what is asked of what its success reported
+    reported: Seen = UNSEEN
     required: bool = True
     staleness: Staleness = "warn"
     known: bool = True  # declared, or seen, or written by a task that is
+    role: Role = "upstream"
     branching: bool = False  # a task that decides which of those behind it are skipped
     setup: bool = False  # an Airflow setup task
+    mapped: bool = False  # over what another task returns, by its definition
+    total: int | None = None  # how many instances it has, where its definition says so
     history: History = History()
     obstacle: str | None = None  # why it will not come by itself, where that is known
+    rerun: Order | None = None  # an order to run it again that no run has carried out yet
 
     @property
     def contribution(self) -> UpstreamTask:
-        """What it contributes to a trigger rule."""
-        settled = self.state is not None and self.state.settled
-        return UpstreamTask(self.state.outcome if self.state and settled else None, self.setup)
+        """What it contributes as a whole: of a mapped task a failure at once, else nothing before all have ended."""
+        outcome = self.state.outcome if self.state and self.state.settled else None
+        open_ = self.unseen > 0 and outcome in (RunState.SUCCEEDED, RunState.SKIPPED)
+        return UpstreamTask(None if open_ else outcome, self.setup)
+
+    @property
+    def contributions(self) -> tuple[UpstreamTask, ...]:
+        """What it contributes to a trigger rule: of a mapped task each instance counts by itself, those too of which
+        nothing was seen yet."""
+        seen = self.state.instances if self.state else ()
+        if not seen:
+            return (self.contribution,)
+        unseen = ((None, self.unseen),) if self.unseen else ()
+        return tuple(UpstreamTask(outcome, self.setup, count) for outcome, count in (*seen, *unseen))
+
+    @property
+    def unseen(self) -> int:
+        """Of how many instances nothing was seen: at least one where a mapped task never said how many it has."""
+        if self.state is None or not self.state.instances:
+            return 0
+        seen = sum(count for _, count in self.state.instances)
+        expected = max((each for each in (self.state.told, self.total) if each is not None), default=None)
+        return int(self.uncounted) if expected is None else max(expected - seen, 0)
+
+    @property
+    def uncounted(self) -> bool:
+        """Whether it is mapped and nobody has said how many instances it has."""
+        told = self.state.told if self.state else None
+        return self.mapped and told is None and self.total is None
+
+    @property
+    def expanded(self) -> bool:
+        """Whether it is a mapped task whose instances are known."""
+        return self.state is not None and self.state.instances != ()
 
     @property
     def label(self) -> str:
         """Its name for a sentence."""
         return f"{self.node.name} for {self.partition}" if self.partition else self.node.name
+
+    @property
+    def sought(self) -> str:
+        """What was looked for, where one of several partitions is enough."""
+        first, last = (self.among[0], self.among[-1]) if self.among else ("", "")
+        return f"; none of the {len(self.among)} partitions from {first} to {last} serves" if self.among else ""
 
     @property
     def state_label(self) -> str:
@@ -112,9 +162,9 @@ class Finding(msgspec.Struct, frozen=True):
 
 def unmet(upstream: Upstream, accepted: Set[RunState], wanted: str, now: datetime) -> Finding:
     """Why this upstream does not serve. `wanted` names the rule or condition that asks for it."""
-    code = _code(upstream.state, accepted)
+    code = _code_of_instances(upstream, accepted) or _code(upstream.state, accepted)
     passes = _comes(upstream, code)
-    found = about(upstream, code, f"{upstream.label} {_predicate(upstream, code, now)}{wanted}")
+    found = about(upstream, code, f"{upstream.label} {_predicate(upstream, code, now)}{wanted}{upstream.sought}")
     since = found.since if upstream.state else missing_since(upstream.window, now)
     return Finding(replace(found, since=since, expected_at=expected_at(upstream) if passes else None), passes)
 
@@ -137,6 +187,24 @@ def stale(upstream: Upstream) -> Reason:
     """That the upstream is ready, but built from what has changed since."""
     message = f"{upstream.label} was built from data that has changed since"
     return about(upstream, Code.UPSTREAM_STALE, message)
+
+
+def to_rerun(upstream: Upstream) -> Reason:
+    """That the upstream is ready, but to be run again."""
+    assert upstream.rerun is not None, "the caller has looked"
+    message = f"{upstream.label} is to be run again, ordered{upstream.rerun.said}"
+    found = about(upstream, Code.UPSTREAM_STALE, message)
+    return replace(found, since=upstream.rerun.at, owner=upstream.owner or upstream.rerun.by)
+
+
+def _code_of_instances(upstream: Upstream, accepted: Set[RunState]) -> Code | None:
+    """Of a mapped task what is said of its instances: one that ended otherwise than wanted says more than one that has
+    not ended. None where all of them serve, and of other tasks."""
+    states = {each.state for each in upstream.contributions} if upstream.expanded else set()
+    unwanted = sorted((state for state in states if state and state not in accepted), key=lambda state: state.rank)
+    if unwanted:
+        return _UNWANTED.get(unwanted[-1], Code.UPSTREAM_FAILED)
+    return Code.UPSTREAM_RUNNING if None in states else None
 
 
 def _code(state: State | None, accepted: Set[RunState]) -> Code:
@@ -173,7 +241,18 @@ def _predicate(upstream: Upstream, code: Code, now: datetime) -> str:
         return f"is {state.label}, but by inference alone; have its outcome confirmed"
     if code is Code.UPSTREAM_QUARANTINED:
         return "is quarantined"
+    if upstream.expanded:
+        return _instances(upstream)
     return _SAID[state.outcome or state.run_state]
+
+
+def _instances(upstream: Upstream) -> str:
+    """A mapped task by its instances: 2 succeeded, 1 was skipped."""
+    counted: dict[str, int] = {}
+    for each in upstream.contributions:
+        said = _SAID[each.state] if each.state else "not done yet"
+        counted[said] = counted.get(said, 0) + each.count
+    return f"is mapped: of its instances {', '.join(f'{count} {said}' for said, count in sorted(counted.items()))}"
 
 
 _SAID = {

@@ -12,6 +12,7 @@ from msgspec import Meta
 from dataforge.model.reference import NodeKind, TaskRef
 
 Basis = Literal["declared", "observed"]
+Fate = Literal["skipped", "upstream_failed"]
 
 
 class Status(StrEnum):
@@ -39,6 +40,8 @@ class Code(StrEnum):
     ALREADY_DONE = "already_done"
     ALREADY_RUNNING = "already_running"
     CANCELED = "canceled"
+    PAUSED = "paused"
+    GATE_PENDING = "gate_pending"
     DEPENDENCIES_UNKNOWN = "dependencies_unknown"
     UPSTREAM_FAILED = "upstream_failed"
     UPSTREAM_QUARANTINED = "upstream_quarantined"
@@ -50,6 +53,8 @@ class Code(StrEnum):
     UPSTREAM_RUNNING = "upstream_running"
     BRANCH_UNDECIDED = "branch_undecided"
     NOT_BEFORE = "not_before"
+    POOL_FULL = "pool_full"
+    RERUN_ORDERED = "rerun_ordered"
 
 
 _RANK = {code: rank for rank, code in enumerate(Code)}
@@ -89,6 +94,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     partition: Annotated[str | None, Meta(description="Its partition; null where the question names none.")]
     runnable: Annotated[bool, Meta(description="Whether a claim would be granted, were the basis trusted.")]
     status: Annotated[Status, Meta(description="Where it stands.")]
+    fate: Annotated[
+        Fate | None,
+        Meta(description="What Airflow marks a task that it can no longer start; null where it still can."),
+    ] = None
     basis: Annotated[
         Basis, Meta(description="Whether it rests on declarations alone, or also on what was only observed.")
     ]

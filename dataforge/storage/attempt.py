@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from psycopg import Connection
 
+from dataforge.model import report as reports
 from dataforge.model.attempt import Attempt, AttemptKey, Interval, RunPointer, Touch
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.run import Ancestor, Belief, Standing
@@ -28,20 +29,23 @@ select t.namespace, t.name, a.run, a.attempt_id, a.kind, a.platform, a.said_evid
        a.said_by, a.external_run, a.group_run, a.map_index, a.number, a.incarnation, a.completed, a.started_at,
        a.ended_at, a.interval_start, a.interval_end, a.partition, p.namespace, p.name, a.parent_run,
        r.namespace, r.name, a.root_run, a.error, a.source, a.state, a.evidence, a.ordinal, a.span_start,
-       a.span_end, a.partitions
+       a.span_end, a.partitions, a.task_version
 from {}
 join task t on t.environment = a.environment and t.id = a.task_id
 left join task p on p.environment = a.environment and p.id = a.parent_task_id
 left join task r on r.environment = a.environment and r.id = a.root_task_id
 """
 # Each key is looked up by itself (`offset 0` keeps the planner from joining the tables whole): how many rows a
-# batch finds does not depend on how old the tables' statistics are.
+# batch finds does not depend on how old the tables' statistics are. The environment is a sub-select here and in all
+# that folding reads: as a value the planner would look it up in its statistics and take one that is not in them, a new
+# one or the one in which the state is rebuilt, for empty, and then any index that begins with it for as good as the
+# right one. A batch of 500 events took half a minute so.
 OF_RUNS = _COLUMNS.format(
     """
 unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
 cross join lateral (
     select * from attempt
-    where environment = %(environment)s and task_id = wanted.task_id and run = wanted.run offset 0
+    where environment = (select %(environment)s::smallint) and task_id = wanted.task_id and run = wanted.run offset 0
 ) a"""
 )
 
@@ -58,7 +62,8 @@ OF_EXTERNAL = _COLUMNS.format(
     """
 unnest(%(external)s::text[]) as wanted (external_run)
 cross join lateral (
-    select * from attempt where environment = %(environment)s and external_run = wanted.external_run offset 0
+    select * from attempt
+    where environment = (select %(environment)s::smallint) and external_run = wanted.external_run offset 0
 ) a"""
 )
 
@@ -72,13 +77,15 @@ def of_external_runs(connection: Connection, environment: int, external: Iterabl
 
 TOUCHES = """
 select x.task_id, x.run, x.attempt_id, x.direction, d.namespace, d.name, x.partition, x.first_at, x.last_at,
-       x.version, x.version_at, x.rows, x.measured, x.change
+       x.version, x.version_at, x.rows, x.measured, x.change, x.report
 from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
 cross join lateral (
-    select * from touch where environment = %(environment)s and task_id = wanted.task_id and run = wanted.run offset 0
+    select * from touch
+    where environment = (select %(environment)s::smallint) and task_id = wanted.task_id and run = wanted.run offset 0
 ) x
 cross join lateral (
-    select namespace, name from dataset where environment = %(environment)s and id = x.dataset_id offset 0
+    select namespace, name from dataset
+    where environment = (select %(environment)s::smallint) and id = x.dataset_id offset 0
 ) d
 """
 TouchKey = tuple[int, str, str]
@@ -86,8 +93,8 @@ TouchKey = tuple[int, str, str]
 
 def _touches(connection: Connection, parameters: dict[str, Any]) -> dict[TouchKey, list[Touch]]:
     found: dict[TouchKey, list[Touch]] = {}
-    for task_id, run, attempt_id, direction, namespace, name, *rest in connection.execute(TOUCHES, parameters):
-        touch = Touch(direction, DatasetRef(namespace, name), *rest)
+    for task_id, run, attempt_id, direction, namespace, name, *rest, said in connection.execute(TOUCHES, parameters):
+        touch = Touch(direction, DatasetRef(namespace, name), *(*rest, reports.stored(said)))
         found.setdefault((task_id, run, attempt_id), []).append(touch)
     return found
 
@@ -116,6 +123,7 @@ def _stored(row: Sequence[Any], touched: dict[TouchKey, list[Touch]]) -> StoredA
         root=RunPointer(TaskRef(row[24], row[25]), row[26]) if row[26] is not None else None,
         error=row[27],
         source=row[28],
+        task_version=row[35],
         touches=tuple(touches),
     )
     ancestor = Ancestor(Belief(RunState(row[29]), Evidence.of(row[30])), span, tuple(row[34]))
@@ -126,16 +134,17 @@ def _stored(row: Sequence[Any], touched: dict[TouchKey, list[Touch]]) -> StoredA
 SAVE = """
 insert into attempt (environment, task_id, run, attempt_id, kind, platform, said_evidence, said_state, said_at,
     said_by, external_run, group_run, map_index, number, incarnation, completed, started_at, ended_at,
-    interval_start, interval_end, partition, parent_task_id, parent_run, root_task_id, root_run, error, source)
+    interval_start, interval_end, partition, parent_task_id, parent_run, root_task_id, root_run, error, source,
+    task_version)
 select %s, task_id, run, attempt_id, kind, platform, said_evidence, said_state, said_at, said_by, external_run,
     group_run, map_index, number, incarnation, completed, started_at, ended_at, interval_start, interval_end,
-    partition, parent_task_id, parent_run, root_task_id, root_run, error, source
+    partition, parent_task_id, parent_run, root_task_id, root_run, error, source, task_version
 from jsonb_to_recordset(%s::jsonb) as said (task_id bigint, run text, attempt_id text, kind run_kind, platform text,
     said_evidence evidence, said_state run_state, said_at timestamptz, said_by bytea, external_run text,
     group_run text, map_index integer, number integer, incarnation timestamptz, completed boolean,
     started_at timestamptz, ended_at timestamptz, interval_start timestamptz, interval_end timestamptz,
     partition text, parent_task_id bigint, parent_run text, root_task_id bigint, root_run text, error text,
-    source jsonb)
+    source jsonb, task_version text)
 on conflict (environment, task_id, run, attempt_id) do update set
     kind = excluded.kind, platform = excluded.platform, said_evidence = excluded.said_evidence,
     said_state = excluded.said_state, said_at = excluded.said_at, said_by = excluded.said_by,
@@ -145,7 +154,7 @@ on conflict (environment, task_id, run, attempt_id) do update set
     interval_end = excluded.interval_end, partition = excluded.partition,
     parent_task_id = excluded.parent_task_id, parent_run = excluded.parent_run,
     root_task_id = excluded.root_task_id, root_run = excluded.root_run, error = excluded.error,
-    source = excluded.source
+    source = excluded.source, task_version = excluded.task_version
 """
 
 
@@ -182,6 +191,7 @@ def _row(attempt: Attempt) -> Row:
         "root_run": root.external_run if root else None,
         "error": attempt.error,
         "source": attempt.source,
+        "task_version": attempt.task_version,
     }
 
 
@@ -191,13 +201,14 @@ def _key(key: AttemptKey) -> Row:
 
 SAVE_TOUCH = """
 insert into touch (environment, task_id, run, attempt_id, direction, dataset_id, partition, first_at, last_at,
-    version, version_at, rows, measured, change)
+    version, version_at, rows, measured, change, report)
 select %s, * from jsonb_to_recordset(%s::jsonb) as said (task_id bigint, run text, attempt_id text, direction text,
     dataset_id bigint, partition text, first_at timestamptz, last_at timestamptz, version text,
-    version_at timestamptz, rows bigint, measured boolean, change text)
+    version_at timestamptz, rows bigint, measured boolean, change text, report jsonb)
 on conflict (environment, task_id, run, attempt_id, direction, dataset_id, partition) do update set
     first_at = excluded.first_at, last_at = excluded.last_at, version = excluded.version,
-    version_at = excluded.version_at, rows = excluded.rows, measured = excluded.measured, change = excluded.change
+    version_at = excluded.version_at, rows = excluded.rows, measured = excluded.measured, change = excluded.change,
+    report = excluded.report
 """
 
 
@@ -219,6 +230,7 @@ def _touch_row(touch: Touch) -> Row:
         "rows": touch.rows,
         "measured": touch.measured,
         "change": touch.change,
+        "report": touch.report,
     }
 
 
@@ -254,10 +266,10 @@ def set_standing(connection: Connection, environment: int, stood: Iterable[tuple
 CHILDREN = """
 select child.task_id, child.run from unnest(%(external)s::text[]) as above (run) cross join lateral (
     select task_id, run, platform, interval_start, partition from attempt
-    where environment = %(environment)s and parent_run = above.run
+    where environment = (select %(environment)s::smallint) and parent_run = above.run
     union all
     select task_id, run, platform, interval_start, partition from attempt
-    where environment = %(environment)s and root_run = above.run
+    where environment = (select %(environment)s::smallint) and root_run = above.run
     offset 0
 ) child
 where child.platform = 'spark' or (child.interval_start is null and child.partition is null)
@@ -273,7 +285,7 @@ def children(connection: Connection, environment: int, external: Iterable[str]) 
 MAPPED = """
 select task_id, run from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
 cross join lateral (
-    select from attempt a where a.environment = %(environment)s and a.task_id = wanted.task_id
+    select from attempt a where a.environment = (select %(environment)s::smallint) and a.task_id = wanted.task_id
       and a.group_run = wanted.run and a.map_index >= 0 limit 1
 ) mapped
 """
@@ -288,7 +300,8 @@ def mapped(connection: Connection, environment: int, runs: Sequence[RunKey]) -> 
 OPEN_INSTANCES = """
 select task_id, instance from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
 cross join lateral (
-    select a.run as instance from attempt a where a.environment = %(environment)s and a.task_id = wanted.task_id
+    select a.run as instance from attempt a where a.environment = (select %(environment)s::smallint)
+      and a.task_id = wanted.task_id
       and a.group_run = wanted.run and a.map_index >= 0
       and (a.said_state in ('unknown', 'queued', 'running', 'up_for_retry') or a.interval_start is null)
 ) open
@@ -302,8 +315,9 @@ def open_instances(connection: Connection, environment: int, runs: Iterable[RunK
 
 
 OF_TASKS = """
-select task_id, run from attempt where environment = %(environment)s and task_id = any(%(tasks)s)
-union select task_id, group_run from outcome where environment = %(environment)s and task_id = any(%(tasks)s)
+select task_id, run from attempt where environment = (select %(environment)s::smallint) and task_id = any(%(tasks)s)
+union select task_id, group_run from outcome
+where environment = (select %(environment)s::smallint) and task_id = any(%(tasks)s)
 """
 
 

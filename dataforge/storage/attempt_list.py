@@ -50,7 +50,13 @@ def find(
 
 LOAD = """
 select a.kind, t.namespace, t.name, a.partitions, a.run, a.ordinal, a.state, a.started_at, a.ended_at,
-    a.span_start, a.span_end, a.error, a.evidence, r.partition_from, a.source
+    a.span_start, a.span_end, a.error, a.evidence, r.partition_from, a.source,
+    coalesce(a.task_version, (
+        select encode(s.version, 'hex') from definition_span s
+        where s.environment = %(environment)s and s.node_kind = 'task' and s.node_id = a.task_id
+            and s.valid_from <= coalesce(a.started_at, a.ended_at)
+            and coalesce(s.valid_to, 'infinity') > coalesce(a.started_at, a.ended_at)
+        order by s.valid_from desc, s.source limit 1))
 from unnest(%(tasks)s::bigint[], %(runs)s::text[], %(attempts)s::text[])
     with ordinality as wanted (task_id, run, attempt_id, place)
 join attempt a on a.environment = %(environment)s

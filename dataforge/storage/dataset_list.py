@@ -19,7 +19,11 @@ class DatasetPlace(msgspec.Struct, frozen=True, array_like=True, tag="datasets")
 # Planned with its values each time (prepare=False), so that a namespace which is given bounds the range.
 MATCHING = """
 with looked_at as (
-    select namespace, name, owner, id = canonical_id as canonical
+    select namespace, name, id = canonical_id as canonical,
+        case when owner is not null or %(owner)s::text is null then owner else (
+            select min(m.owner) from dataset m
+            where m.environment = dataset.environment and m.canonical_id = dataset.id and m.owner = %(owner)s
+        ) end as owner
     from dataset where environment = %(environment)s
         and (%(namespace)s::text is null or namespace = %(namespace)s)
         and (namespace, name) > (%(after_namespace)s, %(after_name)s)
@@ -53,15 +57,25 @@ def find(
     return examined(places, rows[0][3] if rows else 0, MOST_EXAMINED)
 
 
-# A register holds [event time, event id, value].
+# A register holds [event time, event id, value]. What was said of any of its names is said of the dataset, and of each
+# field the latest stands.
 LOAD = """
 select d.namespace, d.name,
     (select coalesce(jsonb_agg(jsonb_build_object('namespace', a.namespace, 'name', a.name)
                                order by a.namespace, a.name), '[]')
      from dataset a where a.environment = d.environment and a.canonical_id = d.id and a.id <> d.id),
-    d.owner, d.partitioning, d.declared_by, coalesce(d.observed -> 'schema' -> 2, '[]'),
-    coalesce(d.definition ->> 'description', d.observed -> 'description' ->> 2)
+    coalesce(d.owner, said.owner), d.partitioning, d.declared_by, coalesce(said.fields, '[]'),
+    coalesce(d.definition ->> 'description', said.description)
 from dataset d
+cross join lateral (
+    select (array_agg(m.observed -> 'schema' -> 2 order by m.observed -> 'schema' ->> 0 desc,
+                m.observed -> 'schema' ->> 1 desc) filter (where m.observed ? 'schema'))[1] as fields,
+        (array_agg(m.observed -> 'description' ->> 2 order by m.observed -> 'description' ->> 0 desc,
+                m.observed -> 'description' ->> 1 desc) filter (where m.observed ? 'description'))[1] as description,
+        (array_agg(m.owner order by m.observed -> 'owner' ->> 0 desc nulls last, m.namespace, m.name)
+            filter (where m.owner is not null))[1] as owner
+    from dataset m where m.environment = d.environment and m.canonical_id = d.id
+) said
 where d.environment = %s and d.id = any(%s)
 order by d.namespace, d.name
 """

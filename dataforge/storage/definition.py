@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
+from dataforge.model import partition
 from dataforge.model.manifest import (
     DatasetDefinition,
     Manifest,
@@ -15,6 +16,7 @@ from dataforge.model.manifest import (
     to_json,
     version,
 )
+from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.storage.record_set import spread
 
@@ -99,20 +101,13 @@ update task set declared_by = %s, definition = said.definition, version = said.v
 from jsonb_to_recordset(%s::jsonb) as said (id bigint, definition jsonb, version bytea)
 where task.environment = %s and task.id = said.id
 """
-ADD_VERSIONS = """
-insert into task_version (environment, task_id, version, definition, source)
-select %s, said.id, said.version, said.definition, %s
-from jsonb_to_recordset(%s::jsonb) as said (id bigint, definition jsonb, version bytea)
-on conflict (environment, task_id, version) do nothing
-"""
 
 
 def define_tasks(connection: Connection, environment: int, source: str, tasks: Sequence[TaskDefinition]) -> None:
-    """Sets the definitions of tasks, and keeps each as a version if it has never been one."""
+    """Sets the definitions of tasks."""
     said = spread({"id": task.ref.id, "definition": to_json(task), "version": version(task)} for task in tasks)
     if tasks:
         connection.execute(DEFINE_TASKS, [source, said, environment])
-        connection.execute(ADD_VERSIONS, [environment, source, said])
 
 
 RETIRE_TASKS = """
@@ -148,6 +143,32 @@ def define_datasets(
     ]
     if rows:
         connection.execute(DEFINE_DATASETS, [spread(rows), environment])
+
+
+TASK_CUTS = """
+select id, definition -> 'partitioning' from task
+where environment = %s and id = any(%s) and declared_by <> %s and definition ? 'partitioning'
+"""
+
+
+def task_cuts(connection: Connection, environment: int, tasks: Iterable[int], source: str) -> dict[int, Partitioning]:
+    """How these tasks are cut, as far as another source declares it."""
+    rows = connection.execute(TASK_CUTS, [environment, list(tasks), source])
+    return {task: partition.from_json(cut) for task, cut in rows}
+
+
+DATASET_CUTS = """
+select id, definition -> 'partitioning' from dataset
+where environment = %s and id = any(%s) and declared_by <> %s and definition ? 'partitioning'
+"""
+
+
+def dataset_cuts(
+    connection: Connection, environment: int, datasets: Iterable[int], source: str
+) -> dict[int, Partitioning]:
+    """How these datasets are cut, each under its own name, as far as another source declares it."""
+    rows = connection.execute(DATASET_CUTS, [environment, list(datasets), source])
+    return {dataset: partition.from_json(cut) for dataset, cut in rows}
 
 
 REMOVE_ALIASES = "delete from alias where environment = %s and source = %s and dataset_id = any(%s)"

@@ -133,6 +133,31 @@ on conflict (environment, {key}) do {action}
 """
 
 
+# Whoever waits for what is swapped in is decided on anew, as after any other change of it.
+WAKE: dict[LiteralString, LiteralString] = {
+    "partition_state": """
+insert into outbox (environment, node_kind, node_id, partition, change)
+select %(live)s, coalesce(l.node_kind, r.node_kind), coalesce(l.node_id, r.node_id), coalesce(l.partition, r.partition),
+    case r.status when 'running' then 'began' else 'ended' end
+from {sides} and (coalesce(l.node_kind, r.node_kind) = 'task' or r.status is distinct from 'running')
+order by {order}
+""",
+    "quality": """
+insert into outbox (environment, node_kind, node_id, partition, change)
+select distinct %(live)s, 'dataset'::node_kind, (
+    select canonical_id from dataset where environment = %(rebuilt)s and id = coalesce(l.dataset_id, r.dataset_id)
+), coalesce(l.partition, r.partition), 'ended'
+from {sides}
+""",
+}
+
+
+def wake(connection: Connection, table: Table, live: int, rebuilt: int, scope: Scope = EVERYTHING) -> None:
+    """Leaves word of what differs for whoever decides on what waits for it; before it is made alike."""
+    if text := WAKE.get(table.name):
+        connection.execute(_statement(connection, text, table, scope), {"live": live, "rebuilt": rebuilt})
+
+
 def remove_extra(connection: Connection, table: Table, live: int, rebuilt: int, scope: Scope = EVERYTHING) -> None:
     """Deletes the rows that the live state has and the rebuilt one has not."""
     if table.keeps_more:

@@ -1,7 +1,10 @@
-"""The canonical rows of an environment's state: what `digest` hashes and `verify` compares.
+"""The canonical rows of an environment's state: what `digest` hashes and a checkpoint keeps.
 
 Guarantees that the rows hold nothing of the environment's own name, of recording times or of surrogate ids, so
 the same facts and definitions give the same rows in any database.
+
+When a definition held is known from its declaration's own time, or from that of its receipt. The first is a fact like
+any other, and hashed; what rests on the second is compared within one database alone (`verify`), where it is the same.
 """
 
 from collections.abc import Iterator
@@ -52,7 +55,7 @@ QUERIES: tuple[tuple[str, str], ...] = (
         "edge",
         f"""
         select jsonb_build_array({_TASK.format("x.task_id")}, relation, node_kind, {_NODE}, origin, source, mapping,
-            condition, required, staleness, first_at, last_at)
+            condition, required, staleness, role, first_at, last_at)
         from edge x where environment = %s
         """,
     ),
@@ -61,7 +64,7 @@ QUERIES: tuple[tuple[str, str], ...] = (
         "attempt",
         f"""
         select jsonb_build_array({_TASK.format("x.task_id")}, run, attempt_id, kind, state, evidence, ordinal,
-            started_at, ended_at, span_start, span_end, partitions, error, source)
+            started_at, ended_at, span_start, span_end, partitions, error, source, task_version)
         from attempt x where environment = %s
         """,
     ),
@@ -69,7 +72,8 @@ QUERIES: tuple[tuple[str, str], ...] = (
         "touch",
         f"""
         select jsonb_build_array({_TASK.format("x.task_id")}, run, attempt_id, direction,
-            {_DATASET.format("x.dataset_id")}, partition, first_at, last_at, version, rows, measured, change)
+            {_DATASET.format("x.dataset_id")}, partition, first_at, last_at, version, rows, measured, change,
+            report)
         from touch x where environment = %s
         """,
     ),
@@ -88,6 +92,36 @@ QUERIES: tuple[tuple[str, str], ...] = (
             {_TASK.format("x.task_id")}, run, version, {_TASK.format("x.ready_task_id")}, ready_run, ready_since,
             ready_version)
         from partition_state x where environment = %s
+        """,
+    ),
+    (
+        "control",
+        """
+        select jsonb_build_array(scope, namespace, subject, partition, kind, name, value, at, encode(said_by, 'hex'),
+            ordered_by, reason)
+        from control x where environment = %s
+        """,
+    ),
+    (
+        "quality",
+        f"""
+        select jsonb_build_array({_DATASET.format("x.dataset_id")}, partition, {_TASK.format("x.task_id")}, run,
+            attempt_id, at, report)
+        from quality x where environment = %s
+        """,
+    ),
+    (
+        "upstream_list",
+        f"""
+        select jsonb_build_array({_TASK.format("x.task_id")}, encode(list, 'hex'), first_at, last_at)
+        from upstream_list x where environment = %s
+        """,
+    ),
+    (
+        "declaration",
+        """
+        select distinct jsonb_build_array(source, valid_from, encode(manifest, 'hex'))
+        from declaration x where environment = %s and stated
         """,
     ),
     ("progress", "select jsonb_build_array(source, observed_through) from progress x where environment = %s"),

@@ -111,6 +111,7 @@ class DeclaredEdge(msgspec.Struct, frozen=True):
     condition: dict[str, Any] = msgspec.field(default_factory=lambda: {"kind": "succeeded"})
     required: bool = True
     staleness: str = "warn"
+    role: str = "upstream"
 
 
 REMOVE_DECLARED = (
@@ -118,10 +119,11 @@ REMOVE_DECLARED = (
 )
 ADD_DECLARED = """
 insert into edge (environment, task_id, relation, node_kind, node_id, origin, source,
-                  mapping, condition, required, staleness)
-select %s, task_id, relation, node_kind, node_id, 'declared', %s, mapping, condition, required, staleness
+                  mapping, condition, required, staleness, role)
+select %s, task_id, relation, node_kind, node_id, 'declared', %s, mapping, condition, required, staleness, role
 from jsonb_to_recordset(%s::jsonb) as said (task_id bigint, relation edge_relation, node_kind node_kind,
-    node_id bigint, mapping jsonb, condition jsonb, required boolean, staleness text)
+    node_id bigint, mapping jsonb, condition jsonb, required boolean, staleness text,
+    role text)
 """
 
 
@@ -138,7 +140,7 @@ def replace_declared(
 # Each key is looked up by itself, whatever the planner thinks of a table that has just been filled: a search for
 # cycles asks once for every step it takes through the graph.
 OF_TASKS = """
-select task_id, relation, node_kind, node_id, mapping, condition, required, staleness
+select task_id, relation, node_kind, node_id, mapping, condition, required, staleness, role
 from unnest(%(tasks)s::bigint[]) as wanted (id)
 cross join lateral (
     select * from edge where environment = %(environment)s and task_id = wanted.id offset 0
@@ -151,6 +153,37 @@ def declared_of_tasks(connection: Connection, environment: int, tasks: Set[int],
     """The edges that other sources declare of these tasks."""
     parameters = {"environment": environment, "tasks": list(tasks), "source": but_source}
     return [DeclaredEdge(*row) for row in connection.execute(OF_TASKS, parameters)]
+
+
+class Use(msgspec.Struct, frozen=True):
+    """That a task whose partitioning is declared consumes or produces a node; its mapping in the stored shape."""
+
+    namespace: str
+    name: str
+    source: str
+    partitioning: dict[str, Any]
+    mapping: dict[str, Any]
+
+
+TO_NODES = """
+select t.namespace, t.name, with_node.source, t.definition -> 'partitioning', with_node.mapping
+from unnest(%(nodes)s::bigint[]) as wanted (id)
+cross join lateral (
+    select * from edge
+    where environment = %(environment)s and node_kind = %(kind)s and node_id = wanted.id offset 0
+) with_node
+join task t on t.environment = %(environment)s and t.id = with_node.task_id
+where origin = 'declared' and source <> %(source)s and t.definition ? 'partitioning'
+order by t.namespace, t.name, with_node.source
+"""
+
+
+def declared_to(
+    connection: Connection, environment: int, kind: NodeKind, nodes: Set[int], *, but_source: str
+) -> list[Use]:
+    """The edges that other sources declare to any of these nodes, of tasks whose partitioning is declared."""
+    parameters = {"environment": environment, "kind": kind, "nodes": sorted(nodes), "source": but_source}
+    return [Use(*row) for row in connection.execute(TO_NODES, parameters)]
 
 
 USERS = """

@@ -21,12 +21,18 @@ def find(connection: Connection, name: str) -> Environment:
     """The environment of that name. Raises NotFound, with those that exist, when there is none."""
     row = connection.execute(FIND, [name]).fetchone()
     if row is None:
-        known = [known for (known,) in connection.execute(NAMES)]
-        raise NotFound(f"there is no environment named {name!r}", candidates=known)
+        raise NotFound(f"there is no environment named {name!r}", candidates=names(connection))
     return Environment(*row)
 
 
 NAMES = "select name from environment where id > 0 order by id"  # not those that are rebuilt
+
+
+def names(connection: Connection) -> list[str]:
+    """The environments there are."""
+    return [name for (name,) in connection.execute(NAMES)]
+
+
 LOCK = "select pg_advisory_xact_lock(hashtextextended('dataforge.environment', %s))"
 
 

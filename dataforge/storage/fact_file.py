@@ -33,10 +33,14 @@ class FactTable(msgspec.Struct, frozen=True):
 _DEFINED = ("declared_by", "definition", "version", "owner", "domain", "partitioning", "partitioning_origin")
 # In the order of their foreign keys.
 FACTS: tuple[FactTable, ...] = (
+    FactTable("manifest"),
+    FactTable("declaration"),
     FactTable("task", derived=("platform", *_DEFINED)),
     FactTable("dataset", derived=_DEFINED, stand_ins={"canonical_id": "id"}),
     FactTable("alias", only="and origin = 'observed'"),
     FactTable("edge", only="and origin = 'observed'"),
+    FactTable("upstream_list"),
+    FactTable("control"),
     FactTable("attempt", derived=("state", "evidence", "ordinal", "span_start", "span_end", "partitions")),
     FactTable("touch"),
     FactTable("outcome"),

@@ -71,12 +71,12 @@ def datasets(connection: Connection, environment: int, ids: Iterable[int]) -> di
     """Datasets by id; what holds one stands in its namespace."""
     rows = connection.execute(DATASETS, [environment, list(ids)])
     return {
-        dataset_id: Description(namespace, name, owner, _holder(namespace))
+        dataset_id: Description(namespace, name, owner, holder(namespace))
         for dataset_id, namespace, name, owner in rows
     }
 
 
-def _holder(namespace: str) -> str:
+def holder(namespace: str) -> str:
     """`postgres` of postgres://db:5432, `glue` of arn:aws:glue:...; empty for a namespace of no such form."""
     if namespace.startswith("arn:"):
         return namespace.split(":")[2] if namespace.count(":") >= 2 else ""

@@ -61,7 +61,8 @@ select t.namespace, t.name, o.group_run, o.incarnation, o.state, o.at, o.said_by
 from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
 cross join lateral (
     select * from outcome
-    where environment = %(environment)s and task_id = wanted.task_id and group_run = wanted.run offset 0
+    where environment = (select %(environment)s::smallint)
+      and task_id = wanted.task_id and group_run = wanted.run offset 0
 ) o
 join task t on t.environment = o.environment and t.id = o.task_id
 join task p on p.environment = o.environment and p.id = o.parent_task_id

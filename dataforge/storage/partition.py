@@ -36,10 +36,10 @@ class Claim(msgspec.Struct, frozen=True):
 
 WITHDRAW = """
 delete from write where (environment, node_kind, node_id, partition, task_id, run, attempt_id) in (
-    select %(environment)s, c.node_kind, c.node_id, c.partition, c.task_id, c.run, c.attempt_id
+    select (select %(environment)s::smallint), c.node_kind, c.node_id, c.partition, c.task_id, c.run, c.attempt_id
     from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as gone (task_id, run) cross join lateral (
         select * from write
-        where environment = %(environment)s and task_id = gone.task_id and run = gone.run offset 0
+        where environment = (select %(environment)s::smallint) and task_id = gone.task_id and run = gone.run offset 0
     ) c
 )
 returning node_kind, node_id, partition
@@ -118,16 +118,24 @@ select canonical_id, array_agg(id) from dataset where environment = %s and canon
 # Between runs of one partition the later started wins, then the run's identity. Mapped instances of one task are
 # one run here: it is ready when all of them are, and was when each is or was. A dataset's claims are looked up under
 # all of its names (`members`); a place that no claim is left on is missing, and has no row. A state that stays as it
-# was is not written again: it is no change, and readers of the feed need not look at it.
+# was is not written again: it is no change, and readers of the feed need not look at it. What a run had begun to make
+# when it was ordered into quarantine is quarantined, until that is lifted or a later run has made it anew.
 RESOLVE = """
 with place as (
     select * from jsonb_to_recordset(%(places)s::jsonb) as w (kind node_kind, node bigint, key text, members bigint[])
 ), believed as (
-    select place.*, latest.task_id, latest.group_run, seen.*
+    select place.kind, place.node, place.key, place.members, seen.run_state, seen.evidence, seen.version,
+        seen.producer_task_id, seen.producer_run,
+        case when seen.status = 'ready' and held.at is not null then 'quarantined' else seen.status end as status,
+        case when seen.status = 'ready' then greatest(seen.since, held.at) else seen.since end as since
     from place cross join lateral (
-        select c.task_id, c.group_run from write c
-        where c.environment = %(environment)s and c.node_kind = place.kind and c.node_id = any(place.members)
-          and c.partition = place.key and not c.past
+        select c.* from unnest(place.members) as member (id) cross join lateral (
+            select c.task_id, c.group_run, c.run, c.started_at from write c
+            where c.environment = (select %(environment)s::smallint)
+              and c.node_kind = place.kind and c.node_id = member.id
+              and c.partition = place.key and not c.past
+            order by c.started_at desc nulls last, c.task_id, c.run desc limit 1
+        ) c
         order by c.started_at desc nulls last, c.task_id, c.run desc limit 1
     ) latest cross join lateral (
         select case when bool_or(c.status = 'failed') then 'failed'
@@ -137,28 +145,53 @@ with place as (
                     when bool_or(c.status = 'running') then min(c.run_state)
                     when bool_and(c.status = 'skipped') then 'skipped' else 'succeeded' end::run_state as run_state,
                min(c.evidence) as evidence, max(c.since) as since, max(c.version) as version,
-               min(c.producer_task_id) as producer_task_id, min(c.producer_run) as producer_run
-        from write c
-        where c.environment = %(environment)s and c.node_kind = place.kind and c.node_id = any(place.members)
-          and c.partition = place.key and c.task_id = latest.task_id and c.group_run = latest.group_run
-          and not c.past
-    ) seen
+               min(c.producer_task_id) as producer_task_id, min(c.producer_run) as producer_run,
+               min(c.started_at) as begun
+        from (
+            select * from write
+            where environment = (select %(environment)s::smallint)
+              and task_id = latest.task_id and group_run = latest.group_run offset 0
+        ) c
+        where c.node_kind = place.kind and c.node_id = any(place.members) and c.partition = place.key and not c.past
+    ) seen left join lateral (
+        select o.at from (
+            select c.at, c.value from unnest(place.members) as member (id) cross join lateral (
+                select * from control
+                where environment = (select %(environment)s::smallint)
+                  and scope = place.kind::text and subject_id = member.id
+                  and partition = place.key offset 0
+            ) c
+            where c.kind = 'quarantine' order by c.at desc, c.said_by desc limit 1
+        ) o
+        where o.value = 'true' and (seen.begun is null or o.at >= seen.begun)
+    ) held on true
 ), changed as (
     insert into partition_state as held (environment, node_kind, node_id, partition, status, run_state, evidence,
         since, task_id, run, version, ready_task_id, ready_run, ready_since, ready_version)
     select %(environment)s, b.kind, b.node, b.key, b.status, b.run_state, b.evidence, b.since, b.producer_task_id,
         b.producer_run, b.version, done.producer_task_id, done.producer_run, done.since, done.version
     from believed b left join lateral (
-        select c.producer_task_id, c.producer_run, c.since, c.version from write c
-        where c.environment = %(environment)s and c.node_kind = b.kind and c.node_id = any(b.members)
-          and c.partition = b.key and c.status = 'ready' and (c.run = c.group_run or not exists (
-            select from write other where other.environment = c.environment and other.node_kind = c.node_kind
-              and other.node_id = c.node_id and other.partition = c.partition and other.task_id = c.task_id
-              and other.group_run = c.group_run and other.status in ('failed', 'running') and not exists (
-                select from write before where before.environment = other.environment
-                  and before.node_kind = other.node_kind and before.node_id = other.node_id
-                  and before.partition = other.partition and before.task_id = other.task_id
-                  and before.run = other.run and before.past)))
+        select c.* from unnest(b.members) as member (id) cross join lateral (
+            select c.producer_task_id, c.producer_run, c.since, c.version, c.started_at, c.task_id, c.run,
+                c.attempt_id, c.node_id
+            from write c
+            where c.environment = (select %(environment)s::smallint) and c.node_kind = b.kind and c.node_id = member.id
+              and c.partition = b.key and c.status = 'ready' and (c.run = c.group_run or not exists (
+                select from (
+                    select * from write
+                    where environment = c.environment and task_id = c.task_id and group_run = c.group_run offset 0
+                ) other
+                where other.node_kind = c.node_kind and other.node_id = c.node_id and other.partition = c.partition
+                  and other.status in ('failed', 'running') and not exists (
+                    select from (
+                        select * from write
+                        where environment = other.environment and task_id = other.task_id and run = other.run offset 0
+                    ) before
+                    where before.node_kind = other.node_kind and before.node_id = other.node_id
+                      and before.partition = other.partition and before.past)))
+            order by c.started_at desc nulls last, c.task_id, c.run desc, c.version desc nulls last, c.attempt_id desc
+            limit 1
+        ) c
         order by c.started_at desc nulls last, c.task_id, c.run desc, c.version desc nulls last, c.attempt_id desc,
             c.node_id limit 1
     ) done on true
@@ -172,6 +205,13 @@ with place as (
         is distinct from (excluded.status, excluded.run_state, excluded.evidence, excluded.since, excluded.task_id,
             excluded.run, excluded.version, excluded.ready_task_id, excluded.ready_run, excluded.ready_since,
             excluded.ready_version)
+    returning node_kind, node_id, partition, status
+), woken as (
+    insert into outbox (environment, node_kind, node_id, partition, change)
+    select %(environment)s, node_kind, node_id, partition, case status when 'running' then 'began' else 'ended' end
+    from changed
+    where node_kind = 'task' or status <> 'running'
+    order by node_kind, node_id, partition
 )
 select kind, node, key from believed
 """
@@ -179,14 +219,18 @@ select kind, node, key from believed
 CLEAR = """
 with cleared as (
     delete from partition_state where (environment, node_kind, node_id, partition) in (
-        select %(environment)s, s.node_kind, s.node_id, s.partition
+        select (select %(environment)s::smallint), s.node_kind, s.node_id, s.partition
         from jsonb_to_recordset(%(places)s::jsonb) as w (kind node_kind, node bigint, key text) cross join lateral (
             select * from partition_state
-            where environment = %(environment)s and node_kind = w.kind and node_id = w.node and partition = w.key
+            where environment = (select %(environment)s::smallint)
+              and node_kind = w.kind and node_id = w.node and partition = w.key
             offset 0
         ) s
     )
     returning environment, node_kind, node_id, partition
+), woken as (
+    insert into outbox (environment, node_kind, node_id, partition, change)
+    select environment, node_kind, node_id, partition, 'ended' from cleared
 )
 insert into partition_cleared (environment, node_kind, node_id, partition) select * from cleared
 on conflict (environment, node_kind, node_id, partition) do update set changed_by = excluded.changed_by

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from psycopg import Connection
 
-from dataforge.model.edge import Staleness
+from dataforge.model.edge import Role, Staleness
 from dataforge.model.event import Relation
 from dataforge.model.reference import NodeKind, TaskRef
 from dataforge.model.state import Evidence, PartitionStatus, RunState
@@ -78,8 +78,15 @@ class Subject(msgspec.Struct, frozen=True):
     declared_rule: str | None
     observed_rule: str | None
     run_after: str | None
+    domain: str | None
+    priority: int
+    pools: dict[str, int]
+    gates: list[str]
+    requires: list[dict[str, Any]]
+    instances: int | None
     partitioning: str  # JSON, of which a thousand tasks have a handful
     partitioning_origin: str
+    trigger: str | None = None  # JSON: the datasets whose updates it runs on
 
     @property
     def ref(self) -> TaskRef:
@@ -89,7 +96,9 @@ class Subject(msgspec.Struct, frozen=True):
 SUBJECTS = """
 select id, namespace, name, platform, definition is not null, observed ? 'upstreams',
     definition ->> 'trigger_rule', observed -> 'trigger_rule' ->> 2, definition ->> 'run_after',
-    partitioning::text, partitioning_origin
+    domain, coalesce((definition -> 'priority')::integer, 0), coalesce(definition -> 'pools', '{}'),
+    coalesce(definition -> 'gates', '[]'), coalesce(definition -> 'requires', '[]'),
+    (definition -> 'instances')::integer, partitioning::text, partitioning_origin, definition ->> 'trigger'
 from task where environment = %(environment)s and id = any(%(tasks)s)
 """
 
@@ -112,6 +121,8 @@ class EdgeRow(msgspec.Struct, frozen=True):
     condition: str
     required: bool
     staleness: Staleness
+    role: Role
+    where: str | None = None  # JSON: what is asked of what the upstream reported
 
     @property
     def node(self) -> Node:
@@ -120,7 +131,7 @@ class EdgeRow(msgspec.Struct, frozen=True):
 
 EDGES = """
 select e.task_id, e.relation, e.node_kind, coalesce(d.canonical_id, e.node_id), e.origin, e.mapping::text,
-    e.condition ->> 'kind', e.required, e.staleness
+    e.condition ->> 'kind', e.required, e.staleness, e.role, e.condition ->> 'where'
 from edge e
 left join dataset d on e.node_kind = 'dataset' and d.environment = %(environment)s and d.id = e.node_id
 where e.environment = %(environment)s and e.task_id = any(%(tasks)s) and e.relation in ('consumes', 'produces')
@@ -145,29 +156,34 @@ class NodeRow(msgspec.Struct, frozen=True):
     known: bool  # of a task: declared or seen; of a dataset: declared
     partitioning: str | None  # JSON
     declared_cut: bool
-    operator: str | None
+    branching: bool  # it decides which of the tasks behind it are skipped
     setup: bool
+    mapped: bool  # by its definition
+    instances: int | None  # how many, where its definition says so
 
 
 NODES = """
 select 'task', id, namespace, name, owner, seen or definition is not null, partitioning::text,
-    partitioning_origin = 'declared', observed -> 'operator' ->> 2,
-    coalesce((observed -> 'setup' ->> 2)::boolean, false)
+    partitioning_origin = 'declared',
+    coalesce((definition ->> 'branching')::boolean, observed -> 'operator' ->> 2 ~ 'Branch|ShortCircuit', false),
+    coalesce((definition ->> 'setup')::boolean, (observed -> 'setup' ->> 2)::boolean, false),
+    coalesce(definition @> '{"consumes": [{"role": "mapped_over"}]}', false), (definition -> 'instances')::integer
 from task where environment = %(environment)s and id = any(%(tasks)s)
 union all
 select 'dataset', id, namespace, name, owner, definition is not null, partitioning::text,
-    partitioning is not null, null, false
+    partitioning is not null, false, false, false, null
 from dataset where environment = %(environment)s and id = any(%(datasets)s)
 """
 
 
 def nodes(connection: Connection, environment: int, wanted: Iterable[Node]) -> dict[Node, NodeRow]:
     """These tasks and datasets."""
-    parameters = {"environment": environment, **_by_kind(wanted)}
+    parameters = {"environment": environment, **by_kind(wanted)}
     return {(row[0], row[1]): NodeRow(*row) for row in connection.execute(NODES, parameters)}
 
 
-def _by_kind(wanted: Iterable[Node]) -> dict[str, list[int]]:
+def by_kind(wanted: Iterable[Node]) -> dict[str, list[int]]:
+    """The ids of tasks and of datasets, as the parameters of a query."""
     found: dict[str, list[int]] = {"tasks": [], "datasets": []}
     for kind, node_id in wanted:
         found[f"{kind}s"].append(node_id)
@@ -180,12 +196,17 @@ class Producer(msgspec.Struct, frozen=True):
     dataset_id: int
     task_id: int
     owner: str | None
-    same: bool  # it writes the partition that it runs for
+    mapping: str  # JSON: which partitions a run of it writes
+    partitioning: str | None  # JSON: of the dataset, where that is declared
+    task_partitioning: str  # JSON
+    task_cut_declared: bool
 
 
 PRODUCERS = """
-select d.canonical_id, t.id, t.owner, e.mapping ->> 'kind' = 'same'
+select d.canonical_id, t.id, t.owner, e.mapping::text, c.partitioning::text, t.partitioning::text,
+    t.partitioning_origin = 'declared'
 from dataset d
+join dataset c on c.environment = %(environment)s and c.id = d.canonical_id
 join edge e on e.environment = %(environment)s and e.node_kind = 'dataset' and e.node_id = d.id
     and e.relation = 'produces'
 join task t on t.environment = %(environment)s and t.id = e.task_id
@@ -204,13 +225,30 @@ def producers(connection: Connection, environment: int, datasets: Iterable[int])
     return found
 
 
+# Of a mapped task the instances are counted as well: a trigger rule looks at each of them, not at the task.
 STATES = """
-select w.kind, w.node, w.partition, s.status, s.run_state, s.evidence, s.since, r.started_at
+select w.kind, w.node, w.partition, s.status, s.run_state, s.evidence, s.since,
+    case when s.status = 'running' then r.started_at end, mapped.instances, mapped.told
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
     and s.partition = w.partition
 left join run r on r.environment = %(environment)s and r.task_id = s.task_id and r.run = s.run
-    and s.status = 'running'
+    and (s.status = 'running' or w.kind = 'task')
+left join lateral (
+    select jsonb_agg(jsonb_build_array(run_state, settled, number) order by run_state, settled) as instances,
+        max(told) as told
+    from (
+        select c.run_state, c.evidence > 'inferred' as settled, count(*) as number,
+            max(case when jsonb_typeof(i.source -> 'instances') = 'number' then (i.source ->> 'instances')::bigint end)
+                as told
+        from write c
+        join run i on i.environment = %(environment)s and i.task_id = c.task_id and i.run = c.run
+        where c.environment = %(environment)s and c.node_kind = w.kind and c.node_id = w.node
+            and c.partition = w.partition and c.task_id = s.task_id and c.group_run = r.group_run
+            and c.run <> c.group_run and not c.past
+        group by c.run_state, settled
+    ) as counted
+) mapped on w.kind = 'task' and r.map_index >= 0
 """
 
 
@@ -224,9 +262,32 @@ def states(connection: Connection, environment: int, places: Iterable[Place]) ->
             evidence=Evidence.of(evidence),
             since=since,
             started_at=started_at,
+            instances=tuple((_outcome(*each), number) for *each, number in instances or ()),
+            told=told,
         )
-        for kind, node, partition, status, run_state, evidence, since, started_at in rows
+        for kind, node, partition, status, run_state, evidence, since, started_at, instances, told in rows
     }
+
+
+BEGUN = """
+select w.kind, w.node, w.partition, coalesce(r.started_at, s.since)
+from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
+join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
+    and s.partition = w.partition
+left join run r on r.environment = %(environment)s and r.task_id = s.task_id and r.run = s.run
+"""
+
+
+def begun(connection: Connection, environment: int, places: Iterable[Place]) -> dict[Place, datetime]:
+    """When the run began that decided each of these partitions; where it never did, since when it is decided."""
+    rows = connection.execute(BEGUN, columns(environment, places))
+    return {(kind, node, key): at for kind, node, key, at in rows if at is not None}
+
+
+def _outcome(run_state: str, settled: bool) -> RunState | None:
+    """How an instance ended; None while it has not, or where that is only inferred."""
+    state = RunState(run_state)
+    return state if settled and state.final else None
 
 
 class Success(msgspec.Struct, frozen=True):

@@ -29,12 +29,19 @@ class Table(msgspec.Struct, frozen=True):
     keeps_more: bool = False  # rows of the live state alone stay: names, and what is append-only
 
 
-# In the order of their foreign keys. A name that nothing was said of is no state, and may be referred to. The versions
-# of a task that stand no longer are history, which the present definitions do not give.
+# In the order of their foreign keys. A name that nothing was said of is no state, and may be referred to. A declaration
+# may have been replaced for its very moment: its versions are kept where it came first, and held at no time.
 STATE: tuple[Table, ...] = (
+    Table("manifest", unlike=("content",), keeps_more=True),  # the key is its hash
+    Table("declaration", keeps_more=True),
     Table("task", keeps_more=True),
     Table("dataset", keeps_more=True),
     Table("task_version", unlike=("definition", "source", "declared_at"), keeps_more=True),
+    Table("dataset_version", unlike=("definition",), keeps_more=True),
+    Table("version_edge", keeps_more=True),
+    Table("definition_span"),
+    Table("upstream_list"),
+    Table("control"),
     Table("pool"),
     Table("alias"),
     Table("edge"),
@@ -43,19 +50,25 @@ STATE: tuple[Table, ...] = (
     Table("outcome"),
     Table("run"),
     Table("write"),
+    Table("quality"),
     Table("partition_state", unlike=("changed_by",)),
     Table("progress"),
 )
-# What is not rebuilt: facts themselves, what was refused, and the feed's own memory.
+# What is not rebuilt: facts themselves, what was refused, the feed's own memory, and who works on what.
 NOT_STATE: tuple[LiteralString, ...] = (
     "definition_source",
     "event",
     "event_body",
     "event_body_dropped",
+    "lease",
+    "lease_pool",
+    "outbox",
     "partition_cleared",
     "reject",
+    "wakeup",
 )
 _OWNED: tuple[LiteralString, ...] = (
+    "outbox",
     *(table.name for table in reversed(STATE)),
     "partition_cleared",
     "definition_source",

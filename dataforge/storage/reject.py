@@ -24,13 +24,13 @@ on conflict (environment, id) do update set received_at = excluded.received_at, 
 """
 
 
-def insert(connection: Connection, environment: int, body: bytes, errors: list[FieldError]) -> None:
-    """Keeps a rejected body; the same bytes again only move its time."""
+def insert(connection: Connection, environment: int, came: bytes, body: bytes, errors: list[FieldError]) -> None:
+    """Keeps what may be kept (`body`) of the bytes that came; the same bytes again only move its time."""
     keep_dictionary(connection)
-    row_id = blake2b(body, digest_size=16).digest()
+    row_id = blake2b(came, digest_size=16).digest()
     shown = [{"field": e.field, "value": e.value, "expected": e.expected} for e in errors]
     clean = Jsonb(shown, dumps=_dumps)
-    connection.execute(INSERT, [environment, row_id, compress(body), len(body), clean])
+    connection.execute(INSERT, [environment, row_id, compress(body), len(came), clean])
 
 
 def _dumps(value: object) -> bytes:

@@ -42,13 +42,23 @@ def find(
     return examined([(Place(*row[:3]), row[3]) for row in rows], rows[0][4] if rows else 0, given["most"])
 
 
+# The version that a run ran: what its attempt says, else what stood when it started, as far as anybody knows when that
+# was (dataforge.model.version). It is looked up and not kept, so no order of events and declarations matters.
 LOAD = """
 select r.kind, t.namespace, t.name, r.partitions, r.run, r.attempt, r.state, r.started_at, r.ended_at,
-    r.interval_start, r.interval_end, r.error, r.evidence, r.partition_from, r.source, r.task_id,
-    coalesce(r.attempt_id, '')
+    r.interval_start, r.interval_end, r.error, r.evidence, r.partition_from, r.source,
+    coalesce(a.task_version, (
+        select encode(s.version, 'hex') from definition_span s
+        where s.environment = %(environment)s and s.node_kind = 'task' and s.node_id = r.task_id
+            and s.valid_from <= coalesce(r.started_at, r.ended_at)
+            and coalesce(s.valid_to, 'infinity') > coalesce(r.started_at, r.ended_at)
+        order by s.valid_from desc, s.source limit 1)),
+    r.task_id, coalesce(r.attempt_id, '')
 from unnest(%(tasks)s::bigint[], %(runs)s::text[]) with ordinality as wanted (task_id, run, place)
 join run r on r.environment = %(environment)s and r.task_id = wanted.task_id and r.run = wanted.run
 join task t on t.environment = %(environment)s and t.id = r.task_id
+left join attempt a on a.environment = %(environment)s
+    and a.task_id = r.task_id and a.run = r.run and a.attempt_id = r.attempt_id
 order by place
 """
 
@@ -61,12 +71,12 @@ def load(connection: Connection, environment: int, places: Sequence[Place]) -> l
         "runs": [place.run for place in places],
     }
     rows = connection.execute(LOAD, parameters).fetchall()
-    touched = touch_list.load(connection, environment, [(row[15], row[4], row[16]) for row in rows])
+    touched = touch_list.load(connection, environment, [(row[16], row[4], row[17]) for row in rows])
     return [shown(row, *touches) for row, touches in zip(rows, touched, strict=True)]
 
 
 def shown(row: Sequence[Any], inputs: list[TouchItem], outputs: list[TouchItem]) -> RunItem:
-    """A run or an attempt as lists show it, from the first fifteen columns of LOAD."""
+    """A run or an attempt as lists show it, from the first sixteen columns of LOAD."""
     partitions, start, end = row[3], row[9], row[10]
     return RunItem(
         kind=RunKind(row[0]),
@@ -86,4 +96,5 @@ def shown(row: Sequence[Any], inputs: list[TouchItem], outputs: list[TouchItem])
         evidence=row[12],
         partition_from=row[13],
         source=row[14],
+        version=row[15],
     )

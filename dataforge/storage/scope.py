@@ -198,6 +198,7 @@ _OF_RUNS: dict[str, Scope] = {
     "outcome": sql.SQL("and (x.task_id, x.group_run) in (select task_id, run from compared_run)"),
     "run": _RUN,
     "write": _RUN,
+    "quality": _RUN,
     "partition_state": sql.SQL(
         "and (x.node_kind, x.node_id, x.partition) in (select node_kind, node_id, partition from compared_place)"
     ),

@@ -95,3 +95,21 @@ def test_a_graph_of_an_unknown_name_lists_candidates(client: Client) -> None:
     assert answer.status_code == 404
     assert client.get("/api/v1/dev/graph", params={"name": "loa"}).json()["candidates"] == ["airflow/load"]
     assert client.get("/api/v1/dev/graph", params={"name": "load", "direction": "sideways"}).status_code == 422
+
+
+def test_the_graph_as_of_a_time_is_that_of_the_declarations_of_then(client: Client) -> None:
+    for since, task in (("2026-11-03T00:00:00Z", {**LOAD, "consumes": []}), ("2026-11-01T00:00:00Z", LOAD)):
+        answer = client.put("/api/v1/dev/definitions/dags", json={"valid_from": since, "tasks": [task]})
+        assert answer.status_code == 200
+
+    def edges(**at: str) -> list[tuple[str, str]]:
+        found = client.get("/api/v1/dev/graph", params={"name": "load", **at}).json()
+        return [(edge["from"]["name"], edge["to"]["name"]) for edge in found["edges"]]
+
+    assert edges() == edges(at="2026-11-03") == [("load", "clean")]
+    assert edges(at="2026-11-02T12:00:00+01:00") == [("raw", "load"), ("load", "clean")]
+    assert edges(at="2026-10-31") == []
+    shown = client.get("/api/v1/dev/graph", params={"name": "load", "at": "2026-11-02T12:00:00+01:00"}).json()
+    assert shown["at"] == "2026-11-02T11:00:00Z"
+    refused = client.get("/api/v1/dev/graph", params={"name": "load", "at": "yesterday"})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "at")

@@ -16,6 +16,7 @@ Client = TestClient[Litestar]
 _RUN_FIELDS = {
     *("kind", "namespace", "name", "partition", "partitions", "run", "attempt", "state", "started_at"),
     *("ended_at", "data_interval", "inputs", "outputs", "error", "evidence", "partition_from", "source"),
+    "version",
 }
 
 
@@ -107,6 +108,7 @@ def test_a_run_shows_exactly_its_fields(client: Client) -> None:
         "error": "disk full",
         "evidence": "reported",
         "partition_from": "event",
+        "version": None,
         "source": {},
     }
 
@@ -186,6 +188,26 @@ def test_an_alias_is_shown_under_its_canonical_name(client: Client) -> None:
     for _, name in names:
         assert _list(client, "datasets", name=name) == [dataset]
         assert _list(client, "partitions", name=name, kind="dataset") == _list(client, "partitions", kind="dataset")
+
+
+@pytest.mark.parametrize("canonical", ["arn:aws:glue:eu-west-1:1", "z:glue"])
+def test_what_was_said_of_any_name_is_said_of_the_dataset(client: Client, canonical: str) -> None:
+    facets = {
+        "symlinks": {"identifiers": [{"namespace": canonical, "name": "table/db/sales", "type": "TABLE"}]},
+        "schema": {"fields": [{"name": "id", "type": "int"}]},
+        "documentation": {"description": "the sales"},
+        "ownership": {"owners": [{"name": "team-sales@example.com"}]},
+    }
+    output = {"namespace": "s3://lake", "name": "sales", "facets": facets}
+    run = {"runId": "0190c3f5-0000-7000-8000-000000000001"}
+    job = {"namespace": "shell", "name": "sales.export"}
+    _openlineage(client, {"eventType": "COMPLETE", "run": run, "job": job, "outputs": [output]})
+    [dataset] = _list(client, "datasets")
+    assert dataset["namespace"] == min(canonical, "s3://lake")
+    assert (dataset["owner"], dataset["description"]) == ("team-sales@example.com", "the sales")
+    assert [field["name"] for field in dataset["fields"]] == ["id"]
+    assert _list(client, "datasets", owner="team-sales@example.com") == [dataset]
+    assert _list(client, "datasets", owner="nobody@example.com") == []
 
 
 def test_a_spark_application_shows_what_its_steps_read_and_wrote(client: Client) -> None:

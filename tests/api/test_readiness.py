@@ -60,6 +60,7 @@ def test_one_verdict_has_the_fields_that_clients_rely_on(client: TestClient[Lite
         "partition": "2026-11-01",
         "runnable": False,
         "status": "blocked",
+        "fate": None,
         "basis": "observed",
         "reasons": [
             {

@@ -31,7 +31,10 @@ def test_a_file_is_declared_under_its_stem(run: Run, tmp_path: Path) -> None:
 
 def test_a_dbt_project_is_declared_from_its_manifest(run: Run) -> None:
     names = ("--namespace", "prod-dbt", "--dataset-namespace", "duckdb://shop.duckdb")
-    assert run("declare", "--dbt", str(CAPTURE), *names).output.startswith("dbt:shop: created 6,")
+    assert run("declare", "--dbt", str(CAPTURE), *names).output.startswith("dbt:prod-dbt/shop: created 6,")
+    other = run("declare", "--dbt", str(CAPTURE), "--dry-run", "--source", "shop", "--namespace", "b", *names[2:])
+    assert other.output.startswith("shop: would be created 6, changed 0, retired 0,")
+    assert run("declare", "--source", "shop").exit_code == 2
     assert run("declare", "--dbt", str(CAPTURE)).exit_code == 2
     assert run("declare").exit_code == 2
 
@@ -54,6 +57,8 @@ def test_a_graph_shows_both_ways_with_owner_and_platform(run: Run, tmp_path: Pat
     ]
     assert run("graph", "orders", "--upstream").output.splitlines() == lines[:2]
     assert run("graph", "orders", "--direction", "downstream").output.splitlines() == lines[2:]
+    assert run("graph", "orders", "--upstream", "--downstream").output.splitlines() == lines
+    assert run("graph", "orders", "--upstream", "--direction", "downstream").exit_code == 2
     assert run("graph", "load", "--upstream").output == "nothing upstream of load  task · team-orders\n"
 
 
@@ -69,3 +74,16 @@ def test_an_unknown_name_ends_with_2_and_candidates(run: Run, tmp_path: Path) ->
     result = run("graph", "order")
     assert result.exit_code == 2
     assert "did you mean s3://lake/orders?" in result.stderr
+
+
+def test_a_graph_as_of_a_time_says_which(run: Run, tmp_path: Path) -> None:
+    run("declare", written(tmp_path, "orders.yaml", MANIFEST), "--valid-from", "2026-11-02")
+    assert run("graph", "load", "--at", "2026-11-02").output.splitlines() == [
+        "as of 2026-11-02 00:00:00 UTC",
+        "downstream of load  task · team-orders",
+        "└── orders  dataset · s3",
+        "    └── report  task",
+    ]
+    lines = run("graph", "load", "--at", "2026-11-01T23:59:59Z").output.splitlines()
+    assert lines == ["as of 2026-11-01 23:59:59 UTC", "nothing up- or downstream of load  task"]
+    assert run("graph", "load", "--at", "soon").exit_code == 2

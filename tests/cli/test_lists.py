@@ -38,9 +38,31 @@ def _json(result: Result) -> Any:
 
 def test_runs_are_a_table_with_times_in_utc(filled: Run) -> None:
     header, latest, first = filled("runs").stdout.splitlines()
-    assert header.split() == ["TASK", "PARTITION", "STATE", "TRY", "STARTED", "(UTC)", "TOOK", "EVIDENCE"]
-    assert latest.split() == ["orders.load", "p2", "failed", "1", "2026-11-01", "07:00:00", "2h", "05m", "reported"]
-    assert first.split() == ["orders.load", "p1", "succeeded", "1", "2026-11-01", "06:00:00", "1m", "30s", "reported"]
+    assert header.split() == ["TASK", "PARTITION", "STATE", "TRY", "STARTED", "(UTC)", "TOOK", "EVIDENCE", "VERSION"]
+    assert latest.split() == [
+        "orders.load",
+        "p2",
+        "failed",
+        "1",
+        "2026-11-01",
+        "07:00:00",
+        "2h",
+        "05m",
+        "reported",
+        "-",
+    ]
+    assert first.split() == [
+        "orders.load",
+        "p1",
+        "succeeded",
+        "1",
+        "2026-11-01",
+        "06:00:00",
+        "1m",
+        "30s",
+        "reported",
+        "-",
+    ]
 
 
 @pytest.mark.parametrize("verb", ["runs", "partitions", "tasks", "datasets", "rejects"])

@@ -11,14 +11,18 @@ import msgspec
 import pytest
 
 from dataforge.client import (
+    ClaimRefused,
     DatasetFilter,
+    Fenced,
     FreshnessQuestion,
     Ledger,
     Named,
+    Outcome,
     PartitionFilter,
     RejectFilter,
     RunFilter,
     TaskFilter,
+    UpdateFilter,
     each,
     request,
 )
@@ -56,6 +60,17 @@ MANIFEST: dict[str, Any] = {
 }
 """The second task waits for what the first writes."""
 
+ALARM: dict[str, Any] = {
+    "tasks": [
+        {
+            "namespace": "shell",
+            "name": "orders.alarm",
+            "trigger": {"dataset": {"namespace": "s3://lake", "name": "orders"}},
+        }
+    ],
+}
+"""A task that every update of the dataset triggers."""
+
 
 def event(minute: int, state: str, name: str = "orders.load", **more: Any) -> dict[str, Any]:
     """A native event of the first task, or of another."""
@@ -90,6 +105,7 @@ def ways(module_database: Database, tmp_path_factory: pytest.TempPathFactory) ->
     """The ledger by every way, with a history that no test adds to."""
     with every_way(module_database.url, tmp_path_factory.mktemp("ledger")) as ways:
         ways["direct"].declare("shop", MANIFEST)
+        ways["direct"].declare("alarm", ALARM)
         ways["direct"].record([*HISTORY, {"time": "soon"}])
         ways["direct"].lineage([openlineage(0)])
         yield ways
@@ -120,8 +136,10 @@ QUESTIONS: dict[str, Callable[[Ledger], object]] = {
     "attempts": lambda ledger: ledger.runs(RunFilter(attempts=True, limit=2)),
     "runs of a time": lambda ledger: ledger.runs(RunFilter(since=datetime(2026, 11, 2, 6, 7, tzinfo=UTC))),
     "partitions": lambda ledger: ledger.partitions(PartitionFilter(name="orders.load", namespace="shell", limit=1)),
+    "updates": lambda ledger: ledger.updates(UpdateFilter(name="orders.alarm", limit=1)),
     "rejects": lambda ledger: ledger.rejects(RejectFilter()),
     "graph": lambda ledger: ledger.graph("orders", "s3://lake", "both"),
+    "graph as of a time": lambda ledger: ledger.graph("orders", "s3://lake", at=datetime(2026, 11, 1, tzinfo=UTC)),
     "tasks downstream": lambda ledger: ledger.graph("s3://lake/orders", direction="downstream", depth=1, kind="task"),
     "what a declaration would change": lambda ledger: ledger.declare("shop", {"tasks": []}, dry_run=True),
 }
@@ -162,6 +180,11 @@ MISTAKES: dict[str, Callable[[Ledger], object]] = {
     "a cursor of elsewhere": lambda ledger: ledger.tasks(TaskFilter(cursor="elsewhere")),
     "a state that is none": lambda ledger: ledger.runs(RunFilter(state=cast(RunState, "done"))),
     "a direction that is none": lambda ledger: ledger.graph("orders", "s3://lake", cast(Any, "sideways")),
+    "a time without a zone": lambda ledger: ledger.graph(
+        "orders",
+        "s3://lake",
+        at=datetime(2026, 11, 1),  # noqa: DTZ001  # what is refused
+    ),
     "a depth below zero": lambda ledger: ledger.graph("orders", "s3://lake", depth=-1),
     "a partition that is no key": lambda ledger: ledger.readiness([Named("a"), Named("b", partition=cast(str, 1))]),
     "too many questions": lambda ledger: ledger.readiness([Named("a")] * 1_001),
@@ -299,3 +322,25 @@ def test_a_declaration_is_what_is_true_from_now_on(ledger: Ledger, source: str) 
     assert ledger.declare(source, MANIFEST).unchanged == 3
     [verdict] = ledger.readiness([Named("orders.report", partition=DAY)]).items
     assert (verdict.task, verdict.status) == (TaskRef("shell", "orders.report"), Status.WAITING)
+
+
+def test_what_is_claimed_and_run_again_is_the_same_by_every_way(ledger: Ledger) -> None:
+    ledger.declare("shop", MANIFEST)
+    granted = ledger.claim("orders.load", DAY, worker="w")
+    with pytest.raises(ClaimRefused) as refused:
+        ledger.claim("orders.load", DAY, worker="other")
+    assert [reason.code for reason in refused.value.verdict.reasons] == [Code.ALREADY_RUNNING]
+    assert ledger.heartbeat(granted.claim, 600).expires_at > granted.expires_at
+    written = Outcome(outputs=[{"namespace": "s3://lake", "name": "orders", "partition": DAY}])
+    assert ledger.complete(granted.claim, written).attempt == 1
+    with pytest.raises(Fenced):
+        ledger.fail(granted.claim, "too late")
+    assert ledger.readiness([Named("orders.report", partition=DAY)]).items[0].runnable
+    again = ledger.rerun("orders.load", DAY, reason="a late file", by="anna@example.com")
+    assert [(item.task.name, item.partition) for item in again.items] == [("orders.load", DAY)]
+    assert ledger.claim("orders.load", DAY, worker="w").attempt == 2
+    assert ledger.wakeups().items == ()  # nobody announces here
+    with pytest.raises(Conflict):
+        ledger.rerun("orders.report", DAY, reason="it never ran")
+    with pytest.raises(InvalidInput):
+        ledger.complete("no claim")

@@ -4,6 +4,8 @@ import json
 from itertools import permutations
 from typing import Any
 
+import pytest
+
 from dataforge.ingest.batch import record_openlineage
 from dataforge.ingest.redaction import NOTHING
 from dataforge.storage.database import Database
@@ -80,6 +82,16 @@ def test_mapped_instance_that_sent_no_end_was_skipped_once_its_dag_run_is_over(d
         assert found == {0: ("skipped", "inferred"), 1: ("succeeded", "reported")}, [
             each["job"]["name"] for each in order
         ]
+
+
+@pytest.mark.parametrize(
+    "numbers", [{"map_index": 99_999_999_999}, {"map_index": -7}, {"try_number": 99_999_999_999}, {"try_number": -5}]
+)
+def test_a_number_that_can_be_none_is_as_good_as_absent(database: Database, numbers: dict[str, int]) -> None:
+    odd = instance("COMPLETE", -1, "08:00:00")
+    odd["run"]["facets"]["airflow"]["taskInstance"] |= numbers
+    result = record_openlineage(database, "dev", [json.dumps(odd).encode()], NOTHING)
+    assert (result.applied, result.rejected) == (1, [])
 
 
 def test_mapped_instance_runs_while_its_dag_run_does(database: Database) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from dataforge.ingest.batch import BatchResult, record_any, record_native, record_openlineage
 from dataforge.ingest.redaction import NOTHING, Redaction, Rule
+from dataforge.ledger import catalog
 from dataforge.ledger.verify import digest
+from dataforge.model.filter import RejectFilter
 from dataforge.storage import event as event_log
 from dataforge.storage.body import decompress
 from dataforge.storage.database import Database
@@ -165,6 +167,14 @@ def test_redaction_runs_before_anything_is_stored(database: Database, action: An
     assert len(bodies) == 2
     assert not any(b"secret" in body for body in bodies)
     assert "secret" not in str(errors)
+
+
+def test_with_redaction_rules_nothing_is_kept_of_what_is_no_json(database: Database) -> None:
+    broken = b'{"job": {"facets": {"sql": {"query": "select \'secret\'"}}},}'
+    rules = Redaction((Rule("job.facets.sql.query", "mask"),))
+    assert len(record(database, broken, broken + b" ", redaction=rules).rejected) == 2
+    kept = catalog.rejects(database, "dev", RejectFilter()).items
+    assert sorted((reject.size, reject.body) for reject in kept) == [(len(broken), ""), (len(broken) + 1, "")]
 
 
 def test_changed_redaction_rules_do_not_record_an_event_twice(database: Database) -> None:

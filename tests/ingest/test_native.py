@@ -116,3 +116,28 @@ def test_twenty_keys_are_taken(database: Database) -> None:
     said = {f"key{number:02}": "x" * 1_200 for number in range(20)}
     send(database, {**NATIVE, "source": said})
     assert source(database) == said
+
+
+def test_the_instances_of_a_mapped_task_are_runs_that_belong_together(database: Database) -> None:
+    for index in (1, 0):
+        send(database, {**NATIVE, "map_index": index, "instances": 2, "state": "succeeded" if index else "running"})
+    runs = catalog.runs(database, "dev", RunFilter()).items
+    assert {(run.run, run.state, run.source["instances"]) for run in runs} == {
+        ("2026-11-01[0]", "running", 2),
+        ("2026-11-01[1]", "succeeded", 2),
+    }
+    assert verify(database, "dev").difference is None
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ({"map_index": -1}, "map_index"),
+        ({"map_index": 2**31}, "map_index"),
+        ({"map_index": 2, "instances": 2}, "instances"),
+        ({"instances": 2}, "instances"),
+    ],
+)
+def test_an_instance_that_cannot_be_is_refused(database: Database, said: dict[str, int], field: str) -> None:
+    (rejected,) = record_native(database, "dev", [{**NATIVE, **said}], NOTHING).rejected
+    assert [error.field for error in rejected.errors] == [field]

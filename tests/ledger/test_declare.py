@@ -1,8 +1,10 @@
 """Declaring: atomic, idempotent, versioned, free of cycles, and the same whatever the order of the sources."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from random import Random
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -14,7 +16,6 @@ from dataforge.ledger.declare import declare, declare_task
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
 from dataforge.model.declaration import CycleError, Declared
-from dataforge.model.edge import Window
 from dataforge.model.errors import Conflict, DataForgeError, InvalidInput, NotFound
 from dataforge.model.manifest import Manifest
 from dataforge.storage.database import Database
@@ -117,6 +118,27 @@ def test_two_sources_may_not_declare_one_task_or_pool(database: Database) -> Non
         with pytest.raises(Conflict, match=r"'a'.*'b'"):
             declare(database, "dev", again)
     assert digest(database, "dev") == state
+
+
+def test_of_two_sources_that_declare_one_task_at_once_exactly_one_wins(database: Database) -> None:
+    together = Barrier(2)
+
+    def contend(source: str, name: str) -> object:
+        together.wait()
+        return attempt(database, "dev", manifest(source, task(name), task(f"{name}-{source}")))
+
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(60):
+            name = f"t{number}"
+            answers = dict(zip("ab", pool.map(lambda source: contend(source, name), "ab"), strict=True))  # noqa: B023
+            [winner] = [source for source, answer in answers.items() if isinstance(answer, Declared)]
+            [(refusal, message)] = [answer for answer in answers.values() if isinstance(answer, tuple)]
+            assert refusal is Conflict
+            assert all(part in message for part in (f"ns/{name}", "'a'", "'b'", "keep it in one of the two"))
+            stands = f"select name, declared_by from task where name like '{name}%' and definition is not null"
+            assert sorted(rows(database, stands)) == [(name, winner), (f"{name}-{winner}", winner)]
+            for source in "ab":
+                declare(database, "dev", manifest(source))
 
 
 def test_two_sources_may_say_the_same_of_a_dataset_but_not_otherwise(database: Database) -> None:
@@ -294,9 +316,8 @@ def closes_a_cycle(said: Iterable[Manifest]) -> bool:
     for each in said:
         for declared in each.tasks:
             links += [
-                Link(declared.ref.id, True, Name("dataset" if edge.dataset else "task", edge.node.id))
+                Link(declared.ref.id, True, Name("dataset" if edge.dataset else "task", edge.node.id), edge.mapping)
                 for edge in declared.consumes
-                if edge.mapping != Window(-1, -1)
             ]
             links += [Link(declared.ref.id, False, Name("dataset", edge.node.id)) for edge in declared.produces]
         pairs += [(named.ref.id, alias.id) for named in each.datasets for alias in named.aliases]

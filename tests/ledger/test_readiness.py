@@ -434,7 +434,12 @@ insert into partition_state (environment, node_kind, node_id, partition, status,
     select 1, 'task', n, (date '2026-01-01' + day)::text, 'running', 'running', 'reported', n, day::text
     from generate_series(1, 2000) n, generate_series(1, 30) day;
 insert into run (environment, task_id, run, kind, group_run, map_index, state, evidence, attempt, partitions, source)
-    select 1, n, day::text, 'task', 'g', -1, 'running', 'reported', 1, '{}', '{}'
+    select 1, n, day::text, 'task', 'g', n % 2 - 1, 'running', 'reported', 1, '{}', '{}'
+    from generate_series(1, 2000) n, generate_series(1, 30) day;
+insert into write (environment, node_kind, node_id, partition, task_id, run, attempt_id, group_run, producer_task_id,
+    producer_run, status, run_state, evidence)
+    select 1, 'task', n, (date '2026-01-01' + day)::text, n, day::text, '1', 'g', n, day::text, 'running', 'running',
+        'reported'
     from generate_series(1, 2000) n, generate_series(1, 30) day;
 insert into progress (environment, source, observed_through)
     select 1, 'source ' || n, now() from generate_series(1, 5000) n;
@@ -480,3 +485,44 @@ def test_every_query_reads_by_index_and_only_what_it_needs(ledger: Ledger, quest
         for node in _nodes(row[0][0]["Plan"]):
             assert node["Node Type"] != "Seq Scan", json.dumps(node)
             assert node.get("Rows Removed by Filter", 0) <= 20 * questions, json.dumps(node)
+
+
+def test_the_newest_that_is_ready_serves_where_it_is_not_too_old(database: Database, ledger: Ledger) -> None:
+    load, rates = ledger.declared("load"), ledger.dataset("rates", partitioning=DAILY)
+    ledger.edge(load, rates, mapping={"kind": "last", "not_older_than": "P2D"})
+    ledger.state(rates, "succeeded", "2026-10-29")
+    waiting = _ask(database, "load")
+    assert _reasons(waiting) == [("upstream_missing", "rates", DAY, "missing")]
+    assert "none of the 3 partitions from 2026-10-30 to 2026-11-01 serves" in waiting.reasons[0].message
+    ledger.state(rates, "succeeded", "2026-10-30")
+    assert _ask(database, "load").runnable
+    ledger.state(rates, "failed", "2026-10-31")
+    assert _ask(database, "load").runnable
+
+
+def test_of_windows_longer_than_what_may_be_old_none_is_told(database: Database, ledger: Ledger) -> None:
+    load, rates = ledger.declared("load"), ledger.dataset("rates", partitioning={"kind": "monthly"})
+    ledger.edge(load, rates, mapping={"kind": "last", "not_older_than": "PT1H"})
+    answer = _ask(database, "load")
+    assert _reasons(answer) == [("partition_unknown", "rates", None, None)]
+    assert "no monthly partition of it ended from" in answer.reasons[0].message
+
+
+def test_a_run_that_writes_other_partitions_than_its_own_tells_why_they_do_not_come(
+    database: Database, ledger: Ledger
+) -> None:
+    load, orders = ledger.declared("load"), ledger.dataset("orders", partitioning=DAILY)
+    report = ledger.declared("report")
+    ledger.edge(load, orders, "produces", mapping={"kind": "window", "from": -1, "to": -1})
+    ledger.edge(report, orders)
+    ledger.state(load, "failed", DAY)
+    assert _ask(database, "report").status == "waiting"
+    ledger.state(load, "failed", "2026-11-02")
+    assert "will not by itself: load failed" in _ask(database, "report").reasons[0].message
+
+
+def test_a_task_does_not_wait_for_the_days_that_it_rewrites(database: Database, ledger: Ledger) -> None:
+    load, orders = ledger.declared("load"), ledger.dataset("orders", partitioning=DAILY)
+    ledger.edge(load, orders, "produces", mapping={"kind": "window", "from": -2, "to": 0})
+    ledger.edge(load, orders, mapping={"kind": "window", "from": -3, "to": 0})
+    assert _reasons(_ask(database, "load")) == [("upstream_missing", "orders", "2026-10-29", "missing")]

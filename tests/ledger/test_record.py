@@ -51,6 +51,7 @@ def new_environment(database: Database, name: str) -> str:
         connection.execute("insert into environment (name) values (%s) on conflict do nothing", [name])
         for table in (
             "partition_state",
+            "quality",
             "write",
             "run",
             "outcome",

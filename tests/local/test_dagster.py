@@ -100,7 +100,7 @@ def stopped() -> Iterator[Settings]:
 
 
 def test_every_process_is_listed_and_the_page_is_shown_and_answers(settings: Settings) -> None:
-    names = ["postgres", "api", "dagster-code-shop", "dagster-webserver", "dagster-daemon"]
+    names = ["postgres", "api", "worker", "dagster-code-shop", "dagster-webserver", "dagster-daemon"]
     assert [state.name for state in processes.status(settings) if state.is_up] == names
     shown = CliRunner().invoke(cli, ["status"], env=as_environ(settings))
     assert shown.exit_code == 0

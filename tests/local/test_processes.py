@@ -79,7 +79,7 @@ def test_what_a_killed_supervisor_leaves_behind_is_cleared_away(settings: Settin
 def test_a_named_database_is_used_instead_of_the_embedded_one(settings: Settings, database_url: str) -> None:
     wanted = replace(settings, database_url=database_url)
     processes.up(wanted, _no_history)
-    assert [state.name for state in processes.status(wanted)] == ["api"]
+    assert [state.name for state in processes.status(wanted)] == ["api", "worker"]
     assert not Layout(settings.home).postgres.exists()
 
 

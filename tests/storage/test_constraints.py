@@ -17,6 +17,18 @@ ILLEGAL: dict[str, LiteralString] = {
     " values (1, 1, now(), repeat('x', 16)::bytea, 'run', '')",
     "a task version is edited": "update task_version set definition = '{}'",
     "a task version is deleted": "delete from task_version",
+    "a declaration is edited": "update declaration set valid_from = valid_from - interval '1 day'",
+    "a declaration is taken back": "delete from declaration",
+    "a manifest is edited": "update manifest set content = '{}'",
+    "a declaration of what is to come": "insert into declaration select environment, source,"
+    " received_at + interval '1 day', received_at, manifest, true from declaration",
+    "a declaration that holds from before its receipt and does not say so": "insert into declaration"
+    " select environment, source, received_at - interval '1 day', received_at, manifest, false from declaration",
+    "a version that ends before it begins": "update definition_span set valid_to = valid_from - interval '1 day'",
+    "a dataset's version is edited": "update dataset_version set definition = '{}'",
+    "an edge of a version is taken away": "delete from version_edge",
+    "a version declares a task that a task runs": "insert into version_edge"
+    " select environment, task_id, version, 'runs', 'task', 1 from task_version",
     "a definition without its version": "update task set version = null where version is not null",
     "a task declared by nobody known": "update task set declared_by = 'nobody' where declared_by is not null",
     "ready without a run that made it ready": "update partition_state set ready_run = null, ready_task_id = null"

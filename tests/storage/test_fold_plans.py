@@ -12,6 +12,7 @@ from dataforge.storage import attempt, partition
 from dataforge.storage.database import Database
 from dataforge.storage.record_set import keys, spread
 
+STATEMENTS = ["OF_RUNS", "OF_EXTERNAL", "TOUCHES", "CHILDREN", "MAPPED", "WITHDRAW", "RESOLVE", "CLEAR"]
 GROWING = re.compile(r"Seq Scan on (attempt|touch|write|run|outcome|partition_state|event)\b")
 
 
@@ -26,19 +27,30 @@ def grown(module_database: Database, request: pytest.FixtureRequest) -> Database
     return module_database
 
 
-def _parameters(database: Database) -> dict[str, Any]:
+def _parameters(database: Database, environment: int = 1) -> dict[str, Any]:
     with database.transaction() as connection:
         runs = [(row[0], row[1]) for row in connection.execute("select task_id, run from attempt limit 100")]
         places = connection.execute("select node_kind, node_id, partition from write limit 100").fetchall()
     rows = [{"kind": kind, "node": node, "key": key, "members": [node]} for kind, node, key in places]
-    return {"environment": 1, **keys(runs), "external": [run for _, run in runs], "places": spread(rows)}
+    return {"environment": environment, **keys(runs), "external": [run for _, run in runs], "places": spread(rows)}
 
 
-@pytest.mark.parametrize(
-    "name", ["OF_RUNS", "OF_EXTERNAL", "TOUCHES", "CHILDREN", "MAPPED", "WITHDRAW", "RESOLVE", "CLEAR"]
-)
-def test_a_batch_reads_no_growing_table_whole(grown: Database, name: str) -> None:
+def _plan(database: Database, name: str, environment: int) -> str:
     statement: LiteralString = getattr(attempt, name, None) or getattr(partition, name)
-    with grown.transaction() as connection:
-        plan = "\n".join(row[0] for row in connection.execute("explain " + statement, _parameters(grown)))
+    with database.transaction() as connection:
+        found = connection.execute("explain " + statement, _parameters(database, environment))
+        return "\n".join(row[0] for row in found)
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_batch_reads_no_growing_table_whole(grown: Database, name: str) -> None:
+    plan = _plan(grown, name, 1)
     assert not GROWING.search(plan), plan
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+@pytest.mark.parametrize("environment", [1, 9_999])
+def test_no_index_is_read_by_the_environment_alone(grown: Database, name: str, environment: int) -> None:
+    """9999 is an environment that no statistics know: a new one, or the one in which the state is rebuilt."""
+    plan = _plan(grown, name, environment)
+    assert not re.search(r"Index Cond: \(environment = '?\d+'?(::smallint)?\)$", plan, re.MULTILINE), plan

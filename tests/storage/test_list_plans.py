@@ -40,7 +40,11 @@ from generate_series(1, 30000) n;
 insert into reject (environment, id, body, size, errors, received_at)
 select 1, decode(md5(n::text), 'hex'), '', 0, '[{}]', timestamptz '2026-01-01' + n * interval '1 minute'
 from generate_series(1, 20000) n;
-analyze task, dataset, run, partition_state, reject;
+insert into definition_span (environment, node_kind, node_id, source, valid_from, valid_to, version)
+select 1, 'task', 1 + n % 500, 's', timestamptz '2025-01-01' + n * interval '1 minute',
+    timestamptz '2025-01-01' + (n + 500) * interval '1 minute', decode(md5(n::text), 'hex')
+from generate_series(1, 20000) n;
+analyze task, dataset, run, partition_state, reject, definition_span;
 """
 
 
@@ -75,6 +79,14 @@ def test_a_filtered_page_of_runs_stops_where_it_has_read_enough(
 def test_a_page_of_one_tasks_runs_reads_no_others(connection: psycopg.Connection[Any]) -> None:
     read = rows_read(connection, run_list.MATCHING, run_window.parameters(1, RunFilter(limit=10), 7, None))
     assert read["run"] <= 2 * _RUNS // 500
+
+
+def test_the_version_of_a_run_is_read_from_its_own_tasks_alone(connection: psycopg.Connection[Any]) -> None:
+    numbers = range(5, 25)
+    given = {"environment": 1, "tasks": [1 + n % 500 for n in numbers], "runs": [f"r{n}" for n in numbers]}
+    read = rows_read(connection, run_list.LOAD, given)
+    assert read["definition_span"] <= 20_000 // 500 * len(numbers)
+    assert read["run"] <= len(numbers)
 
 
 def test_a_page_of_partitions_reads_little_more_than_it_shows(connection: psycopg.Connection[Any]) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataforge.graph.cycle import Link, Name, find
+from dataforge.model.edge import SAME
 
 TASKS, DATASETS = 5, 4
 nodes = st.one_of(
@@ -13,12 +14,13 @@ nodes = st.one_of(
     st.integers(0, DATASETS - 1).map(lambda dataset: Name("dataset", dataset)),
 )
 links = st.one_of(
-    st.builds(Link, task=st.integers(0, TASKS - 1), consumes=st.just(True), node=nodes),
+    st.builds(Link, task=st.integers(0, TASKS - 1), consumes=st.just(True), node=nodes, mapping=st.just(SAME)),
     st.builds(
         Link,
         task=st.integers(0, TASKS - 1),
         consumes=st.just(False),
         node=st.integers(0, DATASETS - 1).map(lambda dataset: Name("dataset", dataset)),
+        mapping=st.just(SAME),
     ),
 )
 graphs = st.lists(links, max_size=12)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataforge.model import decoding, definition
-from dataforge.model.edge import TriggerRule, strictly_earlier, trigger_rule
+from dataforge.model.edge import TriggerRule, trigger_rule
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.manifest import stored_manifest, to_json, version
 
@@ -54,6 +54,9 @@ WRONG: list[tuple[object, str, object, str]] = [
         1,
         "no field",
     ),
+    (in_task(instances=-1), "tasks[0].instances", -1, ">= 0"),
+    (in_task(consumes=[{**UPSTREAM, "role": "mapped"}]), "tasks[0].consumes[0].role", "mapped", "mapped_over"),
+    (in_task(consumes=[{"dataset": DATASET, "role": "setup"}]), "tasks[0].consumes[0].role", "setup", "for a dataset"),
     ({"tasks": [TASK, TASK]}, "tasks[1]", "airflow-prod/orders.load", "each once: tasks[0]"),
     ({"datasets": [{**DATASET, "version": "latest"}]}, "datasets[0].version", "latest", "reported"),
     ({"datasets": [{**DATASET, "aliases": [DATASET]}]}, "datasets[0].aliases[0]", "orders/clean", "another name"),
@@ -170,23 +173,3 @@ def test_what_is_stored_reads_back_as_it_was(task: dict[str, Any]) -> None:
     manifest = definition.parse({"tasks": [task], "pools": [{"name": "p", "slots": 3}]}, "s")
     assert stored_manifest(to_json(manifest)) == manifest
     assert definition.parse(to_json(manifest)) == manifest
-
-
-@pytest.mark.parametrize(
-    ("relation", "mapping", "earlier"),
-    [
-        ("consumes", {"kind": "window", "from": -3, "to": -1}, True),
-        ("consumes", {"kind": "window", "from": -3, "to": 0}, False),
-        ("consumes", {"kind": "same"}, False),
-        ("consumes", {"kind": "all"}, False),
-        ("consumes", {"kind": "last"}, False),
-        ("consumes", {"kind": "fixed", "key": "2026-01-01"}, False),
-        ("consumes", {"kind": "dimension", "dimensions": {"date": {"kind": "window", "from": -1, "to": -1}}}, True),
-        ("produces", {"kind": "window", "from": 1, "to": 3}, True),
-        ("produces", {"kind": "window", "from": -1, "to": -1}, False),
-    ],
-)
-def test_only_edges_that_lead_to_later_partitions_alone_close_no_cycle(
-    relation: Any, mapping: dict[str, Any], earlier: bool
-) -> None:
-    assert strictly_earlier(relation, mapping) is earlier

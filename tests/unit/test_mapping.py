@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataforge.model.edge import SAME, All, Dimension, Fixed, Last, Mapping, Table, Window
-from dataforge.model.mapping import MOST_PARTITIONS, Side, Unmappable, upstream_keys
+from dataforge.model.mapping import MOST_PARTITIONS, Side, upstream_keys
 from dataforge.model.partition import NONE, InvalidPartitionKey, Partitioning
+from dataforge.model.windows import Unmappable
 
 NOW = datetime(2026, 11, 10, 12, 30, tzinfo=UTC)
 HOURLY, DAILY = Partitioning(kind="hourly"), Partitioning(kind="daily", start="2026-01-01")

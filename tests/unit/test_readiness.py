@@ -239,6 +239,12 @@ def test_nothing_runs_before_its_time() -> None:
     assert decide(_question(window=ENDED, run_after=timedelta(minutes=30))).runnable
 
 
+def test_nothing_runs_for_a_window_that_has_not_ended() -> None:
+    verdict = decide(_question(window=OPEN))
+    assert (verdict.status, _codes(verdict), verdict.reasons[0].expected_at) == ("waiting", ["not_before"], OPEN.end)
+    assert decide(_question(window=ENDED)).runnable
+
+
 def test_what_runs_is_expected_its_median_duration_after_its_start() -> None:
     history = History(durations=(timedelta(minutes=5), timedelta(minutes=50), timedelta(minutes=10)))
     [reason] = decide(_question(_task("a", _state("running"), history=history))).reasons

@@ -21,7 +21,7 @@ create table event_body (
     recorded_at timestamptz not null default now(),
     occurred_at timestamptz not null,
     id bytea not null check (octet_length(id) = 16),
-    kind text not null check (kind in ('run', 'job', 'dataset', 'native')),
+    kind text not null check (kind in ('run', 'job', 'dataset', 'native', 'control')),
     body bytea not null check (octet_length(body) > 0),  -- zstandard, with the dictionary that its frame names
     primary key (environment, number, recorded_at)
 ) partition by range (recorded_at);
@@ -87,4 +87,16 @@ create trigger event_body_is_append_only before update on event_body for each ro
 -- A state that is rebuilt beside a live one stands in an environment below 0, and is removed with all it holds.
 drop trigger task_version_is_append_only on task_version;
 create trigger task_version_is_append_only before update or delete on task_version
+    for each row when (old.environment > 0) execute function refuse_change();
+drop trigger manifest_is_append_only on manifest;
+create trigger manifest_is_append_only before update or delete on manifest
+    for each row when (old.environment > 0) execute function refuse_change();
+drop trigger declaration_is_append_only on declaration;
+create trigger declaration_is_append_only before update or delete on declaration
+    for each row when (old.environment > 0) execute function refuse_change();
+drop trigger dataset_version_is_append_only on dataset_version;
+create trigger dataset_version_is_append_only before update or delete on dataset_version
+    for each row when (old.environment > 0) execute function refuse_change();
+drop trigger version_edge_is_append_only on version_edge;
+create trigger version_edge_is_append_only before update or delete on version_edge
     for each row when (old.environment > 0) execute function refuse_change();

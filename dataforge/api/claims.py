@@ -1,0 +1,217 @@
+"""Claims over HTTP: a worker takes one attempt of a partition for a time, and says how it ended.
+
+Guarantees that an answer is given after the commit: what was granted is granted to nobody else.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import msgspec
+from litestar import post
+from litestar.di import NamedDependency
+from litestar.openapi.spec import OpenAPIFormat, OpenAPIType, Schema
+from litestar.params import PathParameter, RawBody
+
+from dataforge.api.operation import EnvironmentName, answers, takes_body
+from dataforge.api.readiness import TaskName
+from dataforge.dispatch import claim as dispatch
+from dataforge.ingest.redaction import Redaction
+from dataforge.model.claim import Claiming, Ended, Granted, Outcome
+from dataforge.model.decoding import convert, of_json
+from dataforge.model.errors import FieldError, InvalidInput
+from dataforge.settings import Settings
+from dataforge.storage.database import Database
+from dataforge.storage.lease import Ending
+
+_Shape = TypeVar("_Shape", bound=msgspec.Struct)
+ClaimName = Annotated[UUID, PathParameter(description="The claim that was granted.")]
+
+
+class ClaimBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who claims what, and for how long."""
+
+    task: TaskName | str
+    worker: str
+    lease_seconds: int
+    partition: str | None = None
+    claim: str | None = None
+
+    @property
+    def claiming(self) -> Claiming:
+        task = TaskName(self.task) if isinstance(self.task, str) else self.task
+        return Claiming(
+            name=task.name,
+            namespace=task.namespace,
+            partition=self.partition or "",
+            worker=self.worker,
+            lease_seconds=self.lease_seconds,
+            claim=self.claim,
+        )
+
+
+class _Extension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    lease_seconds: int
+
+
+_CLAIM = "7f9c24e8-3b12-4fef-91e0-0b6c4a3d2f1a"
+_UNTIL = datetime(2026, 11, 2, 0, 15, tzinfo=UTC)
+_GRANTED = Granted(_CLAIM, 1, _UNTIL)
+_ENDED = Ended(_CLAIM, 1, datetime(2026, 11, 2, 0, 12, tzinfo=UTC))
+_TASK = Schema(
+    one_of=[
+        Schema(type=OpenAPIType.STRING),
+        Schema(
+            type=OpenAPIType.OBJECT,
+            required=["name"],
+            properties={"namespace": Schema(type=OpenAPIType.STRING), "name": Schema(type=OpenAPIType.STRING)},
+        ),
+    ],
+    description="The task's name, or its namespace and name.",
+)
+_SECONDS = Schema(type=OpenAPIType.INTEGER, minimum=1, maximum=86_400, description="How long the lease runs.")
+_CLAIM_SCHEMA = Schema(
+    type=OpenAPIType.OBJECT,
+    required=["task", "worker", "lease_seconds"],
+    properties={
+        "task": _TASK,
+        "partition": Schema(type=OpenAPIType.STRING, description="Its partition, where it has partitions."),
+        "worker": Schema(type=OpenAPIType.STRING, description="Who claims, for those who look."),
+        "lease_seconds": _SECONDS,
+        "claim": Schema(
+            type=OpenAPIType.STRING,
+            format=OpenAPIFormat.UUID,
+            description="An id of the worker's own, under which it may ask again when the answer was lost.",
+        ),
+    },
+)
+_CLAIM_EXAMPLE: dict[str, Any] = {
+    "task": {"namespace": "shell", "name": "orders.export"},
+    "partition": "2026-11-01",
+    "worker": "batch-7",
+    "lease_seconds": 300,
+}
+_OUTCOME_SCHEMA = Schema(
+    type=OpenAPIType.OBJECT,
+    properties={
+        "inputs": Schema(type=OpenAPIType.ARRAY, items=Schema(type=OpenAPIType.OBJECT)),
+        "outputs": Schema(type=OpenAPIType.ARRAY, items=Schema(type=OpenAPIType.OBJECT)),
+        "error": Schema(type=OpenAPIType.STRING),
+    },
+    description="What the attempt read and wrote, as in native events, and what went wrong.",
+)
+_OUTCOME: dict[str, Any] = {
+    "outputs": [{"namespace": "s3://lake", "name": "orders/export", "partition": "2026-11-01", "rows": 1200}]
+}
+
+
+@post(
+    "/{env:str}/claims",
+    status_code=201,
+    sync_to_thread=True,
+    operation_class=takes_body("What is claimed, by whom and for how long.", _CLAIM_EXAMPLE, _CLAIM_SCHEMA),
+    responses=answers(Granted, _GRANTED, "It is granted, to nobody else.", 201),
+    summary="Claim a partition of a task",
+)
+def make_claim(
+    database: NamedDependency[Database],
+    settings: NamedDependency[Settings],
+    redaction: NamedDependency[Redaction],
+    env: EnvironmentName,
+    body: RawBody,
+) -> Granted:
+    """Readiness, the slots of pools and the lease are decided in one transaction. What may not run now is answered with
+    409 and the verdict; so is a task whose dependencies were only observed, unless its namespace is trusted."""
+    wanted = _read(body, ClaimBody).claiming
+    now = datetime.now(UTC)
+    return dispatch.claim(database, env, wanted, now, trusted=settings.trusted, redaction=redaction)
+
+
+@post(
+    "/{env:str}/claims/{claim:uuid}/heartbeat",
+    status_code=200,
+    sync_to_thread=True,
+    operation_class=takes_body(
+        "How long it is to run from now on.",
+        {"lease_seconds": 300},
+        Schema(type=OpenAPIType.OBJECT, required=["lease_seconds"], properties={"lease_seconds": _SECONDS}),
+    ),
+    responses=answers(Granted, _GRANTED, "The lease runs on."),
+    summary="Extend a lease",
+)
+def extend_claim(database: NamedDependency[Database], env: EnvironmentName, claim: ClaimName, body: RawBody) -> Granted:
+    """A lease that has run out is not extended: 409, and the worker has to stop."""
+    return dispatch.heartbeat(database, env, claim, _read(body, _Extension).lease_seconds, datetime.now(UTC))
+
+
+def _ending(database: Database, redaction: Redaction, env: str, claim: UUID, ending: Ending, body: bytes) -> Ended:
+    outcome = _read(body or b"{}", Outcome)
+    return dispatch.end(database, env, claim, ending, outcome, datetime.now(UTC), redaction=redaction)
+
+
+@post(
+    "/{env:str}/claims/{claim:uuid}/complete",
+    status_code=200,
+    sync_to_thread=True,
+    operation_class=takes_body(
+        "What the attempt read and wrote; nothing where there is nothing.", _OUTCOME, _OUTCOME_SCHEMA
+    ),
+    responses=answers(Ended, _ENDED, "The attempt has succeeded."),
+    summary="Complete a claim",
+)
+def complete_claim(
+    database: NamedDependency[Database],
+    redaction: NamedDependency[Redaction],
+    env: EnvironmentName,
+    claim: ClaimName,
+    body: RawBody,
+) -> Ended:
+    """The attempt succeeded. A worker whose lease has run out is answered with 409, and nothing is recorded."""
+    return _ending(database, redaction, env, claim, "completed", body)
+
+
+@post(
+    "/{env:str}/claims/{claim:uuid}/fail",
+    status_code=200,
+    sync_to_thread=True,
+    operation_class=takes_body("What went wrong.", {"error": "exit status 2: disk full"}, _OUTCOME_SCHEMA),
+    responses=answers(Ended, _ENDED, "The attempt has failed."),
+    summary="Fail a claim",
+)
+def fail_claim(
+    database: NamedDependency[Database],
+    redaction: NamedDependency[Redaction],
+    env: EnvironmentName,
+    claim: ClaimName,
+    body: RawBody,
+) -> Ended:
+    """The attempt failed; the partition may be claimed again, as its next attempt."""
+    return _ending(database, redaction, env, claim, "failed", body)
+
+
+@post(
+    "/{env:str}/claims/{claim:uuid}/release",
+    status_code=200,
+    sync_to_thread=True,
+    operation_class=takes_body("Why it is given back.", {"error": "the host shuts down"}, _OUTCOME_SCHEMA),
+    responses=answers(Ended, _ENDED, "It is given back."),
+    summary="Give a claim back",
+)
+def release_claim(
+    database: NamedDependency[Database],
+    redaction: NamedDependency[Redaction],
+    env: EnvironmentName,
+    claim: ClaimName,
+    body: RawBody,
+) -> Ended:
+    """The attempt ends unfinished, which counts as failed; the partition may be claimed again at once."""
+    return _ending(database, redaction, env, claim, "released", body)
+
+
+def _read(body: bytes, shape: type[_Shape]) -> _Shape:
+    found = convert(of_json(body), shape, "")
+    if isinstance(found, FieldError):
+        raise InvalidInput(f"{found.field} is {found.value!r}: expected {found.expected}", [found])
+    return found

@@ -1,0 +1,1 @@
+"""Handing out work: who may run which partition now, once and no more."""

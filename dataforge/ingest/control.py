@@ -1,0 +1,179 @@
+"""Control events: what a person or a system orders, as JSON.
+
+Each names its verb in `control`, who orders it in `by`, and what it is about: a task or a dataset and its partition, a
+domain, a named fact, or nothing for the whole environment. What cannot be meant together is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from dataforge.ingest.envelope import check_time
+from dataforge.ingest.openlineage import canonical
+from dataforge.ingest.redaction import Redaction
+from dataforge.ingest.validation import LONGEST_KEY, LONGEST_NAME, name_problem, refusal
+from dataforge.model.control import (
+    APPROVED,
+    CANCELED,
+    ENVIRONMENT,
+    PAUSED,
+    REFUSED,
+    Control,
+    ControlKey,
+    ControlKind,
+    ControlSubject,
+    Scalar,
+    Scope,
+)
+from dataforge.model.decoding import convert, shorten
+from dataforge.model.errors import FieldError
+from dataforge.model.event import Event, Facts
+
+Verb = Literal["pause", "cancel", "resume", "approve", "refuse", "set", "quarantine", "release", "rerun", "not_before"]
+LONGEST_TEXT = 2_000  # characters of a reason, or of a fact's text
+
+
+class _Reference(msgspec.Struct, forbid_unknown_fields=True):
+    namespace: str
+    name: str
+
+
+class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    time: str
+    control: Verb
+    by: str
+    task: _Reference | None = None
+    dataset: _Reference | None = None
+    domain: str | None = None
+    fact: str | None = None
+    gate: str | None = None
+    partition: str | None = None
+    value: Scalar = None
+    until: str | None = None
+    reason: str | None = None
+    id: str | None = None
+
+
+class _Rule(NamedTuple):
+    """What a verb means and may be about."""
+
+    kind: ControlKind
+    value: Scalar
+    scopes: tuple[Scope, ...]
+    reasoned: bool = False  # it takes something away, so it says why
+
+
+_HELD: tuple[Scope, ...] = ("task", "domain", "environment")
+_RULES: dict[str, _Rule] = {
+    "pause": _Rule("hold", PAUSED, _HELD),
+    "cancel": _Rule("hold", CANCELED, _HELD, reasoned=True),
+    "resume": _Rule("hold", None, _HELD),
+    "approve": _Rule("gate", APPROVED, ("task",)),
+    "refuse": _Rule("gate", REFUSED, ("task",), reasoned=True),
+    "set": _Rule("fact", None, ("fact",)),
+    "quarantine": _Rule("quarantine", True, ("task", "dataset"), reasoned=True),
+    "release": _Rule("quarantine", False, ("task", "dataset"), reasoned=True),
+    "rerun": _Rule("rerun", True, ("task", "dataset"), reasoned=True),
+    "not_before": _Rule("not_before", None, ("task",)),
+}
+
+
+def orders(document: object) -> bool:
+    """Whether a decoded document is meant as a control event."""
+    return isinstance(document, dict) and "control" in document
+
+
+def parse(document: object, redaction: Redaction, event_id: bytes | None = None) -> Event:
+    """A control event from its decoded JSON. Raises InvalidInput that names what is wrong.
+
+    `event_id` is that of a recorded event, whose body was redacted after it was identified.
+    """
+    kept = redaction.apply(document)
+    shape = convert(kept, _Document, "")
+    if isinstance(shape, FieldError):
+        raise refusal([shape])
+    errors = [*_name_errors(shape), *_meaning_errors(shape)]
+    at = check_time("time", shape.time, errors)
+    until = check_time("until", shape.until, errors) if shape.until is not None else None
+    if errors:
+        raise refusal(errors)
+    event_id = event_id or _identity(shape, document)
+    control = Control(_key(shape), _value(shape, until), at, event_id, shape.by, shape.reason)
+    return Event(event_id, at, "control", "", canonical(kept), Facts(controls=(control,)))
+
+
+def _identity(shape: _Document, document: object) -> bytes:
+    named = canonical({"control": shape.control, "id": shape.id, "time": shape.time})
+    return blake2b(named if shape.id else canonical(document), digest_size=16).digest()
+
+
+def _subjects(shape: _Document) -> list[ControlSubject]:
+    found = []
+    if shape.task is not None:
+        found.append(ControlSubject("task", shape.task.namespace, shape.task.name))
+    if shape.dataset is not None:
+        found.append(ControlSubject("dataset", shape.dataset.namespace, shape.dataset.name))
+    if shape.domain is not None:
+        found.append(ControlSubject("domain", "", shape.domain))
+    if shape.fact is not None:
+        found.append(ControlSubject("fact", "", shape.fact))
+    return found or [ENVIRONMENT]
+
+
+def _key(shape: _Document) -> ControlKey:
+    return ControlKey(_subjects(shape)[0], shape.partition or "", _RULES[shape.control].kind, shape.gate or "")
+
+
+def _value(shape: _Document, until: datetime | None) -> Scalar:
+    if shape.control == "set":
+        return shape.value
+    return until.isoformat() if until is not None else _RULES[shape.control].value
+
+
+def _meaning_errors(shape: _Document) -> Iterator[FieldError]:
+    rule, subjects = _RULES[shape.control], _subjects(shape)
+    wanted = " or ".join("nothing, for the whole environment" if s == "environment" else f"a {s}" for s in rule.scopes)
+    if len(subjects) > 1 or subjects[0].scope not in rule.scopes:
+        named = ", ".join(subject.scope for subject in subjects)
+        yield FieldError("$", named, f"{wanted}: that is what {shape.control} is about")
+    if shape.partition is not None and subjects[0].scope in ("domain", "environment"):
+        yield FieldError("partition", shape.partition, f"none: a {subjects[0].scope} has no partitions")
+    for field, given, verbs in (
+        ("gate", shape.gate, ("approve", "refuse")),
+        ("until", shape.until, ("not_before",)),
+        ("value", shape.value, ("set",)),
+    ):
+        if given is None and shape.control in verbs and field != "value":
+            yield FieldError(field, None, f"a value: {shape.control} needs it")
+        if given is not None and shape.control not in verbs:
+            yield FieldError(field, shorten(given), f"none: it goes with {' and '.join(verbs)}")
+    if rule.reasoned and not (shape.reason or "").strip():
+        yield FieldError("reason", shape.reason, f"why: {shape.control} is kept with its reason")
+
+
+def _name_errors(shape: _Document) -> Iterator[FieldError]:
+    named: list[tuple[str, Any, int]] = [
+        ("by", shape.by, LONGEST_KEY),
+        ("domain", shape.domain, LONGEST_NAME),
+        ("fact", shape.fact, LONGEST_NAME),
+        ("gate", shape.gate, LONGEST_KEY),
+        ("partition", shape.partition, LONGEST_KEY),
+        ("id", shape.id, 100_000),
+    ]
+    for field, reference in (("task", shape.task), ("dataset", shape.dataset)):
+        if reference is not None:
+            named += [
+                (f"{field}.namespace", reference.namespace, LONGEST_NAME),
+                (f"{field}.name", reference.name, LONGEST_NAME),
+            ]
+    for field, value, most in named:
+        if value is not None and (error := name_problem(field, value, most)):
+            yield error
+    for field, text in (("reason", shape.reason), ("value", shape.value)):
+        if isinstance(text, str) and text and (error := name_problem(field, text, LONGEST_TEXT)):
+            yield error

@@ -1,0 +1,116 @@
+"""What keeps partitions out or lets them in beside their upstreams, read for many of them at once.
+
+Guarantees a number of queries that does not grow with the number of partitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from dataforge.ledger.need import Asked
+from dataforge.model.admission import Admission, External, Gate, Hold, Lease, Pool
+from dataforge.model.control import ENVIRONMENT, ControlSubject, Order, outstanding
+from dataforge.model.manifest import Requirement
+from dataforge.storage import control as controls
+from dataforge.storage import lease as leases
+from dataforge.storage import readiness
+from dataforge.storage.control import Standing
+from dataforge.storage.database import Connection
+from dataforge.storage.readiness import Place, Subject
+
+_Orders = Mapping[controls.Subject, Sequence[Standing]]
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """The orders that stand around some partitions, and what a claim of them would meet."""
+
+    by_subject: _Orders
+    begun: Mapping[Place, datetime]  # when the last run of what is to be run again began
+    leases: Mapping[tuple[int, str], Lease]
+    pools: Mapping[str, tuple[int, int]]
+
+    def rerun(self, place: Place) -> Order | None:
+        """The order to make a partition again, where no run has carried it out yet."""
+        order = _one(self.by_subject, place, "rerun")
+        return order if outstanding(order, self.begun.get(place)) else None
+
+
+def orders(
+    connection: Connection,
+    environment: int,
+    subjects: Mapping[int, Subject],
+    asked: Iterable[Asked],
+    upstreams: Iterable[Place],
+    now: datetime,
+) -> Orders:
+    """What stands of these partitions and of the upstream places they need."""
+    wanted = set(asked)
+    places = {*upstreams, *(("task", *one) for one in wanted)}
+    about: set[controls.Subject] = {each for one in wanted for each in _subjects(subjects[one.task_id], one)}
+    about |= places
+    found: dict[controls.Subject, list[Standing]] = {}
+    for standing in controls.of_subjects(connection, environment, about):
+        found.setdefault(standing.subject, []).append(standing)
+    again = [place for place in places if _one(found, place, "rerun") is not None]
+    pools = {name for one in wanted for name in subjects[one.task_id].pools}
+    return Orders(
+        by_subject=found,
+        begun=readiness.begun(connection, environment, again) if again else {},
+        leases=leases.held(connection, environment, wanted),
+        pools=leases.pools(connection, environment, pools, now),
+    )
+
+
+def admission(found: Orders, subject: Subject, asked: Asked) -> Admission:
+    """What was read, as the rule takes it."""
+    by_subject = found.by_subject
+    own: list[controls.Subject] = [("task", asked.task_id, key) for key in dict.fromkeys((asked.partition, ""))]
+    holds = [(each, _one(by_subject, each, "hold")) for each in _holding(subject, own)]
+    times = [_one(by_subject, each, "not_before") for each in own]
+    return Admission(
+        holds=tuple(Hold(each[0], order) for each, order in holds if order is not None and order.value is not None),
+        gates=tuple(Gate(name, _one(by_subject, own[0], "gate", name)) for name in subject.gates),
+        externals=tuple(_external(by_subject, required, asked) for required in _required(subject)),
+        pools=tuple(_pool(found.pools, name, wanted) for name, wanted in subject.pools.items()),
+        not_before=tuple(order for order in times if order is not None),
+        lease=found.leases.get((asked.task_id, asked.partition)),
+        rerun=found.rerun(("task", asked.task_id, asked.partition)),
+    )
+
+
+def _subjects(subject: Subject, asked: Asked) -> Iterable[controls.Subject]:
+    own: list[controls.Subject] = [("task", asked.task_id, asked.partition), ("task", asked.task_id, "")]
+    facts = [_fact(required, asked) for required in _required(subject)]
+    return {*_holding(subject, own), *facts}
+
+
+def _holding(subject: Subject, own: Sequence[controls.Subject]) -> list[controls.Subject]:
+    found = [*own, (ENVIRONMENT.scope, ENVIRONMENT.id, "")]
+    if subject.domain is not None:
+        found.append(("domain", ControlSubject("domain", "", subject.domain).id, ""))
+    return found
+
+
+def _required(subject: Subject) -> list[Requirement]:
+    return [msgspec.convert(each, Requirement) for each in subject.requires]
+
+
+def _fact(required: Requirement, asked: Asked) -> controls.Subject:
+    partition = asked.partition if required.each_partition else ""
+    return ("fact", ControlSubject("fact", "", required.fact).id, partition)
+
+
+def _external(found: _Orders, required: Requirement, asked: Asked) -> External:
+    return External(required, _one(found, _fact(required, asked), "fact"))
+
+
+def _pool(pools: Mapping[str, tuple[int, int]], name: str, wanted: int) -> Pool:
+    slots, taken = pools.get(name, (None, 0))
+    return Pool(name, wanted, slots, taken)
+
+
+def _one(found: _Orders, subject: controls.Subject, kind: str, name: str = "") -> Order | None:
+    return next((each.order for each in found.get(subject, ()) if (each.kind, each.name) == (kind, name)), None)

@@ -1,0 +1,57 @@
+"""Quality: what runs reported of partitions that they read, such as the outcomes of dbt's tests. Derived."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from psycopg import Connection
+
+from dataforge.model.report import Report
+from dataforge.storage.attempt import RunKey
+from dataforge.storage.record_set import keys, spread
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What one attempt of a run reported of one partition, a dataset under the name it was read by."""
+
+    dataset_id: int
+    partition: str
+    task_id: int
+    run: str
+    attempt_id: str
+    at: datetime
+    report: Report
+
+
+WITHDRAW = """
+delete from quality where (environment, dataset_id, partition, task_id, run, attempt_id) in (
+    select (select %(environment)s::smallint), q.dataset_id, q.partition, q.task_id, q.run, q.attempt_id
+    from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as gone (task_id, run) cross join lateral (
+        select * from quality
+        where environment = (select %(environment)s::smallint) and task_id = gone.task_id and run = gone.run offset 0
+    ) q
+)
+"""
+# Whoever asks for a check is decided on anew when it has been made: the partition itself has not changed by it.
+REPORT = """
+with reported as (
+    insert into quality (environment, dataset_id, partition, task_id, run, attempt_id, at, report)
+    select %(environment)s, * from jsonb_to_recordset(%(said)s::jsonb) as said (dataset_id bigint, partition text,
+        task_id bigint, run text, attempt_id text, at timestamptz, report jsonb)
+    returning environment, dataset_id, partition
+)
+insert into outbox (environment, node_kind, node_id, partition, change)
+select distinct r.environment, 'dataset'::node_kind, d.canonical_id, r.partition, 'ended'
+from reported r cross join lateral (
+    select canonical_id from dataset
+    where environment = (select %(environment)s::smallint) and id = r.dataset_id offset 0
+) d
+"""
+
+
+def replace(connection: Connection, environment: int, runs: Sequence[RunKey], found: Sequence[Checked]) -> None:
+    """Makes `found` all that these runs report of what they read."""
+    connection.execute(WITHDRAW, {"environment": environment, **keys(runs)})
+    if found:
+        said = spread(map(msgspec.structs.asdict, found))
+        connection.execute(REPORT, {"environment": environment, "said": said})

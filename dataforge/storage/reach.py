@@ -1,0 +1,89 @@
+"""From a partition to those that wait for it: the edges to follow, with how both of their ends are cut."""
+
+from collections.abc import Iterable
+
+import msgspec
+from psycopg import Connection
+
+from dataforge.model.reference import NodeKind
+from dataforge.storage.readiness import Node, by_kind
+
+
+class Reader(msgspec.Struct, frozen=True):
+    """An edge by which a task waits for a node that changed, with how both ends are cut (JSON); or, of a dataset whose
+    updates trigger the task, one that leads to its next run."""
+
+    task_id: int
+    node_kind: NodeKind
+    node_id: int  # of a dataset the canonical one
+    mapping: str
+    task_cut: str
+    task_cut_declared: bool
+    node_cut: str | None
+    node_cut_declared: bool
+    triggers: bool
+
+    @property
+    def node(self) -> Node:
+        return (self.node_kind, self.node_id)
+
+
+# A task that declares what it consumes waits for nothing else that it was seen to read.
+READERS = """
+with changed (kind, id, canonical) as (
+    select 'task'::node_kind, id, id from unnest(%(tasks)s::bigint[]) as t (id)
+    union all
+    select 'dataset', d.id, d.canonical_id from dataset d
+    where d.environment = %(environment)s and d.canonical_id = any(%(datasets)s)
+)
+select distinct e.task_id, c.kind, c.canonical, e.mapping::text, t.partitioning::text,
+    t.partitioning_origin = 'declared', coalesce(u.partitioning, d.partitioning)::text,
+    case when c.kind = 'task' then u.partitioning_origin = 'declared' else d.partitioning is not null end,
+    e.condition ->> 'kind' = 'trigger'
+from changed c
+join edge e on e.environment = %(environment)s and e.node_kind = c.kind and e.node_id = c.id and e.relation = 'consumes'
+join task t on t.environment = %(environment)s and t.id = e.task_id
+left join task u on c.kind = 'task' and u.environment = %(environment)s and u.id = c.id
+left join dataset d on c.kind = 'dataset' and d.environment = %(environment)s and d.id = c.canonical
+where e.origin = 'declared' or not exists (
+    select from edge other where other.environment = %(environment)s and other.task_id = e.task_id
+      and other.relation = 'consumes' and other.origin = 'declared')
+"""
+
+
+def readers(connection: Connection, environment: int, nodes: Iterable[Node]) -> list[Reader]:
+    """The edges that lead from these tasks and datasets (by canonical id) to those who wait for them."""
+    parameters = {"environment": environment, **by_kind(nodes)}
+    return [Reader(*row) for row in connection.execute(READERS, parameters)]
+
+
+class Product(msgspec.Struct, frozen=True):
+    """An edge by which a task writes a dataset, with how both ends are cut (JSON)."""
+
+    task_id: int
+    dataset_id: int  # the canonical one
+    mapping: str
+    task_cut: str
+    task_cut_declared: bool
+    dataset_cut: str | None
+
+
+# A task that declares what it produces is taken at its word.
+PRODUCTS = """
+select distinct e.task_id, c.id, e.mapping::text, t.partitioning::text, t.partitioning_origin = 'declared',
+    c.partitioning::text
+from edge e
+join task t on t.environment = e.environment and t.id = e.task_id
+join dataset d on d.environment = e.environment and d.id = e.node_id
+join dataset c on c.environment = e.environment and c.id = d.canonical_id
+where e.environment = %(environment)s and e.task_id = any(%(tasks)s) and e.relation = 'produces'
+  and (e.origin = 'declared' or not exists (
+    select from edge other where other.environment = e.environment and other.task_id = e.task_id
+      and other.relation = 'produces' and other.origin = 'declared'))
+"""
+
+
+def products(connection: Connection, environment: int, tasks: Iterable[int]) -> list[Product]:
+    """The edges by which these tasks write datasets."""
+    parameters = {"environment": environment, "tasks": sorted(set(tasks))}
+    return [Product(*row) for row in connection.execute(PRODUCTS, parameters)]

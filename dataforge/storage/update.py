@@ -1,0 +1,102 @@
+"""Updates of datasets, each a success that wrote a partition; and when the runs began that they trigger."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from psycopg import Connection
+
+from dataforge.model.reference import DatasetRef
+from dataforge.model.trigger import Start, Trigger, Update
+
+MOST_STARTS = 200  # runs of a task that are looked at on either side of a moment
+
+TRIGGER = "select definition -> 'trigger' from task where environment = %s and id = %s"
+
+
+def trigger_of(connection: Connection, environment: int, task_id: int) -> Trigger | None:
+    """What a task declares to be triggered by; None where it declares nothing of the kind."""
+    row = connection.execute(TRIGGER, [environment, task_id]).fetchone()
+    return msgspec.convert(row[0], Trigger) if row and row[0] else None
+
+
+# A run that is tried again, or cleared, has a later start of its own than the one that counts; so on either side of a
+# moment the nearest runs are looked at and their first starts compared. What a person or a clock started in Airflow
+# takes nothing from the queue: Airflow's ids of runs say which those are.
+STARTS = """
+select w.task_id, r.group_run, first.began, bool_or(r.state in ('unknown', 'queued', 'running', 'up_for_retry'))
+from unnest(%(tasks)s::bigint[]) as w (task_id)
+cross join lateral (
+    (select run, group_run, state, source from run
+    where environment = %(environment)s and task_id = w.task_id and started_at <= %(at)s::timestamptz
+    order by started_at desc nulls last, run limit %(most)s)
+    union all
+    (select run, group_run, state, source from run
+    where environment = %(environment)s and task_id = w.task_id and started_at > %(at)s::timestamptz
+    order by started_at nulls first, run desc limit %(most)s)
+) r
+cross join lateral (
+    select min(started_at) as began from attempt
+    where environment = %(environment)s and task_id = w.task_id and group_run = r.group_run
+) first
+where coalesce(r.source ->> 'run_id', '') !~ '^(manual|scheduled|backfill)__'
+group by w.task_id, r.group_run, first.began
+"""
+
+
+def starts(
+    connection: Connection, environment: int, tasks: Iterable[int], at: datetime | None
+) -> dict[int, list[Start]]:
+    """When the runs of these tasks around a moment began, by task; None: the latest runs."""
+    given: dict[str, Any] = {"environment": environment, "tasks": sorted(tasks), "most": MOST_STARTS}
+    found: dict[int, list[Start]] = {}
+    for task_id, *start in connection.execute(STARTS, {**given, "at": at or "infinity"}):
+        found.setdefault(task_id, []).append(Start(*start))
+    return found
+
+
+BEGAN = """
+select group_run, (select min(started_at) from attempt a
+    where a.environment = r.environment and a.task_id = r.task_id and a.group_run = r.group_run)
+from run r where environment = %s and task_id = %s and run = %s
+"""
+
+
+def began(connection: Connection, environment: int, task_id: int, run: str) -> tuple[str, datetime | None] | None:
+    """A run without its map index, and when it began for the first time; None for a run nobody knows."""
+    return connection.execute(BEGAN, [environment, task_id, run]).fetchone()
+
+
+class Latest(msgspec.Struct, frozen=True):
+    """The canonical id of a dataset, and its last update."""
+
+    canonical_id: int
+    update: Update | None
+
+
+# What is only inferred to have succeeded updates nothing, as it satisfies nothing.
+LATEST = """
+select d.id, d.canonical_id, u.partition, u.since, u.producer_run
+from dataset d
+left join lateral (
+    select c.* from dataset m cross join lateral (
+        select partition, since, producer_run, task_id, run from write
+        where environment = %(environment)s and node_kind = 'dataset' and node_id = m.id and status = 'ready'
+            and evidence <> 'inferred' and since is not null
+        order by since desc, partition desc, task_id, run limit 1
+    ) c
+    where m.environment = %(environment)s and m.canonical_id = d.canonical_id
+    order by c.since desc, c.partition desc, c.task_id, c.run limit 1
+) u on true
+where d.environment = %(environment)s and d.id = any(%(datasets)s)
+"""
+
+
+def latest(connection: Connection, environment: int, datasets: Iterable[DatasetRef]) -> dict[int, Latest]:
+    """The last update of each of these datasets, under any of its names, by the id of the name given."""
+    parameters = {"environment": environment, "datasets": sorted({ref.id for ref in datasets})}
+    return {
+        node: Latest(canonical_id, Update(partition, at, run) if at is not None else None)
+        for node, canonical_id, partition, at, run in connection.execute(LATEST, parameters)
+    }

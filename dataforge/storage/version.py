@@ -1,0 +1,250 @@
+"""Versions: what was declared and when it held. Facts that only grow, and the spans that follow from them."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+
+from dataforge.model.manifest import DatasetDefinition, TaskDefinition, to_json, version
+from dataforge.model.reference import NodeKind
+from dataforge.model.version import Declaration, Node, Span
+from dataforge.storage.edge import DeclaredEdge
+from dataforge.storage.record_set import spread
+
+HASH = "select content_hash(%s)"
+
+
+def content_hash(connection: Connection, content: Mapping[str, Any]) -> bytes:
+    """The 16 bytes that a manifest is found by."""
+    row = connection.execute(HASH, [Jsonb(content)]).fetchone()
+    assert row is not None, "a select without a table has a row"
+    return bytes(row[0])
+
+
+# Later than all that the source has declared, though a clock be set back: who gives no time has the last word.
+RECEIPT = """
+select greatest(clock_timestamp(), max(valid_from) + interval '1 microsecond')
+from declaration where environment = %s and source = %s
+"""
+
+
+def receipt(connection: Connection, environment: int, source: str) -> datetime:
+    """The moment of a declaration that is received now, by the one clock of the database."""
+    row = connection.execute(RECEIPT, [environment, source]).fetchone()
+    assert row is not None, "an aggregate has a row"
+    moment: datetime = row[0]
+    return moment
+
+
+_DECLARATION = "select valid_from, received_at, manifest, source, stated from declaration"
+BEFORE = (
+    _DECLARATION  # both are literals
+    + """
+where environment = %s and source = %s and (valid_from, received_at, manifest) < (%s, %s, %s)
+order by valid_from desc, received_at desc, manifest desc limit 1
+"""
+)
+AFTER = (
+    _DECLARATION  # both are literals
+    + """
+where environment = %s and source = %s and (valid_from, received_at, manifest) > (%s, %s, %s)
+order by valid_from, received_at, manifest limit 1
+"""
+)
+
+
+def neighbours(
+    connection: Connection, environment: int, said: Declaration
+) -> tuple[Declaration | None, Declaration | None]:
+    """The declarations of the same source that come just before this one and just after it."""
+    place = [environment, said.source, said.valid_from, said.received_at, said.manifest]
+    before = connection.execute(BEFORE, place).fetchone()
+    after = connection.execute(AFTER, place).fetchone()
+    return (Declaration(*before) if before else None), (Declaration(*after) if after else None)
+
+
+MANIFEST = "select content from manifest where environment = %s and hash = %s"
+
+
+def manifest(connection: Connection, environment: int, found_by: bytes) -> dict[str, Any]:
+    """The content of a manifest that was declared."""
+    row = connection.execute(MANIFEST, [environment, found_by]).fetchone()
+    assert row is not None, "a declaration refers to it"
+    content: dict[str, Any] = row[0]
+    return content
+
+
+KEEP_MANIFEST = "insert into manifest (environment, hash, content) values (%s, %s, %s) on conflict do nothing"
+
+
+def keep_manifest(connection: Connection, environment: int, found_by: bytes, content: Mapping[str, Any]) -> None:
+    """Keeps what a source declares, once."""
+    connection.execute(KEEP_MANIFEST, [environment, found_by, Jsonb(content)])
+
+
+KEEP = """
+insert into declaration (environment, valid_from, received_at, manifest, source, stated)
+values (%s, %s, %s, %s, %s, %s) on conflict do nothing
+"""
+
+
+def keep(connection: Connection, environment: int, said: Declaration) -> None:
+    """Adds a declaration to the facts; its manifest is kept already."""
+    connection.execute(KEEP, [environment, *msgspec.structs.astuple(said)])
+
+
+KEEP_TASKS = """
+insert into task_version (environment, task_id, version, definition, source)
+select %s, said.id, said.version, said.definition, %s
+from jsonb_to_recordset(%s::jsonb) as said (id bigint, definition jsonb, version bytea)
+on conflict (environment, task_id, version) do nothing
+"""
+KEEP_EDGES = """
+insert into version_edge (environment, task_id, version, relation, node_kind, node_id)
+select %s, said.* from jsonb_to_recordset(%s::jsonb) as said
+    (task_id bigint, version bytea, relation edge_relation, node_kind node_kind, node_id bigint)
+on conflict do nothing
+"""
+
+
+def keep_tasks(
+    connection: Connection,
+    environment: int,
+    source: str,
+    tasks: Sequence[TaskDefinition],
+    edges: Iterable[DeclaredEdge],
+) -> dict[Node, bytes]:
+    """Keeps each definition as a version of its task, with its edges, unless it has been one. Returns the versions."""
+    hashes = {task.ref.id: version(task) for task in tasks}
+    if tasks:
+        rows = [{"id": task.ref.id, "definition": to_json(task), "version": hashes[task.ref.id]} for task in tasks]
+        connection.execute(KEEP_TASKS, [environment, source, spread(rows)])
+        ends = [{**msgspec.structs.asdict(edge), "version": hashes[edge.task_id]} for edge in edges]
+        connection.execute(KEEP_EDGES, [environment, spread(ends)])
+    return {("task", task_id): found_by for task_id, found_by in hashes.items()}
+
+
+KEEP_DATASETS = """
+insert into dataset_version (environment, dataset_id, version, definition)
+select %s, said.id, content_hash(said.definition), said.definition
+from jsonb_to_recordset(%s::jsonb) as said (id bigint, definition jsonb)
+on conflict (environment, dataset_id, version) do nothing
+"""
+DATASET_VERSIONS = """
+select said.id, content_hash(said.definition) from jsonb_to_recordset(%s::jsonb) as said (id bigint, definition jsonb)
+"""
+
+
+def keep_datasets(connection: Connection, environment: int, datasets: Sequence[DatasetDefinition]) -> dict[Node, bytes]:
+    """Keeps each definition as a version of its dataset, if it has never been one. Returns the versions."""
+    if not datasets:
+        return {}
+    rows = spread({"id": dataset.ref.id, "definition": to_json(dataset)} for dataset in datasets)
+    connection.execute(KEEP_DATASETS, [environment, rows])
+    found = connection.execute(DATASET_VERSIONS, [rows])
+    return {("dataset", dataset_id): bytes(found_by) for dataset_id, found_by in found}
+
+
+# With the spans that only touch the stretch: they may become one with what is written there.
+SPANS = """
+select node_id, valid_from, valid_to, version from definition_span
+where environment = %(environment)s and node_kind = %(kind)s and node_id = any(%(nodes)s) and source = %(source)s
+    and valid_from <= coalesce(%(valid_to)s, timestamptz 'infinity')
+    and coalesce(valid_to, 'infinity') >= %(valid_from)s
+order by node_id, valid_from
+"""
+REMOVE_SPANS = """
+delete from definition_span using unnest(%s::node_kind[], %s::bigint[], %s::timestamptz[])
+    as gone (node_kind, node_id, valid_from)
+where environment = %s and source = %s and definition_span.node_kind = gone.node_kind
+    and definition_span.node_id = gone.node_id and definition_span.valid_from = gone.valid_from
+"""
+ADD_SPANS = """
+insert into definition_span (environment, node_kind, node_id, source, valid_from, valid_to, version)
+select %s, said.node_kind, said.node_id, %s, said.valid_from, said.valid_to, said.version
+from jsonb_to_recordset(%s::jsonb) as said
+    (node_kind node_kind, node_id bigint, valid_from timestamptz, valid_to timestamptz, version bytea)
+"""
+NodeSpan = tuple[Node, Span]
+
+
+def spans_within(
+    connection: Connection, environment: int, nodes: Iterable[Node], source: str, stretch: Sequence[datetime | None]
+) -> dict[Node, list[Span]]:
+    """What a source has declared of these within a stretch of time, from its begin to its end (None: to the last)."""
+    by_kind: dict[NodeKind, list[int]] = {}
+    for kind, node_id in nodes:
+        by_kind.setdefault(kind, []).append(node_id)
+    parameters = {"environment": environment, "source": source, "valid_from": stretch[0], "valid_to": stretch[1]}
+    found: dict[Node, list[Span]] = {}
+    for kind, ids in by_kind.items():
+        for node_id, *span in connection.execute(SPANS, {**parameters, "kind": kind, "nodes": ids}):
+            found.setdefault((kind, node_id), []).append(Span(*span))
+    return found
+
+
+def replace_spans(
+    connection: Connection, environment: int, source: str, gone: Sequence[NodeSpan], come: Sequence[NodeSpan]
+) -> None:
+    """Takes spans of a source away, and puts others in their place."""
+    if gone:
+        columns = zip(*((kind, node_id, span.valid_from) for (kind, node_id), span in gone), strict=True)
+        connection.execute(REMOVE_SPANS, [*map(list, columns), environment, source])
+    if come:
+        rows = [
+            {"node_kind": kind, "node_id": node_id, **msgspec.structs.asdict(span)} for (kind, node_id), span in come
+        ]
+        connection.execute(ADD_SPANS, [environment, source, spread(rows)])
+
+
+ALL = (
+    _DECLARATION  # both are literals
+    + """
+where environment = %s and source = %s and (valid_from, received_at, manifest) > (%s, %s, %s)
+order by valid_from, received_at, manifest limit %s
+"""
+)
+
+
+def declarations(
+    connection: Connection, environment: int, sources: Iterable[str], page: int = 1_000
+) -> Iterator[Declaration]:
+    """Every declaration of these sources, source by source in the order in which they replace each other."""
+    for source in sorted(sources):
+        place: tuple[object, ...] = ("-infinity", "-infinity", b"")
+        while rows := connection.execute(ALL, [environment, source, *place, page]).fetchall():
+            yield from (found := [Declaration(*row) for row in rows])
+            place = (found[-1].valid_from, found[-1].received_at, found[-1].manifest)
+
+
+SOURCES = "select distinct source from declaration where environment = %s order by source"
+
+
+def sources(connection: Connection, environment: int) -> list[str]:
+    """Who has ever declared anything."""
+    return [source for (source,) in connection.execute(SOURCES, [environment])]
+
+
+AHEAD = """
+select distinct source from (
+    select source, valid_from, received_at, manifest from declaration where environment = %s
+    except select source, valid_from, received_at, manifest from declaration where environment = %s
+) lacking order by source
+"""
+
+
+def sources_ahead(connection: Connection, environment: int, other: int) -> list[str]:
+    """Who has declared something in an environment that another lacks."""
+    return [source for (source,) in connection.execute(AHEAD, [environment, other])]
+
+
+FORGET_SPANS = "delete from definition_span where environment = %s and source = any(%s)"
+
+
+def forget_spans(connection: Connection, environment: int, sources: Collection[str]) -> None:
+    """Takes away when versions held, by what these sources declared."""
+    if sources:
+        connection.execute(FORGET_SPANS, [environment, list(sources)])

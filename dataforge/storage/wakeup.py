@@ -1,0 +1,159 @@
+"""Wake-ups: the outbox of what changed, and the partitions that may run now or that something of their own holds."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+from psycopg import Connection
+
+from dataforge.model.reference import NodeKind
+from dataforge.storage.record_set import Row, spread
+
+TaskPartition = tuple[int, str]  # task id, partition
+
+# One announcer an environment at a time: what it writes of a partition rests on what it read of it.
+LOCK = "select pg_try_advisory_xact_lock(hashtextextended('dataforge.announcer', %s))"
+
+
+def try_lock(connection: Connection, environment: int) -> bool:
+    """Whether nobody else announces in this environment until the transaction ends."""
+    row = connection.execute(LOCK, [environment]).fetchone()
+    return row is not None and bool(row[0])
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """A partition that has changed, or an order: then there is no node."""
+
+    node_kind: NodeKind | None
+    node_id: int
+    partition: str
+    change: Literal["began", "ended", "ordered"]
+
+
+TAKE = """
+delete from outbox where environment = %(environment)s and id in (
+    select id from outbox where environment = %(environment)s order by id limit %(most)s for update skip locked
+)
+returning node_kind, node_id, partition, change
+"""
+
+
+def take(connection: Connection, environment: int, most: int) -> list[Changed]:
+    """The oldest rows of the outbox, which are gone when the transaction commits."""
+    rows = connection.execute(TAKE, {"environment": environment, "most": most})
+    return [Changed(*row) for row in rows]
+
+
+PUT = """
+insert into outbox (environment, node_kind, node_id, partition, change)
+select %s, node_kind, node_id, partition, 'ordered'
+from jsonb_to_recordset(%s::jsonb) as said (node_kind node_kind, node_id bigint, partition text)
+"""
+
+
+def put(connection: Connection, environment: int, tasks: Iterable[TaskPartition], *, everything: bool) -> None:
+    """Lets these partitions of tasks be decided on, and with `everything` all that waits or is held."""
+    rows: list[Row] = [{"node_kind": "task", "node_id": task, "partition": key} for task, key in sorted(set(tasks))]
+    if everything:
+        rows.append({"node_kind": None, "node_id": 0, "partition": ""})
+    if rows:
+        connection.execute(PUT, [environment, spread(rows)])
+
+
+DECIDE_ALL = "update wakeup set due_at = %s where environment = %s and (due_at is null or due_at > %s)"
+
+
+def decide_all(connection: Connection, environment: int, now: datetime) -> None:
+    """Lets all that waits or is held be decided on anew."""
+    connection.execute(DECIDE_ALL, [now, environment, now])
+
+
+DUE = """
+select task_id, partition from wakeup
+where environment = %s and due_at <= %s order by due_at, task_id, partition limit %s
+"""
+
+
+def due(connection: Connection, environment: int, now: datetime, most: int) -> list[TaskPartition]:
+    """What is to be decided on anew by now."""
+    return [(row[0], row[1]) for row in connection.execute(DUE, [environment, now, most])]
+
+
+class Wakeup(msgspec.Struct, frozen=True):
+    """That a partition may run, or is held by something of its own."""
+
+    task_id: int
+    partition: str
+    since: datetime
+    priority: int
+    held: bool
+    due_at: datetime | None
+
+
+# What waits already keeps its place in the order.
+SAVE = """
+insert into wakeup as known (environment, task_id, partition, since, priority, held, due_at)
+select %s, task_id, partition, since, priority, held, due_at
+from jsonb_to_recordset(%s::jsonb) as said (task_id bigint, partition text, since timestamptz, priority integer,
+    held boolean, due_at timestamptz)
+order by task_id, partition
+on conflict (environment, task_id, partition) do update set
+    since = case when known.held = excluded.held then known.since else excluded.since end,
+    priority = excluded.priority, held = excluded.held, due_at = excluded.due_at
+"""
+
+
+def save(connection: Connection, environment: int, wakeups: Sequence[Wakeup]) -> None:
+    """Keeps these, each once."""
+    if wakeups:
+        connection.execute(SAVE, [environment, spread(map(msgspec.structs.asdict, wakeups))])
+
+
+DROP = """
+delete from wakeup using unnest(%s::bigint[], %s::text[]) as gone (task_id, partition)
+where environment = %s and wakeup.task_id = gone.task_id and wakeup.partition = gone.partition
+"""
+
+
+def drop(connection: Connection, environment: int, places: Iterable[TaskPartition]) -> None:
+    """Forgets what may not run any more."""
+    gone = sorted(set(places))
+    if gone:
+        connection.execute(DROP, [[task for task, _ in gone], [key for _, key in gone], environment])
+
+
+WAITING = """
+select t.namespace, t.name, t.owner, t.platform, w.partition, w.since, w.priority,
+    coalesce(t.definition -> 'pools', '{}')
+from wakeup w join task t on t.environment = w.environment and t.id = w.task_id
+where w.environment = %s and not w.held order by w.priority desc, w.since, w.task_id, w.partition limit %s
+"""
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A partition that may run and that nobody has claimed."""
+
+    namespace: str
+    name: str
+    owner: str | None
+    platform: str
+    partition: str
+    since: datetime
+    priority: int
+    pools: dict[str, int]
+
+
+def waiting(connection: Connection, environment: int, most: int) -> list[Waiting]:
+    """What may run, the greatest priority and then the longest wait first."""
+    return [Waiting(*row) for row in connection.execute(WAITING, [environment, most])]
+
+
+PRIORITIES = """
+select id, coalesce((definition -> 'priority')::integer, 0) from task where environment = %s and id = any(%s)
+"""
+
+
+def priorities(connection: Connection, environment: int, tasks: Iterable[int]) -> dict[int, int]:
+    """How much each of these tasks goes before others; those that nobody knows are left out."""
+    return dict(connection.execute(PRIORITIES, [environment, sorted(tasks)]).fetchall())

@@ -1,0 +1,86 @@
+"""Running again what is done: recorded with its reason, all of it or none, and in the order of its dependence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dataforge.dispatch import rerun as dispatch
+from dataforge.ingest.replay import verify
+from dataforge.model.errors import Conflict, InvalidInput, NotFound
+from dataforge.model.rerun import Downstream, Rerunning
+from dataforge.storage.database import Database
+from tests.dispatch.night import DAY, LAKE, asked, at, claimed, codes, declared, ended, task
+
+ORDERS = {"namespace": LAKE, "name": "orders"}
+
+
+def _rerun(
+    database: Database, name: str, downstream: Downstream = "none", minutes: float = 60, **more: Any
+) -> list[str]:
+    wanted = Rerunning(name=name, partition=DAY, reason="a late file", downstream=downstream, by="anna@example.com")
+    return [item.task.name for item in dispatch.rerun(database, "dev", wanted, at(minutes), **more).items]
+
+
+@pytest.fixture
+def night(database: Database) -> Database:
+    """load writes orders, clean reads them, report comes after clean; all of it has run, and spare never did."""
+    reads: list[dict[str, Any]] = [{"dataset": ORDERS}]
+    declared(
+        database,
+        task("load", produces=[ORDERS]),
+        task("clean", consumes=reads),
+        task("report", "clean"),
+        task("spare", "load"),
+    )
+    for minutes, name in enumerate(("load", "clean", "report")):
+        outputs = [{**ORDERS, "partition": DAY}] if name == "load" else []
+        ended(database, claimed(database, name, minutes * 2), "completed", minutes * 2 + 1, outputs=outputs)
+    return database
+
+
+@pytest.mark.parametrize(
+    ("downstream", "expected"),
+    [("none", ["load"]), ("direct", ["load", "clean"]), ("all", ["load", "clean", "report"])],
+)
+def test_what_was_built_downstream_is_run_again_as_far_as_it_is_asked_for(
+    night: Database, downstream: Downstream, expected: list[str]
+) -> None:
+    assert _rerun(night, "load", downstream, dry_run=True) == expected
+    assert codes(asked(night, "load")) == ["already_done"]
+    assert _rerun(night, "load", downstream) == expected
+    assert [
+        name for name in ("load", "clean", "report") if codes(asked(night, name))[:1] != ["already_done"]
+    ] == expected
+    assert verify(night, "dev").difference is None
+
+
+def test_each_waits_until_what_it_needs_has_been_made_again(night: Database) -> None:
+    _rerun(night, "load", "all")
+    assert [codes(asked(night, name, 61)) for name in ("load", "clean", "report")] == [
+        [],
+        ["upstream_stale"],
+        ["upstream_stale"],
+    ]
+    granted = claimed(night, "load", 62)
+    assert codes(asked(night, "clean", 63)) == ["upstream_running"] or codes(asked(night, "clean", 63)) == [
+        "upstream_stale"
+    ]
+    ended(night, granted, "completed", 64, outputs=[{**ORDERS, "partition": DAY}])
+    assert [codes(asked(night, name, 65)) for name in ("clean", "report")] == [[], ["upstream_stale"]]
+    ended(night, claimed(night, "clean", 66), "completed", 67)
+    assert codes(asked(night, "report", 68)) == []
+
+
+def test_what_is_not_done_has_nothing_to_run_again(night: Database) -> None:
+    with pytest.raises(Conflict, match="not done"):
+        _rerun(night, "spare")
+    with pytest.raises(NotFound):
+        _rerun(night, "nobody")
+
+
+def test_an_order_without_a_reason_changes_nothing(night: Database) -> None:
+    with pytest.raises(InvalidInput, match="reason"):
+        dispatch.rerun(night, "dev", Rerunning(name="load", partition=DAY, reason=""), at(60))
+    assert codes(asked(night, "load")) == ["already_done"]

@@ -1,0 +1,47 @@
+"""The plans of what a declaration asks of others: by index, whatever else is declared."""
+
+from collections.abc import Iterator
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+
+from dataforge.storage import definition, edge
+from dataforge.storage.database import Database
+from tests.storage.plan import rows_read
+
+_FILL = """
+insert into definition_source (environment, source, manifest)
+select 1, 'source' || n, '{}' from generate_series(0, 49) n;
+insert into task (environment, id, namespace, name) select 1, n, 'ns', 'task' || n from generate_series(1, 5000) n;
+insert into task_version (environment, task_id, version, definition, source)
+select 1, n, decode(md5(n::text), 'hex'), '{}', 'source' || n % 50 from generate_series(1, 5000) n;
+analyze;
+update task set declared_by = 'source' || id % 50, version = decode(md5(id::text), 'hex'),
+    definition = '{"partitioning": {"kind": "daily"}}';
+insert into dataset (environment, id, namespace, name, canonical_id, declared_by, definition)
+select 1, n, 's3', 'dataset' || n, n, 'source' || n % 50, '{"partitioning": {"kind": "daily"}}'
+from generate_series(1, 5000) n;
+insert into edge (environment, task_id, relation, node_kind, node_id, origin, source)
+select 1, n, 'consumes', 'dataset', 1 + n % 5000, 'declared', 'source' || n % 50 from generate_series(1, 5000) n;
+analyze;
+"""
+
+
+@pytest.fixture
+def filled(database: Database) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute(_FILL.encode())
+        yield connection
+
+
+@pytest.mark.parametrize("query", [definition.TASK_CUTS, definition.DATASET_CUTS])
+def test_how_a_few_are_cut_is_read_by_their_ids(filled: psycopg.Connection[Any], query: LiteralString) -> None:
+    plain = query.replace("environment = %s", "environment = 1").replace("any(%s)", "any(%(ids)s)")
+    read = rows_read(filled, plain.replace("<> %s", "<> %(source)s"), {"ids": [3, 4, 5], "source": "source3"})
+    assert sum(read.values()) <= 3
+
+
+def test_who_uses_a_node_is_read_by_the_node(filled: psycopg.Connection[Any]) -> None:
+    given = {"environment": 1, "kind": "dataset", "nodes": [3, 4], "source": "source9"}
+    assert sum(rows_read(filled, edge.TO_NODES, given).values()) <= 8
