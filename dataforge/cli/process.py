@@ -101,7 +101,8 @@ def _welcome(settings: Settings) -> str:
     base = _base(settings, settings.port)
     pages = [f"{base}/docs  (the API, to read and to try)", f"{base}/openapi.json", f"{base}/ready"]
     if settings.dagster:
-        pages.insert(0, f"{_base(settings, settings.dagster_port)}  (Dagster: assets, partitions, checks)")
+        # Its root leads to the timeline of its own runs, on which there is nothing yet.
+        pages.insert(0, f"{_base(settings, settings.dagster_port)}/asset-groups  (Dagster: assets, partitions, checks)")
     lines = ["DataForge is up.", "", "Open:", *(f"  {page}" for page in pages)]
     if settings.example:
         lines += ["", "Ask:", *(f"  .venv/bin/{question}" for question in QUESTIONS)]

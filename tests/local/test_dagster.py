@@ -106,7 +106,9 @@ def test_every_process_is_listed_and_the_page_is_shown_and_answers(settings: Set
     assert shown.exit_code == 0
     page = f"http://127.0.0.1:{settings.dagster_port}"
     assert page in shown.output
-    assert page in CliRunner().invoke(cli, ["up"], env=as_environ(settings)).output
+    graph = f"{page}/asset-groups"
+    assert f"  {graph}  " in CliRunner().invoke(cli, ["up"], env=as_environ(settings)).output
+    assert httpx.get(graph).status_code == 200
     assert httpx.get(page).status_code == 200
 
 
