@@ -21,6 +21,8 @@ import pytest
 
 from benchmarks.scratch import free_port
 from dataforge.local import processes
+from dataforge.local.layout import Layout
+from dataforge.local.postgres import Server
 from dataforge.settings import Settings, as_environ, load
 from tests.end_to_end.dagster_api import DagsterApi
 
@@ -40,6 +42,10 @@ class Shop:
         (pid,) = [state.pid for state in processes.status(self.settings) if state.name == name]
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
+
+    def wait_for_database(self, seconds: float) -> None:
+        """Returns as soon as PostgreSQL takes connections again."""
+        Server.of(Layout(self.settings.home)).wait_until_ready(seconds)
 
     def verdict(self, name: str, partition: str) -> dict[str, Any]:
         """The ledger's verdict on one partition of a task."""
@@ -75,12 +81,12 @@ def shop() -> Iterator[Shop]:
 
 def eventually(look: Callable[[], _T | None], seconds: float, what: str) -> _T:
     """The first answer that is neither None nor False; fails when there is none in time. A server that is just
-    being started again counts as no answer."""
+    being started again, and cannot be connected to, counts as no answer; one that answers with an error does not."""
     deadline = time.monotonic() + seconds
     while True:
         try:
             found = look()
-        except httpx.HTTPError:
+        except httpx.TransportError:
             found = None
         if found is not None and found is not False:
             return found

@@ -1,5 +1,6 @@
 """Whatever is killed while states go over to Dagster: in the end each of them is there, and there once."""
 
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,6 +13,8 @@ from tests.end_to_end.conftest import Shop, eventually
 pytestmark = pytest.mark.xdist_group("shop")
 
 DAYS = [f"2026-11-{day:02}" for day in range(2, 16)]
+BOUND = 5.0  # seconds from PostgreSQL's first answer, after which no page of Dagster may show an error
+WATCHED = 45.0  # seconds in which they are looked at
 AGAIN = datetime(2026, 11, 20, 6, tzinfo=UTC)  # after all that is recorded
 
 
@@ -21,6 +24,10 @@ def test_each_state_is_in_dagster_once_after_a_kill(shop: Shop, killed: str) -> 
     answer = shop.ledger.post("/api/v1/dev/events", json=[_loaded(day, hour) for day in DAYS])
     assert answer.json()["applied"] == len(DAYS), answer.json()
     shop.kill(killed)
+    if killed == "postgres":
+        shop.wait_for_database(60)
+        eventually(lambda: shop.dagster.failure() is None, BOUND, "Dagster answers")
+        eventually(lambda: shop.ledger.get("/ready").is_success, 60, "the ledger answers")
     for day in DAYS:
         eventually(partial(_is_there, shop, day, f"again-{hour}"), 120, f"{day} is in Dagster")
     shop.kill("dagster-daemon")  # and what a new daemon finds is nothing new
@@ -28,6 +35,21 @@ def test_each_state_is_in_dagster_once_after_a_kill(shop: Shop, killed: str) -> 
     for day in DAYS:
         mirrored = Counter(event["dataforge/mirror_id"] for event in shop.dagster.events("lake/orders", day))
         assert set(mirrored.values()) == {1}, (day, mirrored)
+
+
+def test_no_page_fails_after_postgresql_was_killed_and_is_back(shop: Shop) -> None:
+    """Neither at first, nor later by a connection that was kept from before."""
+    for _ in range(3):
+        assert shop.dagster.failure() is None  # and whatever is kept between two pages is kept now
+    shop.kill("postgres")
+    shop.wait_for_database(60)
+    back = time.monotonic()
+    failures = {}
+    while (since := time.monotonic() - back) < WATCHED:
+        if failure := shop.dagster.failure():
+            failures[since] = failure
+        time.sleep(min(2.0, since))  # at once, then every few seconds
+    assert not {since: failure for since, failure in failures.items() if since > BOUND}
 
 
 def _loaded(day: str, hour: int) -> dict[str, Any]:
