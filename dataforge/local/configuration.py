@@ -28,9 +28,9 @@ _PRIORITY = {POSTGRES: 1, API: 2}
 _CODE_SERVER_PRIORITY, _DAGSTER_PRIORITY = 3, 4
 # Runs and their steps are processes in the group of the code server: whoever stops it stops them.
 _DAGSTER_STOP = "stopsignal=TERM\nstopasgroup=true\nkillasgroup=true\nstopwaitsecs=20"
-# The webserver alone keeps connections: the daemon, code servers and runs open one for each use. By default it trusts one
-# that is younger than an hour, and after a restart of PostgreSQL the first use of each would fail, however much later.
-# One second: a page's questions share a connection, and no restart is quicker. A new one takes milliseconds.
+# The webserver alone keeps connections: the daemon, code servers and runs open one for each use. By default it trusts
+# one that is younger than an hour, and after a restart of PostgreSQL the first use of each would fail, however much
+# later. One second: a page's questions share a connection, and no restart is quicker. A new one takes milliseconds.
 _FRESH = ["--db-pool-recycle", "1"]
 
 
