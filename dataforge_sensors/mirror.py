@@ -83,7 +83,7 @@ def locate(window: Window, changes: Iterable[Change]) -> Located:
             try:
                 states.append(states_of(asset, asset.key_of(change.partition), change))
             except NoPlace as error:
-                complaints.append(str(error))
+                complaints.append(f"Not mirrored: {error}.")
             except TooEarly as error:
                 early.append((change.namespace, change.name, str(error)))
     return Located(tuple(states), tuple(complaints), tuple(early))
