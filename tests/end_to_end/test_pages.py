@@ -90,6 +90,16 @@ def test_the_partition_bar_shows_the_day_that_failed_and_the_day_that_is_late(pa
         expect(page.get_by_text(day, exact=True).first).to_be_visible()
 
 
+def test_the_events_of_the_day_that_failed_say_why_whose_and_since_when(page: Page, pictures: Path) -> None:
+    page.goto("/assets/lake/payments?view=events&partition=2026-11-12")
+    page.get_by_text("2026-11-12", exact=True).first.click()
+    expect(page.get_by_text(re.compile("line 17: the amount is ''")).first).to_be_visible()
+    for label in ("dataforge/error", "dataforge/owner", "dataforge/since", "dataforge/run"):
+        expect(page.get_by_text(label, exact=True).first).to_be_visible()
+    expect(page.get_by_text("team-ingest@shop.example").first).to_be_visible()
+    page.screenshot(path=pictures / "failed-day.png")
+
+
 def test_the_failing_check_names_the_upstream_since_when_and_the_run(shop: Shop, page: Page, pictures: Path) -> None:
     eventually(lambda: shop.dagster.check("warehouse/stg_orders", CHECK), 120, "the check has been evaluated")
     page.goto(f"/assets/warehouse/stg_orders?view=checks&checkDetail={CHECK}")
