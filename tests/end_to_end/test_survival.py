@@ -39,7 +39,7 @@ def test_each_state_is_in_dagster_once_after_a_kill(shop: Shop, killed: str) -> 
 
 
 def test_no_page_fails_after_postgresql_was_killed_and_is_back(shop: Shop) -> None:
-    """Neither soon, nor later by a connection that one of Dagster's storages has kept from before and not used since."""
+    """Neither soon, nor later by a connection that one of its storages has kept from before and not used since."""
     for _ in range(3):
         assert shop.dagster.failure() is None  # and whatever is kept between two pages is kept now
     shop.kill("postgres")
