@@ -113,8 +113,8 @@ def follow(ledger: LedgerResource, cursor: MirrorCursor, window: Window, budget:
     time goes. What is not seeded yet is not in this window: its seeding will read the state that it then has."""
     if cursor.position is None:
         return Batch((), 0, cursor)
-    awaited = [*cursor.early, *cursor.misplaced]
-    ripe = frozenset([each for each in awaited if is_ripe(window, each)][: BATCH // 2])
+    given = [each for each in cursor.misplaced if not [*complaints_of(window, [each])]]
+    ripe = frozenset([each for each in (*cursor.early, *given) if is_ripe(window, each)][: BATCH // 2])
     found = ripened(ledger, ripe)
     position, outside = cursor.position, 0
     for _ in range(PAGES):

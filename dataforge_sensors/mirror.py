@@ -93,10 +93,8 @@ def locate(window: Window, changes: Iterable[Change]) -> Located:
 
 
 def is_ripe(window: Window, awaited: Awaited) -> bool:
-    """Whether a partition has come to be there: some asset has it, and none that shows the dataset never will. To be
-    asked within `partitions_of`."""
-    places = [*_places(window, awaited)]
-    return any(place is None for place in places) and not any(isinstance(place, NoPlace) for place in places)
+    """Whether a partition has come to be there, in some asset. To be asked within `partitions_of`."""
+    return any(place is None for place in _places(window, awaited))
 
 
 def complaints_of(window: Window, misplaced: Iterable[Awaited]) -> Iterator[str]:

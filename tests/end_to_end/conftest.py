@@ -43,6 +43,10 @@ class Shop:
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
 
+    def run(self, verb: str) -> "subprocess.CompletedProcess[str]":
+        """Runs a verb of the command line on the installation."""
+        return _run(self.settings, verb)
+
     def wait_for_database(self, seconds: float) -> None:
         """Returns as soon as PostgreSQL takes connections again."""
         Server.of(Layout(self.settings.home)).wait_until_ready(seconds)
@@ -63,10 +67,7 @@ def shop() -> Iterator[Shop]:
     settings = load({"DATAFORGE_HOME": str(home)}, home / "dataforge.toml")
     settings = replace(settings, port=free_port(), dagster_port=free_port())
     try:
-        command = [str(Path(sys.executable).with_name("dataforge")), "up"]
-        done = subprocess.run(
-            command, env=os.environ | as_environ(settings), capture_output=True, text=True, timeout=300, check=False
-        )
+        done = _run(settings, "up")
         assert done.returncode == 0, done.stderr
         dagster_url = f"http://127.0.0.1:{settings.dagster_port}"
         with (
@@ -77,6 +78,12 @@ def shop() -> Iterator[Shop]:
     finally:
         processes.down(settings)
         shutil.rmtree(home)
+
+
+def _run(settings: Settings, verb: str) -> "subprocess.CompletedProcess[str]":
+    command = [str(Path(sys.executable).with_name("dataforge")), verb]
+    environ = os.environ | as_environ(settings)
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=False)
 
 
 def eventually(look: Callable[[], _T | None], seconds: float, what: str) -> _T:

@@ -6,8 +6,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
 
+from dataforge.local import dagster_database
+from dataforge.local.layout import Layout
+from dataforge.local.postgres import Server, database_url
 from tests.end_to_end.conftest import Shop, eventually
 from tests.end_to_end.dagster_api import EVERY_STORAGE, RUNS
 
@@ -52,6 +56,21 @@ def test_no_page_fails_after_postgresql_was_killed_and_is_back(shop: Shop) -> No
             failures[since] = failure
         time.sleep(min(2.0, since))  # at once, then every few seconds
     assert not {since: failure for since, failure in failures.items() if since > BOUND}
+
+
+def test_a_dagster_database_that_is_dropped_is_made_anew_by_up_and_seeded_by_the_mirror(shop: Shop) -> None:
+    name = dagster_database.name(database_url(shop.settings))
+    with psycopg.connect(Server.of(Layout(shop.settings.home)).superuser_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    told = shop.run("status")
+    assert (told.returncode, "`make up` makes it anew" in told.stdout) == (1, True)
+    done = shop.run("up")
+    assert done.returncode == 0, done.stderr
+    assert shop.run("status").returncode == 0
+    for day in DAYS:
+        eventually(partial(shop.dagster.is_materialized, "lake/orders", day), 120, f"{day} is in Dagster again")
+        mirrored = Counter(event["dataforge/mirror_id"] for event in shop.dagster.events("lake/orders", day))
+        assert set(mirrored.values()) == {1}, (day, mirrored)
 
 
 def _loaded(day: str, hour: int) -> dict[str, Any]:

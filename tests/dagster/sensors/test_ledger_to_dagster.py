@@ -267,6 +267,25 @@ def test_a_partition_that_its_asset_is_given_later_is_shown_and_complained_of_no
     assert shown(log(mirror.instance)) == [("orders", "2025-12-31", "ready")]
 
 
+def test_a_partition_that_one_of_two_assets_has_not_yet_and_the_other_never_is_shown_in_the_one(
+    instance: DagsterInstance, ledger: LedgerResource
+) -> None:
+    today, mart = datetime.now(UTC).strftime("%Y-%m-%d"), AssetKey(["mart", "orders"])
+    other = spec(mart, "orders", StaticPartitionsDefinition(["acme"]))
+
+    def shop(end_offset: int) -> Definitions:
+        days = DailyPartitionsDefinition(start_date="2026-01-01", end_offset=end_offset)
+        return Definitions(assets=[spec(ORDERS, partitions=days), other])
+
+    mirror = Mirror(instance, ledger, shop(0))
+    ledger.record([event("orders", today, "running", 1)])
+    assert f"{today} of mart/orders, which has no such partition" in mirror.tick()
+    mirror.definitions = shop(1)  # as midnight would have it
+    for _ in range(3):
+        assert f"{today} of mart/orders, which has no such partition" in mirror.tick()
+    assert shown(log(instance, [ORDERS, mart])) == [("orders", today, "running")]
+
+
 def test_of_many_complaints_a_tick_says_the_first_and_their_number(mirror: Mirror) -> None:
     mirror.ledger.record([event("orders", f"2024-01-{day:02}", "succeeded", day) for day in range(1, 11)])
     for _ in range(2):
