@@ -22,7 +22,7 @@ from dagster import (
     TimeWindowPartitionsDefinition,
 )
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph, AssetNode
-from dagster_shared.serdes import pack_value
+from dagster_shared.serdes import serialize_value
 
 from dataforge_assets.definitions import defs
 
@@ -142,8 +142,9 @@ def _mapping(node: AssetNode, upstream: AssetKey) -> Any:
     return described_mapping(graph().get_partition_mapping(node.key, upstream))
 
 
-def described_mapping(mapping: PartitionMapping) -> Any:
-    return {name.strip("_"): value for name, value in pack_value(mapping).items()}
+def described_mapping(mapping: PartitionMapping) -> dict[str, Any]:
+    stored: Any = mapping
+    return {name.strip("_"): value for name, value in json.loads(serialize_value(stored)).items()}
 
 
 def _check(key: AssetCheckKey) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def test_the_partition_bar_shows_the_day_that_failed_and_the_day_that_is_late(pa
 def test_the_events_of_the_day_that_failed_say_why_whose_and_since_when(page: Page, pictures: Path) -> None:
     page.goto("/assets/lake/payments?view=events&partition=2026-11-12")
     page.get_by_text("2026-11-12", exact=True).first.click()
-    said = {
+    said: dict[str, str | re.Pattern[str]] = {
         "dataforge/error": "payments-2026-11-12.csv, line 17: the amount is ''",
         "dataforge/owner": "team-ingest@shop.example",
         "dataforge/run": "scheduled__2026-11-12T00:00:00+00:00",
