@@ -11,29 +11,34 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 
 from dagster import (
+    AssetCheckEvaluation,
     AssetCheckExecutionContext,
+    AssetCheckKey,
     AssetCheckResult,
     AssetCheckSeverity,
     AssetCheckSpec,
     AssetKey,
     AssetSpec,
     DagsterEventType,
+    DagsterInstance,
     MetadataValue,
     TableColumn,
     TableRecord,
     TableSchema,
     multi_asset_check,
 )
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from dataforge_assets.airflow import AIRFLOW_ASSETS
 from dataforge_assets.dbt import DBT_ASSETS
 from dataforge_assets.spark import SPARK_ASSETS
 from resources import LedgerResource
 from resources.identity import dataset_of
-from resources.model import Freshness, FreshnessQuestion, FreshnessStatus, Reason
+from resources.model import Code, Freshness, FreshnessQuestion, FreshnessStatus, Reason
 
 CHECK = "upstreams_are_current"
 DIGEST = "dataforge/digest"
+KEPT = "Just built, to be decided within a minute. Before: "
 LAST_PARTITIONS = 30  # of each asset; what is older was told while it was new
 MOST_ROWS = 200  # of the table; it is stored with each result
 _COLUMNS = ("partition", "cause", "upstream", "upstream_partition", "since", "run", "owner")
@@ -57,13 +62,39 @@ CHECKED: tuple[AssetSpec, ...] = tuple(
 )
 def upstreams_are_current(context: AssetCheckExecutionContext, ledger: LedgerResource) -> Iterator[AssetCheckResult]:
     """Asks the ledger about the selected assets; not about those that this very run has built, of which the ledger
-    will know only when the run has ended: the sensor's next result is theirs."""
+    will know only when the run has ended. Until the sensor's next result they keep the one from before the run."""
     entries = context.instance.all_logs(context.run.run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION)
     built = {entry.dagster_event.asset_key for entry in entries if entry.dagster_event}
     wanted = {key.asset_key for key in context.selected_asset_check_keys} - built
     asked = [spec for spec in CHECKED if spec.key in wanted]
     if asked:
         yield from results(ledger, asked, datetime.now(UTC))
+    for key in sorted(context.selected_asset_check_keys):
+        if key.asset_key in built and (before := last_evaluation(context.instance, key)):
+            yield kept(before)
+
+
+def last_evaluation(instance: DagsterInstance, key: AssetCheckKey) -> AssetCheckEvaluation | None:
+    """The latest result that Dagster holds of a check; that one is being evaluated just now is none."""
+    ended = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+    found = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=ended)
+    told = found[0].event.dagster_event if found and found[0].event else None
+    data = told.event_specific_data if told else None
+    return data if isinstance(data, AssetCheckEvaluation) else None
+
+
+def kept(before: AssetCheckEvaluation) -> AssetCheckResult:
+    """The result from before a run, for the moment until the ledger knows what the run has built. Its digest is no
+    answer's, so that any is news."""
+    told = (before.description or "").removeprefix(KEPT)
+    return AssetCheckResult(
+        asset_key=before.asset_key,
+        check_name=before.check_name,
+        passed=before.passed,
+        severity=before.severity,
+        description=f"{KEPT}{told}",
+        metadata={DIGEST: MetadataValue.text("kept")},
+    )
 
 
 def results(ledger: LedgerResource, specs: Sequence[AssetSpec], now: datetime) -> list[AssetCheckResult]:
@@ -114,9 +145,21 @@ def _description(causes: Sequence[tuple[Freshness, Reason]]) -> str:
         return "The ledger cannot tell what it was built from."
     answer, reason = min(causes, key=lambda cause: cause[1].since or datetime.max.replace(tzinfo=UTC))
     about = f"{answer.partition}: " if answer.partition else ""
-    by = f", by run {reason.run}" if reason.run else ""
     more = f", and {len(causes) - 1} more" if len(causes) > 1 else ""
-    return f"{about}{reason.message}{by}{more}."
+    return f"{about}{reason.message}{_details(reason)}{more}."
+
+
+def _details(reason: Reason) -> str:
+    """What the ledger's message leaves out: the run; of what is missing since when, and whose it is."""
+    missing = reason.code is Code.UPSTREAM_MISSING
+    since = f", since {_moment(reason.since)}" if missing and reason.since else ""
+    by = f", by run {reason.run}" if reason.run else ""
+    whose = f", owned by {reason.owner}" if missing and reason.owner else ""
+    return f"{since}{by}{whose}"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def _row(answer: Freshness, reason: Reason) -> _Row:
@@ -126,7 +169,7 @@ def _row(answer: Freshness, reason: Reason) -> _Row:
         reason.code.value,
         f"{upstream.namespace}/{upstream.name}" if upstream else None,
         reason.partition,
-        f"{reason.since:%Y-%m-%d %H:%M} UTC" if reason.since else None,
+        _moment(reason.since) if reason.since else None,
         reason.run,
         reason.owner,
     )

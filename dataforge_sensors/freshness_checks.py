@@ -12,6 +12,7 @@ from dagster import (
     AssetCheckKey,
     AssetCheckResult,
     AssetKey,
+    AssetSpec,
     DagsterInstance,
     DefaultSensorStatus,
     RunsFilter,
@@ -22,12 +23,14 @@ from dagster import (
 )
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
-from dataforge_assets.checks import CHECKED, DIGEST, results
+from dataforge_assets.checks import CHECKED, DIGEST, LAST_PARTITIONS, results
 from dataforge_sensors.dagster_to_ledger import INTERVAL_SECONDS
 from dataforge_sensors.refusal import one_line
+from dataforge_sensors.time_budget import TimeBudget
 from resources import LedgerResource
 from resources.model import DataForgeError
 
+AT_ONCE = 1_000 // LAST_PARTITIONS  # assets of one question to the ledger
 HEARD_AFTER = timedelta(seconds=2 * INTERVAL_SECONDS)  # the other sensor's ticks, from the end of a run
 
 
@@ -38,16 +41,34 @@ HEARD_AFTER = timedelta(seconds=2 * INTERVAL_SECONDS)  # the other sensor's tick
     default_status=DefaultSensorStatus.RUNNING,
 )
 def freshness_checks(context: SensorEvaluationContext, ledger: LedgerResource) -> SensorResult | SkipReason:
-    """One tick: all the answers, of which those that are new are written."""
+    """One tick: all the answers, or as many as there is time for, of which those that are new are written."""
     now = datetime.now(UTC)
     try:
-        answers = results(ledger, CHECKED, now)
+        answers, behind = asked(ledger, CHECKED, context.cursor, now, TimeBudget())
     except DataForgeError as error:
         return SkipReason(one_line(error, "The checks stay as they are until it answers."))
     unsettled = busy(context.instance, now)
     settled = [answer for answer in answers if answer.asset_key not in unsettled]
     news = differing(settled, held_digests(context.instance, settled))
-    return SensorResult(asset_events=news, skip_reason=f"{len(news)} of {len(answers)} answers are new.")
+    left = "" if behind is None else f" {len(CHECKED) - len(answers)} assets are asked about by the next ticks."
+    summary = f"{len(news)} of {len(answers)} answers are new.{left}"
+    return SensorResult(asset_events=news, skip_reason=summary, cursor=behind or "")
+
+
+def asked(
+    ledger: LedgerResource, specs: Sequence[AssetSpec], after: str | None, now: datetime, budget: TimeBudget
+) -> tuple[list[AssetCheckResult], str | None]:
+    """The answers about these assets, a question at a time, and where there was no time for all the asset behind which
+    the next tick goes on. `after`: the asset behind which this one does; from the first on, where there is none."""
+    in_order = sorted(specs, key=lambda spec: spec.key)
+    names = [spec.key.to_user_string() for spec in in_order]
+    begin = names.index(after) + 1 if after in names[:-1] else 0
+    answers: list[AssetCheckResult] = []
+    for place in range(begin, len(in_order), AT_ONCE):
+        answers += results(ledger, in_order[place : place + AT_ONCE], now)
+        if budget.is_spent and place + AT_ONCE < len(in_order):
+            return answers, names[place + AT_ONCE - 1]
+    return answers, None
 
 
 def busy(instance: DagsterInstance, now: datetime) -> set[AssetKey]:
@@ -66,7 +87,7 @@ def busy(instance: DagsterInstance, now: datetime) -> set[AssetKey]:
 def differing(answers: Sequence[AssetCheckResult], held: Mapping[AssetCheckKey, str]) -> list[AssetCheckEvaluation]:
     """The evaluations of those answers that are not held already. None names a partition: Dagster's table has one row
     for each check and partition outside of runs, so that a second evaluation of the same would fail the tick."""
-    return [_evaluation(answer) for answer in answers if held.get(_key(answer)) != _digest(answer.metadata)]
+    return [evaluation_of(answer) for answer in answers if held.get(_key(answer)) != _digest(answer.metadata)]
 
 
 def held_digests(instance: DagsterInstance, answers: Sequence[AssetCheckResult]) -> dict[AssetCheckKey, str]:
@@ -91,7 +112,8 @@ def _key(answer: AssetCheckResult) -> AssetCheckKey:
     return AssetCheckKey(answer.asset_key, answer.check_name)
 
 
-def _evaluation(answer: AssetCheckResult) -> AssetCheckEvaluation:
+def evaluation_of(answer: AssetCheckResult) -> AssetCheckEvaluation:
+    """An answer as what is reported without a run."""
     key = _key(answer)
     return AssetCheckEvaluation(
         asset_key=key.asset_key,

@@ -2,7 +2,8 @@
 
 Guarantees that whatever is killed when, each state is in Dagster once: a tick reads back what Dagster's log holds
 before anything is written, and the cursor moves on only when all of the tick's events are, since the daemon stores it
-last. What the ledger cannot answer now is caught up later.
+last. What the ledger cannot answer now, or not in a tick's time, is caught up later; what cannot be mirrored is said in
+every tick until it can.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -19,10 +20,11 @@ from dagster import (
 )
 
 from dataforge_sensors import automation
-from dataforge_sensors.mirror import Event, Held, State, event_of, is_ripe, locate, missing
+from dataforge_sensors.mirror import Event, Held, State, complaints_of, event_of, is_ripe, locate, missing
 from dataforge_sensors.mirror_cursor import Awaited, MirrorCursor
 from dataforge_sensors.read_back import OwnRuns, held
 from dataforge_sensors.refusal import one_line
+from dataforge_sensors.time_budget import TimeBudget
 from dataforge_sensors.window import Asset, Window, partitions_of
 from resources import LedgerResource
 from resources.model import Change, DataForgeError, DatasetFilter, DatasetRef, NotFound
@@ -48,6 +50,7 @@ def ledger_to_dagster(context: SensorEvaluationContext, ledger: LedgerResource) 
     """One tick: seeds what is new in the window, else follows the feed."""
     repository = context.repository_def
     assert repository is not None, "a sensor that the daemon runs has its code location"
+    budget = TimeBudget()
     window = Window.of(repository)
     cursor = MirrorCursor.read(context.cursor).within(window)
     unseeded = cursor.unseeded(window)
@@ -56,18 +59,21 @@ def ledger_to_dagster(context: SensorEvaluationContext, ledger: LedgerResource) 
     shown = window if seeds else window.without(unseeded)
     try:
         with partitions_of(context.instance):
-            batch = seed(ledger, cursor, shown, unseeded) if seeds else follow(ledger, cursor, shown)
+            batch = seed(ledger, cursor, shown, unseeded, budget) if seeds else follow(ledger, cursor, shown, budget)
             decided = decide(context.instance, ledger, shown, batch)
-            other_names = [*canonical_names(ledger, shown, batch)]
+            cursor = batch.cursor.awaiting(decided.early, decided.misplaced)
+            misplaced = [*complaints_of(shown, cursor.misplaced)]
+            doubt = doubted(ledger, shown, [*batch.silent, *cursor.misnamed], budget)
     except DataForgeError as error:
         return SkipReason(one_line(error, "The cursor stays; what happens meanwhile is caught up."))
-    news = batch.cursor.unreported([*decided.complaints, *other_names, *unnamed(window)])
-    for complaint in news:
+    complaints = [*dict.fromkeys([*misplaced, *doubt.complaints, *unnamed(window)])]
+    for complaint in (news := cursor.unreported(complaints)):
         context.log.warning(complaint)
+    said = [*hindrance(unseeded, hindered_by), decided.summary, *first_of(complaints)]
     return SensorResult(
         asset_events=list(decided.events),
-        cursor=batch.cursor.awaiting(decided.early).having_reported(news).write(),
-        skip_reason=" ".join([*hindrance(unseeded, hindered_by), decided.summary, *news[:3]]),
+        cursor=cursor.doubting(doubt.datasets).having_reported(news).write(),
+        skip_reason=" ".join(said),
     )
 
 
@@ -81,10 +87,12 @@ class Batch:
     silent: tuple[DatasetRef, ...] = ()  # of which there is nothing, by the names that the window has for them
 
 
-def seed(ledger: LedgerResource, cursor: MirrorCursor, window: Window, assets: Sequence[Asset]) -> Batch:
-    """The last partitions of as many of these assets as fill a batch, of each the oldest first. The feed goes on from
-    a position that was taken before this read, the first time from the present, so that nothing falls between the two.
-    """
+def seed(
+    ledger: LedgerResource, cursor: MirrorCursor, window: Window, assets: Sequence[Asset], budget: TimeBudget
+) -> Batch:
+    """The last partitions of as many of these assets as fill a batch or the time, of each the oldest first. The feed
+    goes on from a position that was taken before this read, the first time from the present, so that nothing falls
+    between the two."""
     position = cursor.position or ledger.changes("now").position
     datasets = [*dict.fromkeys(asset.dataset for asset in assets if asset.dataset)]
     asked: set[DatasetRef] = set()
@@ -93,17 +101,20 @@ def seed(ledger: LedgerResource, cursor: MirrorCursor, window: Window, assets: S
         next_ones = sorted(datasets[len(asked) : len(asked) + ASSETS])
         found |= {named(change): change for change in reversed(ledger.latest(next_ones, each=EACH))}
         asked |= {*next_ones}
+        if budget.is_spent:
+            break
     silent = asked - {DatasetRef(namespace, name) for namespace, name, _ in found}
     seeded = cursor.at(position).having_seeded((asset for asset in assets if asset.dataset in asked), window)
     return Batch(tuple(found.values()), 0, seeded, tuple(sorted(silent)))
 
 
-def follow(ledger: LedgerResource, cursor: MirrorCursor, window: Window) -> Batch:
-    """What the feed has of the window, each partition once, as it is now, and what has become ripe since. What is not
-    seeded yet is not in this window: its seeding will read the state that it then has."""
+def follow(ledger: LedgerResource, cursor: MirrorCursor, window: Window, budget: TimeBudget) -> Batch:
+    """What the feed has of the window, each partition once, as it is now, and what has become ripe since, as far as the
+    time goes. What is not seeded yet is not in this window: its seeding will read the state that it then has."""
     if cursor.position is None:
         return Batch((), 0, cursor)
-    ripe = frozenset([awaited for awaited in cursor.early if is_ripe(window, awaited)][: BATCH // 2])
+    given = [each for each in cursor.misplaced if not [*complaints_of(window, [each])]]
+    ripe = frozenset([each for each in (*cursor.early, *given) if is_ripe(window, each)][: BATCH // 2])
     found = ripened(ledger, ripe)
     position, outside = cursor.position, 0
     for _ in range(PAGES):
@@ -114,11 +125,11 @@ def follow(ledger: LedgerResource, cursor: MirrorCursor, window: Window) -> Batc
                 found[named(change)] = change
             else:
                 outside += 1
-        if not page.more or len(found) >= BATCH:
+        if not page.more or len(found) >= BATCH or budget.is_spent:
             break
-    cleared = {DatasetRef(change.namespace, change.name) for change in found.values() if change.producer is None}
-    moved = cursor.at(position).no_longer_awaiting(ripe)
-    return Batch(tuple(found.values()), outside, moved, tuple(sorted(cleared)))
+    cleared = {named(change) for change in found.values() if change.producer is None}
+    moved = cursor.at(position).no_longer_awaiting(ripe | cleared)
+    return Batch(tuple(found.values()), outside, moved, tuple(sorted({DatasetRef(*each[:2]) for each in cleared})))
 
 
 def ripened(ledger: LedgerResource, ripe: Collection[Awaited]) -> dict[PartitionName, Change]:
@@ -136,10 +147,10 @@ def named(change: Change) -> PartitionName:
 
 @dataclass(frozen=True)
 class Decided:
-    """What the daemon is to write, and what is to be said of it."""
+    """What the daemon is to write, what it cannot, now or at all, and what is to be said of it."""
 
     events: tuple[Event, ...]
-    complaints: tuple[str, ...]
+    misplaced: tuple[Awaited, ...]
     early: tuple[Awaited, ...]
     summary: str
 
@@ -152,7 +163,7 @@ def decide(instance: DagsterInstance, ledger: LedgerResource, window: Window, ba
     states = missing(located.states, known, lambda state: own.made(state, known.get(state.place, Held())))
     events = tuple(event_of(state, link_to(ledger, state)) for state in states)
     summary = f"{len(events)} states written, {batch.outside} changes outside the window."
-    return Decided(events, located.complaints, located.early, summary)
+    return Decided(events, located.misplaced, located.early, summary)
 
 
 def link_to(ledger: LedgerResource, state: State) -> str | None:
@@ -165,20 +176,42 @@ def link_to(ledger: LedgerResource, state: State) -> str | None:
     return f"{ledger.url.rstrip('/')}/api/v1/{ledger.environment}/partitions?{query}"
 
 
-def canonical_names(ledger: LedgerResource, window: Window, batch: Batch) -> Iterator[str]:
-    """What the window calls by another name than the feed does, each in one line: it would wait for ever."""
-    for dataset in batch.silent:
-        try:
-            found = ledger.datasets(DatasetFilter(namespace=dataset.namespace, name=dataset.name)).items
-        except NotFound:  # as yet
-            continue
-        for canonical in found:
-            if (canonical.namespace, canonical.name) != (dataset.namespace, dataset.name):
-                keys = ", ".join(asset.key.to_user_string() for asset in window.by_dataset[dataset])
-                yield (
-                    f"Not mirrored: {keys} names {dataset.namespace} / {dataset.name}, which is an alias: let its"
-                    f" metadata name {canonical.namespace} / {canonical.name}."
-                )
+@dataclass(frozen=True)
+class Doubt:
+    """What the window calls by another name than the feed does: it would wait for ever. About `datasets` is to be asked
+    again, since they are still called so, or there was no time for them."""
+
+    complaints: tuple[str, ...]
+    datasets: tuple[DatasetRef, ...]
+
+
+def doubted(ledger: LedgerResource, window: Window, datasets: Sequence[DatasetRef], budget: TimeBudget) -> Doubt:
+    """Which of these datasets the ledger knows by another name."""
+    complaints: list[str] = []
+    remembered: list[DatasetRef] = []
+    for dataset in dict.fromkeys(datasets):
+        complaint = None if budget.is_spent else other_name(ledger, window, dataset)
+        if complaint or budget.is_spent:
+            remembered.append(dataset)
+        if complaint:
+            complaints.append(complaint)
+    return Doubt(tuple(complaints), tuple(remembered))
+
+
+def other_name(ledger: LedgerResource, window: Window, dataset: DatasetRef) -> str | None:
+    """The name that an asset's metadata should have for a dataset, in one line; None where it has it."""
+    try:
+        found = ledger.datasets(DatasetFilter(namespace=dataset.namespace, name=dataset.name)).items
+    except NotFound:  # as yet
+        return None
+    names = [f"{each.namespace} / {each.name}" for each in found if DatasetRef(each.namespace, each.name) != dataset]
+    if not names:
+        return None
+    keys = ", ".join(asset.key.to_user_string() for asset in window.by_dataset.get(dataset, ()))
+    return (
+        f"Not mirrored: {keys} names {dataset.namespace} / {dataset.name}, which is an alias: let its"
+        f" metadata name {names[0]}."
+    )
 
 
 def hindrance(unseeded: Sequence[Asset], by: Sequence[str]) -> Iterator[str]:
@@ -190,9 +223,14 @@ def hindrance(unseeded: Sequence[Asset], by: Sequence[str]) -> Iterator[str]:
         )
 
 
+def first_of(complaints: Sequence[str]) -> list[str]:
+    """As many as a line takes, and how many more there are."""
+    return [*complaints[:3], *([f"And {len(complaints) - 3} more."] if len(complaints) > 3 else [])]
+
+
 def unnamed(window: Window) -> Iterator[str]:
     """The assets that no ledger speaks of, in one line."""
     if window.unnamed:
         keys = [asset.key.to_user_string() for asset in window.unnamed]
         more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
-        yield f"not mirrored, since their metadata name no dataset of the ledger: {', '.join(keys[:5])}{more}."
+        yield f"Not mirrored, since their metadata name no dataset of the ledger: {', '.join(keys[:5])}{more}."

@@ -4,7 +4,7 @@ Guarantees that what is written is a function of the ledger's present state and 
 that is repeated after a crash, from whatever point, writes what is missing and nothing else. Nothing here does I/O.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,6 +19,7 @@ from resources.model import Change, DatasetRef, PartitionStatus, Producer, RunSt
 MIRROR_ID = "dataforge/mirror_id"  # tag of every event that the mirror writes, and metadata of it
 REPORT = "dagster_report"  # in the source of the ledger's runs: the name of what was reported in Dagster without one
 Event = AssetMaterialization | AssetObservation
+MOST_ERROR = 1_000  # characters of an error in an event's metadata, which Dagster keeps for ever
 Place = tuple[AssetKey, str | None]  # an asset and its partition
 
 
@@ -69,36 +70,51 @@ class Located:
     what has none yet."""
 
     states: tuple[tuple[State, ...], ...]
-    complaints: tuple[str, ...]
+    misplaced: tuple[Awaited, ...]
     early: tuple[Awaited, ...]
 
 
 def locate(window: Window, changes: Iterable[Change]) -> Located:
-    """Where these changes belong. What is not in the window is left out. To be asked within `partitions_of`."""
+    """Where these changes belong. What is not in the window is left out, and so is what has no place and is no more.
+    To be asked within `partitions_of`."""
     states: list[tuple[State, ...]] = []
-    complaints: list[str] = []
+    misplaced: list[Awaited] = []
     early: list[Awaited] = []
     for change in changes:
         for asset in window.by_dataset.get(DatasetRef(change.namespace, change.name), ()):
             try:
                 states.append(states_of(asset, asset.key_of(change.partition), change))
-            except NoPlace as error:
-                complaints.append(str(error))
-            except TooEarly as error:
-                early.append((change.namespace, change.name, str(error)))
-    return Located(tuple(states), tuple(complaints), tuple(early))
+            except NoPlace:
+                if change.producer is not None:
+                    misplaced.append((change.namespace, change.name, change.partition))
+            except TooEarly:
+                early.append((change.namespace, change.name, change.partition))
+    return Located(tuple(states), tuple(misplaced), tuple(early))
 
 
 def is_ripe(window: Window, awaited: Awaited) -> bool:
-    """Whether a partition has come to be there. To be asked within `partitions_of`."""
+    """Whether a partition has come to be there, in some asset. To be asked within `partitions_of`."""
+    return any(place is None for place in _places(window, awaited))
+
+
+def complaints_of(window: Window, misplaced: Iterable[Awaited]) -> Iterator[str]:
+    """Each asset that has not one of these partitions, in a line. To be asked within `partitions_of`."""
+    for awaited in misplaced:
+        for place in _places(window, awaited):
+            if isinstance(place, NoPlace):
+                yield f"Not mirrored: {place}."
+
+
+def _places(window: Window, awaited: Awaited) -> Iterator[NoPlace | TooEarly | None]:
+    """Of each asset why it has not the partition; None where it has it."""
     namespace, name, partition = awaited
     for asset in window.by_dataset.get(DatasetRef(namespace, name), ()):
         try:
             asset.key_of(partition)
-        except (NoPlace, TooEarly):
-            continue
-        return True
-    return False
+        except (NoPlace, TooEarly) as error:
+            yield error
+        else:
+            yield None
 
 
 def states_of(asset: Asset, partition: str | None, change: Change) -> tuple[State, ...]:
@@ -160,14 +176,23 @@ def event_of(state: State, link: str | None = None) -> Event:
 
 
 def sentence(state: State) -> str:
-    """Its state, since when, and the run that made it so; what became of the run only where that is another word."""
+    """Its state, since when, the run that made it so, and the first line of that run's error; what became of the run
+    only where that is another word."""
     if state.producer is None:
         return f"{state.status}: no run says anything of it any more"
     since = f" since {state.since:%Y-%m-%d %H:%M} UTC" if state.since else ""
     became = state.producer.state
     known = became in (None, RunState.SUCCEEDED) or str(became) == str(state.status)
     ended = "" if known else f" is {str(became).replace('_', ' ')}"
-    return f"{state.status}{since}: run {state.producer.run} of {state.producer.task.name}{ended}"
+    error = error_of(state)
+    why = f": {error.splitlines()[0]}" if error else ""
+    return f"{state.status}{since}: run {state.producer.run} of {state.producer.task.name}{ended}{why}"
+
+
+def error_of(state: State) -> str | None:
+    """What went wrong, in the words of the run; nothing of what is well by now."""
+    error = state.producer.error if state.producer and state.status is not PartitionStatus.READY else None
+    return (error or "").strip()[:MOST_ERROR] or None
 
 
 def _metadata(state: State, link: str | None) -> dict[str, MetadataValue]:
@@ -178,6 +203,8 @@ def _metadata(state: State, link: str | None) -> dict[str, MetadataValue]:
         MIRROR_ID: state.mirror_id,
         "dataforge/status": str(state.status),
         "dataforge/reason": sentence(state),
+        "dataforge/error": error_of(state),
+        "dataforge/owner": state.change.owner,
         "dataforge/version": state.version,
         "dataforge/run": producer.run if producer else None,
         "dataforge/run_state": str(producer.state) if producer and producer.state else None,

@@ -11,6 +11,11 @@ def one_line(error: DataForgeError, meanwhile: str) -> str:
     return f"{' '.join(str(error).split()).rstrip('.')}{_remedy(error)}. {meanwhile}"
 
 
+def and_more(number: int) -> str:
+    """The end of a line that names the first of several."""
+    return f", and {number} more" if number > 0 else ""
+
+
 def _remedy(error: DataForgeError) -> str:
     """What an error does not say itself, since only here it is known what was asked: the environment is the one name
     in it that may not exist, and the place in the feed the one value that Dagster has kept."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from dagster import AssetKey, EventLogRecord
 
 from dataforge_sensors.mirror import REPORT
-from dataforge_sensors.run_events import Native, is_mirrored, output_of, plain
+from dataforge_sensors.run_events import Native, Untold, is_mirrored, output_of, plain
 from dataforge_sensors.window import Asset
 
 MOST_NOTE = 1_000  # characters of what the person has written
@@ -22,13 +22,16 @@ def name_of(record: EventLogRecord) -> str:
     return f"reported__{_moment(record)}__{record.storage_id}"
 
 
-def report_of(record: EventLogRecord, assets: Mapping[AssetKey, Asset]) -> Native | None:
-    """The native event of a report; None for what is not to be told: anything but a materialization, what came from
-    the ledger, and what the ledger does not know. It names no platform, since the asset's own task keeps its own."""
+def report_of(record: EventLogRecord, assets: Mapping[AssetKey, Asset]) -> Native | Untold | None:
+    """The native event of a report, or why there is none; None for what is not to be told: anything but a
+    materialization, what came from the ledger, and what the ledger does not know. It names no platform, since the
+    asset's own task keeps its own. To be asked within `partitions_of`."""
     made = record.asset_materialization
     asset = assets.get(made.asset_key) if made else None
     if made is None or asset is None or asset.task is None or is_mirrored(made):
         return None
+    if misfit := asset.misfit(made.partition):
+        return Untold(misfit)
     name = name_of(record)
     event = {
         "id": name,

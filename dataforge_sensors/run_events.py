@@ -1,7 +1,8 @@
 """What a run of Dagster is in the ledger's terms: native events, as a pure function of the run's whole story.
 
-Guarantees that a story told twice gives the same events with the same ids, so that the ledger drops the repeats, and
-that a run id stands for one execution of one partition: re-executions of a run go on with its id as further attempts.
+Guarantees that a story told twice gives the same events with the same ids, so that the ledger drops the repeats, that
+a run id stands for one execution of one partition (re-executions of a run go on with its id as further attempts), and
+that no partition is told of which its asset has not, since Dagster takes any key without a word.
 """
 
 from collections import defaultdict
@@ -37,9 +38,16 @@ Target = tuple[AssetKey, str | None]  # an asset and its partition
 Native = dict[str, Any]
 
 
+class Untold(str):
+    """Why something is not told: a partition that its asset has not."""
+
+    __slots__ = ()
+
+
 @dataclass
 class Telling:
-    """The fold over a story: which steps have begun, at which attempt, and what each has still to make."""
+    """The fold over a story: which steps have begun, at which attempt, and what each has still to make. To be read
+    within `partitions_of`."""
 
     story: Story
     assets: Mapping[AssetKey, Asset]
@@ -50,15 +58,15 @@ class Telling:
     made: dict[Target, str | None] = field(default_factory=dict)  # in this run so far, with the data version
     failed: bool = False
 
-    def events(self) -> Iterator[tuple[int, Native]]:
-        """Each event with the storage id of what it tells of."""
+    def events(self) -> Iterator[tuple[int, Native | Untold]]:
+        """Each event, or why there is none, with the storage id of what it tells of."""
         for record in self.story.records:
             told = record.event_log_entry.dagster_event
             if told is not None:
                 for native in self._of(record, told):
                     yield record.storage_id, native
 
-    def _of(self, record: EventLogRecord, told: DagsterEvent) -> Iterator[Native]:
+    def _of(self, record: EventLogRecord, told: DagsterEvent) -> Iterator[Native | Untold]:
         step = told.step_key or ""
         match told.event_type:
             case DagsterEventType.ASSET_MATERIALIZATION_PLANNED:
@@ -88,13 +96,13 @@ class Telling:
             self.planned[step] += [(told.asset_key, key) for key in keys]
             self.open[step] = dict.fromkeys(self.planned[step])
 
-    def _begin(self, record: EventLogRecord, step: str) -> Iterator[Native]:
+    def _begin(self, record: EventLogRecord, step: str) -> Iterator[Native | Untold]:
         self.attempt[step] = self.attempt.get(step, self.story.tried.get(step, 0)) + 1
         self.open[step] = dict.fromkeys(self.planned[step])
         for target in self.planned[step]:
             yield from self._native(record, step, target, "running")
 
-    def _made(self, record: EventLogRecord, step: str) -> Iterator[Native]:
+    def _made(self, record: EventLogRecord, step: str) -> Iterator[Native | Untold]:
         made = record.asset_materialization
         if made is None or is_mirrored(made):
             return
@@ -106,7 +114,7 @@ class Telling:
             yield from self._native(record, step, target, "succeeded", inputs=inputs, outputs=outputs)
             self.made[target] = (made.tags or {}).get(DATA_VERSION_TAG)
 
-    def _fail(self, record: EventLogRecord, told: DagsterEvent, step: str) -> Iterator[Native]:
+    def _fail(self, record: EventLogRecord, told: DagsterEvent, step: str) -> Iterator[Native | Untold]:
         self.failed = True
         error = _error(told)
         interrupted = error is not None and error.startswith("dagster._core.errors.DagsterExecutionInterruptedError")
@@ -116,12 +124,14 @@ class Telling:
             yield from self._native(record, step, target, "upstream_failed")
         yield from self._end(record, step, "canceled" if interrupted else again, error)
 
-    def _end(self, record: EventLogRecord, step: str, state: str, error: str | None = None) -> Iterator[Native]:
+    def _end(
+        self, record: EventLogRecord, step: str, state: str, error: str | None = None
+    ) -> Iterator[Native | Untold]:
         """What the step still had to make. What is to be tried again stays open: the run may end before it is."""
         for target in self.open[step] if state == "up_for_retry" else self.open.pop(step, {}):
             yield from self._native(record, step, target, state, error=error)
 
-    def _end_all(self, record: EventLogRecord, state: str, error: str | None = None) -> Iterator[Native]:
+    def _end_all(self, record: EventLogRecord, state: str, error: str | None = None) -> Iterator[Native | Untold]:
         for step in list(self.open):
             never_began = step not in self.attempt and self.failed
             if never_began:
@@ -129,7 +139,7 @@ class Telling:
             else:
                 yield from self._end(record, step, state, error)
 
-    def _checked(self, record: EventLogRecord, told: DagsterEvent, step: str) -> Iterator[Native]:
+    def _checked(self, record: EventLogRecord, told: DagsterEvent, step: str) -> Iterator[Native | Untold]:
         check = told.event_specific_data
         if not isinstance(check, AssetCheckEvaluation):
             return
@@ -141,6 +151,9 @@ class Telling:
         state = "succeeded" if check.passed or check.severity is not AssetCheckSeverity.ERROR else "failed"
         planned = [key for of in self.planned.values() for asset_key, key in of if asset_key == asset.key]
         for key in [check.partition] if check.partition or not planned else dict.fromkeys(planned):
+            if key is not None and (misfit := asset.misfit(key)):  # a check may look at all partitions at once
+                yield Untold(misfit)
+                continue
             read = dataset_of(asset, key)
             error = None if check.passed else _finding(check)
             told_of = {"inputs": [read] if read else [], "error": error}
@@ -149,9 +162,14 @@ class Telling:
                 # Dagster lets nothing be built from it, and so must the ledger, until it is made again.
                 yield from self._native(record, step, (asset.key, key), "failed", error=error)
 
-    def _native(self, record: EventLogRecord, step: str, target: Target, state: str, **more: Any) -> Iterator[Native]:
+    def _native(
+        self, record: EventLogRecord, step: str, target: Target, state: str, **more: Any
+    ) -> Iterator[Native | Untold]:
         asset = self.assets.get(target[0])
         if asset is None or asset.task is None:
+            return
+        if misfit := asset.misfit(target[1]):
+            yield Untold(misfit)
             return
         if state in TOUCHING and step in self.attempt and (touched := dataset_of(asset, target[1])):
             more["outputs"] = [touched]

@@ -58,7 +58,7 @@ class Asset:
     def key_of(self, partition: str | None) -> str | None:
         """Dagster's own key of a partition that the ledger names; of two dimensions it carries them as tags.
 
-        To be asked within `partitions_of`. Raises NoPlace, or TooEarly for one that is to come.
+        To be asked within `partitions_of`. Raises NoPlace, which says why, or TooEarly for one that is to come.
         """
         if self.partitions is None or partition is None:
             if self.partitions is None and partition is None:
@@ -70,10 +70,21 @@ class Asset:
             return partition
         raise TooEarly(partition) if _will_have(self.partitions, partition) else NoPlace(self._refusal(partition))
 
+    def misfit(self, partition: str | None) -> str | None:
+        """Why a partition is none of the asset's as it is now; None for one that is. To be asked within
+        `partitions_of`."""
+        try:
+            self.key_of(partition)
+        except NoPlace as error:
+            return str(error)
+        except TooEarly:
+            return f"partition {partition} of {self.key.to_user_string()}, whose window has not ended"
+        return None
+
     def _refusal(self, partition: str | None) -> str:
         given = "a state without a partition" if partition is None else f"partition {partition}"
         has = "is not partitioned" if self.partitions is None else "has no such partition"
-        return f"Not mirrored: {given} of {self.key.to_user_string()}, which {has}."
+        return f"{given} of {self.key.to_user_string()}, which {has}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter,
 from dataforge.model.freshness import BuiltBy, Freshness, FreshnessAnswers, FreshnessQuestion, FreshnessStatus
 from dataforge.model.lineage import Graph, GraphEdge, GraphEnd, GraphNode
 from dataforge.model.listing import Page
-from dataforge.model.recorded import BatchAnswer, Recorded, RejectedEvent
+from dataforge.model.recorded import BatchAnswer, Recorded, RejectedEvent, joined
 from dataforge.model.reference import DatasetRef, NodeKind, TaskRef
 from dataforge.model.state import PartitionStatus, RunKind, RunState
 from dataforge.model.verdict import Code, NodeRef, Reason, Status, Unanswered, Verdict
@@ -68,5 +68,6 @@ __all__ = [
     "Verdict",
     "dbt_task_name",
     "each",
+    "joined",
     "mirror_id",
 ]

@@ -67,6 +67,7 @@ _EXAMPLE = Change(
     version="7",
     rows=1200,
     producer=_PRODUCER,
+    owner="data@example.com",
     ready=LastSuccess(since=_SINCE, version="7", producer=_PRODUCER),
     mirror_id=mirror_id(
         ("dataset", "s3://lake", "orders/clean"),

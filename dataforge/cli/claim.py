@@ -50,9 +50,10 @@ def claim(
 ) -> None:
     """Take a partition of a task for a time, and say how its run ended.
 
-    Claims the task NAME for PARTITION, or goes on with a claim. Prints the claim. With --run the command is run under it: the claim is completed where the command
-    exits with 0 and failed where it does not, and the lease is extended meanwhile; where it is lost, the command is
-    stopped. Exits with 1 where the partition may not run now, or a claim is no longer its worker's.
+    Claims the task NAME for PARTITION, or goes on with a claim, and prints it. With --run the command is run under it:
+    the claim is completed where the command exits with 0 and failed where it does not, and the lease is extended
+    meanwhile; where it is lost, the command is stopped. Exits with 1 where the partition may not run now, or a claim is
+    no longer its worker's.
     """
     verbs = {verb: options[verb] for verb in ("heartbeat", "complete", "fail", "release") if options[verb] is not None}
     if len(verbs) + (name is not None) != 1:

@@ -7,7 +7,7 @@ from functools import partial
 import click
 
 from dataforge.cli.invocation import Invocation, pass_invocation
-from dataforge.model.errors import DefinitionsError
+from dataforge.model.errors import DatabaseUnavailable, DefinitionsError
 from dataforge.settings import Settings
 
 QUESTIONS = (
@@ -48,7 +48,7 @@ def down(invocation: Invocation) -> None:
 @click.command()
 @pass_invocation
 def status(invocation: Invocation) -> None:
-    """Say what runs, where, since when; exit with 1 where something is stopped."""
+    """Say what runs, where, since when; exit with 1 where something is stopped, or runs on a database that is lost."""
     from dataforge.local import processes
 
     settings = invocation.settings
@@ -62,7 +62,20 @@ def status(invocation: Invocation) -> None:
         click.echo(f"{state.name:<{width}} {state.state.lower():<9} {pid:<12} {since:<30} {place}".rstrip())
     if settings.database_url:
         click.echo(f"{'database':<{width}} named by DATAFORGE_DATABASE_URL")
-    click.get_current_context().exit(0 if all(state.is_up for state in states) else 1)
+    running = all(state.is_up for state in states)
+    trouble = _trouble(settings) if running else None
+    if trouble:
+        click.echo(f"trouble: {trouble}")
+    click.get_current_context().exit(0 if running and not trouble else 1)
+
+
+def _trouble(settings: Settings) -> str | None:
+    from dataforge.local import processes
+
+    try:
+        return processes.trouble(settings)
+    except DatabaseUnavailable as error:
+        return str(error)
 
 
 def _load_shop(settings: Settings, url: str, environment: str) -> None:
@@ -88,7 +101,8 @@ def _welcome(settings: Settings) -> str:
     base = _base(settings, settings.port)
     pages = [f"{base}/docs  (the API, to read and to try)", f"{base}/openapi.json", f"{base}/ready"]
     if settings.dagster:
-        pages.insert(0, f"{_base(settings, settings.dagster_port)}  (Dagster: assets, partitions, checks)")
+        # Its root leads to the timeline of its own runs, on which there is nothing yet.
+        pages.insert(0, f"{_base(settings, settings.dagster_port)}/asset-groups  (Dagster: assets, partitions, checks)")
     lines = ["DataForge is up.", "", "Open:", *(f"  {page}" for page in pages)]
     if settings.example:
         lines += ["", "Ask:", *(f"  .venv/bin/{question}" for question in QUESTIONS)]

@@ -29,6 +29,10 @@ _PRIORITY = {POSTGRES: 1, API: 2, WORKER: 2}
 _CODE_SERVER_PRIORITY, _DAGSTER_PRIORITY = 3, 4
 # Runs and their steps are processes in the group of the code server: whoever stops it stops them.
 _DAGSTER_STOP = "stopsignal=TERM\nstopasgroup=true\nkillasgroup=true\nstopwaitsecs=20"
+# The webserver alone keeps connections: the daemon, code servers and runs open one for each use. By default it trusts
+# one that is younger than an hour, and after a restart of PostgreSQL the first use of each would fail, however much
+# later. One second: a page's questions share a connection, and no restart is quicker. A new one takes milliseconds.
+_FRESH = ["--db-pool-recycle", "1"]
 
 
 def render(settings: Settings, layout: Layout) -> str:
@@ -85,7 +89,7 @@ def _dagster_programs(settings: Settings, layout: Layout) -> list[str]:
     if not settings.dagster:
         return []
     served = ["-w", str(dagster.workspace_file(layout))]
-    web = ["-m", "dagster_webserver", "-h", settings.host, "-p", str(settings.dagster_port), *served]
+    web = ["-m", "dagster_webserver", "-h", settings.host, "-p", str(settings.dagster_port), *_FRESH, *served]
     programs = [(each.process, each.arguments) for each in workspace.locations(settings, layout)]
     programs += [(WEBSERVER, web), (DAEMON, ["-m", "dagster._daemon", "run", *served])]
     return [_program(name, [sys.executable, *arguments], layout, _DAGSTER_STOP) for name, arguments in programs]

@@ -1,7 +1,7 @@
 """The database of Dagster's own storage, beside the ledger's on the same server.
 
-Guarantees that nothing of Dagster's lands in the ledger's database, and that a role that may not create databases is
-told what an administrator has to run.
+Guarantees that nothing of Dagster's lands in the ledger's database, that a role that may not create databases is told
+what an administrator has to run, and that a database which was lost is known as such while Dagster runs on.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from dataforge.model.errors import DatabaseUnavailable, SettingsError, StartupError
 
 SUFFIX = "_dagster"
+_TABLES = ("runs", "event_logs", "jobs")  # one of each of Dagster's three storages, by which it knows its own tables
+_EXISTS = "SELECT 1 FROM pg_database WHERE datname = %s"
 _LONGEST_NAME = 63  # bytes; PostgreSQL cuts a longer name silently, and what was cut off is the suffix
 
 
@@ -44,17 +46,34 @@ def name(ledger: str) -> str:
     return found
 
 
+def is_whole(ledger: str) -> bool:
+    """Whether the database is there, with the tables that `dagster.storage_prepared` makes; `ledger` is where to
+    connect for it."""
+    wanted = name(ledger)
+    with _connected(ledger, f"look for the database {wanted}") as connection:
+        if not connection.execute(_EXISTS, [wanted]).fetchone():
+            return False
+    with _connected(make_conninfo(ledger, dbname=wanted), f"look into the database {wanted}") as connection:
+        found = connection.execute(
+            "SELECT bool_and(to_regclass(t) IS NOT NULL) FROM unnest(%s::text[]) t", [[*_TABLES]]
+        )
+        return found.fetchone() == (True,)
+
+
 def create(ledger: str) -> None:
     """Makes the database where it is missing; `ledger` is where to connect for it."""
     wanted = name(ledger)
+    with _connected(ledger, f"create the database {wanted}") as connection:
+        if not connection.execute(_EXISTS, [wanted]).fetchone():
+            _create(connection, wanted)
+
+
+def _connected(url: str, purpose: str) -> psycopg.Connection[TupleRow]:
     try:
-        connection = psycopg.connect(ledger, autocommit=True, connect_timeout=5)
+        return psycopg.connect(url, autocommit=True, connect_timeout=5)
     except psycopg.OperationalError as error:
         reason = str(error).partition("\n")[0]
-        raise DatabaseUnavailable(f"cannot connect to create the database {wanted}: {reason}") from error
-    with connection:
-        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [wanted]).fetchone():
-            _create(connection, wanted)
+        raise DatabaseUnavailable(f"cannot connect to {purpose}: {reason}") from error
 
 
 def _create(connection: psycopg.Connection[TupleRow], wanted: str) -> None:

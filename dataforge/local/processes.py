@@ -1,7 +1,8 @@
 """Starting, stopping and showing the processes of one installation.
 
 Guarantees that `up` may be repeated at any time: it starts what is missing, restarts what was started under
-other settings, and leaves alone what runs; where it fails, it leaves nothing running that was not before.
+other settings or has lost its database, and leaves alone what runs; where it fails, it leaves nothing running that was
+not before.
 """
 
 from __future__ import annotations
@@ -60,6 +61,18 @@ def status(settings: Settings) -> list[ProcessState]:
     ]
 
 
+def trouble(settings: Settings) -> str | None:
+    """What is amiss though every process runs, in a line with what to do; None where nothing is."""
+    from dataforge.local import dagster_database
+
+    if not settings.dagster:
+        return None
+    url = database_url(settings)
+    if dagster_database.is_whole(url):
+        return None
+    return f"Dagster's database {dagster_database.name(url)} is lost: `make up` makes it anew"
+
+
 def _bring_up(
     settings: Settings, layout: Layout, supervisor: Supervisor, load_history: Callable[[str, str], None]
 ) -> None:
@@ -108,11 +121,17 @@ def _dagster_prepared(
     settings: Settings, layout: Layout, supervisor: Supervisor, server: Server | None, *, nothing_runs: bool
 ) -> AbstractContextManager[None]:
     """Dagster's storage made ready beside what the block does, unless Dagster is left out or runs on it already."""
-    states = supervisor.processes()
-    if not settings.dagster or (states[configuration.WEBSERVER].is_up and states[configuration.DAEMON].is_up):
+    if not settings.dagster:
         return nullcontext()
     from dataforge.local import dagster_database
 
+    if not dagster_database.is_whole(database_url(settings)):
+        # What runs on a database that was dropped would find the new one, but takes its tables to be as they were.
+        for name in (configuration.WEBSERVER, configuration.DAEMON):
+            supervisor.stop_process(name)
+    states = supervisor.processes()
+    if states[configuration.WEBSERVER].is_up and states[configuration.DAEMON].is_up:
+        return nullcontext()
     if server:
         server.create_database(dagster_database.name(server.url))
     else:

@@ -100,6 +100,11 @@ class Supervisor:
             with self._calls() as supervisor, suppress(Fault):
                 supervisor.startProcess(name, False)
 
+    def stop_process(self, name: str) -> None:
+        """Stops a program and waits until it has ended; nothing where it does not run."""
+        with self._calls() as supervisor, suppress(Fault):
+            supervisor.stopProcess(name)
+
     def require_up(self, name: str) -> None:
         """Raises where a program has failed."""
         state = self.processes().get(name)

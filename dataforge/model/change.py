@@ -31,6 +31,7 @@ class Producer(msgspec.Struct, frozen=True, kw_only=True):
     attempt: Annotated[int | None, Meta(description="The number of its last attempt; null if it is not known.")] = None
     state: Annotated[RunState | None, Meta(description="The run's state; null if nothing else is known of it.")] = None
     source: Annotated[dict[str, str | int | None], Meta(description="What its platform calls it.")] = {}
+    error: Annotated[str | None, Meta(description="The error it ended with; null if there is none.")] = None
 
 
 class LastSuccess(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +59,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     version: Annotated[str | None, Meta(description="The version of the data, where the run has one.")] = None
     rows: Annotated[int | None, Meta(description="Rows that the run wrote, where it counted them.")] = None
     producer: Annotated[Producer | None, Meta(description="The run that decided; null where cleared.")] = None
+    owner: Annotated[
+        str | None, Meta(description="Who answers for it, else for the task that decided; null if nobody is known.")
+    ] = None
     ready: Annotated[LastSuccess | None, Meta(description="Its last success; null if there was none.")] = None
     mirror_id: Annotated[str, Meta(description="Names this state of this partition, in hexadecimal.")]
 
@@ -81,7 +85,7 @@ def mirror_id(
     version: str | None = None,
 ) -> str:
     """The name of a state of a partition, 32 hexadecimal digits. What is only read from elsewhere (the rows, the
-    attempt, the evidence, the success before) is no part of it."""
+    attempt, the error, the owner, the evidence, the success before) is no part of it."""
     run = None if producer is None else [producer.task.namespace, producer.task.name, producer.run]
     moment = None if since is None else since.astimezone(UTC).isoformat()
     content = [*node, partition or None, status, state, run, moment, version]

@@ -148,10 +148,10 @@ def find(
 # keeps each state and run a look-up, whatever the statistics say.
 LOAD = """
 select wanted.node_kind, coalesce(t.namespace, d.namespace), coalesce(t.name, d.name), wanted.partition,
-    s.status, s.run_state, s.evidence, s.since, s.version, counted.rows,
-    decider.namespace, decider.name, s.run, r.attempt, r.state, r.source,
+    s.status, s.run_state, s.evidence, s.since, s.version, counted.rows, coalesce(t.owner, d.owner, decider.owner),
+    decider.namespace, decider.name, s.run, r.attempt, r.state, r.source, r.error,
     s.ready_since, s.ready_version,
-    maker.namespace, maker.name, s.ready_run, made.attempt, made.state, made.source
+    maker.namespace, maker.name, s.ready_run, made.attempt, made.state, made.source, made.error
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[])
     with ordinality as wanted (node_kind, node_id, partition, place)
 left join lateral (
@@ -160,23 +160,23 @@ left join lateral (
         and partition = wanted.partition offset 0
 ) s on true
 left join lateral (
-    select namespace, name from task where environment = %(environment)s and id = wanted.node_id offset 0
+    select namespace, name, owner from task where environment = %(environment)s and id = wanted.node_id offset 0
 ) t on wanted.node_kind = 'task'
 left join lateral (
-    select namespace, name from dataset where environment = %(environment)s and id = wanted.node_id offset 0
+    select namespace, name, owner from dataset where environment = %(environment)s and id = wanted.node_id offset 0
 ) d on wanted.node_kind = 'dataset'
 left join lateral (
-    select namespace, name from task where environment = %(environment)s and id = s.task_id offset 0
+    select namespace, name, owner from task where environment = %(environment)s and id = s.task_id offset 0
 ) decider on true
 left join lateral (
-    select attempt, state, source from run
+    select attempt, state, source, error from run
     where environment = %(environment)s and task_id = s.task_id and run.run = s.run offset 0
 ) r on true
 left join lateral (
     select namespace, name from task where environment = %(environment)s and id = s.ready_task_id offset 0
 ) maker on true
 left join lateral (
-    select attempt, state, source from run
+    select attempt, state, source, error from run
     where environment = %(environment)s and task_id = s.ready_task_id and run.run = s.ready_run offset 0
 ) made on true
 left join lateral (
@@ -210,7 +210,7 @@ def _shown(row: Sequence[Any]) -> Change:
         missing = PartitionStatus.MISSING
         named = mirror_id(node, key, missing)
         return Change(kind=kind, namespace=namespace, name=name, partition=key, status=missing, mirror_id=named)
-    state, evidence, since, version, rows = (next(fields) for _ in range(5))
+    state, evidence, since, version, rows, owner = (next(fields) for _ in range(6))
     producer = _producer(fields)
     ready_since, ready_version = next(fields), next(fields)
     maker = _producer(fields)
@@ -227,17 +227,19 @@ def _shown(row: Sequence[Any]) -> Change:
         version=version,
         rows=rows,
         producer=producer,
+        owner=owner,
         ready=LastSuccess(since=ready_since, version=ready_version, producer=maker) if maker else None,
         mirror_id=mirror_id(node, key, said, state=ended, producer=producer, since=since, version=version),
     )
 
 
 def _producer(fields: Iterator[Any]) -> Producer | None:
-    namespace, name, run, attempt, state, source = (next(fields) for _ in range(6))
+    namespace, name, run, attempt, state, source, error = (next(fields) for _ in range(7))
     if run is None:
         return None
     known = RunState(state) if state else None
-    return Producer(task=NodeName(namespace, name), run=run, attempt=attempt, state=known, source=source or {})
+    task = NodeName(namespace, name)
+    return Producer(task=task, run=run, attempt=attempt, state=known, source=source or {}, error=error)
 
 
 # The last partitions of a dataset are the end of one range of the primary key.

@@ -49,6 +49,7 @@ def test_a_change_shows_exactly_its_fields(client: Client) -> None:
         "attempt": 1,
         "state": "succeeded",
         "source": {"dagster_run_id": "abc", "step": 3},
+        "error": None,
     }
     assert len(bytes.fromhex(change.pop("mirror_id"))) == 16
     assert change == {
@@ -63,6 +64,7 @@ def test_a_change_shows_exactly_its_fields(client: Client) -> None:
         "version": "7",
         "rows": 12,
         "producer": producer,
+        "owner": None,
         "ready": {"since": "2026-11-09T06:00:00Z", "version": "7", "producer": producer},
     }
 

@@ -14,6 +14,7 @@ from dagster import (
     DagsterInstance,
     Definitions,
     TableMetadataValue,
+    asset,
 )
 from msgspec.structs import replace
 
@@ -21,8 +22,18 @@ from dataforge.ingest.dbt_manifest import from_dbt
 from dataforge.model import manifest
 from dataforge.storage.database import Database
 from dataforge_assets.airflow import AIRFLOW_ASSETS
-from dataforge_assets.checks import CHECK, CHECKED, DIGEST, questions_of, result_of, results, upstreams_are_current
+from dataforge_assets.checks import (
+    CHECK,
+    CHECKED,
+    DIGEST,
+    KEPT,
+    questions_of,
+    result_of,
+    results,
+    upstreams_are_current,
+)
 from dataforge_assets.spark import SPARK_ASSETS
+from dataforge_sensors.freshness_checks import differing, evaluation_of, held_digests
 from resources import LedgerResource
 from resources.dbt import MANIFEST
 
@@ -155,6 +166,26 @@ def test_an_upstream_that_was_never_built_is_missing_to_what_was_built_without_i
     ]
 
 
+def test_the_sentence_of_a_missing_upstream_says_since_when_by_which_run_and_whose_it_is(
+    ledger: LedgerResource,
+) -> None:
+    record_days(ledger, DAYS)
+    day = "2026-11-12"
+    record(ledger, *(run(name, day, usual(name, day)) for name in PRODUCED if name not in ("payments", "stg_payments")))
+    unknown = check(ledger, "warehouse/orders").description
+    assert unknown == (
+        "2026-11-12: duckdb://shop.duckdb/shop.main.stg_payments for 2026-11-12 is missing (no run of it is known),"
+        " since 2026-11-13 00:00 UTC, owned by team-analytics@shop.example."
+    )
+    failed = {**run("stg_payments", day, usual("stg_payments", day))[0], "state": "failed"}
+    record(ledger, [failed])
+    description = check(ledger, "warehouse/orders").description or ""
+    assert (
+        "(its run failed), since 2026-11-13 00:40 UTC, by run stg_payments of 2026-11-12 @11-13, owned by"
+        in description
+    )
+
+
 def test_a_week_is_stale_by_any_of_its_days_and_the_description_names_the_first(ledger: LedgerResource) -> None:
     record_days(ledger, DAYS)
     week = run("weekly_revenue", DAYS[0], datetime(2026, 11, 9, 12, tzinfo=UTC))
@@ -213,6 +244,30 @@ def test_dagster_runs_the_check_of_the_selected_assets_alone(ledger: LedgerResou
     with DagsterInstance.ephemeral() as instance:
         [evaluation] = job.execute_in_process(instance=instance).get_asset_check_evaluations()
     assert (evaluation.asset_check_key, evaluation.passed) == (key, False)
+
+
+def test_what_a_run_has_just_built_keeps_the_result_from_before_until_the_ledger_knows(ledger: LedgerResource) -> None:
+    """And the sensor's next answer is news, whatever it is."""
+    record_days(ledger, DAYS)
+    record(ledger, run("orders", DAYS[3], LATER))
+    key = AssetKey(["lake", "orders_enriched"])
+
+    @asset(key=key)
+    def built() -> None: ...
+
+    defs = Definitions(assets=[built], asset_checks=[upstreams_are_current], resources={"ledger": ledger})
+    job = defs.resolve_implicit_global_asset_job_def().get_subset(
+        asset_selection={key}, asset_check_selection={AssetCheckKey(key, CHECK)}
+    )
+    with DagsterInstance.ephemeral() as instance:
+        assert job.execute_in_process(instance=instance).get_asset_check_evaluations() == []
+        before = check(ledger, "lake/orders_enriched")
+        instance.report_runless_asset_event(evaluation_of(before))
+        for _ in range(2):
+            [evaluation] = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+            assert (evaluation.passed, evaluation.severity) == (False, before.severity)
+            assert evaluation.description == f"{KEPT}{before.description}"
+        assert differing([before], held_digests(instance, [before]))
 
 
 def upstreams() -> list[Any]:

@@ -10,8 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dagster import AssetCheckKey, AssetKey, PartitionsDefinition, RepositoryDefinition, TimeWindowPartitionsDefinition
+from dagster import (
+    AssetCheckKey,
+    AssetKey,
+    BackfillPolicy,
+    JobDefinition,
+    PartitionMapping,
+    PartitionsDefinition,
+    RepositoryDefinition,
+    TimeWindowPartitionMapping,
+    TimeWindowPartitionsDefinition,
+)
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph, AssetNode
+from dagster_shared.serdes import serialize_value
 
 from dataforge_assets.definitions import defs
 
@@ -49,6 +60,13 @@ def test_the_graph_is_that_of_the_snapshot() -> None:
     assert json.loads(found) == json.loads(SNAPSHOT.read_text(encoding="utf-8"))
 
 
+def test_the_snapshot_tells_mappings_apart_by_their_parameters() -> None:
+    plain, moved = TimeWindowPartitionMapping(), TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
+    weekly = AssetKey(["warehouse", "weekly_revenue"])
+    [upstream] = graph().get(weekly).parent_keys
+    assert _mapping(graph().get(weekly), upstream) == described_mapping(plain) != described_mapping(moved)
+
+
 def test_every_asset_says_what_it_is_and_whose() -> None:
     for node in nodes():
         said = (node.description, node.owners, node.kinds, node.tags.get("domain"), node.metadata.get("dataforge/task"))
@@ -83,11 +101,15 @@ def described(repository: RepositoryDefinition) -> dict[str, Any]:
     """What the UI shows of the code location, and what an accidental change would alter."""
     return {
         "assets": {node.key.to_user_string(): dict(_asset(node)) for node in nodes()},
-        "jobs": sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")),
+        "jobs": {job.name: _selected(job) for job in repository.get_all_jobs() if not job.name.startswith("__")},
         "resources": sorted(repository.get_top_level_resources()),
         "schedules": sorted(schedule.name for schedule in repository.schedule_defs),
         "sensors": {sensor.name: sensor.default_status.value for sensor in repository.sensor_defs},
     }
+
+
+def _selected(job: JobDefinition) -> list[str]:
+    return sorted(key.to_user_string() for key in job.asset_layer.selected_asset_keys)
 
 
 def _asset(node: AssetNode) -> Iterator[tuple[str, Any]]:
@@ -98,6 +120,7 @@ def _asset(node: AssetNode) -> Iterator[tuple[str, Any]]:
     yield "kinds", sorted(node.kinds)
     yield "tags", {name: value for name, value in sorted(node.tags.items()) if not name.startswith("dagster/kind/")}
     yield "partitions", _cut(node.partitions_def)
+    yield "backfill", _backfill(node.backfill_policy)
     yield "upstream", {key.to_user_string(): _mapping(node, key) for key in sorted(node.parent_keys)}
     yield "checks", {key.name: _check(key) for key in sorted(node.check_keys)}
     yield "in the ledger", {key: node.metadata[key] for key in sorted(node.metadata) if key.startswith("dataforge/")}
@@ -110,8 +133,18 @@ def _cut(partitions: PartitionsDefinition[Any] | None) -> str | None:
     return f"{partitions.cron_schedule} {partitions.timezone}, from {partitions.start:%F} to {partitions.end:%F}"
 
 
-def _mapping(node: AssetNode, upstream: AssetKey) -> str:
-    return type(graph().get_partition_mapping(node.key, upstream)).__name__
+def _backfill(policy: BackfillPolicy | None) -> str | None:
+    return policy.policy_type.value if policy else None
+
+
+def _mapping(node: AssetNode, upstream: AssetKey) -> Any:
+    """With its parameters, as Dagster itself stores them."""
+    return described_mapping(graph().get_partition_mapping(node.key, upstream))
+
+
+def described_mapping(mapping: PartitionMapping) -> dict[str, Any]:
+    stored: Any = mapping
+    return {name.strip("_"): value for name, value in json.loads(serialize_value(stored)).items()}
 
 
 def _check(key: AssetCheckKey) -> dict[str, Any]:

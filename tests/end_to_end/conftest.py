@@ -21,6 +21,8 @@ import pytest
 
 from benchmarks.scratch import free_port
 from dataforge.local import processes
+from dataforge.local.layout import Layout
+from dataforge.local.postgres import Server
 from dataforge.settings import Settings, as_environ, load
 from tests.end_to_end.dagster_api import DagsterApi
 
@@ -41,6 +43,14 @@ class Shop:
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
 
+    def run(self, verb: str) -> "subprocess.CompletedProcess[str]":
+        """Runs a verb of the command line on the installation."""
+        return _run(self.settings, verb)
+
+    def wait_for_database(self, seconds: float) -> None:
+        """Returns as soon as PostgreSQL takes connections again."""
+        Server.of(Layout(self.settings.home)).wait_until_ready(seconds)
+
     def verdict(self, name: str, partition: str) -> dict[str, Any]:
         """The ledger's verdict on one partition of a task."""
         answer = self.ledger.get("/api/v1/dev/readiness", params={"name": name, "partition": partition})
@@ -57,10 +67,7 @@ def shop() -> Iterator[Shop]:
     settings = load({"DATAFORGE_HOME": str(home)}, home / "dataforge.toml")
     settings = replace(settings, port=free_port(), dagster_port=free_port())
     try:
-        command = [str(Path(sys.executable).with_name("dataforge")), "up"]
-        done = subprocess.run(
-            command, env=os.environ | as_environ(settings), capture_output=True, text=True, timeout=300, check=False
-        )
+        done = _run(settings, "up")
         assert done.returncode == 0, done.stderr
         dagster_url = f"http://127.0.0.1:{settings.dagster_port}"
         with (
@@ -73,14 +80,20 @@ def shop() -> Iterator[Shop]:
         shutil.rmtree(home)
 
 
+def _run(settings: Settings, verb: str) -> "subprocess.CompletedProcess[str]":
+    command = [str(Path(sys.executable).with_name("dataforge")), verb]
+    environ = os.environ | as_environ(settings)
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=False)
+
+
 def eventually(look: Callable[[], _T | None], seconds: float, what: str) -> _T:
     """The first answer that is neither None nor False; fails when there is none in time. A server that is just
-    being started again counts as no answer."""
+    being started again, and cannot be connected to, counts as no answer; one that answers with an error does not."""
     deadline = time.monotonic() + seconds
     while True:
         try:
             found = look()
-        except httpx.HTTPError:
+        except httpx.TransportError:
             found = None
         if found is not None and found is not False:
             return found

@@ -29,6 +29,16 @@ mutation Launch($parameters: LaunchBackfillParams!) {
 _BACKFILL = """
 query Backfill($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }
 """
+RUNS = "query Runs { runsOrError(limit: 1) { __typename ... on Error { message } } }"
+EVERY_STORAGE = """
+query EveryStorage($key: AssetKeyInput!) {
+  runsOrError(limit: 1) { __typename ... on Error { message } }
+  partitionBackfillsOrError(limit: 1) { __typename ... on Error { message } }
+  assetNodeOrError(assetKey: $key) { __typename ... on AssetNode { assetMaterializations(limit: 1) { runId } } }
+  instance { daemonHealth { allDaemonStatuses { healthy } } }
+  sensorsOrError(repositorySelector: { repositoryLocationName: "shop", repositoryName: "__repository__" }) {
+    __typename ... on Error { message } ... on Sensors { results { sensorState { ticks(limit: 1) { status } } } } } }
+"""
 
 
 class DagsterApi:
@@ -45,6 +55,15 @@ class DagsterApi:
         assert "errors" not in shape, shape["errors"]
         found: dict[str, Any] = shape["data"]
         return found
+
+    def failure(self, query: str = EVERY_STORAGE) -> str | None:
+        """What a page that asks this would show as an error; None where it shows none. Each of Dagster's three storages
+        keeps connections of its own."""
+        try:
+            found = self._ask(query, key={"path": ["lake", "orders"]})
+        except (httpx.HTTPError, AssertionError) as error:
+            return str(error) or type(error).__name__
+        return next((str(part) for part in found.values() if str(part.get("__typename")).endswith("Error")), None)
 
     def materialized(self, asset: str) -> list[tuple[str, str]]:
         """The ranges of partitions that are green: (first, last)."""

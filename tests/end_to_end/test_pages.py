@@ -90,6 +90,21 @@ def test_the_partition_bar_shows_the_day_that_failed_and_the_day_that_is_late(pa
         expect(page.get_by_text(day, exact=True).first).to_be_visible()
 
 
+def test_the_events_of_the_day_that_failed_say_why_whose_and_since_when(page: Page, pictures: Path) -> None:
+    page.goto("/assets/lake/payments?view=events&partition=2026-11-12")
+    page.get_by_text("2026-11-12", exact=True).first.click()
+    said: dict[str, str | re.Pattern[str]] = {
+        "dataforge/error": "payments-2026-11-12.csv, line 17: the amount is ''",
+        "dataforge/owner": "team-ingest@shop.example",
+        "dataforge/run": "scheduled__2026-11-12T00:00:00+00:00",
+        "dataforge/since": re.compile("Nov 1[234], "),  # of the browser's time zone
+    }
+    for label, text in said.items():
+        row = page.locator("tr", has=page.get_by_text(label, exact=True))
+        expect(row).to_contain_text(text)
+    page.screenshot(path=pictures / "failed-day.png")
+
+
 def test_the_failing_check_names_the_upstream_since_when_and_the_run(shop: Shop, page: Page, pictures: Path) -> None:
     eventually(lambda: shop.dagster.check("warehouse/stg_orders", CHECK), 120, "the check has been evaluated")
     page.goto(f"/assets/warehouse/stg_orders?view=checks&checkDetail={CHECK}")

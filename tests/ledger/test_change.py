@@ -277,7 +277,11 @@ def test_a_dataset_is_named_canonically_and_leaves_the_name_it_had(database: Dat
     assert agrees(database, mirror)
 
 
-def test_a_state_says_which_run_made_it_and_what_its_platform_calls_it(database: Database) -> None:
+def test_a_state_says_which_run_made_it_what_its_platform_calls_it_why_it_failed_and_whose_it_is(
+    database: Database,
+) -> None:
+    owned = definition.parse({"source": "test", "tasks": [{"namespace": "ns", "name": "load", "owner": "team"}]})
+    declare(database, "dev", owned)
     outputs = [{"namespace": "lake", "name": "orders", "version": "v1", "rows": 12}]
     good: dict[str, Any] = {"run": "a", "partition": "p", "outputs": outputs, "source": {"job": 1}}
     send(database, event("up_for_retry", 0, attempt=1, **good), event("succeeded", 1, attempt=2, **good))
@@ -287,7 +291,7 @@ def test_a_state_says_which_run_made_it_and_what_its_platform_calls_it(database:
         "outputs": [{**outputs[0], "version": "v2"}],
         "source": {"job": 2},
     }
-    send(database, event("running", 5, **bad), event("failed", 6, **bad))
+    send(database, event("running", 5, **bad), event("failed", 6, error="no space left", **bad))
     (item,) = changes(database, "dev", kind="dataset").items
     assert (item.status, item.state, item.version, item.rows) == ("failed", "failed", "v2", 12)
     assert item.producer is not None
@@ -297,6 +301,7 @@ def test_a_state_says_which_run_made_it_and_what_its_platform_calls_it(database:
     assert (item.ready.version, item.ready.since) == ("v1", START + timedelta(minutes=1))
     made = item.ready.producer
     assert (made.run, made.attempt, made.state, made.source) == ("a", 2, RunState.SUCCEEDED, {"job": 1})
+    assert (item.producer.error, made.error, item.owner) == ("no space left", None, "team")
 
 
 def test_a_position_of_another_cluster_or_of_the_future_begins_anew(database: Database) -> None:

@@ -29,7 +29,7 @@ from benchmarks.scratch import free_port
 from dataforge.cli.main import cli
 from dataforge.local import dagster_database, leftovers, processes
 from dataforge.local.layout import Layout
-from dataforge.local.postgres import database_url
+from dataforge.local.postgres import ROLE, Server, database_url
 from dataforge.settings import Settings, as_environ, load
 
 PATIENCE = 60.0  # seconds for a process to come back, or for a run to be seen
@@ -106,7 +106,9 @@ def test_every_process_is_listed_and_the_page_is_shown_and_answers(settings: Set
     assert shown.exit_code == 0
     page = f"http://127.0.0.1:{settings.dagster_port}"
     assert page in shown.output
-    assert page in CliRunner().invoke(cli, ["up"], env=as_environ(settings)).output
+    graph = f"{page}/asset-groups"
+    assert f"  {graph}  " in CliRunner().invoke(cli, ["up"], env=as_environ(settings)).output
+    assert httpx.get(graph).status_code == 200
     assert httpx.get(page).status_code == 200
 
 
@@ -163,6 +165,22 @@ def test_a_run_that_was_killed_with_everything_else_is_failed_by_the_next_up(set
     psutil.wait_procs(everything, PATIENCE)
     processes.up(settings, _no_history)
     assert _run_status(settings, run) == "FAILURE"
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_up_makes_a_database_anew_that_was_dropped_while_it_ran(settings: Settings, *, anew: bool) -> None:
+    """`anew`: somebody has created it again, so that it is there, and empty."""
+    before = _pids(settings)
+    _drop_dagster(settings, anew=anew)
+    shown = CliRunner().invoke(cli, ["status"], env=as_environ(settings))
+    assert shown.exit_code == 1
+    assert "trouble: Dagster's database dataforge_dagster is lost: `make up` makes it anew" in shown.output
+    done = CliRunner().invoke(cli, ["up"], env=as_environ(settings))
+    assert done.exit_code == 0, done.output
+    assert CliRunner().invoke(cli, ["status"], env=as_environ(settings)).exit_code == 0
+    restarted = {name for name, pid in _pids(settings).items() if pid != before[name]}
+    assert restarted == {"dagster-webserver", "dagster-daemon"}
+    assert _run_status(settings, _launched(settings)) == "STARTED"
 
 
 @pytest.mark.parametrize("supervised", [True, False])
@@ -230,6 +248,15 @@ def _killed(settings: Settings, name: str) -> int:
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     return pid
+
+
+def _drop_dagster(settings: Settings, *, anew: bool) -> None:
+    """Drops Dagster's database under its running processes; with `anew` an empty one takes its place."""
+    name = dagster_database.name(database_url(settings))
+    with psycopg.connect(Server.of(Layout(settings.home)).superuser_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        if anew:
+            connection.execute(f"CREATE DATABASE {name} OWNER {ROLE}".encode())
 
 
 def _marked(settings: Settings) -> list[psutil.Process]:

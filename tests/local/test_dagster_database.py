@@ -57,8 +57,10 @@ def test_a_name_that_leaves_no_room_is_refused() -> None:
 
 def test_the_database_is_created_once_beside_the_ledgers(database_url: str) -> None:
     try:
+        assert not dagster_database.is_whole(database_url)
         dagster_database.create(database_url)
         dagster_database.create(database_url)
+        assert not dagster_database.is_whole(database_url)
         beside = urlsplit(database_url)._replace(path=f"/{dagster_database.name(database_url)}").geturl()
         psycopg.connect(beside).close()
     finally:

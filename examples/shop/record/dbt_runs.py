@@ -17,9 +17,9 @@ from typing import Any
 from dagster import AssetKey, DagsterInstance, Definitions
 
 from dataforge_assets.definitions import defs
-from dataforge_sensors.run_events import Telling
-from dataforge_sensors.run_log import story
-from dataforge_sensors.window import Window
+from dataforge_sensors.run_events import Telling, Untold
+from dataforge_sensors.run_log import stories
+from dataforge_sensors.window import Window, partitions_of
 
 SHOP = Path(__file__).parents[1]
 CORRECTED = "2026-11-05"  # built from the file that was there before
@@ -48,9 +48,10 @@ def _run(instance: DagsterInstance, job: str, partition: str, only_orders: bool)
     done = defs.resolve_job_def(job).execute_in_process(
         instance=instance, partition_key=partition, asset_selection=selection
     )
-    found = story(instance, done.run_id)
-    assert found is not None
-    events = [event for _, event in Telling(found, Window.of(defs.get_repository_def()).assets, url="").events()]
+    [story] = stories(instance, [done.run_id])
+    with partitions_of(instance):
+        told = Telling(story, Window.of(defs.get_repository_def()).assets, url="").events()
+        events = [event for _, event in told if not isinstance(event, Untold)]
     for event in events:
         del event["source"]["url"]  # of a page that nobody else has
     starts = timedelta(days=7, minutes=20) if job == "build_weeks" else timedelta(days=1, minutes=10)

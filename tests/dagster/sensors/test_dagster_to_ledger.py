@@ -1,6 +1,7 @@
 """The mirror of Dagster in the ledger: real runs in a real instance, told to the real ledger."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -45,9 +46,11 @@ from dagster._core.storage.tags import (
 )
 
 from dataforge_assets.dbt import NOT_BEGUN
-from dataforge_sensors.dagster_to_ledger import dagster_to_ledger
+from dataforge_sensors.dagster_to_ledger import dagster_to_ledger, tell
 from dataforge_sensors.mirror import MIRROR_ID
-from dataforge_sensors.run_log import News, cut, settled
+from dataforge_sensors.run_log import News, cut, read, settled
+from dataforge_sensors.time_budget import TimeBudget
+from dataforge_sensors.window import Window, partitions_of
 from resources import LedgerResource
 from resources.identity import ledger_metadata
 from resources.model import PartitionFilter, RunFilter, RunItem, RunState, TaskFilter
@@ -325,6 +328,65 @@ def test_what_a_person_reports_is_told_once_and_does_not_come_back(
     shown = log(lost.instance, [AssetKey("orders")])
     assert sorted(str(record.partition_key) for record in shown) == ["2026-01-01", "2026-01-02"]
     assert Teller(lost.instance, ledger, made).tick().startswith("0 events told.")
+
+
+def test_a_partition_that_the_asset_has_not_is_reported_and_not_told_while_the_rest_goes_on(
+    instance: DagsterInstance, ledger: LedgerResource
+) -> None:
+    made = AssetSpec("orders", partitions_def=DAYS, metadata=named("orders"))
+    teller = Teller(instance, ledger, made, AssetSpec("whole", metadata=named("whole")))
+    for asset_key, day in (("orders", "2027-01-01"), ("orders", "2026-01-01"), ("whole", "x"), ("orders", "no-day")):
+        instance.report_runless_asset_event(AssetMaterialization(asset_key, partition=day))
+    said = teller.tick()
+    assert said.startswith(
+        "1 events told, 0 known. Not told: partition 2027-01-01 of orders, which has no such partition"
+    )
+    assert ", and 2 more." in said
+    assert "\n" not in said
+    assert teller.partitions() == {"2026-01-01": "ready"}
+
+
+def test_a_run_that_makes_a_partition_which_the_asset_has_not_is_reported_and_not_told(
+    instance: DagsterInstance, ledger: LedgerResource
+) -> None:
+    @multi_asset(specs=[AssetSpec("orders", partitions_def=DAYS, metadata=named("orders"))])
+    def astray(context: AssetExecutionContext) -> Any:
+        context.log_event(AssetMaterialization("orders", partition="2027-01-01"))
+        check = AssetCheckEvaluation(asset_key=AssetKey("orders"), check_name="c", passed=True, partition="2028-01-01")
+        context.log_event(check)
+        yield MaterializeResult(asset_key="orders")
+
+    teller = Teller(instance, ledger, astray)
+    materialize([astray], instance=instance, partition_key="2026-01-01")
+    said = teller.tick()
+    assert "Not told: partition 2027-01-01 of orders, which has no such partition" in said
+    assert teller.partitions() == {"2026-01-01": "ready"}
+    assert {run.partition for run in teller.runs()} == {"2026-01-01"}
+
+
+def test_a_report_of_a_window_that_has_not_ended_says_so(instance: DagsterInstance, ledger: LedgerResource) -> None:
+    growing = DailyPartitionsDefinition(start_date="2026-01-01")
+    teller = Teller(instance, ledger, AssetSpec("orders", partitions_def=growing, metadata=named("orders")))
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
+    instance.report_runless_asset_event(AssetMaterialization("orders", partition=today))
+    assert f"Not told: partition {today} of orders, whose window has not ended." in teller.tick()
+    assert teller.partitions() == {}
+
+
+def test_what_a_tick_has_no_time_for_is_told_by_the_next(instance: DagsterInstance, ledger: LedgerResource) -> None:
+    made = orders()
+    for day in ("2026-01-01", "2026-01-02", "2026-01-03"):
+        materialize([made], instance=instance, partition_key=day)
+    window, news = Window.of(Definitions(assets=[made]).get_repository_def()), read(instance, -1)
+    for left in (2, 1, 0):
+        with partitions_of(instance):
+            told = tell(instance, ledger, window, news, TimeBudget(0), at_once=1)
+        assert told.recorded
+        assert told.recorded.applied == 2
+        behind = {record.storage_id for record in told.news.records}
+        news = News(tuple(record for record in news.records if record.storage_id not in behind))
+        assert len(news.runs) == left
+    assert len(Teller(instance, ledger).partitions()) == 3
 
 
 def test_a_partition_of_two_dimensions_is_told_by_its_key(instance: DagsterInstance, ledger: LedgerResource) -> None:

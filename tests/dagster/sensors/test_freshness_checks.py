@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 from dagster import (
     AssetCheckEvaluation,
     AssetCheckKey,
@@ -18,7 +19,9 @@ from dagster import (
 from dagster._core.test_utils import create_run_for_test
 
 from dataforge_assets.checks import CHECK, CHECKED, DIGEST
-from dataforge_sensors.freshness_checks import busy, differing, freshness_checks, held_digests
+from dataforge_sensors import freshness_checks as module
+from dataforge_sensors.freshness_checks import asked, busy, differing, freshness_checks, held_digests
+from dataforge_sensors.time_budget import TimeBudget
 from resources import LedgerResource
 
 ORDERS = AssetKey("orders")
@@ -78,6 +81,21 @@ def test_what_a_run_has_built_a_moment_ago_is_decided_later(instance: DagsterIns
     assert isinstance(result, SensorResult)
     assert {event.asset_key for event in result.asset_events} == {spec.key for spec in CHECKED} - {stg_orders}
     assert busy(instance, datetime.now(UTC)) == {stg_orders}
+
+
+def test_assets_that_a_tick_has_no_time_for_are_asked_about_by_the_next(
+    ledger: LedgerResource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 2)
+    seen: list[AssetKey | None] = []
+    behind: str | None = None
+    for _ in range(3):
+        answers, behind = asked(ledger, CHECKED, behind, datetime.now(UTC), TimeBudget(0))
+        seen += [answer.asset_key for answer in answers]
+    assert seen == sorted(spec.key for spec in CHECKED)
+    assert behind is None
+    answers, behind = asked(ledger, CHECKED, "an asset that is no more", datetime.now(UTC), TimeBudget())
+    assert (len(answers), behind) == (6, None)
 
 
 def test_a_ledger_that_is_down_costs_one_line(instance: DagsterInstance) -> None:

@@ -27,10 +27,11 @@ from dagster import (
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from dataforge_sensors import ledger_to_dagster as module
-from dataforge_sensors.ledger_to_dagster import ledger_to_dagster
+from dataforge_sensors.ledger_to_dagster import follow, ledger_to_dagster
 from dataforge_sensors.mirror import locate
 from dataforge_sensors.mirror_cursor import MirrorCursor
 from dataforge_sensors.read_back import held, mirror_id_of
+from dataforge_sensors.time_budget import TimeBudget
 from dataforge_sensors.window import Window
 from resources import LedgerResource
 from resources.identity import ledger_metadata
@@ -246,18 +247,82 @@ def test_what_is_outside_the_window_is_counted_and_not_written(mirror: Mirror) -
     assert "1 states written, 1 changes outside the window" in mirror.tick()
 
 
-def test_an_unknown_partition_is_found_before_it_is_written_and_told_once(mirror: Mirror) -> None:
+def test_an_unknown_partition_is_found_before_it_is_written_and_told_until_it_is_gone(mirror: Mirror) -> None:
+    complaint = "Not mirrored: partition 2024-01-01 of lake/orders, which has no such partition."
     mirror.ledger.record([event("orders", "2024-01-01", "succeeded", 1), event("orders", "2026-01-01", "running", 1)])
-    assert "partition 2024-01-01 of lake/orders, which has no such partition" in mirror.tick()
+    for _ in range(3):
+        assert complaint in mirror.tick()
     assert shown(log(mirror.instance)) == [("orders", "2026-01-01", "running")]
-    mirror.ledger.record([event("orders", "2024-01-01", "failed", 2, run="again")])
-    assert "2024-01-01" not in mirror.tick()
+    moved = {"datasets": [{"namespace": LAKE, "name": "elsewhere", "aliases": [{"namespace": LAKE, "name": "orders"}]}]}
+    mirror.ledger.declare("test", moved)
+    assert complaint not in mirror.tick()
 
 
-def test_an_asset_without_the_ledgers_names_is_told_once(instance: DagsterInstance, ledger: LedgerResource) -> None:
+def test_a_partition_that_its_asset_is_given_later_is_shown_and_complained_of_no_more(mirror: Mirror) -> None:
+    mirror.ledger.record([event("orders", "2025-12-31", "succeeded", 1)])
+    assert "2025-12-31 of lake/orders, which has no such partition" in mirror.tick()
+    longer = DailyPartitionsDefinition(start_date="2025-12-01", end_date="2026-03-01")
+    mirror.definitions = Definitions(assets=[spec(ORDERS, partitions=longer), spec(PAYMENTS)])
+    assert "2025-12-31" not in mirror.tick()
+    assert shown(log(mirror.instance)) == [("orders", "2025-12-31", "ready")]
+
+
+def test_a_partition_that_one_of_two_assets_has_not_yet_and_the_other_never_is_shown_in_the_one(
+    instance: DagsterInstance, ledger: LedgerResource
+) -> None:
+    today, mart = datetime.now(UTC).strftime("%Y-%m-%d"), AssetKey(["mart", "orders"])
+    other = spec(mart, "orders", StaticPartitionsDefinition(["acme"]))
+
+    def shop(end_offset: int) -> Definitions:
+        days = DailyPartitionsDefinition(start_date="2026-01-01", end_offset=end_offset)
+        return Definitions(assets=[spec(ORDERS, partitions=days), other])
+
+    mirror = Mirror(instance, ledger, shop(0))
+    ledger.record([event("orders", today, "running", 1)])
+    assert f"{today} of mart/orders, which has no such partition" in mirror.tick()
+    mirror.definitions = shop(1)  # as midnight would have it
+    for _ in range(3):
+        assert f"{today} of mart/orders, which has no such partition" in mirror.tick()
+    assert shown(log(instance, [ORDERS, mart])) == [("orders", today, "running")]
+
+
+def test_of_many_complaints_a_tick_says_the_first_and_their_number(mirror: Mirror) -> None:
+    mirror.ledger.record([event("orders", f"2024-01-{day:02}", "succeeded", day) for day in range(1, 11)])
+    for _ in range(2):
+        assert mirror.tick().endswith("And 7 more.")
+
+
+def test_an_asset_without_the_ledgers_names_is_told_in_each_tick(
+    instance: DagsterInstance, ledger: LedgerResource
+) -> None:
     mirror = Mirror(instance, ledger, Definitions(assets=[spec(ORDERS), AssetSpec("alone")]))
-    assert "alone" in mirror.tick()
-    assert "alone" not in mirror.tick()
+    for _ in range(3):
+        assert "alone" in mirror.tick()
+
+
+def test_a_tick_whose_time_is_over_goes_on_with_the_next(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH", 2)
+    mirror.ledger.record([event("returns", f"2026-01-0{day}", "succeeded", day) for day in range(1, 7)])
+    mirror.ledger.record([event("orders", "2026-01-01", "succeeded", 1)])
+    window = Window.of(SHOP.get_repository_def())
+    cursor, found = MirrorCursor.read(mirror.cursor), []
+    for _ in range(4):
+        batch = follow(mirror.ledger, cursor, window, TimeBudget(0))
+        cursor = batch.cursor
+        found.append((batch.outside, len(batch.changes)))
+    assert found == [(2, 0), (2, 0), (2, 0), (0, 1)]
+
+
+def test_assets_that_there_is_no_time_to_seed_are_seeded_by_the_next_tick(
+    instance: DagsterInstance, ledger: LedgerResource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ASSETS", 1)
+    monkeypatch.setattr(module, "TimeBudget", lambda: TimeBudget(0))
+    ledger.record([event("orders", "2026-01-01", "succeeded", 1), event("payments", "2026-01-01", "succeeded", 1)])
+    mirror = Mirror(instance, ledger)
+    for number in (1, 2, 2):
+        mirror.tick()
+        assert len(log(instance)) == number
 
 
 def test_a_state_of_a_window_that_has_not_ended_is_shown_when_it_has(
@@ -421,9 +486,10 @@ def test_an_asset_that_names_an_alias_is_told_which_name_to_take(
     assert "lake/orders names s3://lake / orders, which is an alias: let its metadata name s3://lake / sales." in (
         mirror.tick()
     )
-    assert "alias" not in mirror.tick()
+    assert "let its metadata name s3://lake / sales." in mirror.tick()
     mirror.definitions = Definitions(assets=[spec(ORDERS, "sales"), spec(PAYMENTS)])
     mirror.until_quiet()
+    assert "alias" not in mirror.tick()
     assert shown(log(instance)) == [("orders", "2026-01-01", "ready")]
 
 
@@ -451,6 +517,27 @@ def test_an_observation_is_a_sentence_that_says_since_when_and_by_which_run(mirr
         "ready since 2026-03-01 00:04 UTC: run scheduled__4 of load_orders",
         "running since 2026-03-01 00:01 UTC: run scheduled__1 of load_orders",
     ]
+
+
+def test_an_observation_of_what_failed_or_is_late_says_why_whose_since_when_and_which_run(mirror: Mirror) -> None:
+    tasks = [{"namespace": "airflow", "name": "load_orders", "owner": "team-ingest@shop.example"}]
+    mirror.ledger.declare("test", {"tasks": tasks})
+    error = "orders-2026-01-01.csv, line 17: the amount is ''\n  in read()"
+    mirror.ledger.record(
+        [
+            event("orders", "2026-01-01", "failed", 1, run="scheduled__1", error=error),
+            event("orders", "2026-01-02", "running", 2, run="scheduled__2"),
+        ]
+    )
+    mirror.tick()
+    failed, late = sorted(log(mirror.instance), key=lambda record: record.partition_key or "")
+    assert _metadata(failed)["dataforge/error"] == error
+    assert (_event(failed).description or "").endswith(": orders-2026-01-01.csv, line 17: the amount is ''")
+    assert "dataforge/error" not in _metadata(late)
+    for record, run, minute in ((failed, "scheduled__1", 1), (late, "scheduled__2", 2)):
+        told = _metadata(record)
+        assert (told["dataforge/owner"], told["dataforge/run"]) == ("team-ingest@shop.example", run)
+        assert told["dataforge/since"] == datetime(2026, 3, 1, 0, minute, tzinfo=UTC).timestamp()
 
 
 @pytest.mark.parametrize(
