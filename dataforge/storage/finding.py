@@ -1,0 +1,427 @@
+"""What findings about runs are judged by: the runs, what each was seen to read, and what was made of that and when.
+
+Guarantees a number of queries that does not grow with the number of runs, and that each reads a bounded range of an
+index for every run or partition it is asked about.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from psycopg import Connection
+
+from dataforge.model.freshness import RunKey
+from dataforge.model.reference import TaskRef
+from dataforge.model.state import RunState
+from dataforge.storage.readiness import Place
+
+
+class RunPlace(msgspec.Struct, frozen=True):
+    """The place of a run in the order of its start, the latest first."""
+
+    started_at: datetime
+    task_id: int
+    run: str
+
+
+class Ran(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that began, as it stands after its last attempt."""
+
+    task_id: int
+    run: str
+    group_run: str
+    mapped: bool  # one of several instances of its task
+    state: RunState
+    attempt_id: str | None
+    partitions: tuple[str, ...]
+    started_at: datetime
+    ended_at: datetime | None
+    task: TaskRef
+    owner: str | None
+    declared: bool
+    operator: str | None
+    parent: RunKey | None  # the run above it, by the id that its events name it by
+
+    @property
+    def key(self) -> RunKey:
+        return (self.task_id, self.run)
+
+    @property
+    def place(self) -> RunPlace:
+        return RunPlace(self.started_at, self.task_id, self.run)
+
+
+_COLUMNS = """r.task_id, r.run, r.group_run, r.map_index >= 0, r.state, r.attempt_id, r.partitions, r.started_at,
+    r.ended_at, t.namespace, t.name, t.owner, t.definition is not null, t.observed -> 'operator' ->> 2,
+    a.parent_task_id, a.parent_run"""
+_AROUND = """
+join task t on t.environment = %(environment)s and t.id = r.task_id
+left join attempt a on a.environment = %(environment)s and a.task_id = r.task_id and a.run = r.run
+    and a.attempt_id = r.attempt_id
+"""
+
+# The order has all of the index's columns, so that the planner is not tempted by the primary key. Planned with its
+# values each time (prepare=False), since they bound the range.
+STRETCH = (
+    f"select {_COLUMNS} from (" + """
+    select * from run
+    where environment = %(environment)s and kind = 'task' and started_at >= %(since)s
+        and started_at <= %(upto)s::timestamptz
+        and (started_at < %(upto)s::timestamptz or (task_id, run) > (%(after_task)s::bigint, %(after_run)s::text))
+    order by started_at desc nulls last, task_id, run limit %(most)s
+) r
+""" + _AROUND + "order by r.started_at desc nulls last, r.task_id, r.run"
+)  # fmt: skip
+
+
+def stretch(connection: Connection, given: dict[str, Any]) -> list[Ran]:
+    """The runs of tasks behind a place, the latest start first; `given` is what `stretch_of` makes."""
+    return [_ran(row) for row in connection.execute(STRETCH, given, prepare=False)]
+
+
+def stretch_of(environment: int, since: datetime, now: datetime, after: RunPlace | None, most: int) -> dict[str, Any]:
+    """The parameters of `stretch`."""
+    return {
+        "environment": environment,
+        "since": since,
+        "upto": after.started_at if after else now,
+        "after_task": after.task_id if after else -(2**63),
+        "after_run": after.run if after else "",
+        "most": most,
+    }
+
+
+def _ran(row: Sequence[Any]) -> Ran:
+    task_id, run, group_run, mapped, state, attempt_id, partitions, started_at, ended_at, *about = row
+    namespace, name, owner, declared, operator, parent_task, parent_run = about
+    return Ran(
+        task_id=task_id,
+        run=run,
+        group_run=group_run,
+        mapped=mapped,
+        state=RunState(state),
+        attempt_id=attempt_id,
+        partitions=tuple(partitions),
+        started_at=started_at,
+        ended_at=ended_at,
+        task=TaskRef(namespace, name),
+        owner=owner,
+        declared=declared,
+        operator=operator,
+        parent=(parent_task, parent_run) if parent_run is not None else None,
+    )
+
+
+# The runs of a task that began within a time, the first ones: what may have read what was there then.
+STARTED = (
+    f"""
+select w.place, {_COLUMNS}
+from unnest(%(tasks)s::bigint[], %(froms)s::timestamptz[], %(untils)s::timestamptz[])
+    with ordinality as w (task_id, begun, ended, place)
+cross join lateral (
+    select * from run
+    where environment = %(environment)s and task_id = w.task_id and started_at >= w.begun and started_at < w.ended
+        and kind = 'task'
+    order by started_at nulls first, run desc limit %(most)s
+) r
+"""
+    + _AROUND
+)
+
+
+def started(
+    connection: Connection, environment: int, asked: Sequence[tuple[int, datetime, datetime]], most: int
+) -> list[list[Ran]]:
+    """For each task and time the first `most` of its runs that began then."""
+    found: list[list[Ran]] = [[] for _ in asked]
+    parameters = {
+        "environment": environment,
+        "tasks": [each[0] for each in asked],
+        "froms": [each[1] for each in asked],
+        "untils": [each[2] for each in asked],
+        "most": most,
+    }
+    for place, *row in connection.execute(STARTED, parameters) if asked else ():
+        found[place - 1].append(_ran(row))
+    return found
+
+
+class Touched(msgspec.Struct, frozen=True, kw_only=True):
+    """A dataset that a run read or wrote, under its canonical id."""
+
+    written: bool
+    dataset_id: int
+    partition: str
+    step: bool  # one of its steps did, whose times are known
+    first_at: datetime
+    last_at: datetime
+    version: str | None
+
+
+# Of a Spark application its jobs read and write. An RDD job that never ended is mostly Spark looking at the first file
+# of an input for its schema, so that nothing can be said of what it read.
+TOUCHED = """
+with decided as (
+    select w.place, a.task_id, a.run, a.attempt_id, a.external_run
+    from unnest(%(tasks)s::bigint[], %(runs)s::text[], %(attempts)s::text[])
+        with ordinality as w (task_id, run, attempt_id, place)
+    join attempt a on a.environment = %(environment)s and a.task_id = w.task_id and a.run = w.run
+        and a.attempt_id = w.attempt_id
+), toucher as (
+    select place, task_id, run, attempt_id, false as step from decided
+    union all
+    select d.place, s.task_id, s.run, s.attempt_id, true
+    from decided d
+    cross join lateral (
+        select * from attempt
+        where environment = %(environment)s and parent_run = d.external_run offset 0
+    ) s
+    where s.parent_task_id = d.task_id and s.kind = 'step'
+        and (s.completed or coalesce(s.source ->> 'job_type', '') <> 'RDD_JOB')
+)
+select r.place, t.direction = 'output', d.canonical_id, t.partition, r.step, t.first_at, t.last_at, t.version
+from toucher r
+join touch t on t.environment = %(environment)s and t.task_id = r.task_id and t.run = r.run
+    and t.attempt_id = r.attempt_id
+join dataset d on d.environment = %(environment)s and d.id = t.dataset_id
+order by r.place, t.first_at, d.canonical_id, t.partition
+"""
+
+
+def touched(connection: Connection, environment: int, runs: Sequence[Ran]) -> dict[RunKey, list[Touched]]:
+    """What the deciding attempt of each of these runs was seen to read and write."""
+    asked = [run for run in runs if run.attempt_id is not None]
+    parameters = {
+        "environment": environment,
+        "tasks": [run.task_id for run in asked],
+        "runs": [run.run for run in asked],
+        "attempts": [run.attempt_id for run in asked],
+    }
+    found: dict[RunKey, list[Touched]] = {}
+    for place, *row in connection.execute(TOUCHED, parameters) if asked else ():
+        written, dataset_id, partition, step, first_at, last_at, version = row
+        found.setdefault(asked[place - 1].key, []).append(
+            Touched(
+                written=written,
+                dataset_id=dataset_id,
+                partition=partition,
+                step=step,
+                first_at=first_at,
+                last_at=last_at,
+                version=version,
+            )
+        )
+    return found
+
+
+class MadeThen(msgspec.Struct, frozen=True, kw_only=True):
+    """That a run came to an end on a partition, or (`at` is none) has not succeeded on it."""
+
+    at: datetime | None
+    by: RunKey
+    group_run: str
+    producer: RunKey
+    version: str | None
+    certain: bool
+    mapped: bool
+
+
+# Around the time of reading: the last claims that began before its end, and the first ones after. Mapped instances are
+# one run, which is done when all are. A run that was cleared and ran again has one claim, of its last attempt; when an
+# earlier attempt of it had succeeded the partition was there, too.
+MADE = """
+with asked as (
+    select * from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[],
+        %(untils)s::timestamptz[]) with ordinality as w (kind, node, partition, ended, place)
+), claim as (
+    select w.place, w.kind, w.partition, member.id, c.*
+    from asked w
+    cross join lateral (
+        select w.node as id where w.kind = 'task'
+        union all
+        select d.id from dataset d
+        where w.kind = 'dataset' and d.environment = %(environment)s and d.canonical_id = w.node
+    ) member
+    cross join lateral (
+        (select task_id, run, attempt_id, group_run, producer_task_id, producer_run, status, run_state, since, version
+         from write
+         where environment = %(environment)s and node_kind = w.kind and node_id = member.id
+            and partition = w.partition and started_at <= w.ended
+         order by started_at desc nulls last limit %(before)s)
+        union all
+        (select task_id, run, attempt_id, group_run, producer_task_id, producer_run, status, run_state, since, version
+         from write
+         where environment = %(environment)s and node_kind = w.kind and node_id = member.id
+            and partition = w.partition and started_at > w.ended
+         order by started_at nulls first limit %(after)s)
+    ) c
+), earlier as (
+    select c.place, c.id, e.task_id, e.run, min(e.done) as done
+    from (select distinct place, kind, id, task_id, run, attempt_id from claim) c
+    cross join lateral (
+        select a.task_id, a.run, case when a.said_state = 'succeeded' then a.said_at else a.ended_at end as done
+        from attempt a
+        where a.environment = %(environment)s and a.task_id = c.task_id and a.run = c.run
+            and a.attempt_id <> c.attempt_id and a.state = 'succeeded' and a.kind = 'task'
+            and (c.kind = 'task' or exists (
+                select from touch t
+                where t.environment = %(environment)s and t.task_id = a.task_id and t.run = a.run
+                    and t.attempt_id = a.attempt_id and t.direction = 'output' and t.dataset_id = c.id))
+    ) e
+    group by 1, 2, 3, 4
+), instances as (
+    select g.place, g.task_id, g.group_run, bool_and(m.status = 'ready') as ready,
+        max(least(m.since, e.done)) as first_at, max(m.since) as last_at, max(m.version) as version
+    from (select distinct place, kind, partition, id, task_id, group_run from claim where run <> group_run) g
+    cross join lateral (
+        select * from write
+        where environment = %(environment)s and task_id = g.task_id and group_run = g.group_run offset 0
+    ) m
+    left join earlier e on e.place = g.place and e.id = g.id and e.task_id = m.task_id and e.run = m.run
+    where m.node_kind = g.kind and m.node_id = g.id and m.partition = g.partition and not m.past
+    group by 1, 2, 3
+)
+select place, case when status = 'ready' or run_state = 'unknown' then since end, task_id, run, group_run,
+    producer_task_id, producer_run, version, run_state <> 'unknown', false
+from claim where run = group_run
+union all
+select c.place, e.done, c.task_id, c.run, c.group_run, c.producer_task_id, c.producer_run, null, true, false
+from claim c join earlier e on e.place = c.place and e.id = c.id and e.task_id = c.task_id and e.run = c.run
+where c.run = c.group_run
+union all
+select i.place, case when i.ready then at end, i.task_id, i.group_run, i.group_run, i.task_id, i.group_run, i.version,
+    true, true
+from instances i cross join lateral (select distinct at from unnest(array[i.first_at, i.last_at]) as times (at)) each
+"""
+_BEFORE, _AFTER = 40, 10  # claims of one partition that are looked at: those before the end of reading, and after
+
+
+def made_of(environment: int, asked: Sequence[tuple[Place, datetime]]) -> dict[str, Any]:
+    """The parameters of `made`."""
+    return {
+        "environment": environment,
+        "kinds": [place[0] for place, _ in asked],
+        "nodes": [place[1] for place, _ in asked],
+        "partitions": [place[2].replace("\0", "\ufffd") for place, _ in asked],
+        "untils": [until for _, until in asked],
+        "before": _BEFORE,
+        "after": _AFTER,
+    }
+
+
+def made(
+    connection: Connection, environment: int, asked: Sequence[tuple[Place, datetime]]
+) -> list[list[MadeThen]]:
+    """For each partition what was made of it around a time, the end of when it was read."""
+    found: list[list[MadeThen]] = [[] for _ in asked]
+    for place, at, *row in connection.execute(MADE, made_of(environment, asked)) if asked else ():
+        task_id, run, group_run, producer_task, producer_run, version, certain, mapped = row
+        found[place - 1].append(
+            MadeThen(
+                at=at,
+                by=(task_id, run),
+                group_run=group_run,
+                producer=(producer_task, producer_run),
+                version=version,
+                certain=certain,
+                mapped=mapped,
+            )
+        )
+    return found
+
+
+class Output(msgspec.Struct, frozen=True):
+    """A partition that a run made, datasets by canonical id; `standing` where its last success is still that run's."""
+
+    place: Place
+    at: datetime
+    standing: bool
+
+
+# A run makes what it claims itself, and what the runs below it claim, two levels of them: of an Airflow task the Spark
+# application, and of that its jobs.
+OUTPUTS = """
+with asked as (
+    select w.place, w.task_id, w.run, a.external_run
+    from unnest(%(tasks)s::bigint[], %(runs)s::text[]) with ordinality as w (task_id, run, place)
+    join run r on r.environment = %(environment)s and r.task_id = w.task_id and r.run = w.run
+    left join attempt a on a.environment = %(environment)s and a.task_id = r.task_id and a.run = r.run
+        and a.attempt_id = r.attempt_id
+), child as (
+    select w.place, c.task_id, c.run, c.external_run
+    from asked w
+    cross join lateral (
+        select * from attempt where environment = %(environment)s and parent_run = w.external_run offset 0
+    ) c
+    where c.parent_task_id = w.task_id and c.kind <> 'dag'
+), maker as (
+    select place, task_id, run from asked
+    union
+    select place, task_id, run from child
+    union
+    select w.place, c.task_id, c.run
+    from child w
+    cross join lateral (
+        select * from attempt where environment = %(environment)s and parent_run = w.external_run offset 0
+    ) c
+    where c.parent_task_id = w.task_id and c.kind <> 'dag'
+)
+select distinct m.place, c.node_kind, coalesce(d.canonical_id, c.node_id), c.partition, c.since,
+    s.ready_task_id = c.producer_task_id and s.ready_run = c.producer_run
+from maker m
+cross join lateral (
+    select * from write where environment = %(environment)s and task_id = m.task_id and run = m.run offset 0
+) c
+left join dataset d on c.node_kind = 'dataset' and d.environment = %(environment)s and d.id = c.node_id
+left join partition_state s on s.environment = %(environment)s and s.node_kind = c.node_kind
+    and s.node_id = coalesce(d.canonical_id, c.node_id) and s.partition = c.partition
+where c.status = 'ready' and c.since is not null
+"""
+
+
+def outputs(connection: Connection, environment: int, runs: Iterable[RunKey]) -> dict[RunKey, list[Output]]:
+    """What each of these runs has made."""
+    ordered = sorted(set(runs))
+    parameters = {
+        "environment": environment,
+        "tasks": [task_id for task_id, _ in ordered],
+        "runs": [run for _, run in ordered],
+    }
+    found: dict[RunKey, list[Output]] = {}
+    for place, kind, node, partition, at, standing in connection.execute(OUTPUTS, parameters) if ordered else ():
+        found.setdefault(ordered[place - 1], []).append(Output((kind, node, partition), at, bool(standing)))
+    return found
+
+
+# Two branches, each by its own index: a dataset's edges stand under any of its names.
+CONSUMERS = """
+select w.kind, w.node, e.task_id
+from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[]) as w (kind, node)
+cross join lateral (
+    select w.node as id where w.kind = 'task'
+    union all
+    select d.id from dataset d
+    where w.kind = 'dataset' and d.environment = %(environment)s and d.canonical_id = w.node
+) member
+cross join lateral (
+    select distinct task_id from edge
+    where environment = %(environment)s and node_kind = w.kind and node_id = member.id and relation = 'consumes'
+) e
+"""
+
+
+def consumers(
+    connection: Connection, environment: int, nodes: Iterable[tuple[str, int]]
+) -> dict[tuple[str, int], set[int]]:
+    """The tasks that consume these tasks and datasets, as declared or observed."""
+    ordered = sorted(set(nodes))
+    parameters = {
+        "environment": environment,
+        "kinds": [kind for kind, _ in ordered],
+        "nodes": [node for _, node in ordered],
+    }
+    found: dict[tuple[str, int], set[int]] = {}
+    for kind, node, task_id in connection.execute(CONSUMERS, parameters) if ordered else ():
+        found.setdefault((kind, node), set()).add(task_id)
+    return found
