@@ -16,7 +16,8 @@ from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunI
 from dataforge.model.change import Change, Changes
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import SettingsError
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.filter import DatasetFilter, FindingFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.finding import Finding
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
@@ -94,6 +95,10 @@ class LedgerResource(ConfigurableResource[Any]):
     def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
         """One page of what was refused."""
         return self._ledger.rejects(wanted)
+
+    def findings(self, wanted: FindingFilter) -> Page[Finding]:
+        """One page of what history shows to be wrong."""
+        return self._ledger.findings(wanted)
 
     def graph(
         self,

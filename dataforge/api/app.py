@@ -16,6 +16,7 @@ from dataforge.api.changes import list_changes, post_latest
 from dataforge.api.datasets import list_datasets
 from dataforge.api.definitions import declare_source, declare_task
 from dataforge.api.events import record_events
+from dataforge.api.findings import list_findings
 from dataforge.api.freshness import post_freshness
 from dataforge.api.graph import get_graph
 from dataforge.api.gzip import Gunzip
@@ -81,6 +82,7 @@ def _version_1() -> Router:
             list_runs,
             list_partitions,
             list_rejects,
+            list_findings,
             list_changes,
             post_latest,
             declare_source,

@@ -21,13 +21,14 @@ from dataforge.client.direct import DirectClient
 from dataforge.client.http import Client
 from dataforge.client.ledger import Ledger, each
 from dataforge.ledger.readiness import Named
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.filter import DatasetFilter, FindingFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
 from dataforge.model.freshness import FreshnessQuestion
 
 __all__ = [
     "Client",
     "DatasetFilter",
     "DirectClient",
+    "FindingFilter",
     "FreshnessQuestion",
     "Ledger",
     "Named",

@@ -31,7 +31,16 @@ from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunI
 from dataforge.model.change import Change, Changes
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import SettingsError, Unreachable
-from dataforge.model.filter import DatasetFilter, Paging, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.filter import (
+    DatasetFilter,
+    FindingFilter,
+    Paging,
+    PartitionFilter,
+    RejectFilter,
+    RunFilter,
+    TaskFilter,
+)
+from dataforge.model.finding import Finding
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
@@ -125,6 +134,9 @@ class Client:
 
     def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
         return self._list("/rejects", wanted, Page[RejectItem])
+
+    def findings(self, wanted: FindingFilter) -> Page[Finding]:
+        return self._list("/findings", wanted, Page[Finding])
 
     def graph(
         self,

@@ -17,7 +17,16 @@ from dataforge.ledger.readiness import Answers, Named
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem
 from dataforge.model.change import Change, Changes
 from dataforge.model.declaration import Declared
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, Shape, TaskFilter
+from dataforge.model.filter import (
+    DatasetFilter,
+    FindingFilter,
+    PartitionFilter,
+    RejectFilter,
+    RunFilter,
+    Shape,
+    TaskFilter,
+)
+from dataforge.model.finding import Finding
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
@@ -73,6 +82,10 @@ class Ledger(Protocol):
 
     def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
         """One page of what was refused, the latest first."""
+        ...
+
+    def findings(self, wanted: FindingFilter) -> Page[Finding]:
+        """One page of what history shows to be wrong, the worst of the page first."""
         ...
 
     def graph(

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from dataforge.ledger.need import Asked, Need, sketch, used_edges
+from dataforge.ledger.need import Asked, Need, sketch, used_edges, window
 from dataforge.ledger.surroundings import Surroundings, around
+from dataforge.model.attempt import Interval
 from dataforge.model.edge import TriggerRule, trigger_rule
 from dataforge.model.freshness import RunKey
 from dataforge.storage import finding as storage
@@ -30,6 +31,7 @@ class Reading(NamedTuple):
     read_until: datetime
     version: str | None
     declared: bool  # by an edge of the run's task
+    window: Interval | None  # of time, where the key has one
 
 
 class Readings(msgspec.Struct, frozen=True):
@@ -61,7 +63,8 @@ def _readings(known: Surroundings, run: Ran, touched: Sequence[Touched], now: da
     for each in read:
         if each.partition or each.dataset_id not in mapped:
             place: Place = ("dataset", each.dataset_id, each.partition)
-            found.setdefault(place, _seen(run, place, [each], now))
+            seen = _seen(run, place, [each], now)
+            found.setdefault(place, seen._replace(window=run.interval if each.partition in run.partitions else None))
     return [found[place] for place in sorted(found)]
 
 
@@ -69,7 +72,8 @@ def _needed(run: Ran, need: Need, read: Iterable[Touched], now: datetime) -> Rea
     own = [each for each in read if need.node.kind == "dataset" and each.dataset_id == need.node.id]
     exact = [each for each in own if each.partition == need.key]
     seen = _seen(run, need.places[0], exact or [each for each in own if not each.partition], now)
-    return seen._replace(places=tuple(need.places), declared=need.edge.origin == "declared")
+    known = window(need.window_cut, need.key)
+    return seen._replace(places=tuple(need.places), declared=need.edge.origin == "declared", window=known)
 
 
 def _seen(run: Ran, place: Place, read: Sequence[Touched], now: datetime) -> Reading:
@@ -79,11 +83,11 @@ def _seen(run: Ran, place: Place, read: Sequence[Touched], now: datetime) -> Rea
         begun = max(begun, min(each.first_at for each in read))
         ended = min(ended, max(each.last_at for each in read))
     version = next((each.version for each in read if each.version is not None and each.partition == place[2]), None)
-    return Reading((place,), begun, ended, version, declared=False)
+    return Reading((place,), begun, ended, version, declared=False, window=None)
 
 
 def _needs(known: Surroundings, run: Ran, read: set[int]) -> list[Need]:
-    """By the edges of its task, as of the start of the run. A run for several partitions needs what each of them does."""
+    """By the edges of its task, as of the start of the run. One for several partitions needs what each does."""
     subject, found = known.subjects[run.task_id], known.edges.get(run.task_id, [])
     needs = [
         need
@@ -106,7 +110,7 @@ def _counts(need: Need, run: Ran, read: set[int]) -> bool:
 
 
 def _waits_for_success(subject: Subject, used: Sequence[EdgeRow]) -> bool:
-    """Whether every task that comes before has to succeed. Where nobody has said it, an Airflow task may have any rule."""
+    """Whether every task that comes before has to succeed. Of an Airflow task nobody may have said."""
     spelling = subject.declared_rule or subject.observed_rule
     if spelling is not None:
         return trigger_rule(spelling) is TriggerRule.ALL_SUCCESS

@@ -48,7 +48,8 @@ class FoundInput(msgspec.Struct, frozen=True, kw_only=True):
     partition: Annotated[str | None, Meta(description="Its partition; null for what has no partitions.")]
     owner: Annotated[str | None, Meta(description="Who answers for it.")]
     at: Annotated[
-        datetime | None, Meta(description="When it became ready, or was written again; null if it has never been ready.")
+        datetime | None,
+        Meta(description="When it became ready, or was written again; null if it has never been ready."),
     ]
     run: Annotated[str | None, Meta(description="The run that made it then, by its platform's own id.")]
 

@@ -3,7 +3,8 @@
 Guarantees that a finding says nothing that what is recorded does not show. Where it cannot be told, nothing is found:
 
 * Clocks of two machines are not told apart below `CLOCKS_AGREE`.
-* What nobody has ever been seen to make, such as a file from outside, is not missing.
+* What nobody has ever been seen to make, such as a file from outside, is not missing; and what was made before anybody
+  looked was perhaps there (`ledger.finding_run`).
 * A success of which nobody knows how it ended (Spark alone says so) may have been there in time.
 * The last attempt of a run counts: a try that failed because it came too early, and was repeated, made nothing.
 * A version that was written again and is the same version has not changed.
@@ -11,6 +12,7 @@ Guarantees that a finding says nothing that what is recorded does not show. Wher
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import msgspec
 
@@ -73,7 +75,7 @@ def started_too_early(run: Execution, needed: Iterable[Needed]) -> Finding | Non
     said = (
         f"{began}, {_span(at - worst.read_from)} before {_label(worst)} was ready ({_moment(at)} UTC)"
         if at is not None
-        else f"{began}, and {_label(worst)}, which it needs, has never been ready"
+        else f"{began}, and {_label(worst)}, which it needs, has never been seen to be ready"
     )
     firm = run.declared and run.state is not RunState.FAILED
     return _of_run(
@@ -104,7 +106,7 @@ def input_changed(run: Execution, needed: Iterable[Needed]) -> Finding | None:
 
 
 def _was_late(needed: Needed) -> bool:
-    """Whether it was not ready when the run may have begun to read it, and is known to have been made later or never."""
+    """Whether it was not ready when the run may have begun to read it, and was made later or never."""
     if any(each.at <= needed.read_from + CLOCKS_AGREE for each in needed.made):
         return False
     return needed.missing or any(each.certain for each in needed.made)
@@ -175,8 +177,8 @@ def edge_never_observed(use: Use, runs: int, last_run_at: datetime) -> Finding |
         return None
     verb, done = _VERBS[use.relation]
     said = (
-        f"{use.task.name} is declared by {use.source} to {verb} {_edge_label(use)}, and none of its last {runs} runs that"
-        f" told of data was seen to have {done} it (the latest {_moment(last_run_at)} UTC)"
+        f"{use.task.name} is declared by {use.source} to {verb} {_edge_label(use)}, and none of its last {runs} runs"
+        f" that told of data was seen to have {done} it (the latest {_moment(last_run_at)} UTC)"
     )
     return _of_edge(use, FindingCode.EDGE_NEVER_OBSERVED, Severity.LOW, said)
 
@@ -219,13 +221,13 @@ def usual_gap(times: Iterable[datetime]) -> timedelta | None:
     ordered = sorted(set(times))
     if len({each.date() for each in ordered}) < _ACTIVE_DAYS:
         return None
-    gaps = sorted((after - before for before, after in zip(ordered, ordered[1:], strict=False)), reverse=True)
+    gaps = sorted((after - before for before, after in pairwise(ordered)), reverse=True)
     outage = ordered[-1] - ordered[0] >= 4 * gaps[0] and gaps[0] > 2 * gaps[1]
     return gaps[1] if outage else gaps[0]
 
 
 def silent_from(last_at: datetime, gap: timedelta) -> datetime:
-    """When a source with this usual gap counts as silent: three times as long after its last event, an hour at least."""
+    """When a source with this usual gap counts as silent: three times as long after its last event, or an hour."""
     return last_at + max(_SEVERAL * gap, _SOON)
 
 
@@ -238,9 +240,7 @@ def source_silent(source: str, times: Sequence[datetime], last_at: datetime, now
         f"{source} has sent nothing for {_span(now - last_at)} (last at {_moment(last_at)} UTC); it used to send"
         f" something at least every {_span(gap)}"
     )
-    return Finding(
-        code=FindingCode.SOURCE_SILENT, severity=Severity.MEDIUM, message=said, source=source, since=last_at
-    )
+    return Finding(code=FindingCode.SOURCE_SILENT, severity=Severity.MEDIUM, message=said, source=source, since=last_at)
 
 
 def _subject(run: Execution) -> str:

@@ -11,18 +11,19 @@ from typing import Any
 import msgspec
 from psycopg import Connection
 
+from dataforge.model.attempt import Interval
 from dataforge.model.freshness import RunKey
 from dataforge.model.reference import TaskRef
 from dataforge.model.state import RunState
 from dataforge.storage.readiness import Place
 
 
-class RunPlace(msgspec.Struct, frozen=True):
+class RunPlace(msgspec.Struct, frozen=True, order=True):
     """The place of a run in the order of its start, the latest first."""
 
     started_at: datetime
-    task_id: int
-    run: str
+    task_id: int = -(2**63)  # before every run that began then
+    run: str = ""
 
 
 class Ran(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,11 +38,12 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True):
     partitions: tuple[str, ...]
     started_at: datetime
     ended_at: datetime | None
+    interval: Interval | None
     task: TaskRef
     owner: str | None
     declared: bool
     operator: str | None
-    parent: RunKey | None  # the run above it, by the id that its events name it by
+    source: dict[str, Any]  # what its platform calls it
 
     @property
     def key(self) -> RunKey:
@@ -53,26 +55,30 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _COLUMNS = """r.task_id, r.run, r.group_run, r.map_index >= 0, r.state, r.attempt_id, r.partitions, r.started_at,
-    r.ended_at, t.namespace, t.name, t.owner, t.definition is not null, t.observed -> 'operator' ->> 2,
-    a.parent_task_id, a.parent_run"""
-_AROUND = """
+    r.ended_at, r.interval_start, r.interval_end, t.namespace, t.name, t.owner, t.definition is not null, t.observed -> 'operator' ->> 2,
+    r.source"""
+_TASK = """
 join task t on t.environment = %(environment)s and t.id = r.task_id
-left join attempt a on a.environment = %(environment)s and a.task_id = r.task_id and a.run = r.run
-    and a.attempt_id = r.attempt_id
 """
 
 # The order has all of the index's columns, so that the planner is not tempted by the primary key. Planned with its
 # values each time (prepare=False), since they bound the range.
 STRETCH = (
-    f"select {_COLUMNS} from (" + """
+    "select "  # noqa: S608  # all are literals
+    + _COLUMNS
+    + """
+from (
     select * from run
     where environment = %(environment)s and kind = 'task' and started_at >= %(since)s
         and started_at <= %(upto)s::timestamptz
-        and (started_at < %(upto)s::timestamptz or (task_id, run) > (%(after_task)s::bigint, %(after_run)s::text))
+        and (started_at < %(upto)s::timestamptz or (task_id, run) > (%(after_task)s::bigint, %(after_run)s::text)
+            or (%(again)s and (task_id, run) = (%(after_task)s::bigint, %(after_run)s::text)))
     order by started_at desc nulls last, task_id, run limit %(most)s
 ) r
-""" + _AROUND + "order by r.started_at desc nulls last, r.task_id, r.run"
-)  # fmt: skip
+"""
+    + _TASK
+    + "order by r.started_at desc nulls last, r.task_id, r.run"
+)
 
 
 def stretch(connection: Connection, given: dict[str, Any]) -> list[Ran]:
@@ -80,21 +86,22 @@ def stretch(connection: Connection, given: dict[str, Any]) -> list[Ran]:
     return [_ran(row) for row in connection.execute(STRETCH, given, prepare=False)]
 
 
-def stretch_of(environment: int, since: datetime, now: datetime, after: RunPlace | None, most: int) -> dict[str, Any]:
-    """The parameters of `stretch`."""
+def stretch_of(environment: int, since: datetime, after: RunPlace, most: int, *, again: bool = False) -> dict[str, Any]:
+    """The parameters of `stretch`; with `again` it begins with the run at that place, not behind it."""
     return {
         "environment": environment,
         "since": since,
-        "upto": after.started_at if after else now,
-        "after_task": after.task_id if after else -(2**63),
-        "after_run": after.run if after else "",
+        "upto": after.started_at,
+        "after_task": after.task_id,
+        "after_run": after.run,
+        "again": again,
         "most": most,
     }
 
 
 def _ran(row: Sequence[Any]) -> Ran:
-    task_id, run, group_run, mapped, state, attempt_id, partitions, started_at, ended_at, *about = row
-    namespace, name, owner, declared, operator, parent_task, parent_run = about
+    task_id, run, group_run, mapped, state, attempt_id, partitions, started_at, ended_at, begin, end, *about = row
+    namespace, name, owner, declared, operator, source = about
     return Ran(
         task_id=task_id,
         run=run,
@@ -105,18 +112,20 @@ def _ran(row: Sequence[Any]) -> Ran:
         partitions=tuple(partitions),
         started_at=started_at,
         ended_at=ended_at,
+        interval=Interval(begin, end) if begin is not None else None,
         task=TaskRef(namespace, name),
         owner=owner,
         declared=declared,
         operator=operator,
-        parent=(parent_task, parent_run) if parent_run is not None else None,
+        source=source,
     )
 
 
 # The runs of a task that began within a time, the first ones: what may have read what was there then.
 STARTED = (
-    f"""
-select w.place, {_COLUMNS}
+    "select w.place, "  # noqa: S608  # all are literals
+    + _COLUMNS
+    + """
 from unnest(%(tasks)s::bigint[], %(froms)s::timestamptz[], %(untils)s::timestamptz[])
     with ordinality as w (task_id, begun, ended, place)
 cross join lateral (
@@ -126,7 +135,7 @@ cross join lateral (
     order by started_at nulls first, run desc limit %(most)s
 ) r
 """
-    + _AROUND
+    + _TASK
 )
 
 
@@ -219,12 +228,14 @@ class MadeThen(msgspec.Struct, frozen=True, kw_only=True):
     """That a run came to an end on a partition, or (`at` is none) has not succeeded on it."""
 
     at: datetime | None
+    begun: datetime | None
     by: RunKey
     group_run: str
     producer: RunKey
     version: str | None
     certain: bool
     mapped: bool
+    source: dict[str, Any] | None  # what its platform calls that run
 
 
 # Around the time of reading: the last claims that began before its end, and the first ones after. Mapped instances are
@@ -244,23 +255,25 @@ with asked as (
         where w.kind = 'dataset' and d.environment = %(environment)s and d.canonical_id = w.node
     ) member
     cross join lateral (
-        (select task_id, run, attempt_id, group_run, producer_task_id, producer_run, status, run_state, since, version
+        (select task_id, run, attempt_id, group_run, producer_task_id, producer_run, status, run_state, started_at,
+            since, version
          from write
          where environment = %(environment)s and node_kind = w.kind and node_id = member.id
             and partition = w.partition and started_at <= w.ended
          order by started_at desc nulls last limit %(before)s)
         union all
-        (select task_id, run, attempt_id, group_run, producer_task_id, producer_run, status, run_state, since, version
+        (select task_id, run, attempt_id, group_run, producer_task_id, producer_run, status, run_state, started_at,
+            since, version
          from write
          where environment = %(environment)s and node_kind = w.kind and node_id = member.id
             and partition = w.partition and started_at > w.ended
          order by started_at nulls first limit %(after)s)
     ) c
 ), earlier as (
-    select c.place, c.id, e.task_id, e.run, min(e.done) as done
+    select c.place, c.id, e.task_id, e.run, min(e.done) as done, min(e.started_at) as started_at
     from (select distinct place, kind, id, task_id, run, attempt_id from claim) c
     cross join lateral (
-        select a.task_id, a.run, case when a.said_state = 'succeeded' then a.said_at else a.ended_at end as done
+        select a.task_id, a.run, a.started_at, case when a.said_state = 'succeeded' then a.said_at else a.ended_at end as done
         from attempt a
         where a.environment = %(environment)s and a.task_id = c.task_id and a.run = c.run
             and a.attempt_id <> c.attempt_id and a.state = 'succeeded' and a.kind = 'task'
@@ -271,7 +284,7 @@ with asked as (
     ) e
     group by 1, 2, 3, 4
 ), instances as (
-    select g.place, g.task_id, g.group_run, bool_and(m.status = 'ready') as ready,
+    select g.place, g.task_id, g.group_run, bool_and(m.status = 'ready') as ready, min(m.started_at) as started_at,
         max(least(m.since, e.done)) as first_at, max(m.since) as last_at, max(m.version) as version
     from (select distinct place, kind, partition, id, task_id, group_run from claim where run <> group_run) g
     cross join lateral (
@@ -281,18 +294,22 @@ with asked as (
     left join earlier e on e.place = g.place and e.id = g.id and e.task_id = m.task_id and e.run = m.run
     where m.node_kind = g.kind and m.node_id = g.id and m.partition = g.partition and not m.past
     group by 1, 2, 3
+), made as (
+    select place, case when status = 'ready' or run_state = 'unknown' then since end as at, started_at, task_id, run, group_run,
+        producer_task_id, producer_run, version, run_state <> 'unknown' as certain, false as mapped
+    from claim where run = group_run
+    union all
+    select c.place, e.done, e.started_at, c.task_id, c.run, c.group_run, c.producer_task_id, c.producer_run, null, true, false
+    from claim c join earlier e on e.place = c.place and e.id = c.id and e.task_id = c.task_id and e.run = c.run
+    where c.run = c.group_run
+    union all
+    select i.place, case when i.ready then at end, i.started_at, i.task_id, i.group_run, i.group_run, i.task_id, i.group_run,
+        i.version, true, true
+    from instances i cross join lateral (select distinct at from unnest(array[i.first_at, i.last_at]) as times (at)) t
 )
-select place, case when status = 'ready' or run_state = 'unknown' then since end, task_id, run, group_run,
-    producer_task_id, producer_run, version, run_state <> 'unknown', false
-from claim where run = group_run
-union all
-select c.place, e.done, c.task_id, c.run, c.group_run, c.producer_task_id, c.producer_run, null, true, false
-from claim c join earlier e on e.place = c.place and e.id = c.id and e.task_id = c.task_id and e.run = c.run
-where c.run = c.group_run
-union all
-select i.place, case when i.ready then at end, i.task_id, i.group_run, i.group_run, i.task_id, i.group_run, i.version,
-    true, true
-from instances i cross join lateral (select distinct at from unnest(array[i.first_at, i.last_at]) as times (at)) each
+select m.*, r.source
+from made m
+left join run r on r.environment = %(environment)s and r.task_id = m.task_id and r.run = m.run
 """
 _BEFORE, _AFTER = 40, 10  # claims of one partition that are looked at: those before the end of reading, and after
 
@@ -310,25 +327,42 @@ def made_of(environment: int, asked: Sequence[tuple[Place, datetime]]) -> dict[s
     }
 
 
-def made(
-    connection: Connection, environment: int, asked: Sequence[tuple[Place, datetime]]
-) -> list[list[MadeThen]]:
+def made(connection: Connection, environment: int, asked: Sequence[tuple[Place, datetime]]) -> list[list[MadeThen]]:
     """For each partition what was made of it around a time, the end of when it was read."""
     found: list[list[MadeThen]] = [[] for _ in asked]
-    for place, at, *row in connection.execute(MADE, made_of(environment, asked)) if asked else ():
-        task_id, run, group_run, producer_task, producer_run, version, certain, mapped = row
+    for place, at, begun, *row in connection.execute(MADE, made_of(environment, asked)) if asked else ():
+        task_id, run, group_run, producer_task, producer_run, version, certain, mapped, source = row
         found[place - 1].append(
             MadeThen(
                 at=at,
+                begun=begun,
                 by=(task_id, run),
                 group_run=group_run,
                 producer=(producer_task, producer_run),
                 version=version,
                 certain=certain,
                 mapped=mapped,
+                source=source,
             )
         )
     return found
+
+
+FIRST_STARTS = """
+select w.id, r.started_at
+from unnest(%(tasks)s::bigint[]) as w (id)
+cross join lateral (
+    select started_at from run
+    where environment = %(environment)s and task_id = w.id and started_at is not null
+    order by started_at nulls first, run desc limit 1
+) r
+"""
+
+
+def first_starts(connection: Connection, environment: int, tasks: Iterable[int]) -> dict[int, datetime]:
+    """When each of these tasks was first seen to run."""
+    parameters = {"environment": environment, "tasks": sorted(set(tasks))}
+    return dict(connection.execute(FIRST_STARTS, parameters).fetchall()) if parameters["tasks"] else {}
 
 
 class Output(msgspec.Struct, frozen=True):

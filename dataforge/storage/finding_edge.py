@@ -16,10 +16,10 @@ from dataforge.model.reference import NodeKind, TaskRef
 # The tasks by their id, which is a hash, so that a page is a range of the primary key. Of what runs a task (Airflow a
 # Spark application) the declared edges speak for it as well.
 DECLARED_TASKS = """
-select id, namespace, name, owner, declared_by, observed ? 'upstreams', v.declared_at, definition is not null
+select id, namespace, name, owner, declared_by, observed ? 'upstreams', v.declared_at, t.definition is not null
 from (
     select * from task
-    where environment = %(environment)s and id > %(after)s
+    where environment = %(environment)s and id >= %(from)s
     order by id limit %(most)s
 ) t
 left join task_version v on v.environment = %(environment)s and v.task_id = t.id and v.version = t.version
@@ -44,9 +44,9 @@ class DeclaredTask(msgspec.Struct, frozen=True):
         return TaskRef(self.namespace, self.name)
 
 
-def tasks(connection: Connection, environment: int, after: int | None, most: int) -> list[DeclaredTask]:
-    """The next tasks in the order of their ids, declared or not."""
-    parameters = {"environment": environment, "after": -(2**63) if after is None else after, "most": most}
+def tasks(connection: Connection, environment: int, begin: int, most: int) -> list[DeclaredTask]:
+    """The tasks from this id on, in the order of their ids, declared or not."""
+    parameters = {"environment": environment, "from": begin, "most": most}
     return [DeclaredTask(*row) for row in connection.execute(DECLARED_TASKS, parameters)]
 
 

@@ -14,7 +14,7 @@ _HISTORY = timedelta(days=35)  # before a source's last event in which its pace 
 
 SOURCES = """
 select source, observed_through from progress
-where environment = %(environment)s and source > %(after)s
+where environment = %(environment)s and source >= %(begin)s
 order by source limit %(most)s
 """
 
@@ -26,9 +26,9 @@ class Source(msgspec.Struct, frozen=True):
     last_at: datetime
 
 
-def sources(connection: Connection, environment: int, after: str | None, most: int) -> list[Source]:
-    """The next sources in the order of their names."""
-    parameters = {"environment": environment, "after": after or "", "most": most}
+def sources(connection: Connection, environment: int, begin: str, most: int) -> list[Source]:
+    """The sources from this name on, in the order of their names."""
+    parameters = {"environment": environment, "begin": begin, "most": most}
     return [Source(*row) for row in connection.execute(SOURCES, parameters)]
 
 
