@@ -4,8 +4,9 @@ Guarantees that runs are looked at in the order of their start, the latest first
 bounded number of queries, each of a bounded size.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -22,6 +23,8 @@ from dataforge.storage.database import Connection
 from dataforge.storage.finding import MadeThen, Ran, RunPlace
 from dataforge.storage.readiness import Node, NodeRow, Place, Success
 
+_DAY = timedelta(days=1)
+_DIGIT = re.compile(r"\d")
 MOST_RUNS = 500  # that are looked at together
 _MOST_PLACES = 5_000  # partitions that one query asks for
 # What has built something, or is about to. A try that will be repeated has not; what was skipped never began.
@@ -126,14 +129,16 @@ def _seen_from(
 
 
 def _known_from_the_first(reading: Reading, made: Sequence[MadeThen], seen_from: Mapping[int, datetime]) -> bool:
-    """Whether nothing can have been made of the partition before its makers were first seen: it is of a time after that.
-    What has no partitions was there before, unless the first that is known to have made it was under way just then."""
+    """Whether its first success can be told from one that nobody saw. A partition whose time was over, by its own
+    length or a day, when its makers were first seen to run may have been made before. So may what has no partitions,
+    unless the first that is known to have made it was under way just then."""
     if _was_there(reading, made):
         return True
     if not reading.places[0][2]:
-        return any(each.begun is not None and each.begun <= reading.read_from for each in made)
+        return any(each.at and each.begun and each.begun <= reading.read_from for each in made if each.certain)
     begun = [seen_from[each.by[0]] for each in made if each.by[0] in seen_from]
-    return reading.window is None or not begun or reading.window.end > min(begun)
+    window = reading.window
+    return window is None or not begun or window.end + max(window.end - window.start, _DAY) >= min(begun)
 
 
 def _one(reading: Reading, node: NodeRow, owner: str | None, made: Sequence[MadeThen], *, missing: bool) -> Needed:
@@ -169,8 +174,8 @@ def _made(connection: Connection, environment: int, pairs: Sequence[tuple[Ran, R
 
 def _others(run: Ran, made: Iterable[MadeThen]) -> list[MadeThen]:
     """What other runs made: what a run reads of its own it has not to wait for. Nor has it for what was made in the
-    same execution of its platform, which orders its parts and is told to have begun as a whole (dbt's models in one step
-    of Dagster). An instance of a mapped task may follow one of another, which nobody can tell from the rest."""
+    same execution of its platform, which orders its parts and is told to have begun as a whole (dbt's models in Dagster).
+    An instance of a mapped task may follow one of another, which nobody can tell from the rest."""
     return [
         each
         for each in made
@@ -201,8 +206,13 @@ def _gaps(
 
 
 def _continues(place: Place, run: Ran, history: Iterable[Success]) -> bool:
+    """Whether an earlier key of the same form had been made by then."""
+    form = _DIGIT.sub("0", place[2])
     return any(
-        each.partition not in ("", place[2]) and each.ready_since is not None and each.ready_since <= run.started_at
+        each.partition != place[2]
+        and _DIGIT.sub("0", each.partition) == form
+        and each.ready_since is not None
+        and each.ready_since <= run.started_at
         for each in history
     )
 

@@ -55,8 +55,8 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _COLUMNS = """r.task_id, r.run, r.group_run, r.map_index >= 0, r.state, r.attempt_id, r.partitions, r.started_at,
-    r.ended_at, r.interval_start, r.interval_end, t.namespace, t.name, t.owner, t.definition is not null, t.observed -> 'operator' ->> 2,
-    r.source"""
+    r.ended_at, r.interval_start, r.interval_end, t.namespace, t.name, t.owner, t.definition is not null,
+    t.observed -> 'operator' ->> 2, r.source"""
 _TASK = """
 join task t on t.environment = %(environment)s and t.id = r.task_id
 """
@@ -273,7 +273,8 @@ with asked as (
     select c.place, c.id, e.task_id, e.run, min(e.done) as done, min(e.started_at) as started_at
     from (select distinct place, kind, id, task_id, run, attempt_id from claim) c
     cross join lateral (
-        select a.task_id, a.run, a.started_at, case when a.said_state = 'succeeded' then a.said_at else a.ended_at end as done
+        select a.task_id, a.run, a.started_at,
+            case when a.said_state = 'succeeded' then a.said_at else a.ended_at end as done
         from attempt a
         where a.environment = %(environment)s and a.task_id = c.task_id and a.run = c.run
             and a.attempt_id <> c.attempt_id and a.state = 'succeeded' and a.kind = 'task'
@@ -295,16 +296,17 @@ with asked as (
     where m.node_kind = g.kind and m.node_id = g.id and m.partition = g.partition and not m.past
     group by 1, 2, 3
 ), made as (
-    select place, case when status = 'ready' or run_state = 'unknown' then since end as at, started_at, task_id, run, group_run,
-        producer_task_id, producer_run, version, run_state <> 'unknown' as certain, false as mapped
+    select place, case when status = 'ready' or run_state = 'unknown' then since end as at, started_at, task_id, run,
+        group_run, producer_task_id, producer_run, version, run_state <> 'unknown' as certain, false as mapped
     from claim where run = group_run
     union all
-    select c.place, e.done, e.started_at, c.task_id, c.run, c.group_run, c.producer_task_id, c.producer_run, null, true, false
+    select c.place, e.done, e.started_at, c.task_id, c.run, c.group_run, c.producer_task_id, c.producer_run, null, true,
+        false
     from claim c join earlier e on e.place = c.place and e.id = c.id and e.task_id = c.task_id and e.run = c.run
     where c.run = c.group_run
     union all
-    select i.place, case when i.ready then at end, i.started_at, i.task_id, i.group_run, i.group_run, i.task_id, i.group_run,
-        i.version, true, true
+    select i.place, case when i.ready then at end, i.started_at, i.task_id, i.group_run, i.group_run, i.task_id,
+        i.group_run, i.version, true, true
     from instances i cross join lateral (select distinct at from unnest(array[i.first_at, i.last_at]) as times (at)) t
 )
 select m.*, r.source
