@@ -21,7 +21,7 @@ from dataforge.storage import finding as storage
 from dataforge.storage import readiness
 from dataforge.storage.database import Connection
 from dataforge.storage.finding import MadeThen, Ran, RunPlace
-from dataforge.storage.readiness import Node, NodeRow, Place, Success
+from dataforge.storage.readiness import Node, NodeRow
 
 _DAY = timedelta(days=1)
 _DIGIT = re.compile(r"\d")
@@ -174,8 +174,8 @@ def _made(connection: Connection, environment: int, pairs: Sequence[tuple[Ran, R
 
 def _others(run: Ran, made: Iterable[MadeThen]) -> list[MadeThen]:
     """What other runs made: what a run reads of its own it has not to wait for. Nor has it for what was made in the
-    same execution of its platform, which orders its parts and is told to have begun as a whole (dbt's models in Dagster).
-    An instance of a mapped task may follow one of another, which nobody can tell from the rest."""
+    same execution of its platform, which orders its parts and is told to have begun as a whole (dbt's models in one
+    step of Dagster). An instance of a mapped task may follow one of another, which nobody can tell from the rest."""
     return [
         each
         for each in made
@@ -192,29 +192,18 @@ def _gaps(
     pairs: Sequence[tuple[Ran, Reading]],
     then: Sequence[Sequence[MadeThen]],
 ) -> set[int]:
-    """The declared needs of which nobody has ever made anything, though earlier partitions of the same had been made
-    when the run began."""
-    places = {
-        place: each.places[0]
-        for place, (_, each) in enumerate(pairs)
-        if each.declared and each.places[0][2] and not then[place]
+    """The declared needs of which nobody has ever made anything, though earlier keys of the same form had been made when
+    the run began."""
+    places = [place for place, (_, each) in enumerate(pairs) if each.declared and each.places[0][2] and not then[place]]
+    asked = [(pairs[place][1].places[0], pairs[place][0].started_at) for place in places]
+    earlier = storage.earlier_keys(connection, environment, asked)
+    return {
+        place for place, (at, _), keys in zip(places, asked, earlier, strict=True) if _form(at[2]) in map(_form, keys)
     }
-    if not places:
-        return set()
-    histories = readiness.history(connection, environment, places.values())
-    return {place for place, asked in places.items() if _continues(asked, pairs[place][0], histories.get(asked, ()))}
 
 
-def _continues(place: Place, run: Ran, history: Iterable[Success]) -> bool:
-    """Whether an earlier key of the same form had been made by then."""
-    form = _DIGIT.sub("0", place[2])
-    return any(
-        each.partition != place[2]
-        and _DIGIT.sub("0", each.partition) == form
-        and each.ready_since is not None
-        and each.ready_since <= run.started_at
-        for each in history
-    )
+def _form(key: str) -> str:
+    return _DIGIT.sub("0", key)
 
 
 def _nodes(

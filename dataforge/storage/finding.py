@@ -350,6 +350,48 @@ def made(connection: Connection, environment: int, asked: Sequence[tuple[Place, 
     return found
 
 
+# Of the last keys before one those that had been made by a time, as the first claims on each tell.
+EARLIER_KEYS = """
+select w.place, p.partition
+from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[], %(times)s::timestamptz[])
+    with ordinality as w (kind, node, partition, at, place)
+cross join lateral (
+    select partition from partition_state
+    where environment = %(environment)s and node_kind = w.kind and node_id = w.node and partition < w.partition
+    order by partition desc limit 20
+) p
+where exists (
+    select from (
+        select w.node as id where w.kind = 'task'
+        union all
+        select d.id from dataset d
+        where w.kind = 'dataset' and d.environment = %(environment)s and d.canonical_id = w.node
+    ) member
+    cross join lateral (
+        select status, since from write
+        where environment = %(environment)s and node_kind = w.kind and node_id = member.id
+            and partition = p.partition and started_at is not null
+        order by started_at nulls first limit 10
+    ) c
+    where c.status = 'ready' and c.since <= w.at)
+"""
+
+
+def earlier_keys(connection: Connection, environment: int, asked: Sequence[tuple[Place, datetime]]) -> list[list[str]]:
+    """For each partition the keys before its own, at most 20, that had been made by a time."""
+    found: list[list[str]] = [[] for _ in asked]
+    parameters = {
+        "environment": environment,
+        "kinds": [place[0] for place, _ in asked],
+        "nodes": [place[1] for place, _ in asked],
+        "partitions": [place[2].replace("\0", "\ufffd") for place, _ in asked],
+        "times": [at for _, at in asked],
+    }
+    for place, partition in connection.execute(EARLIER_KEYS, parameters) if asked else ():
+        found[place - 1].append(partition)
+    return found
+
+
 FIRST_STARTS = """
 select w.id, r.started_at
 from unnest(%(tasks)s::bigint[]) as w (id)

@@ -12,6 +12,7 @@ import pytest
 
 from dataforge.client import (
     DatasetFilter,
+    FindingFilter,
     FreshnessQuestion,
     Ledger,
     Named,
@@ -79,7 +80,7 @@ def openlineage(minute: int, **more: Any) -> dict[str, Any]:
 HISTORY = [
     event(0, "running"),
     event(5, "succeeded", outputs=[{"namespace": "s3://lake", "name": "orders", "partition": DAY, "rows": 12}]),
-    event(6, "running", "orders.report"),
+    event(4, "running", "orders.report"),
     event(7, "failed", "orders.report", error="disk full", attempt=1),
     event(8, "running", partition="2026-11-02"),
 ]
@@ -121,6 +122,7 @@ QUESTIONS: dict[str, Callable[[Ledger], object]] = {
     "runs of a time": lambda ledger: ledger.runs(RunFilter(since=datetime(2026, 11, 2, 6, 7, tzinfo=UTC))),
     "partitions": lambda ledger: ledger.partitions(PartitionFilter(name="orders.load", namespace="shell", limit=1)),
     "rejects": lambda ledger: ledger.rejects(RejectFilter()),
+    "findings": lambda ledger: ledger.findings(FindingFilter(since=datetime(2026, 11, 1, tzinfo=UTC))),
     "graph": lambda ledger: ledger.graph("orders", "s3://lake", "both"),
     "tasks downstream": lambda ledger: ledger.graph("s3://lake/orders", direction="downstream", depth=1, kind="task"),
     "what a declaration would change": lambda ledger: ledger.declare("shop", {"tasks": []}, dry_run=True),

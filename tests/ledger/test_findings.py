@@ -37,7 +37,7 @@ def found(database: Database, **wanted: Any) -> list[Finding]:
 
 
 def shown(items: list[Finding]) -> list[tuple[str, str | None, str | None]]:
-    return sorted((item.code.value, item.node and item.node.name, item.run) for item in items)
+    return sorted((item.code.value, item.node.name if item.node else None, item.run) for item in items)
 
 
 def lake(database: Database, **edge: Any) -> None:
