@@ -192,8 +192,8 @@ def _gaps(
     pairs: Sequence[tuple[Ran, Reading]],
     then: Sequence[Sequence[MadeThen]],
 ) -> set[int]:
-    """The declared needs of which nobody has ever made anything, though earlier keys of the same form had been made when
-    the run began."""
+    """The declared needs of which nobody has ever made anything, though earlier keys of the same form had been made
+    when the run began."""
     places = [place for place, (_, each) in enumerate(pairs) if each.declared and each.places[0][2] and not then[place]]
     asked = [(pairs[place][1].places[0], pairs[place][0].started_at) for place in places]
     earlier = storage.earlier_keys(connection, environment, asked)

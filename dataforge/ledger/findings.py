@@ -50,7 +50,7 @@ class FindingPlace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     part: _Part
     since: datetime
     run: RunPlace
-    task: int = -(2**63)
+    task: int = 1 - 2**63
     source: str = ""
     shown: int = 0  # findings of that very run or task which the page before has shown
 

@@ -238,7 +238,7 @@ def source_silent(source: str, times: Sequence[datetime], last_at: datetime, now
         return None
     said = (
         f"{source} has sent nothing for {_span(now - last_at)} (last at {_moment(last_at)} UTC); it used to send"
-        f" something at least every {_span(gap)}"
+        f" something at least once in {_span(gap)}"
     )
     return Finding(code=FindingCode.SOURCE_SILENT, severity=Severity.MEDIUM, message=said, source=source, since=last_at)
 

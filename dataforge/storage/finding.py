@@ -22,7 +22,7 @@ class RunPlace(msgspec.Struct, frozen=True, order=True):
     """The place of a run in the order of its start, the latest first."""
 
     started_at: datetime
-    task_id: int = -(2**63)  # before every run that began then
+    task_id: int = 1 - 2**63  # before every run that began then
     run: str = ""
 
 
@@ -58,7 +58,7 @@ _COLUMNS = """r.task_id, r.run, r.group_run, r.map_index >= 0, r.state, r.attemp
     r.ended_at, r.interval_start, r.interval_end, t.namespace, t.name, t.owner, t.definition is not null,
     t.observed -> 'operator' ->> 2, r.source"""
 _TASK = """
-join task t on t.environment = %(environment)s and t.id = r.task_id
+cross join lateral (select * from task where environment = %(environment)s and id = r.task_id offset 0) t
 """
 
 # The order has all of the index's columns, so that the planner is not tempted by the primary key. Planned with its
@@ -175,8 +175,11 @@ with decided as (
     select w.place, a.task_id, a.run, a.attempt_id, a.external_run
     from unnest(%(tasks)s::bigint[], %(runs)s::text[], %(attempts)s::text[])
         with ordinality as w (task_id, run, attempt_id, place)
-    join attempt a on a.environment = %(environment)s and a.task_id = w.task_id and a.run = w.run
-        and a.attempt_id = w.attempt_id
+    cross join lateral (
+        select * from attempt
+        where environment = %(environment)s and task_id = w.task_id and run = w.run and attempt_id = w.attempt_id
+        offset 0
+    ) a
 ), toucher as (
     select place, task_id, run, attempt_id, false as step from decided
     union all
@@ -191,9 +194,11 @@ with decided as (
 )
 select r.place, t.direction = 'output', d.canonical_id, t.partition, r.step, t.first_at, t.last_at, t.version
 from toucher r
-join touch t on t.environment = %(environment)s and t.task_id = r.task_id and t.run = r.run
-    and t.attempt_id = r.attempt_id
-join dataset d on d.environment = %(environment)s and d.id = t.dataset_id
+cross join lateral (
+    select * from touch
+    where environment = %(environment)s and task_id = r.task_id and run = r.run and attempt_id = r.attempt_id offset 0
+) t
+cross join lateral (select * from dataset where environment = %(environment)s and id = t.dataset_id offset 0) d
 order by r.place, t.first_at, d.canonical_id, t.partition
 """
 
@@ -275,13 +280,16 @@ with asked as (
     cross join lateral (
         select a.task_id, a.run, a.started_at,
             case when a.said_state = 'succeeded' then a.said_at else a.ended_at end as done
-        from attempt a
-        where a.environment = %(environment)s and a.task_id = c.task_id and a.run = c.run
-            and a.attempt_id <> c.attempt_id and a.state = 'succeeded' and a.kind = 'task'
+        from (
+            select * from attempt
+            where environment = %(environment)s and task_id = c.task_id and run = c.run
+            order by attempt_id limit 50  -- the order of the primary key, or one that ends with another column is taken
+        ) a
+        where a.attempt_id <> c.attempt_id and a.state = 'succeeded' and a.kind = 'task'
             and (c.kind = 'task' or exists (
                 select from touch t
                 where t.environment = %(environment)s and t.task_id = a.task_id and t.run = a.run
-                    and t.attempt_id = a.attempt_id and t.direction = 'output' and t.dataset_id = c.id))
+                    and t.attempt_id = a.attempt_id and t.direction = 'output' and t.dataset_id = c.id offset 0))
     ) e
     group by 1, 2, 3, 4
 ), instances as (
@@ -311,7 +319,9 @@ with asked as (
 )
 select m.*, r.source
 from made m
-left join run r on r.environment = %(environment)s and r.task_id = m.task_id and r.run = m.run
+left join lateral (
+    select source from run where environment = %(environment)s and task_id = m.task_id and run = m.run offset 0
+) r on true
 """
 _BEFORE, _AFTER = 40, 10  # claims of one partition that are looked at: those before the end of reading, and after
 
@@ -423,9 +433,15 @@ OUTPUTS = """
 with asked as (
     select w.place, w.task_id, w.run, a.external_run
     from unnest(%(tasks)s::bigint[], %(runs)s::text[]) with ordinality as w (task_id, run, place)
-    join run r on r.environment = %(environment)s and r.task_id = w.task_id and r.run = w.run
-    left join attempt a on a.environment = %(environment)s and a.task_id = r.task_id and a.run = r.run
-        and a.attempt_id = r.attempt_id
+    cross join lateral (
+        select attempt_id from run
+        where environment = %(environment)s and task_id = w.task_id and run = w.run offset 0
+    ) r
+    left join lateral (
+        select external_run from attempt
+        where environment = %(environment)s and task_id = w.task_id and run = w.run and attempt_id = r.attempt_id
+        offset 0
+    ) a on true
 ), child as (
     select w.place, c.task_id, c.run, c.external_run
     from asked w
@@ -451,9 +467,14 @@ from maker m
 cross join lateral (
     select * from write where environment = %(environment)s and task_id = m.task_id and run = m.run offset 0
 ) c
-left join dataset d on c.node_kind = 'dataset' and d.environment = %(environment)s and d.id = c.node_id
-left join partition_state s on s.environment = %(environment)s and s.node_kind = c.node_kind
-    and s.node_id = coalesce(d.canonical_id, c.node_id) and s.partition = c.partition
+left join lateral (
+    select canonical_id from dataset where environment = %(environment)s and id = c.node_id offset 0
+) d on c.node_kind = 'dataset'
+left join lateral (
+    select ready_task_id, ready_run from partition_state
+    where environment = %(environment)s and node_kind = c.node_kind
+        and node_id = coalesce(d.canonical_id, c.node_id) and partition = c.partition offset 0
+) s on true
 where c.status = 'ready' and c.since is not null
 """
 

@@ -22,7 +22,10 @@ from (
     where environment = %(environment)s and id >= %(from)s
     order by id limit %(most)s
 ) t
-left join task_version v on v.environment = %(environment)s and v.task_id = t.id and v.version = t.version
+left join lateral (
+    select declared_at from task_version
+    where environment = %(environment)s and task_id = t.id and version = t.version offset 0
+) v on true
 order by id
 """
 
@@ -86,7 +89,9 @@ select f.id, e.relation, e.node_kind, coalesce(d.canonical_id, e.node_id), e.ori
     e.first_at, e.last_at
 from family f
 cross join lateral (select * from edge where environment = %(environment)s and task_id = f.member offset 0) e
-left join dataset d on e.node_kind = 'dataset' and d.environment = %(environment)s and d.id = e.node_id
+left join lateral (
+    select canonical_id from dataset where environment = %(environment)s and id = e.node_id offset 0
+) d on e.node_kind = 'dataset'
 where e.relation in ('consumes', 'produces')
     and (f.role = 'self' or (f.role = 'parent') = (e.origin = 'declared'))
 order by f.id, e.relation, e.node_kind, 4, e.first_at, f.member
@@ -109,12 +114,14 @@ cross join lateral (
     where environment = %(environment)s and task_id = w.id and started_at >= w.since
     order by started_at desc nulls last, run limit 50
 ) r
-left join attempt own on own.environment = %(environment)s and own.task_id = r.task_id and own.run = r.run
-    and own.attempt_id = r.attempt_id
+left join lateral (
+    select * from attempt
+    where environment = %(environment)s and task_id = r.task_id and run = r.run and attempt_id = r.attempt_id offset 0
+) own on true
 where r.state = 'succeeded' and (
     exists (
         select from touch t where t.environment = %(environment)s and t.task_id = r.task_id and t.run = r.run
-            and t.attempt_id = r.attempt_id)
+            and t.attempt_id = r.attempt_id offset 0)
     or exists (
         select from (
             select * from attempt where environment = %(environment)s and parent_run = own.external_run offset 0
@@ -122,7 +129,7 @@ where r.state = 'succeeded' and (
         where child.parent_task_id = own.task_id and child.kind <> 'dag' and (
             exists (
                 select from touch t where t.environment = %(environment)s and t.task_id = child.task_id
-                    and t.run = child.run and t.attempt_id = child.attempt_id)
+                    and t.run = child.run and t.attempt_id = child.attempt_id offset 0)
             or exists (
                 select from (
                     select * from attempt

@@ -245,7 +245,7 @@ def test_a_source_that_used_to_send_every_hour_and_stopped_is_found(database: Da
 
     assert silent(last + timedelta(hours=2)) == []
     assert silent(last + timedelta(hours=5)) == [
-        "ns has sent nothing for 5 h (last at 2026-11-09 04:05:00 UTC); it used to send something at least every 1 h"
+        "ns has sent nothing for 5 h (last at 2026-11-09 04:05:00 UTC); it used to send something at least once in 1 h"
     ]
 
 

@@ -21,7 +21,9 @@ select 1, n, relation::edge_relation, 'dataset', n, 'observed', '', now(), now()
 from generate_series(1, 5000) n, unnest(array['consumes', 'produces']) relation;
 insert into progress (environment, source, observed_through) select 1, 's' || n, now() from generate_series(1, 5000) n;
 insert into progress (environment, source, observed_through) values (1, 'ns', '2026-01-07 22:40+00');
-analyze edge, progress;
+insert into task_version (environment, task_id, version, definition, source)
+select 1, n, decode(md5(n::text), 'hex'), '{}', 'test' from generate_series(1, 5000) n;
+analyze edge, progress, task_version;
 """
 _SINCE = datetime(2026, 1, 2, tzinfo=UTC)
 _UNTIL = datetime(2026, 1, 7, tzinfo=UTC)
@@ -42,7 +44,7 @@ def filled(module_database: Database) -> Database:
 
 
 QUERIES: dict[str, tuple[LiteralString, dict[str, Any], int]] = {
-    "stretch": (finding.STRETCH, finding.stretch_of(1, _SINCE, RunPlace(_UNTIL), 20), 20),
+    "stretch": (finding.STRETCH, finding.stretch_of(1, _SINCE, RunPlace(_UNTIL), 2), 2),
     "started": (
         finding.STARTED,
         {"environment": 1, "tasks": _TASKS, "froms": [_SINCE] * 20, "untils": [_UNTIL] * 20, "most": 3},
@@ -58,15 +60,15 @@ QUERIES: dict[str, tuple[LiteralString, dict[str, Any], int]] = {
         {"environment": 1, "kinds": ["dataset"] * 20, "nodes": _TASKS},
         20 * 3,
     ),
-    "tasks": (finding_edge.DECLARED_TASKS, {"environment": 1, "from": 100, "most": 20}, 20),
+    "tasks": (finding_edge.DECLARED_TASKS, {"environment": 1, "from": 100, "most": 2}, 2),
     "edges": (finding_edge.EDGES, {"environment": 1, "tasks": _TASKS}, 20 * 6),
     "telling": (finding_edge.TELLING, {"environment": 1, "tasks": _TASKS, "since": [_SINCE] * 20}, 20 * 50),
     "succeeded": (finding_edge.SUCCEEDED, {"environment": 1, "tasks": [1], "since": [_SINCE]}, 2 * 50),
-    "sources": (finding_source.SOURCES, {"environment": 1, "begin": "s2", "most": 20}, 20),
+    "sources": (finding_source.SOURCES, {"environment": 1, "begin": "s2", "most": 2}, 2),
     "paces": (
         finding_source.PACES,
-        {"environment": 1, "sources": ["ns"], "froms": [_SINCE], "tasks": 20, "runs": 5},
-        20 * 5,
+        {"environment": 1, "sources": ["ns"], "froms": [_SINCE], "tasks": 2, "runs": 5},
+        2 * 5,
     ),
 }
 
