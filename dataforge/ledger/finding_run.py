@@ -25,8 +25,9 @@ from dataforge.storage.readiness import Node, NodeRow
 
 _DAY = timedelta(days=1)
 _DIGIT = re.compile(r"\d")
-MOST_RUNS = 500  # that are looked at together
-_MOST_PLACES = 5_000  # partitions that one query asks for
+MOST_RUNS = 500  # of one stretch
+_BATCH = 100  # that are looked at together
+_MOST_PLACES = 10_000  # partitions that the runs of a stretch need, before it ends; and that one query asks for
 # What has built something, or is about to. A try that will be repeated has not; what was skipped never began.
 _BUILDS = frozenset({RunState.RUNNING, RunState.UNKNOWN, RunState.SUCCEEDED, RunState.FAILED})
 
@@ -48,14 +49,22 @@ class Stretch(msgspec.Struct, frozen=True):
 def of_runs(
     connection: Connection, environment: int, since: datetime, now: datetime, after: RunPlace, *, again: bool
 ) -> Stretch:
-    """The findings of the next runs behind `after`, or with `again` from there on, that began at `since` or later."""
+    """The findings of the next runs behind `after`, or with `again` from there on, that began at `since` or later: of
+    `MOST_RUNS`, or of fewer where these need very many partitions."""
     given = storage.stretch_of(environment, since, after, MOST_RUNS, again=again)
     runs = storage.stretch(connection, given)
-    judged = [run for run in runs if run.state in _BUILDS and not _waits_itself(run)]
-    read = readings(connection, environment, judged, now)
-    needed = _needed(connection, environment, judged, read)
-    found = [each for run in judged for each in _findings(run, needed[run.key])]
-    return Stretch(_once(found), runs[-1].place if len(runs) == MOST_RUNS else None)
+    found: list[FoundRun] = []
+    looked_at = places = 0
+    while looked_at < len(runs) and places < _MOST_PLACES:
+        batch = runs[looked_at : looked_at + _BATCH]
+        judged = [run for run in batch if run.state in _BUILDS and not _waits_itself(run)]
+        read = readings(connection, environment, judged, now)
+        needed = _needed(connection, environment, judged, read)
+        found += [each for run in judged for each in _findings(run, needed[run.key])]
+        looked_at += len(batch)
+        places += sum(len(each) for each in read.of.values())
+    end = looked_at == len(runs) < MOST_RUNS
+    return Stretch(_once(found), None if end else runs[looked_at - 1].place)
 
 
 def _waits_itself(run: Ran) -> bool:

@@ -26,9 +26,10 @@ def _record(client: Client) -> None:
 
 def test_a_walk_through_the_pages_finds_each_once(client: Client) -> None:
     _record(client)
-    names, cursor = [], None
+    names: list[str] = []
+    cursor: str | None = None
     while True:
-        given = {"since": "2026-11-01", "limit": 1, **({"cursor": cursor} if cursor else {})}
+        given = {"since": "2026-11-01", "limit": "1", **({"cursor": cursor} if cursor else {})}
         page = client.get("/api/v1/dev/findings", params=given).json()
         names += [item["node"]["name"] for item in page["items"]]
         cursor = page["next_cursor"]

@@ -10,6 +10,7 @@ import pytest
 
 from dataforge.ingest.batch import record_any
 from dataforge.ingest.redaction import NOTHING
+from dataforge.ledger import finding_run
 from dataforge.ledger.declare import declare
 from dataforge.ledger.findings import findings
 from dataforge.model import definition
@@ -140,6 +141,32 @@ def test_a_try_that_came_too_early_and_was_repeated_is_not_found(database: Datab
     ]
     record(database, extract(0, 20), tries)
     assert found(database) == []
+
+
+def test_what_was_ready_before_its_run_was_cleared_was_ready(database: Database) -> None:
+    lake(database)
+    said: Event = {"task": {"namespace": "ns", "name": "extract"}, "partition": DAY, "run": "r"}
+    attempts = [
+        {**said, "attempt": number, "time": at(minute).isoformat(), "state": state, "outputs": [data("raw")]}
+        for number, minute, state in [(1, 0, "running"), (1, 10, "succeeded"), (2, 60, "running"), (2, 70, "succeeded")]
+    ]
+    record(database, attempts, clean(20, 30))
+    assert found(database) == []
+    record(database, clean(65, 80))
+    assert shown(found(database)) == [(CHANGED, "clean", f"{DAY}@65")]
+
+
+def test_a_stretch_whose_runs_need_very_many_partitions_ends_early_and_the_next_goes_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding_run, "_MOST_PLACES", 2)
+    monkeypatch.setattr(finding_run, "_BATCH", 1)
+    lake(database)
+    for day in range(2, 8):
+        begun = 1_440 * (day - 5)
+        record(database, extract(begun, begun + 20, key=f"2026-11-{day:02}"))
+        record(database, clean(begun + 5, begun + 30, key=f"2026-11-{day:02}"))
+    assert len(found(database)) == 6
 
 
 def test_an_input_that_failed_and_never_came_is_found_and_one_from_outside_is_not(database: Database) -> None:
