@@ -17,9 +17,11 @@ import msgspec
 from dataforge.ledger.reading import readings
 from dataforge.model.freshness import RunKey
 from dataforge.model.state import RunState
-from dataforge.storage import finding as storage
+from dataforge.storage import consequence as storage
+from dataforge.storage import finding, made
+from dataforge.storage.consequence import Output
 from dataforge.storage.database import Connection
-from dataforge.storage.finding import Output, Ran
+from dataforge.storage.finding import Ran
 from dataforge.storage.readiness import Place
 
 MOST_LEVELS = 12
@@ -94,7 +96,7 @@ def _candidates(
             known.cut.update(spell.by for spell, _ in batch)
             continue
         times = [(task_id, spell.begun, spell.ended) for spell, task_id in batch]
-        started = storage.started(connection, environment, times, _MOST_OF_TASK)
+        started = finding.started(connection, environment, times, _MOST_OF_TASK)
         for (spell, _), runs in zip(batch, started, strict=True):
             found += [(spell, run) for run in runs if run.state is RunState.SUCCEEDED and run.key != spell.by]
             if len(runs) == _MOST_OF_TASK:
@@ -106,10 +108,10 @@ def _spells(
     connection: Connection, environment: int, level: Mapping[RunKey, list[Output]], now: datetime
 ) -> list[_Spell]:
     """How long what these runs made stayed as it was: until the next success of another run."""
-    made = [(by, each) for by in sorted(level) for each in sorted(level[by], key=lambda output: output.place)]
-    then = storage.made(connection, environment, [(output.place, output.at) for _, output in made])
+    outputs = [(by, each) for by in sorted(level) for each in sorted(level[by], key=lambda output: output.place)]
+    then = made.made(connection, environment, [(output.place, output.at) for _, output in outputs])
     spells = []
-    for (by, output), around in zip(made, then, strict=True):
+    for (by, output), around in zip(outputs, then, strict=True):
         later = (each.at for each in around if each.at and each.at > output.at and by not in (each.by, each.producer))
         spells.append(_Spell(by, output.place, output.at, min(later, default=now)))
     return spells

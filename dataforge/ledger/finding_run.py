@@ -18,9 +18,11 @@ from dataforge.model.finding_rule import CLOCKS_AGREE, Execution, Made, Needed, 
 from dataforge.model.freshness import RunKey
 from dataforge.model.state import RunState
 from dataforge.storage import finding as storage
+from dataforge.storage import made as history
 from dataforge.storage import readiness
 from dataforge.storage.database import Connection
-from dataforge.storage.finding import MadeThen, Ran, RunPlace
+from dataforge.storage.finding import Ran, RunPlace
+from dataforge.storage.made import MadeThen
 from dataforge.storage.readiness import Node, NodeRow
 
 _DAY = timedelta(days=1)
@@ -134,7 +136,7 @@ def _seen_from(
 ) -> dict[int, datetime]:
     """When the tasks were first seen that made something which was not there in time."""
     late = [made for (_, each), made in zip(pairs, others, strict=True) if each.window and not _was_there(each, made)]
-    return storage.first_starts(connection, environment, {each.by[0] for made in late for each in made})
+    return history.first_starts(connection, environment, {each.by[0] for made in late for each in made})
 
 
 def _known_from_the_first(reading: Reading, made: Sequence[MadeThen], seen_from: Mapping[int, datetime]) -> bool:
@@ -172,7 +174,7 @@ def _made(connection: Connection, environment: int, pairs: Sequence[tuple[Ran, R
     asked = [(place, each.read_until) for _, each in pairs for place in each.places]
     rows: list[list[MadeThen]] = []
     for first in range(0, len(asked), _MOST_PLACES):
-        rows += storage.made(connection, environment, asked[first : first + _MOST_PLACES])
+        rows += history.made(connection, environment, asked[first : first + _MOST_PLACES])
     each_row = iter(rows)
     found = []
     for _, reading in pairs:
@@ -205,7 +207,7 @@ def _gaps(
     when the run began."""
     places = [place for place, (_, each) in enumerate(pairs) if each.declared and each.places[0][2] and not then[place]]
     asked = [(pairs[place][1].places[0], pairs[place][0].started_at) for place in places]
-    earlier = storage.earlier_keys(connection, environment, asked)
+    earlier = history.earlier_keys(connection, environment, asked)
     return {
         place for place, (at, _), keys in zip(places, asked, earlier, strict=True) if _form(at[2]) in map(_form, keys)
     }

@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from dataforge.storage import finding, finding_edge, finding_source
+from dataforge.storage import consequence, finding, finding_edge, finding_source, made
 from dataforge.storage.database import Database
 from dataforge.storage.finding import RunPlace
 from dataforge.storage.readiness import Place, columns
@@ -51,12 +51,12 @@ QUERIES: dict[str, tuple[LiteralString, dict[str, Any], int]] = {
         20 * 3,
     ),
     "touched": (finding.TOUCHED, {**_RUNS, "attempts": ["1"] * 20}, 20),
-    "made": (finding.MADE, finding.made_of(1, _PLACES), 20 * 50),
-    "earlier keys": (finding.EARLIER_KEYS, {**_KEYS, "times": [_UNTIL] * 20}, 20 * 20),
-    "first starts": (finding.FIRST_STARTS, {"environment": 1, "tasks": _TASKS}, 20),
-    "outputs": (finding.OUTPUTS, _RUNS, 20 * 3),
+    "made": (made.MADE, made.made_of(1, _PLACES), 20 * 50),
+    "earlier keys": (made.EARLIER_KEYS, {**_KEYS, "times": [_UNTIL] * 20}, 20 * 20),
+    "first starts": (made.FIRST_STARTS, {"environment": 1, "tasks": _TASKS}, 20),
+    "outputs": (consequence.OUTPUTS, _RUNS, 20 * 3),
     "consumers": (
-        finding.CONSUMERS,
+        consequence.CONSUMERS,
         {"environment": 1, "kinds": ["dataset"] * 20, "nodes": _TASKS},
         20 * 3,
     ),
