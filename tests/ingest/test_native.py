@@ -66,7 +66,7 @@ def test_sources_merge_to_the_same_in_any_order(database: Database, said: list[d
         send(database, each, environment="order2")
     assert digest(database, "order1") == digest(database, "order2")
     with database.transaction() as connection:
-        for table in ("partition_state", "write", "run", "attempt", "task", "progress", "event"):
+        for table in ("outbox", "partition_state", "write", "run", "attempt", "task", "progress", "event"):
             connection.execute(f"delete from {table}".encode())
 
 
