@@ -18,7 +18,16 @@ from dataforge.model.change import Change, Changes
 from dataforge.model.claim import DONE, Ended, Granted, Outcome
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import SettingsError
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter, UpdateFilter
+from dataforge.model.filter import (
+    DatasetFilter,
+    FindingFilter,
+    PartitionFilter,
+    RejectFilter,
+    RunFilter,
+    TaskFilter,
+    UpdateFilter,
+)
+from dataforge.model.finding import Finding
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
@@ -102,6 +111,10 @@ class LedgerResource(ConfigurableResource[Any]):
     def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
         """One page of what was refused."""
         return self._ledger.rejects(wanted)
+
+    def findings(self, wanted: FindingFilter) -> Page[Finding]:
+        """One page of what history shows to be wrong."""
+        return self._ledger.findings(wanted)
 
     def graph(
         self,

@@ -20,7 +20,7 @@ from dataforge.model.definition import parse
 from dataforge.model.verdict import Verdict
 from dataforge.storage.database import Database
 
-START = datetime(2026, 11, 1, tzinfo=UTC)
+START = datetime(2026, 12, 1, tzinfo=UTC)  # the windows of all days have ended by then
 STEP = timedelta(minutes=1)
 AT_ONCE = 1_000  # questions, and as many events
 _STATES = {  # Airflow's names of what the native events name otherwise

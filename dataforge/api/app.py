@@ -17,6 +17,7 @@ from dataforge.api.claims import complete_claim, extend_claim, fail_claim, make_
 from dataforge.api.datasets import list_datasets
 from dataforge.api.definitions import declare_source, declare_task
 from dataforge.api.events import record_events
+from dataforge.api.findings import list_findings
 from dataforge.api.freshness import post_freshness
 from dataforge.api.graph import get_graph
 from dataforge.api.gzip import Gunzip
@@ -89,6 +90,7 @@ def _version_1() -> Router:
             list_partitions,
             list_updates,
             list_rejects,
+            list_findings,
             list_changes,
             post_latest,
             declare_source,

@@ -5,17 +5,19 @@ from __future__ import annotations
 import shlex
 import socket
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from os import getpid
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import click
 
 from dataforge.cli.invocation import Invocation, pass_invocation
 
 if TYPE_CHECKING:
-    from dataforge.client import DirectClient
     from dataforge.model.claim import Ended, Granted
+    from dataforge.storage.lease import Ending
 
 _BEATS = 3  # in the time of a lease, so that one that is lost does no harm
 
@@ -60,53 +62,95 @@ def claim(
         raise click.UsageError("name a task to claim, or one of --heartbeat, --complete, --fail and --release")
     if command is not None and name is None:
         raise click.UsageError("--run goes with a task to claim")
-    with _client(invocation) as client:
+    desk = _Desk(invocation)
+    try:
         if name is None:
-            _show(_go_on(client, *verbs.popitem(), options["lease_seconds"], options["error"]), as_json=as_json)
+            _show(_go_on(desk, *verbs.popitem(), options["lease_seconds"], options["error"]), as_json=as_json)
             return
-        granted = _claim(client, name, partition or "", options)
+        granted = _claim(desk, name, partition or "", options)
         if command is None:
             _show(granted, as_json=as_json)
             return
-        click.get_current_context().exit(_run(client, granted, shlex.split(command), options["lease_seconds"]))
+        code = _run(desk, granted, shlex.split(command), options["lease_seconds"])
+    finally:
+        desk.close()
+    click.get_current_context().exit(code)
 
 
-def _client(invocation: Invocation) -> DirectClient:
-    from dataforge.client import DirectClient
-    from dataforge.ingest import redaction
-    from dataforge.local.postgres import database_url
-    from dataforge.storage.database import Database
+class _Desk:
+    """Claims in the invocation's environment, by this machine's clock."""
 
-    settings = invocation.settings
-    database = Database(database_url(settings), max_size=2)
-    return DirectClient(database, settings.environment, redaction.load(settings.redaction), settings.trusted)
+    def __init__(self, invocation: Invocation) -> None:
+        from dataforge.ingest import redaction
+        from dataforge.local.postgres import database_url
+        from dataforge.storage.database import Database
+
+        settings = invocation.settings
+        self._trusted = settings.trusted
+        self._environment = settings.environment
+        self._redaction = redaction.load(settings.redaction)
+        self._database = Database(database_url(settings), max_size=2)
+
+    def claim(self, name: str, namespace: str | None, partition: str, worker: str, seconds: int) -> Granted:
+        from dataforge.dispatch import claim as dispatch
+        from dataforge.model.claim import Claiming
+
+        wanted = Claiming(name=name, namespace=namespace, partition=partition, worker=worker, lease_seconds=seconds)
+        return dispatch.claim(
+            self._database,
+            self._environment,
+            wanted,
+            datetime.now(UTC),
+            trusted=self._trusted,
+            redaction=self._redaction,
+        )
+
+    def heartbeat(self, claim: str, seconds: int) -> Granted:
+        from dataforge.dispatch import claim as dispatch
+
+        return dispatch.heartbeat(self._database, self._environment, _id(claim), seconds, datetime.now(UTC))
+
+    def end(self, claim: str, ending: Ending, error: str | None = None) -> Ended:
+        from dataforge.dispatch import claim as dispatch
+        from dataforge.model.claim import Outcome
+
+        now, outcome = datetime.now(UTC), Outcome(error=error)
+        return dispatch.end(
+            self._database, self._environment, _id(claim), ending, outcome, now, redaction=self._redaction
+        )
+
+    def close(self) -> None:
+        self._database.close()
 
 
-def _claim(client: DirectClient, name: str, partition: str, options: Mapping[str, Any]) -> Granted:
+def _id(claim: str) -> UUID:
+    try:
+        return UUID(claim)
+    except ValueError:
+        raise click.BadParameter(f"{claim!r} is no claim: a claim prints the UUID that it is granted under") from None
+
+
+def _claim(desk: _Desk, name: str, partition: str, options: Mapping[str, Any]) -> Granted:
     from dataforge.cli.why import explain
     from dataforge.model.claim import ClaimRefused
 
     worker = options["worker"] or f"{socket.gethostname()}:{getpid()}"
-    seconds, namespace = options["lease_seconds"], options["namespace"]
     try:
-        return client.claim(name, partition, worker=worker, lease_seconds=seconds, namespace=namespace)
+        return desk.claim(name, options["namespace"], partition, worker, options["lease_seconds"])
     except ClaimRefused as refused:
         click.echo(f"not granted: {refused}", err=True)
         explain(refused.verdict)
         click.get_current_context().exit(1)
 
 
-def _go_on(client: DirectClient, verb: str, claim_id: str, seconds: int, error: str | None) -> Granted | Ended:
+_ENDINGS: dict[str, Ending] = {"complete": "completed", "fail": "failed", "release": "released"}
+
+
+def _go_on(desk: _Desk, verb: str, claim_id: str, seconds: int, error: str | None) -> Granted | Ended:
     from dataforge.model.claim import Fenced
 
-    calls: dict[str, Callable[[], Granted | Ended]] = {
-        "heartbeat": lambda: client.heartbeat(claim_id, seconds),
-        "complete": lambda: client.complete(claim_id),
-        "fail": lambda: client.fail(claim_id, error),
-        "release": lambda: client.release(claim_id, error),
-    }
     try:
-        return calls[verb]()
+        return desk.heartbeat(claim_id, seconds) if verb == "heartbeat" else desk.end(claim_id, _ENDINGS[verb], error)
     except Fenced as fenced:
         click.echo(f"refused: {fenced}", err=True)
         click.get_current_context().exit(1)
@@ -126,33 +170,36 @@ def _show(found: Granted | Ended, *, as_json: bool) -> None:
         click.echo(f"{found.claim}  attempt {found.attempt}, until {found.expires_at:%Y-%m-%d %H:%M:%S} UTC")
 
 
-def _run(client: DirectClient, granted: Granted, command: list[str], lease_seconds: int) -> int:
+def _run(desk: _Desk, granted: Granted, command: list[str], lease_seconds: int) -> int:
     """The exit code of the command that was run under the claim; 1 where the lease was lost."""
     from dataforge.model.claim import Fenced
 
     try:
         process = subprocess.Popen(command)
-    except OSError as problem:
-        client.release(granted.claim, str(problem))
+    except (OSError, IndexError) as problem:
+        desk.end(granted.claim, "released", str(problem))
         raise click.UsageError(f"cannot run {command[0] if command else 'nothing'}: {problem}") from problem
     try:
         while (code := _waited(process, lease_seconds / _BEATS)) is None:
-            client.heartbeat(granted.claim, lease_seconds)
+            desk.heartbeat(granted.claim, lease_seconds)
         if code == 0:
-            client.complete(granted.claim)
+            desk.end(granted.claim, "completed")
         else:
-            client.fail(granted.claim, f"{command[0]} exited with {code}")
+            desk.end(granted.claim, "failed", f"{command[0]} exited with {code}")
     except Fenced as fenced:
-        process.terminate()
-        process.wait()
+        _stop(process)
         click.echo(f"the lease was lost, and the command was stopped: {fenced}", err=True)
         return 1
     except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
-        client.release(granted.claim, "interrupted")
+        _stop(process)
+        desk.end(granted.claim, "released", "interrupted")
         raise
     return code
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait()
 
 
 def _waited(process: subprocess.Popen[bytes], seconds: float) -> int | None:

@@ -42,6 +42,7 @@ VERBS = {
     ),
     "tasks": Verb("dataforge.cli.lists:tasks", "List the tasks that were declared or seen."),
     "datasets": Verb("dataforge.cli.lists:datasets", "List datasets."),
+    "findings": Verb("dataforge.cli.findings:findings", "Say what history shows to be wrong, the worst first."),
     "digest": Verb("dataforge.cli.digest:digest", "Print a SHA-256 over the derived state of the environment."),
     "verify": Verb(
         "dataforge.cli.verify:verify",

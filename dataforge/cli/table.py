@@ -28,12 +28,12 @@ def show(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     for title in titles:
         table.add_column(title, no_wrap=True)
     for row in rows:
-        cells = [_printable(value) for value in row]
+        cells = [printable(value) for value in row]
         table.add_row(*(Text(cell, _STYLES.get(cell, "")) for cell in cells))
     Console(width=_WIDE).print(table)
 
 
-def _printable(value: object) -> str:
+def printable(value: object) -> str:
     """A value as text. What a platform calls its runs may hold anything, also what would steer a terminal."""
     text = "-" if value is None or value == "" else str(value)
     return "".join(character if character.isprintable() else "\ufffd" for character in text)

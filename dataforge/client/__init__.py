@@ -22,7 +22,15 @@ from dataforge.client.http import Client
 from dataforge.client.ledger import Ledger, each
 from dataforge.ledger.readiness import Named
 from dataforge.model.claim import ClaimRefused, Fenced, Outcome
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter, UpdateFilter
+from dataforge.model.filter import (
+    DatasetFilter,
+    FindingFilter,
+    PartitionFilter,
+    RejectFilter,
+    RunFilter,
+    TaskFilter,
+    UpdateFilter,
+)
 from dataforge.model.freshness import FreshnessQuestion
 
 __all__ = [
@@ -31,6 +39,7 @@ __all__ = [
     "DatasetFilter",
     "DirectClient",
     "Fenced",
+    "FindingFilter",
     "FreshnessQuestion",
     "Ledger",
     "Named",

@@ -33,6 +33,7 @@ from dataforge.ingest.batch import record_native, record_openlineage
 from dataforge.ingest.redaction import NOTHING, Redaction
 from dataforge.ledger import catalog
 from dataforge.ledger import change as feed
+from dataforge.ledger import findings as found
 from dataforge.ledger import freshness as freshnesses
 from dataforge.ledger import readiness as verdicts
 from dataforge.ledger.readiness import Answers, Named
@@ -41,7 +42,16 @@ from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunI
 from dataforge.model.change import Change, Changes
 from dataforge.model.claim import DONE, Claiming, Ended, Granted, Outcome
 from dataforge.model.declaration import Declared
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter, UpdateFilter
+from dataforge.model.filter import (
+    DatasetFilter,
+    FindingFilter,
+    PartitionFilter,
+    RejectFilter,
+    RunFilter,
+    TaskFilter,
+    UpdateFilter,
+)
+from dataforge.model.finding import Finding
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
@@ -126,6 +136,9 @@ class DirectClient:
 
     def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
         return catalog.rejects(self._database, self._environment, filtered(wanted))
+
+    def findings(self, wanted: FindingFilter) -> Page[Finding]:
+        return found.findings(self._database, self._environment, filtered(wanted), datetime.now(UTC))
 
     def graph(
         self,

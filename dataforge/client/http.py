@@ -37,6 +37,7 @@ from dataforge.model.declaration import Declared
 from dataforge.model.errors import SettingsError, Unreachable
 from dataforge.model.filter import (
     DatasetFilter,
+    FindingFilter,
     Paging,
     PartitionFilter,
     RejectFilter,
@@ -44,6 +45,7 @@ from dataforge.model.filter import (
     TaskFilter,
     UpdateFilter,
 )
+from dataforge.model.finding import Finding
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
@@ -142,6 +144,9 @@ class Client:
 
     def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
         return self._list("/rejects", wanted, Page[RejectItem])
+
+    def findings(self, wanted: FindingFilter) -> Page[Finding]:
+        return self._list("/findings", wanted, Page[Finding])
 
     def graph(
         self,

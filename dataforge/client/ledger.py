@@ -21,6 +21,7 @@ from dataforge.model.claim import DONE, Ended, Granted, Outcome
 from dataforge.model.declaration import Declared
 from dataforge.model.filter import (
     DatasetFilter,
+    FindingFilter,
     PartitionFilter,
     RejectFilter,
     RunFilter,
@@ -28,6 +29,7 @@ from dataforge.model.filter import (
     TaskFilter,
     UpdateFilter,
 )
+from dataforge.model.finding import Finding
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph
 from dataforge.model.listing import Page
@@ -89,6 +91,10 @@ class Ledger(Protocol):
 
     def rejects(self, wanted: RejectFilter) -> Page[RejectItem]:
         """One page of what was refused, the latest first."""
+        ...
+
+    def findings(self, wanted: FindingFilter) -> Page[Finding]:
+        """One page of what history shows to be wrong, the worst of the page first."""
         ...
 
     def graph(

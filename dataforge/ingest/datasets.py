@@ -39,7 +39,7 @@ def _of(mention: Mention, direction: Direction, envelope: Envelope, *, streaming
             last_at=at,
             version=version,
             version_at=at if version else None,
-            rows=facets.number(statistics, "rowCount") if whole else None,
+            rows=facets.size(statistics, "rowCount") if whole else None,
             measured=bool(statistics),
             change=facets.text(mention.facets, "lifecycleStateChange", "lifecycleStateChange"),
             report=said,

@@ -35,6 +35,12 @@ def number(value: object, *path: str) -> int | None:
     return found if abs(found) < 2**63 else None
 
 
+def size(value: object, *path: str) -> int | None:
+    """The whole number of zero or more at a path, at most what a bigint holds."""
+    found = number(value, *path)
+    return found if found is not None and found >= 0 else None
+
+
 def count(value: object, *path: str) -> int | None:
     """The whole number of zero or more at a path, at most what an integer of 32 bits holds."""
     found = number(value, *path)

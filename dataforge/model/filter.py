@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from dataforge.model.errors import FieldError, InvalidInput
+from dataforge.model.finding import FindingCode
 from dataforge.model.state import PartitionStatus, RunKind, RunState
 
 Namespace = Annotated[str, msgspec.Meta(description="Only items of this namespace.")]
@@ -100,6 +101,15 @@ class RejectFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     since: Since | None = None
     until: Until | None = None
+
+
+class FindingFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which findings to list. `since` bounds the start of a run, when an edge was last seen, or when a source became
+    silent; the last seven days unless given."""
+
+    code: Annotated[FindingCode, msgspec.Meta(description="Only findings of this kind.")] | None = None
+    owner: Owner | None = None
+    since: Since | None = None
 
 
 Shape = TypeVar("Shape", bound=Paging)

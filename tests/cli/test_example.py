@@ -5,12 +5,15 @@ from datetime import UTC, date, datetime
 import pytest
 
 from dataforge.cli.example import SHOP, load
+from dataforge.ingest.batch import record_any
+from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import verify
 from dataforge.ledger.catalog import partitions, rejects, runs
+from dataforge.ledger.findings import findings
 from dataforge.ledger.freshness import freshness
 from dataforge.ledger.verify import digest
 from dataforge.model.catalog import PartitionItem
-from dataforge.model.filter import PartitionFilter, RejectFilter, RunFilter
+from dataforge.model.filter import FindingFilter, PartitionFilter, RejectFilter, RunFilter
 from dataforge.model.freshness import FreshnessQuestion
 from dataforge.storage.database import Database
 
@@ -85,3 +88,24 @@ def _days_after(item: PartitionItem) -> int:
 
 def _of(shop: Database, dataset: str) -> list[PartitionItem]:
     return list(partitions(shop, "dev", PartitionFilter(namespace=LAKE, name=dataset, kind="dataset")).items)
+
+
+def test_its_history_shows_nothing_wrong_until_somebody_does_not_wait(database: Database) -> None:
+    load(database.url, "dev")
+    since, now = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 16, 12, tzinfo=UTC)
+    assert findings(database, "dev", FindingFilter(since=since), now).items == []
+    record_any(database, "dev", (SHOP / "early" / "by_hand.jsonl").read_bytes().splitlines(), NOTHING)
+    [item] = findings(database, "dev", FindingFilter(since=since), now).items
+    assert item.message.endswith(
+        "s3://shop-lake/payments for 2026-11-15, which it needs, has never been seen to be ready"
+    )
+    record_any(database, "dev", (SHOP / "late" / "load_payments.jsonl").read_bytes().splitlines(), NOTHING)
+    [item] = findings(database, "dev", FindingFilter(since=since), now).items
+    assert "7 h 21 min before s3://shop-lake/payments for 2026-11-15 was ready" in item.message
+    assert [(each.name, each.partition) for each in item.built_from_it.items] == [("shop.main.orders", "2026-11-15")]
+
+
+def test_its_sources_are_silent_once_three_nights_have_brought_nothing(shop: Database) -> None:
+    since = datetime(2026, 11, 1, tzinfo=UTC)
+    page = findings(shop, "dev", FindingFilter(since=since), datetime(2026, 11, 26, tzinfo=UTC))
+    assert sorted(str(item.source) for item in page.items) == ["shop-airflow", "shop-dbt", "shop-spark"]

@@ -14,6 +14,7 @@ from dataforge.client import (
     ClaimRefused,
     DatasetFilter,
     Fenced,
+    FindingFilter,
     FreshnessQuestion,
     Ledger,
     Named,
@@ -94,7 +95,7 @@ def openlineage(minute: int, **more: Any) -> dict[str, Any]:
 HISTORY = [
     event(0, "running"),
     event(5, "succeeded", outputs=[{"namespace": "s3://lake", "name": "orders", "partition": DAY, "rows": 12}]),
-    event(6, "running", "orders.report"),
+    event(4, "running", "orders.report"),
     event(7, "failed", "orders.report", error="disk full", attempt=1),
     event(8, "running", partition="2026-11-02"),
 ]
@@ -138,6 +139,7 @@ QUESTIONS: dict[str, Callable[[Ledger], object]] = {
     "partitions": lambda ledger: ledger.partitions(PartitionFilter(name="orders.load", namespace="shell", limit=1)),
     "updates": lambda ledger: ledger.updates(UpdateFilter(name="orders.alarm", limit=1)),
     "rejects": lambda ledger: ledger.rejects(RejectFilter()),
+    "findings": lambda ledger: ledger.findings(FindingFilter(since=datetime(2026, 11, 1, tzinfo=UTC))),
     "graph": lambda ledger: ledger.graph("orders", "s3://lake", "both"),
     "graph as of a time": lambda ledger: ledger.graph("orders", "s3://lake", at=datetime(2026, 11, 1, tzinfo=UTC)),
     "tasks downstream": lambda ledger: ledger.graph("s3://lake/orders", direction="downstream", depth=1, kind="task"),

@@ -164,8 +164,11 @@ def test_a_run_for_several_days_does_not_make_its_own_yesterday_newer(database: 
 def test_an_upstream_whose_partitions_cannot_be_told_makes_it_unknown(database: Database) -> None:
     declared(
         database,
-        {"name": "clean", "consumes": [raw()], "partitioning": {"kind": "none"}},
-        datasets=[{"namespace": "s3://lake", "name": "raw", "partitioning": {"kind": "daily", "start": "2026-11-01"}}],
+        {
+            "name": "clean",
+            "consumes": [{**raw(), "mapping": {"kind": "window", "from": -1, "to": 0}}],
+            "partitioning": {"kind": "none"},
+        },
     )
     whole = {"namespace": "s3://lake", "name": "orders"}
     events = run("clean", 3, 4, outputs=[whole])

@@ -126,7 +126,7 @@ def test_sockets_of_a_deep_home_still_fit(settings: Settings) -> None:
 def test_status_of_what_never_ran_is_stopped_and_no(settings: Settings) -> None:
     result = CliRunner().invoke(cli, ["status"], env=as_environ(settings))
     assert result.exit_code == 1
-    assert [state.state for state in processes.status(settings)] == ["STOPPED", "STOPPED"]
+    assert [state.state for state in processes.status(settings)] == ["STOPPED", "STOPPED", "STOPPED"]
 
 
 def test_a_database_that_is_down_says_how_to_start_it(settings: Settings) -> None:

@@ -33,6 +33,19 @@ ILLEGAL: dict[str, LiteralString] = {
     "a task declared by nobody known": "update task set declared_by = 'nobody' where declared_by is not null",
     "ready without a run that made it ready": "update partition_state set ready_run = null, ready_task_id = null"
     " where status = 'ready'",
+    "ready, and failed": "update partition_state set run_state = 'failed' where status = 'ready'",
+    "a claim that is ready, and failed": "update write set run_state = 'failed' where status = 'ready'",
+    "the events are emptied": "truncate event cascade",
+    "the versions are emptied": "truncate task_version cascade",
+    "a run's interval ends before it begins": "update run set interval_end = interval_start - interval '1 day'"
+    " where interval_start is not null",
+    "an attempt's interval ends before it begins": "update attempt set interval_end = interval_start - interval '1 day'"
+    " where interval_start is not null",
+    "a map index that can be none": "update run set map_index = -7",
+    "fewer rows than none": "update touch set rows = -1",
+    "a touch last seen before it was first": "update touch set last_at = first_at - interval '1 day'",
+    "a mapping that is none": "update edge set mapping = '[]'",
+    "a partitioning that is none": "update task set partitioning = '[]'",
     "a task produces a task": "update edge set node_kind = 'task' where relation = 'produces'",
     "an observed edge of a source": "update edge set source = 'somebody' where origin = 'observed'",
     "an edge last seen before it was first": "update edge set last_at = first_at - interval '1 day'"

@@ -1,0 +1,225 @@
+"""Findings about runs: those that began before what they need was ready, or under which it changed.
+
+Guarantees that runs are looked at in the order of their start, the latest first, and that one page of them costs a
+bounded number of queries, each of a bounded size.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from dataforge.ledger.need import ref
+from dataforge.ledger.reading import Reading, Readings, readings
+from dataforge.ledger.surroundings import Surroundings
+from dataforge.model.finding import Finding
+from dataforge.model.finding_rule import CLOCKS_AGREE, Execution, Made, Needed, input_changed, started_too_early
+from dataforge.model.freshness import RunKey
+from dataforge.model.state import RunState
+from dataforge.storage import finding as storage
+from dataforge.storage import made as history
+from dataforge.storage import readiness
+from dataforge.storage.database import Connection
+from dataforge.storage.finding import Ran, RunPlace
+from dataforge.storage.made import MadeThen
+from dataforge.storage.readiness import Node, NodeRow
+
+_DAY = timedelta(days=1)
+_DIGIT = re.compile(r"\d")
+MOST_RUNS = 500  # of one stretch
+_BATCH = 100  # that are looked at together
+_MOST_PLACES = 10_000  # partitions that the runs of a stretch need, before it ends; and that one query asks for
+# What has built something, or is about to. A try that will be repeated has not; what was skipped never began.
+_BUILDS = frozenset({RunState.RUNNING, RunState.UNKNOWN, RunState.SUCCEEDED, RunState.FAILED})
+
+
+class FoundRun(msgspec.Struct, frozen=True):
+    """A finding about a run."""
+
+    run: Ran
+    finding: Finding
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """The findings of some runs in their order, and the last run that was looked at; None when there are no more."""
+
+    found: list[FoundRun]
+    stopped_at: RunPlace | None
+
+
+def of_runs(
+    connection: Connection, environment: int, since: datetime, now: datetime, after: RunPlace, *, again: bool
+) -> Stretch:
+    """The findings of the next runs behind `after`, or with `again` from there on, that began at `since` or later: of
+    `MOST_RUNS`, or of fewer where these need very many partitions."""
+    given = storage.stretch_of(environment, since, after, MOST_RUNS, again=again)
+    runs = storage.stretch(connection, given)
+    found: list[FoundRun] = []
+    looked_at = places = 0
+    while looked_at < len(runs) and places < _MOST_PLACES:
+        batch = runs[looked_at : looked_at + _BATCH]
+        judged = [run for run in batch if run.state in _BUILDS and not _waits_itself(run)]
+        read = readings(connection, environment, judged, now)
+        needed = _needed(connection, environment, judged, read)
+        found += [each for run in judged for each in _findings(run, needed[run.key])]
+        looked_at += len(batch)
+        places += sum(len(each) for each in read.of.values())
+    end = looked_at == len(runs) < MOST_RUNS
+    return Stretch(_once(found), None if end else runs[looked_at - 1].place)
+
+
+def _waits_itself(run: Ran) -> bool:
+    """Whether to begin before its input is there is what the task is for, as it is of Airflow's sensors."""
+    return (run.operator or "").endswith("Sensor")
+
+
+def _findings(run: Ran, needed: Sequence[Needed]) -> Iterator[FoundRun]:
+    execution = Execution(
+        task=run.task,
+        run=run.run,
+        partitions=run.partitions,
+        owner=run.owner,
+        declared=run.declared,
+        state=run.state,
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+    )
+    for rule in (started_too_early, input_changed):
+        finding = rule(execution, needed)
+        if finding is not None:
+            yield FoundRun(run, finding)
+
+
+def _once(found: Iterable[FoundRun]) -> list[FoundRun]:
+    """The same said of all mapped instances of a task is said of the one that began first. The runs come with the
+    latest start first."""
+    kept: dict[tuple[object, ...], FoundRun] = {}
+    for each in found:
+        run, finding = each.run, each.finding
+        where = [(given.node, given.partition) for given in finding.inputs] if run.mapped else run.run
+        key = (finding.code, run.task_id, run.group_run, str(where))
+        kept.pop(key, None)
+        kept[key] = each
+    return list(kept.values())
+
+
+def _needed(
+    connection: Connection, environment: int, runs: Sequence[Ran], read: Readings
+) -> dict[RunKey, list[Needed]]:
+    pairs = [(run, reading) for run in runs for reading in read.of[run.key]]
+    then = _made(connection, environment, pairs)
+    others = [_others(run, made) for (run, _), made in zip(pairs, then, strict=True)]
+    gaps = _gaps(connection, environment, pairs, then)
+    seen_from = _seen_from(connection, environment, pairs, others)
+    nodes = _nodes(connection, environment, read.known, {place[:2] for _, each in pairs for place in each.places})
+    found: dict[RunKey, list[Needed]] = {run.key: [] for run in runs}
+    for place, (run, reading) in enumerate(pairs):
+        node = nodes.get(reading.places[0][:2])
+        if node is not None:
+            made = others[place]
+            missing = place in gaps or (bool(made) and all(each.at is None for each in made))
+            if missing or _known_from_the_first(reading, made, seen_from):
+                found[run.key].append(_one(reading, node, read.known.owner(node), made, missing=missing))
+    return found
+
+
+def _was_there(reading: Reading, made: Iterable[MadeThen]) -> bool:
+    return any(each.at is not None and each.at <= reading.read_from + CLOCKS_AGREE for each in made)
+
+
+def _seen_from(
+    connection: Connection,
+    environment: int,
+    pairs: Sequence[tuple[Ran, Reading]],
+    others: Sequence[Sequence[MadeThen]],
+) -> dict[int, datetime]:
+    """When the tasks were first seen that made something which was not there in time."""
+    late = [made for (_, each), made in zip(pairs, others, strict=True) if each.window and not _was_there(each, made)]
+    return history.first_starts(connection, environment, {each.by[0] for made in late for each in made})
+
+
+def _known_from_the_first(reading: Reading, made: Sequence[MadeThen], seen_from: Mapping[int, datetime]) -> bool:
+    """Whether its first success can be told from one that nobody saw. A partition whose time was over, by its own
+    length or a day, when its makers were first seen to run may have been made before. So may what has no partitions,
+    unless the first that is known to have made it was under way just then."""
+    if _was_there(reading, made):
+        return True
+    if not reading.places[0][2]:
+        return any(each.at and each.begun and each.begun <= reading.read_from for each in made if each.certain)
+    begun = [seen_from[each.by[0]] for each in made if each.by[0] in seen_from]
+    window = reading.window
+    return window is None or not begun or window.end + max(window.end - window.start, _DAY) >= min(begun)
+
+
+def _one(reading: Reading, node: NodeRow, owner: str | None, made: Sequence[MadeThen], *, missing: bool) -> Needed:
+    return Needed(
+        node=ref(node),
+        partition=reading.places[0][2],
+        owner=owner,
+        read_from=reading.read_from,
+        read_until=reading.read_until,
+        made=tuple(
+            Made(at=each.at, run=each.by[1], version=each.version, certain=each.certain)
+            for each in made
+            if each.at is not None
+        ),
+        missing=missing,
+        version=reading.version,
+    )
+
+
+def _made(connection: Connection, environment: int, pairs: Sequence[tuple[Ran, Reading]]) -> list[list[MadeThen]]:
+    """What was made of each partition; of one that '' may stand for also what was made of the whole."""
+    asked = [(place, each.read_until) for _, each in pairs for place in each.places]
+    rows: list[list[MadeThen]] = []
+    for first in range(0, len(asked), _MOST_PLACES):
+        rows += history.made(connection, environment, asked[first : first + _MOST_PLACES])
+    each_row = iter(rows)
+    found = []
+    for _, reading in pairs:
+        of_places = [next(each_row) for _ in reading.places]
+        found.append(next((row for row in of_places if row), []))
+    return found
+
+
+def _others(run: Ran, made: Iterable[MadeThen]) -> list[MadeThen]:
+    """What other runs made: what a run reads of its own it has not to wait for. Nor has it for what was made in the
+    same execution of its platform, which orders its parts and is told to have begun as a whole (dbt's models in one
+    step of Dagster). An instance of a mapped task may follow one of another, which nobody can tell from the rest."""
+    return [
+        each
+        for each in made
+        if run.key not in (each.by, each.producer)
+        and (run.task_id, run.group_run) != (each.by[0], each.group_run)
+        and not (run.mapped and each.mapped)
+        and not (run.source and run.source == each.source)
+    ]
+
+
+def _gaps(
+    connection: Connection,
+    environment: int,
+    pairs: Sequence[tuple[Ran, Reading]],
+    then: Sequence[Sequence[MadeThen]],
+) -> set[int]:
+    """The declared needs of which nobody has ever made anything, though earlier keys of the same form had been made
+    when the run began."""
+    places = [place for place, (_, each) in enumerate(pairs) if each.declared and each.places[0][2] and not then[place]]
+    asked = [(pairs[place][1].places[0], pairs[place][0].started_at) for place in places]
+    earlier = history.earlier_keys(connection, environment, asked)
+    return {
+        place for place, (at, _), keys in zip(places, asked, earlier, strict=True) if _form(at[2]) in map(_form, keys)
+    }
+
+
+def _form(key: str) -> str:
+    return _DIGIT.sub("0", key)
+
+
+def _nodes(
+    connection: Connection, environment: int, known: Surroundings, wanted: Iterable[Node]
+) -> Mapping[Node, NodeRow]:
+    """The nodes by their ids; those that no edge leads to are read."""
+    unknown = set(wanted) - known.nodes.keys()
+    return {**known.nodes, **readiness.nodes(connection, environment, unknown)} if unknown else known.nodes
