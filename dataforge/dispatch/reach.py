@@ -62,5 +62,5 @@ def _told(task_id: int, key: str, keys: Callable[[], tuple[str, ...]]) -> tuple[
     try:
         return keys()
     except InvalidInput as error:
-        _log.warning("where the partition %r leads by an edge of the task %d cannot be told: %s", key, task_id, error)
+        _log.debug("where the partition %r leads by an edge of the task %d cannot be told: %s", key, task_id, error)
         return ()

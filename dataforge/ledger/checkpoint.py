@@ -18,11 +18,10 @@ import msgspec
 import psutil
 
 from dataforge.ledger.verify import canonical_lines
-from dataforge.model import ed25519
 from dataforge.model.errors import Conflict
 from dataforge.storage.database import Connection
 from dataforge.storage.fact_file import FACTS, Part, export, hash_of, write_lines
-from dataforge.storage.signing_key import SigningKey
+from dataforge.storage.signing_key import SigningKey, is_signed
 
 _MANIFEST, _SIGNATURE, _STATE = "manifest.json", "manifest.sig", "state.zst"
 _DRAFT = ".making-"
@@ -100,7 +99,7 @@ class Shelf(msgspec.Struct, frozen=True):
     def _problem(self, manifest: Manifest, content: bytes, signature: bytes) -> str | None:
         if self.trusted is None:
             return "there is no public key to check its signature with"
-        if not ed25519.is_signed(self.trusted, content, signature):
+        if not is_signed(self.trusted, content, signature):
             return "its manifest was changed, or signed with another key"
         if manifest.environment != self.environment:
             return f"it is one of {manifest.environment}"
@@ -140,7 +139,7 @@ def make(connection: Connection, shelf: Shelf, key: SigningKey, cut: Cut, now: d
             return _standing(shelf, here / name)
         content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
         _write_durably(draft / _MANIFEST, content)
-        _write_durably(draft / _SIGNATURE, ed25519.sign(key.secret, content))
+        _write_durably(draft / _SIGNATURE, key.sign(content))
         draft.rename(here / name)
         _sync(here)
         return Checkpoint(here / name, manifest)

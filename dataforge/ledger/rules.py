@@ -18,7 +18,7 @@ _MODULES = (
     *("storage/quality", "storage/task", "storage/upstream_list", "storage/version"),
 )
 # What of these packages only carries events, or checks what they gave.
-_CARRIERS = frozenset({"answer", "batch", "ed25519", "event_file", "rebuild", "replay"})
+_CARRIERS = frozenset({"answer", "batch", "event_file", "rebuild", "replay"})
 
 
 @cache

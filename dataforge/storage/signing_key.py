@@ -5,23 +5,45 @@ Guarantees that processes that start at once end with one key. Both halves are P
 
 from __future__ import annotations
 
-import base64
 import os
 import secrets
 from pathlib import Path
 from typing import NamedTuple
 
-from dataforge.model import ed25519
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
 from dataforge.model.errors import StartupError
 
 _SECRET, _PUBLIC = "checkpoint.pem", "checkpoint.pub.pem"
 
 
 class SigningKey(NamedTuple):
-    """Both halves."""
+    """Both halves, of which the public one is 32 bytes."""
 
-    secret: bytes
+    secret: Ed25519PrivateKey
     public: bytes
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature of a message, 64 bytes; the same every time."""
+        return self.secret.sign(message)
+
+
+def is_signed(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether the holder of this public key's other half signed the message."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def signing_key(folder: Path) -> SigningKey:
@@ -33,15 +55,14 @@ def signing_key(folder: Path) -> SigningKey:
         if shown.exists() and not path.exists():
             raise StartupError(f"{folder} holds the public key of another installation, to check with: none signs here")
         if not path.exists():
-            _create(path, _pem("PRIVATE KEY", ed25519.private_der(secrets.token_bytes(32))), 0o600)
+            made = Ed25519PrivateKey.generate()
+            _create(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
         if path.stat().st_mode & 0o077:
             raise StartupError(f"{path} can be read by others than its owner: chmod 600 it, or move it away")
-        secret = ed25519.of_private_der(_of_pem(path.read_text(encoding="ascii")))
-        if secret is None:
-            raise StartupError(f"{path} is no Ed25519 key in PKCS #8: move it away, and a new one is made")
-        public = ed25519.public_key(secret)
+        secret = _secret_of(path)
+        public = secret.public_key().public_bytes_raw()
         if not shown.exists():
-            _create(shown, public_pem(public), 0o644)
+            _create(shown, public_pem(public).encode(), 0o644)
         if trusted_key(folder) != public:
             raise StartupError(f"{shown} is not the public half of {path}: move away the one that is wrong")
         return SigningKey(secret, public)
@@ -54,21 +75,33 @@ def trusted_key(folder: Path) -> bytes | None:
     is none."""
     path = folder / _PUBLIC
     try:
-        return ed25519.of_public_der(_of_pem(path.read_text(encoding="ascii"))) if path.exists() else None
+        read = load_pem_public_key(path.read_bytes()) if path.exists() else None
     except (OSError, ValueError) as error:
         raise StartupError(f"{path} cannot be read: {error}") from error
+    return read.public_bytes_raw() if isinstance(read, Ed25519PublicKey) else None
 
 
 def public_pem(public: bytes) -> str:
     """The public key as OpenSSL reads it."""
-    return _pem("PUBLIC KEY", ed25519.public_der(public))
+    key = Ed25519PublicKey.from_public_bytes(public)
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
-def _create(path: Path, content: str, mode: int) -> None:
+def _secret_of(path: Path) -> Ed25519PrivateKey:
+    try:
+        secret = load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError):  # TypeError: it wants a password
+        secret = None
+    if not isinstance(secret, Ed25519PrivateKey):
+        raise StartupError(f"{path} is no Ed25519 key in PKCS #8: move it away, and a new one is made")
+    return secret
+
+
+def _create(path: Path, content: bytes, mode: int) -> None:
     """Writes a whole file, unless somebody else was first."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+    with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -78,11 +111,3 @@ def _create(path: Path, content: str, mode: int) -> None:
         pass
     finally:
         draft.unlink()
-
-
-def _pem(label: str, content: bytes) -> str:
-    return f"-----BEGIN {label}-----\n{base64.b64encode(content).decode()}\n-----END {label}-----\n"
-
-
-def _of_pem(text: str) -> bytes:
-    return base64.b64decode("".join(line for line in text.splitlines() if not line.startswith("-----")))

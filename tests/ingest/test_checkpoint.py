@@ -236,7 +236,7 @@ def test_openssl_checks_the_signature(database: Database, shelf: Shelf, tmp_path
 
 def test_the_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as starters:
-        keys = set(starters.map(lambda _: signing_key(tmp_path / "keys"), range(8)))
+        keys = set(starters.map(lambda _: signing_key(tmp_path / "keys").public, range(8)))
     assert len(keys) == 1
     assert {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "keys").iterdir()} == {
         "checkpoint.pem": 0o600,
