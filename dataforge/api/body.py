@@ -14,7 +14,7 @@ from dataforge.model.errors import FieldError, InvalidInput
 
 def events_of(body: bytes) -> tuple[list[bytes], InvalidInput | None]:
     """The events of a JSON array; of anything else, the body as one event. With them comes what is wrong with
-    the body as a whole, to be said when its bytes are safe."""
+    the body as a whole, to be said when its bytes are safe. Raises InvalidInput for an array without events."""
     is_array = body.lstrip(b" \t\r\n").startswith(b"[")
     try:
         parts: Any = msgspec.json.decode(body, type=list[msgspec.Raw] if is_array else Any)
@@ -22,4 +22,8 @@ def events_of(body: bytes) -> tuple[list[bytes], InvalidInput | None]:
         expected = f"JSON in UTF-8 ({error})"
         problem = FieldError("$", "not JSON", expected)
         return [body], InvalidInput(f"the body is kept in the rejects: expected {expected}", [problem])
+    if is_array and not parts:
+        raise InvalidInput(
+            "the batch is empty: expected at least one event", [FieldError("$", [], "at least one event")]
+        )
     return [bytes(part) for part in parts] if is_array else [body], None

@@ -100,20 +100,11 @@ def test_broken_bytes_inside_a_batch_are_kept_as_they_came(client: Client) -> No
     assert (reject["encoding"], reject["size"]) == ("base64", 10)
 
 
-@pytest.mark.parametrize("path", ["lineage/batch", "dev/lineage/batch"])
-def test_an_empty_batch_is_fine(client: Client, path: str) -> None:
+@pytest.mark.parametrize("path", ["lineage/batch", "dev/lineage/batch", "dev/events"])
+def test_an_empty_batch_is_refused_and_nothing_is_kept(client: Client, path: str) -> None:
     answer = client.post(f"/api/v1/{path}", json=[])
-    assert answer.status_code == 200
-    assert answer.json()["status"] == "success"
-    assert set(answer.json()["summary"].values()) == {0}
-
-
-def test_an_empty_array_of_native_events_is_fine(client: Client) -> None:
-    answer = client.post("/api/v1/dev/events", json=[])
-    assert (answer.status_code, answer.json()) == (
-        200,
-        {"received": 0, "applied": 0, "duplicates": 0, "rejected": []},
-    )
+    assert (answer.status_code, answer.json()["errors"][0]["expected"]) == (422, "at least one event")
+    assert _list(client, "rejects") == []
 
 
 def test_native_events_are_taken_singly_and_in_arrays(client: Client) -> None:
@@ -229,7 +220,7 @@ def test_an_unknown_encoding_names_those_that_are_taken(client: Client) -> None:
 
 @pytest.mark.parametrize("path", ["nowhere/lineage", "nowhere/lineage/batch", "nowhere/events"])
 def test_an_unknown_environment_names_those_that_exist(client: Client, path: str) -> None:
-    problem = _problem(client.post(f"/api/v1/{path}", json=[]), 404)
+    problem = _problem(client.post(f"/api/v1/{path}", json=[_native()]), 404)
     assert problem["candidates"] == ["dev", "staging", "prod"]
 
 
