@@ -5,11 +5,22 @@ Guarantees that nothing sent is lost: a body that cannot be cut is one event, wh
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from dataforge.model.decoding import convert, of_json
 from dataforge.model.errors import FieldError, InvalidInput
+
+_Shape = TypeVar("_Shape", bound=msgspec.Struct)
+
+
+def shaped(body: bytes, shape: type[_Shape]) -> _Shape:
+    """The one value that a JSON body holds. Raises InvalidInput that names the field which is wrong."""
+    found = convert(of_json(body), shape, "")
+    if isinstance(found, FieldError):
+        raise InvalidInput(f"{found.field} is {found.value!r}: expected {found.expected}", [found])
+    return found
 
 
 def events_of(body: bytes) -> tuple[list[bytes], InvalidInput | None]:

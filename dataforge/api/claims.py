@@ -6,7 +6,7 @@ Guarantees that an answer is given after the commit: what was granted is granted
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -15,18 +15,16 @@ from litestar.di import NamedDependency
 from litestar.openapi.spec import OpenAPIFormat, OpenAPIType, Schema
 from litestar.params import PathParameter, RawBody
 
+from dataforge.api.body import shaped
 from dataforge.api.operation import EnvironmentName, answers, takes_body
 from dataforge.api.readiness import TaskName
 from dataforge.dispatch import claim as dispatch
 from dataforge.ingest.redaction import Redaction
 from dataforge.model.claim import Claiming, Ended, Granted, Outcome
-from dataforge.model.decoding import convert, of_json
-from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.settings import Settings
 from dataforge.storage.database import Database
 from dataforge.storage.lease import Ending
 
-_Shape = TypeVar("_Shape", bound=msgspec.Struct)
 ClaimName = Annotated[UUID, PathParameter(description="The claim that was granted.")]
 
 
@@ -124,7 +122,7 @@ def make_claim(
 ) -> Granted:
     """Readiness, the slots of pools and the lease are decided in one transaction. What may not run now is answered with
     409 and the verdict; so is a task whose dependencies were only observed, unless its namespace is trusted."""
-    wanted = _read(body, ClaimBody).claiming
+    wanted = shaped(body, ClaimBody).claiming
     now = datetime.now(UTC)
     return dispatch.claim(database, env, wanted, now, trusted=settings.trusted, redaction=redaction)
 
@@ -143,11 +141,11 @@ def make_claim(
 )
 def extend_claim(database: NamedDependency[Database], env: EnvironmentName, claim: ClaimName, body: RawBody) -> Granted:
     """A lease that has run out is not extended: 409, and the worker has to stop."""
-    return dispatch.heartbeat(database, env, claim, _read(body, _Extension).lease_seconds, datetime.now(UTC))
+    return dispatch.heartbeat(database, env, claim, shaped(body, _Extension).lease_seconds, datetime.now(UTC))
 
 
 def _ending(database: Database, redaction: Redaction, env: str, claim: UUID, ending: Ending, body: bytes) -> Ended:
-    outcome = _read(body or b"{}", Outcome)
+    outcome = shaped(body or b"{}", Outcome)
     return dispatch.end(database, env, claim, ending, outcome, datetime.now(UTC), redaction=redaction)
 
 
@@ -208,10 +206,3 @@ def release_claim(
 ) -> Ended:
     """The attempt ends unfinished, which counts as failed; the partition may be claimed again at once."""
     return _ending(database, redaction, env, claim, "released", body)
-
-
-def _read(body: bytes, shape: type[_Shape]) -> _Shape:
-    found = convert(of_json(body), shape, "")
-    if isinstance(found, FieldError):
-        raise InvalidInput(f"{found.field} is {found.value!r}: expected {found.expected}", [found])
-    return found

@@ -11,13 +11,12 @@ from litestar.di import NamedDependency
 from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.params import QueryParameter, RawBody
 
+from dataforge.api.body import shaped
 from dataforge.api.operation import EnvironmentName, answers, takes_body
 from dataforge.api.readiness import TaskName
 from dataforge.dispatch import rerun as dispatch
 from dataforge.ingest.redaction import Redaction
 from dataforge.model.catalog import NodeName
-from dataforge.model.decoding import convert, of_json
-from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.rerun import Downstream, RerunItem, Rerunning, Reruns
 from dataforge.storage.database import Database
 
@@ -91,7 +90,5 @@ def order_rerun(
 ) -> Reruns:
     """A done partition may run again, as the next attempt of its run. Nothing is run by this, and what reads it may go
     on to do so until a new run has begun. What lies downstream waits until what it needs has been made again."""
-    read = convert(of_json(body), RerunBody, "")
-    if isinstance(read, FieldError):
-        raise InvalidInput(f"{read.field} is {read.value!r}: expected {read.expected}", [read])
-    return dispatch.rerun(database, env, read.rerunning, datetime.now(UTC), redaction=redaction, dry_run=dry_run)
+    wanted = shaped(body, RerunBody).rerunning
+    return dispatch.rerun(database, env, wanted, datetime.now(UTC), redaction=redaction, dry_run=dry_run)
