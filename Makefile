@@ -5,6 +5,7 @@ PYTHON ?= python3
 JOBS ?= 2
 ARGS ?=
 ONLY ?=
+ROUNDS ?= 1
 VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
@@ -12,7 +13,7 @@ AIRFLOW := .airflow
 AIRFLOW_PY := $(AIRFLOW)/venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test test-long test-real airflow check format bench screenshots score manifest dictionary \
+.PHONY: help up down status test test-long explore test-real airflow check format bench screenshots score manifest dictionary \
 	lock lock-airflow clean
 
 help: ## show this list
@@ -32,6 +33,10 @@ test: $(INSTALLED) ## run the tests (ARGS="-k name" for some, JOBS=1 for one pro
 
 test-long: $(INSTALLED) ## run the tests that take minutes each: races by the thousand, kills by the dozen
 	@$(PY) -m pytest -n $(JOBS) --dist loadgroup -m long $(ARGS)
+
+explore: $(INSTALLED) ## try every property on examples never seen before (ROUNDS=10)
+	@for round in $$(seq $(ROUNDS)); do \
+		$(PY) -m pytest -q -n $(JOBS) -m "hypothesis and not real" --hypothesis-profile=explore $(ARGS) || exit 1; done
 
 test-real: $(INSTALLED) ## run the tests that need a real scheduler or engine (`make airflow` prepares Airflow)
 	@$(PY) -m pytest -n 0 -m real $(ARGS)

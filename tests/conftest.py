@@ -2,6 +2,9 @@
 
 The server is the embedded one, started once per test process, or the one that DATAFORGE_TEST_DATABASE_URL
 names (a role that may create databases and roles). A test's database is a clone of a migrated template.
+
+Properties are tried on the same examples each time, so that a failure belongs to the change that brought it; `make
+explore` looks for new ones.
 """
 
 from __future__ import annotations
@@ -10,9 +13,14 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import settings
 
 from benchmarks.scratch import DISPOSABLE, new_database, scratch_server
 from dataforge.storage.database import Database, migrate
+
+settings.register_profile("same", derandomize=True)
+settings.register_profile("explore", derandomize=False, print_blob=True)
+settings.load_profile("same")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

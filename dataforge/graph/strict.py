@@ -20,8 +20,8 @@ from dataforge.graph.axes import Axes, Pair, axes_of, pairs_of
 from dataforge.graph.timeline import NOTHING, Ints, Windows, back, reach, windows, within, without
 from dataforge.model.attempt import Interval
 from dataforge.model.edge import All, Last, Mapping, Same, ToDate, Window
-from dataforge.model.partition import Partitioning
-from dataforge.model.windows import bound, endless
+from dataforge.model.partition import Partitioning, endless
+from dataforge.model.windows import bound
 
 Part = Literal["all", "own", "others"]  # of what a task reads: that which it writes in place itself, and the rest
 _LENGTHS = {"hourly": timedelta(hours=2), "daily": timedelta(hours=26), "weekly": timedelta(days=8)}

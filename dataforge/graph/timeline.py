@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from dataforge.model.attempt import Interval
 from dataforge.model.edge import All, Fixed, Last, Mapping, Same, ToDate, Window
-from dataforge.model.partition import Partitioning, keys_of
-from dataforge.model.windows import at, bound, endless, exists, period
+from dataforge.model.partition import Partitioning, endless, keys_of
+from dataforge.model.windows import at, bound, exists, period
 
 Ints = NDArray[np.int64]
 _CHUNK = timedelta(days=5)  # of which no partitioning has more windows than `keys_of` names

@@ -12,8 +12,8 @@ from dataforge.model.attempt import Interval
 from dataforge.model.edge import SAME, All, Along, Dimension, Fixed, Last, Mapping, Same, Table, ToDate, Window
 from dataforge.model.errors import InvalidInput
 from dataforge.model.mapping import Side, source, upstream_keys
-from dataforge.model.partition import InvalidPartitionKey, Partitioning, keys_of, window_of
-from dataforge.model.windows import INSTANT, Unmappable, bound, endless, time_dimension
+from dataforge.model.partition import InvalidPartitionKey, Partitioning, endless, keys_of, window_of
+from dataforge.model.windows import INSTANT, Unmappable, bound, time_dimension
 
 _SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 _LENGTHS = {"hourly": 0, "daily": 1, "weekly": 2, "monthly": 3}

@@ -252,6 +252,22 @@ def _schedule(partitioning: Partitioning) -> Schedule:
     return Schedule("plain", zone, minutes)
 
 
+@lru_cache(maxsize=4_096)
+def endless(partitioning: Partitioning) -> Partitioning:
+    """The same windows without a first and a last one."""
+    without = msgspec.structs.replace(partitioning, start=None, end=None)
+    if not partitioning.windowed or _schedule(partitioning).rule != "hourly":
+        return without
+    schedule = _schedule(partitioning)
+    moved = _schedule(without).shift - schedule.shift
+    if not moved:
+        return without
+    minutes = sorted((minute + moved) % 60 for minute in schedule.minutes)  # where the start has laid them
+    if partitioning.kind == "hourly":
+        return msgspec.structs.replace(without, minute_offset=minutes[0])
+    return msgspec.structs.replace(without, cron=f"{','.join(map(str, minutes))} * * * *")
+
+
 _USUAL = datetime(2000, 1, 1, tzinfo=UTC)  # where no start is declared
 
 

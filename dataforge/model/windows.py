@@ -5,14 +5,11 @@ by the same step; whether there is a partition is asked by `exists`.
 """
 
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from zoneinfo import ZoneInfo
-
-from msgspec.structs import replace
 
 from dataforge.model.attempt import Interval
 from dataforge.model.errors import InvalidInput
-from dataforge.model.partition import InvalidPartitionKey, Partitioning, keys_of, window_at, window_of
+from dataforge.model.partition import InvalidPartitionKey, Partitioning, endless, keys_of, window_at, window_of
 
 INSTANT = timedelta(microseconds=1)
 _MOST_STEPS = 10_000  # windows between a partition and the farthest that it needs
@@ -20,12 +17,6 @@ _MOST_STEPS = 10_000  # windows between a partition and the farthest that it nee
 
 class Unmappable(InvalidInput):
     """Which partitions of the other side are meant cannot be told; the message says what to declare."""
-
-
-@lru_cache(maxsize=4_096)
-def endless(cut: Partitioning) -> Partitioning:
-    """The same windows without a first and a last one."""
-    return replace(cut, start=None, end=None)
 
 
 def time_dimension(cut: Partitioning | None) -> Partitioning | None:

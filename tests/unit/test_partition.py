@@ -2,10 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dataforge.model.attempt import Interval
 from dataforge.model.partition import (
@@ -14,6 +16,7 @@ from dataforge.model.partition import (
     InvalidPartitionKey,
     Partitioning,
     at_edge,
+    endless,
     from_json,
     keys_of,
     window_at,
@@ -74,6 +77,26 @@ def test_windows_meet_without_gap_or_overlap(partitioning: Partitioning, moment:
     assert len(keys_of(partitioning, Interval(window.start, after.end))) == 2
     assert at_edge(partitioning, window.end)
     assert at_edge(partitioning, moment) == (moment == window.start)
+
+
+@given(windowed, st.sampled_from([None, "2010-01-01", "2011-06-01", "2011-12-01"]), moments)
+def test_without_a_first_one_the_windows_are_the_same(
+    partitioning: Partitioning, start: str | None, moment: datetime
+) -> None:
+    """An hour's ticks too, which stay where the start has laid them: in Lord Howe, at either half of an hour."""
+    begun = replace(partitioning, start=start, end="2031-01-01")
+    assert window_at(endless(begun), moment) == window_at(begun, moment)
+    assert endless(begun) == endless(endless(begun))
+
+
+@pytest.mark.parametrize("shape", [{"kind": "hourly"}, {"kind": "cron", "cron": "10,50 * * * *"}])
+def test_hours_stay_where_the_start_has_laid_them(shape: dict[str, Any]) -> None:
+    winter, summer = day("2026-05-17T00:00"), day("2026-11-10T12:10")
+    begun = Partitioning(start="2026-05-17", time_zone="Australia/Lord_Howe", **shape)
+    assert (
+        window_at(endless(begun), summer) == window_at(begun, summer) != window_at(replace(begun, start=None), summer)
+    )
+    assert window_at(endless(begun), winter) == window_at(begun, winter)
 
 
 def test_a_run_over_two_days_has_two_partitions() -> None:
