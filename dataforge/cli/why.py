@@ -70,8 +70,9 @@ def explain(verdict: Verdict) -> None:
 
 
 def _tells_more(reason: Reason) -> bool:
-    """Whether the sentence says what the table has no room for: what was reported, the last update of a dataset."""
-    return reason.code == "condition_unmet" or reason.state is None
+    """Whether the sentence says what the table has no room for: what was reported, why something is held back, the last
+    update of a dataset."""
+    return reason.code in ("condition_unmet", "upstream_quarantined") or reason.state is None
 
 
 def _row(reason: Reason) -> tuple[object, ...]:

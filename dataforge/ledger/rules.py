@@ -13,7 +13,15 @@ from importlib.resources.abc import Traversable
 
 _PACKAGES = ("model", "ingest")
 _MODULES = (
-    *("ledger/declaration", "ledger/declare", "ledger/kept", "ledger/record", "ledger/settle", "ledger/settle_runs"),
+    *(
+        "ledger/declaration",
+        "ledger/declare",
+        "ledger/failing",
+        "ledger/kept",
+        "ledger/record",
+        "ledger/settle",
+        "ledger/settle_runs",
+    ),
     *("storage/attempt", "storage/control", "storage/dataset", "storage/edge", "storage/outcome", "storage/partition"),
     *("storage/quality", "storage/task", "storage/upstream_list", "storage/version"),
 )

@@ -10,6 +10,7 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
+from dataforge.ledger.failing import failing
 from dataforge.ledger.kept import kept
 from dataforge.model import partition
 from dataforge.model.attempt import Attempt, AttemptKey, Touch
@@ -41,7 +42,7 @@ from dataforge.storage import task as tasks
 from dataforge.storage.attempt import RunKey, StoredAttempt
 from dataforge.storage.database import Connection
 from dataforge.storage.partition import Claim, Place
-from dataforge.storage.quality import Checked
+from dataforge.storage.quality import Checked, FailedCheck
 
 _NO_WRITE = frozenset({"DROP", "TRUNCATE", "ALTER"})  # what changes a table without putting data into it
 _NEVER = 0  # the ordinal of an attempt that was stored and not settled yet
@@ -77,18 +78,21 @@ def _settle_level(connection: Connection, environment: int, keys: Sequence[RunKe
     standings: list[tuple[Standing, Ancestor]] = []
     claims: list[Claim] = []
     checked: list[Checked] = []
+    failed: list[FailedCheck] = []
     for key in sorted(level.attempts.keys() | level.outcomes.keys()):
         run, stood = _settle_run(level, key)
         settled[key] = run
         standings += stood
         claims += _claims(level, key, run, stood)
         checked += _checked(key, stood)
+        failed += failing(key, stood)
     runs.delete(connection, environment, [key for key in keys if key not in settled])
     runs.save(connection, environment, settled)
     attempts.set_standing(connection, environment, standings)
     quality.replace(connection, environment, keys, checked)
     places = partitions.withdraw(connection, environment, keys)
     places |= partitions.claim(connection, environment, claims)
+    places |= quality.replace_failed(connection, environment, keys, failed)
     return places, _moved(level, standings)
 
 

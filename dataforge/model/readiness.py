@@ -14,6 +14,7 @@ from dataforge.model.admission import Admission, keeping_out
 from dataforge.model.attempt import Interval
 from dataforge.model.condition import short_of
 from dataforge.model.edge import TriggerRule
+from dataforge.model.quality import remedy
 from dataforge.model.reference import TaskRef
 from dataforge.model.state import PartitionStatus, RunState
 from dataforge.model.trigger import Queue, missing
@@ -130,7 +131,12 @@ def _own(question: Question) -> list[Finding]:
     if own.status is PartitionStatus.FAILED:
         return []
     weak = "" if own.settled else ", as far as can be inferred"
-    return [_about_own(Code.ALREADY_DONE, f"{_DONE[own.status]}{weak}", own)]
+    held = _held(question, own) if own.status is PartitionStatus.QUARANTINED else ""
+    return [_about_own(Code.ALREADY_DONE, f"{_DONE[own.status]}{weak}{held}", own)]
+
+
+def _held(question: Question, own: State) -> str:
+    return (own.held.said if own.held else "") + remedy("task", question.task.name, question.partition)
 
 
 _RUNNING = {

@@ -15,6 +15,7 @@ from dataforge.model.attempt import Interval
 from dataforge.model.control import Order
 from dataforge.model.edge import Role, Staleness
 from dataforge.model.expression import Expression
+from dataforge.model.quality import Held, remedy
 from dataforge.model.report import UNSEEN, Seen
 from dataforge.model.state import FINAL, Evidence, PartitionStatus, RunState
 from dataforge.model.trigger_rule import UpstreamTask
@@ -40,6 +41,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime | None = None  # of the run that decided
     instances: tuple[tuple[RunState | None, int], ...] = ()  # of a mapped task, how many ended how; None: not yet
     told: int | None = None  # how many instances there are, as an event said
+    held: Held | None = None  # why it is quarantined
 
     @property
     def outcome(self) -> RunState | None:
@@ -166,7 +168,8 @@ def unmet(upstream: Upstream, accepted: Set[RunState], wanted: str, now: datetim
     passes = _comes(upstream, code)
     found = about(upstream, code, f"{upstream.label} {_predicate(upstream, code, now)}{wanted}{upstream.sought}")
     since = found.since if upstream.state else missing_since(upstream.window, now)
-    return Finding(replace(found, since=since, expected_at=expected_at(upstream) if passes else None), passes)
+    run = upstream.state.held.run if upstream.state and upstream.state.held else None
+    return Finding(replace(found, since=since, run=run, expected_at=expected_at(upstream) if passes else None), passes)
 
 
 def about(upstream: Upstream, code: Code, message: str) -> Reason:
@@ -240,10 +243,17 @@ def _predicate(upstream: Upstream, code: Code, now: datetime) -> str:
     if code is Code.UPSTREAM_UNCONFIRMED:
         return f"is {state.label}, but by inference alone; have its outcome confirmed"
     if code is Code.UPSTREAM_QUARANTINED:
-        return "is quarantined"
+        return f"is quarantined{_held(upstream)}"
     if upstream.expanded:
         return _instances(upstream)
     return _SAID[state.outcome or state.run_state]
+
+
+def _held(upstream: Upstream) -> str:
+    """Why it is quarantined, and what lets it go."""
+    held = upstream.state.held if upstream.state else None
+    node = upstream.node
+    return (held.said if held else "") + remedy(node.kind, node.name, upstream.partition)
 
 
 def _instances(upstream: Upstream) -> str:

@@ -90,7 +90,7 @@ QUERIES: tuple[tuple[str, str], ...] = (
         f"""
         select jsonb_build_array(node_kind, {_NODE}, partition, status, run_state, evidence, since,
             {_TASK.format("x.task_id")}, run, version, {_TASK.format("x.ready_task_id")}, ready_run, ready_since,
-            ready_version)
+            ready_version, held - 'task_id', {_TASK.format("(x.held -> 'task_id')::bigint")})
         from partition_state x where environment = %s
         """,
     ),
@@ -108,6 +108,14 @@ QUERIES: tuple[tuple[str, str], ...] = (
         select jsonb_build_array({_DATASET.format("x.dataset_id")}, partition, {_TASK.format("x.task_id")}, run,
             attempt_id, at, report)
         from quality x where environment = %s
+        """,
+    ),
+    (
+        "failed_check",
+        f"""
+        select jsonb_build_array({_DATASET.format("x.dataset_id")}, partition, {_TASK.format("x.task_id")}, run,
+            attempt_id, own, at, checks, number, version)
+        from failed_check x where environment = %s
         """,
     ),
     (

@@ -13,6 +13,7 @@ from psycopg import Connection
 
 from dataforge.model.edge import Role, Staleness
 from dataforge.model.event import Relation
+from dataforge.model.quality import Held
 from dataforge.model.reference import NodeKind, TaskRef
 from dataforge.model.state import Evidence, PartitionStatus, RunState
 from dataforge.model.upstream import State
@@ -228,7 +229,8 @@ def producers(connection: Connection, environment: int, datasets: Iterable[int])
 # Of a mapped task the instances are counted as well: a trigger rule looks at each of them, not at the task.
 STATES = """
 select w.kind, w.node, w.partition, s.status, s.run_state, s.evidence, s.since,
-    case when s.status = 'running' then r.started_at end, mapped.instances, mapped.told
+    case when s.status = 'running' then r.started_at end, mapped.instances, mapped.told,
+    s.held || jsonb_strip_nulls(jsonb_build_object('task', checker.name, 'error', checked.error))
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
     and s.partition = w.partition
@@ -249,6 +251,11 @@ left join lateral (
         group by c.run_state, settled
     ) as counted
 ) mapped on w.kind = 'task' and r.map_index >= 0
+left join task checker on s.held is not null and checker.environment = %(environment)s
+    and checker.id = (s.held -> 'task_id')::bigint
+left join attempt checked on s.held is not null and checked.environment = %(environment)s
+    and checked.task_id = (s.held -> 'task_id')::bigint and checked.run = s.held ->> 'run'
+    and checked.attempt_id = s.held ->> 'attempt_id'
 """
 
 
@@ -264,8 +271,9 @@ def states(connection: Connection, environment: int, places: Iterable[Place]) ->
             started_at=started_at,
             instances=tuple((_outcome(*each), number) for *each, number in instances or ()),
             told=told,
+            held=msgspec.convert(held, Held) if held is not None else None,
         )
-        for kind, node, partition, status, run_state, evidence, since, started_at, instances, told in rows
+        for kind, node, partition, status, run_state, evidence, since, started_at, instances, told, held in rows
     }
 
 

@@ -51,6 +51,7 @@ STATE: tuple[Table, ...] = (
     Table("run"),
     Table("write"),
     Table("quality"),
+    Table("failed_check"),
     Table("partition_state", unlike=("changed_by",)),
     Table("progress"),
 )

@@ -1,0 +1,34 @@
+-- Checks that failed: what holds a partition back until somebody releases it, or a later run has made it anew.
+--
+-- A check may be passed later on the very data that it failed on: a flaky test, a run of the same name that is tried
+-- again. That lifts nothing, so the latest failure is a fact of its own beside the registers of a report, in which the
+-- latest word of each check stands: `touch.report` holds it as `failed`, [event time, event id, checks, how many, the
+-- version that was looked at].
+--
+-- `failed_check` is derived, as `quality` is: of each attempt and partition the latest failure, of what the run wrote
+-- itself (`own`) or of what it looked at. The state of a partition asks for those from a time on, so time leads the index.
+--
+-- `partition_state.held` says what holds it back: the check, by its run, or the order, with who gave it. It is none of
+-- what stands by the orders of before; replaying fills it in.
+
+create table failed_check (
+    environment smallint not null,
+    dataset_id bigint not null,
+    partition text not null,
+    task_id bigint not null,
+    run text not null,
+    attempt_id text not null,
+    own boolean not null,
+    at timestamptz not null,
+    checks text not null check (checks <> ''),
+    number integer not null check (number > 0),  -- of checks that failed then
+    version text not null,  -- of the data that was looked at; '' where nobody says
+    primary key (environment, dataset_id, partition, task_id, run, attempt_id, own),
+    foreign key (environment, task_id) references task,
+    foreign key (environment, dataset_id) references dataset
+);
+create index failed_check_by_run on failed_check (environment, task_id, run);
+create index failed_check_by_time on failed_check (environment, dataset_id, partition, at) where not own;
+
+alter table partition_state add column held jsonb
+    check (held is null or (status = 'quarantined' and jsonb_typeof(held) = 'object'));
