@@ -114,3 +114,23 @@ def test_a_name_that_nobody_knows_and_bad_use_exit_with_two(filled: Run, argumen
 
 def test_an_unknown_name_gets_suggestions(filled: Run) -> None:
     assert "did you mean shell/orders.load?" in filled("why", "orders").stderr
+
+
+def test_what_a_check_refused_is_told_with_the_command_that_releases_it(filled: Run) -> None:
+    checks = [{"name": "unique_id", "success": False, "severity": "error"}]
+    inputs = [{**_dataset("rates", "2026-10-31"), "checks": checks}]
+    made = _event("orders.rates", "succeeded", "2026-10-31", outputs=[_dataset("rates", "2026-10-31")])
+    report = _event("report", "succeeded", "2026-10-30", inputs=[_dataset("rates", "2026-10-30")])
+    failed = _event("check", "failed", "2026-10-31", inputs=inputs, error="3 rates come twice")
+    assert filled("ingest", "-", input=json.dumps([made, report, failed]).encode()).exit_code == 0
+    said = filled("why", "report", "2026-10-31")
+    assert said.exit_code == 1
+    assert said.stdout.splitlines()[0] == (
+        "report for 2026-10-31 cannot run until somebody acts: rates for 2026-10-31 is quarantined, because the check"
+        " unique_id failed with severity error (by check, run 2026-10-31): 3 rates come twice; run it again, or release"
+        " it: dataforge control release --dataset rates 2026-10-31 --reason ..."
+        "."
+    )
+    release = ["control", "release", "--dataset", "rates", "2026-10-31", "--reason", "looked at"]
+    assert filled(*release).exit_code == 0
+    assert filled("why", "report", "2026-10-31").exit_code == 0

@@ -1,5 +1,6 @@
 """The plans of folding: a batch looks its keys up, whatever the tables hold and however old their statistics are."""
 
+import json
 import re
 from typing import Any, LiteralString
 
@@ -13,18 +14,26 @@ from dataforge.storage.database import Database
 from dataforge.storage.record_set import keys, spread
 
 STATEMENTS = ["OF_RUNS", "OF_EXTERNAL", "TOUCHES", "CHILDREN", "MAPPED", "WITHDRAW", "RESOLVE", "CLEAR"]
-GROWING = re.compile(r"Seq Scan on (attempt|touch|write|run|outcome|partition_state|event)\b")
+GROWING = re.compile(r"Seq Scan on (attempt|touch|write|run|outcome|partition_state|event|failed_check)\b")
 
 
 @pytest.fixture(scope="module", params=["never analyzed", "analyzed"])
 def grown(module_database: Database, request: pytest.FixtureRequest) -> Database:
     events = workload.native(3_000)
     for begin in range(0, len(events), 500):
-        record_native(module_database, "dev", events[begin : begin + 500], NOTHING)
+        record_native(module_database, "dev", [*map(_refused, events[begin : begin + 500])], NOTHING)
     if request.param == "analyzed":
         with module_database.transaction() as connection:
             connection.execute("analyze")
     return module_database
+
+
+def _refused(body: bytes) -> bytes:
+    """The event with a check that failed on what it wrote, so that there are many of them too."""
+    event = json.loads(body)
+    for output in event.get("outputs", []):
+        output["checks"] = [{"name": "rows", "success": False}]
+    return json.dumps(event).encode()
 
 
 def _parameters(database: Database, environment: int = 1) -> dict[str, Any]:
