@@ -22,8 +22,8 @@ _MODULES = (
         "ledger/settle",
         "ledger/settle_runs",
     ),
-    *("storage/attempt", "storage/control", "storage/dataset", "storage/edge", "storage/outcome", "storage/partition"),
-    *("storage/quality", "storage/task", "storage/upstream_list", "storage/version"),
+    *("storage/attempt", "storage/control", "storage/dataset", "storage/edge", "storage/mark", "storage/outcome"),
+    *("storage/partition", "storage/quality", "storage/task", "storage/upstream_list", "storage/version"),
 )
 # What of these packages only carries events, or checks what they gave.
 _CARRIERS = frozenset({"answer", "batch", "event_file", "rebuild", "replay"})

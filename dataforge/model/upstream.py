@@ -42,6 +42,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     instances: tuple[tuple[RunState | None, int], ...] = ()  # of a mapped task, how many ended how; None: not yet
     told: int | None = None  # how many instances there are, as an event said
     held: Held | None = None  # why it is quarantined
+    mark: Order | None = None  # by whom its run was marked or cleared, where that decides
 
     @property
     def outcome(self) -> RunState | None:
@@ -49,6 +50,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         if self.status in _READY:
             return RunState.SUCCEEDED
         return self.run_state if self.run_state in FINAL and self.status in _ENDED else None
+
+    @property
+    def cleared(self) -> bool:
+        """Whether a person has had its run cleared, and no new attempt has begun."""
+        return self.run_state is RunState.QUEUED and self.evidence is Evidence.OPERATOR
 
     @property
     def settled(self) -> bool:
@@ -244,9 +250,13 @@ def _predicate(upstream: Upstream, code: Code, now: datetime) -> str:
         return f"is {state.label}, but by inference alone; have its outcome confirmed"
     if code is Code.UPSTREAM_QUARANTINED:
         return f"is quarantined{_held(upstream)}"
-    if upstream.expanded:
-        return _instances(upstream)
-    return _SAID[state.outcome or state.run_state]
+    return _instances(upstream) if upstream.expanded else _as_it_stands(state)
+
+
+def _as_it_stands(state: State) -> str:
+    if state.cleared:
+        return f"was cleared{state.mark.said if state.mark else ''}, and is to be run again"
+    return _SAID[state.outcome or state.run_state] + (f", as marked{state.mark.said}" if state.mark else "")
 
 
 def _held(upstream: Upstream) -> str:

@@ -55,6 +55,7 @@ class Code(StrEnum):
     NOT_BEFORE = "not_before"
     POOL_FULL = "pool_full"
     RERUN_ORDERED = "rerun_ordered"
+    MARKED = "marked"
 
 
 _RANK = {code: rank for rank, code in enumerate(Code)}

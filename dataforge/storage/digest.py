@@ -103,6 +103,14 @@ QUERIES: tuple[tuple[str, str], ...] = (
         """,
     ),
     (
+        "mark",
+        f"""
+        select jsonb_build_array({_TASK.format("x.task_id")}, run, state, partition, at, encode(said_by, 'hex'),
+            marked_by, reason)
+        from mark x where environment = %s
+        """,
+    ),
+    (
         "quality",
         f"""
         select jsonb_build_array({_DATASET.format("x.dataset_id")}, partition, {_TASK.format("x.task_id")}, run,

@@ -241,10 +241,11 @@ with place as (
         is distinct from (excluded.status, excluded.run_state, excluded.evidence, excluded.since, excluded.task_id,
             excluded.run, excluded.version, excluded.ready_task_id, excluded.ready_run, excluded.ready_since,
             excluded.ready_version, excluded.held)
-    returning node_kind, node_id, partition, status
+    returning node_kind, node_id, partition, status, run_state, evidence
 ), woken as (
     insert into outbox (environment, node_kind, node_id, partition, change)
-    select %(environment)s, node_kind, node_id, partition, case status when 'running' then 'began' else 'ended' end
+    select %(environment)s, node_kind, node_id, partition,
+        case when status = 'running' and (run_state, evidence) <> ('queued', 'operator') then 'began' else 'ended' end
     from changed
     where node_kind = 'task' or status <> 'running'
     order by node_kind, node_id, partition

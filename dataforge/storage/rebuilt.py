@@ -42,6 +42,7 @@ STATE: tuple[Table, ...] = (
     Table("definition_span"),
     Table("upstream_list"),
     Table("control"),
+    Table("mark"),
     Table("pool"),
     Table("alias"),
     Table("edge"),

@@ -212,6 +212,7 @@ _OF_RUNS: dict[str, Scope] = {
     "write": _RUN,
     "quality": _RUN,
     "failed_check": _RUN,
+    "mark": _RUN,
     "partition_state": sql.SQL(
         "and (x.node_kind, x.node_id, x.partition) in (select node_kind, node_id, partition from compared_place)"
     ),

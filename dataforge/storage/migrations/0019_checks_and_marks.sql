@@ -32,3 +32,22 @@ create index failed_check_by_time on failed_check (environment, dataset_id, part
 
 alter table partition_state add column held jsonb
     check (held is null or (status = 'quarantined' and jsonb_typeof(held) = 'object'));
+
+-- What people said of runs: marked succeeded, failed or skipped, or cleared to be run again (`queued`).
+--
+-- A mark is a fact of a run as a whole, by its own name, and of a mapped run of all its instances. The latest stands; the
+-- run's state follows it until an attempt begins after it (dataforge.model.mark).
+
+create table mark (
+    environment smallint not null references environment,
+    task_id bigint not null,
+    run text not null check (run <> ''),
+    state run_state not null check (state in ('queued', 'succeeded', 'skipped', 'failed')),
+    partition text,  -- of a run that nobody else has told of
+    at timestamptz not null,
+    said_by bytea not null check (octet_length(said_by) = 16),  -- the event
+    marked_by text not null check (marked_by <> ''),
+    reason text,
+    primary key (environment, task_id, run),
+    foreign key (environment, task_id) references task
+);
