@@ -7,29 +7,43 @@ left out with a line in the log; the verdict on whoever asks names it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from datetime import datetime
 from functools import partial
 
-from dataforge.ledger.need import cut_of, mapping_of
+from dataforge.ledger.need import cut_of, mapping_of, used_edges
 from dataforge.model.downstream import downstream_keys
 from dataforge.model.errors import InvalidInput
 from dataforge.model.mapping import produced_keys
+from dataforge.storage import partition as partitions
 from dataforge.storage import reach as storage
+from dataforge.storage import readiness
+from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Connection
-from dataforge.storage.readiness import Node, Place
+from dataforge.storage.readiness import EdgeRow, Node, Place
 from dataforge.storage.wakeup import TaskPartition
 
+MOST_RECENT = 30  # partitions of each upstream, the last by their keys: a month of days
 _log = logging.getLogger(__name__)
 
 
-def waiting_for(connection: Connection, environment: int, places: Iterable[Place], now: datetime) -> set[TaskPartition]:
-    """The partitions of tasks that need one of these partitions (of datasets by canonical id)."""
+def waiting_for(
+    connection: Connection,
+    environment: int,
+    places: Iterable[Place],
+    now: datetime,
+    *,
+    only: Set[int] | None = None,
+) -> set[TaskPartition]:
+    """The partitions of tasks that need one of these partitions (of datasets by canonical id); of these tasks alone,
+    where some are given."""
     keys: dict[Node, set[str]] = {}
     for kind, node, partition in places:
         keys.setdefault((kind, node), set()).add(partition)
     found: set[TaskPartition] = set()
     for reader in storage.readers(connection, environment, keys) if keys else ():
+        if only is not None and reader.task_id not in only:
+            continue
         if reader.triggers:
             found.add((reader.task_id, ""))
             continue
@@ -40,6 +54,27 @@ def waiting_for(connection: Connection, environment: int, places: Iterable[Place
             woken = _told(reader.task_id, key, partial(downstream_keys, mapping, key, ours, theirs, now))
             found |= {(reader.task_id, own) for own in woken}
     return found
+
+
+def around_declared(
+    connection: Connection, environment: int, tasks: Set[int], datasets: Set[int], now: datetime
+) -> set[TaskPartition]:
+    """The partitions to be decided on because these tasks, or datasets that others read, are declared otherwise: what
+    waits already, and what needs one of the last `MOST_RECENT` partitions of an upstream and is not done."""
+    edges: dict[int, list[EdgeRow]] = {}
+    for edge in readiness.edges(connection, environment, tasks):
+        edges.setdefault(edge.task_id, []).append(edge)
+    upstreams = {edge.node for found in edges.values() for edge in used_edges(found)}
+    read = partitions.canonical(connection, environment, {("dataset", each, "") for each in datasets})
+    around: set[TaskPartition] = set()
+    if upstreams:
+        recent = storage.recent(connection, environment, upstreams, MOST_RECENT)
+        around |= waiting_for(connection, environment, recent, now, only=tasks)
+    if read:
+        recent = storage.recent(connection, environment, {place[:2] for place in read}, MOST_RECENT)
+        around |= waiting_for(connection, environment, recent, now)
+    listed = wakeups.listed(connection, environment, tasks) if tasks else set()
+    return listed | storage.wanted(connection, environment, sorted(around))
 
 
 def made_by(connection: Connection, environment: int, runs: Iterable[TaskPartition], now: datetime) -> set[Place]:
