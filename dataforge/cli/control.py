@@ -1,4 +1,4 @@
-"""`dataforge control`: pause and resume, approve and refuse, set facts, quarantine and release."""
+"""`dataforge control`: pause and resume, approve and refuse, set facts, quarantine and release, mark and clear."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MARKS = ["mark", "clear"]  # of a run
 @click.option("--reason", help="Why; kept with the order.")
 @pass_invocation
 def control(invocation: Invocation, /, verb: str, name: str | None, partition: str | None, **options: Any) -> None:
-    """Pause and resume, approve, set facts, quarantine and release.
+    """Pause, approve, set facts, quarantine, mark and clear.
 
     VERB is pause, cancel, resume, approve, refuse, set, quarantine, release, not_before, mark (how the run counts until
     a later try begins) or clear (it is to be run again). It is about the task NAME and its PARTITION, or all of its

@@ -209,7 +209,7 @@ def _claims(level: _Level, key: RunKey, run: Run, stood: list[tuple[Standing, An
     for each in stood[-1:]:
         found += _output_claims(level, key, run, *each)
     if run.belief.evidence is Evidence.OPERATOR:
-        found = [_as_marked(claim, run) for claim in found]
+        found = [_as_marked(claim, run, level.marks[key]) for claim in found]
     return found + kept(found, run.belief, _before(level, key, run, stood))
 
 
@@ -233,11 +233,12 @@ def _cleared(run: Run) -> bool:
     return run.belief == Belief(CLEARED, Evidence.OPERATOR)
 
 
-def _as_marked(claim: Claim, run: Run) -> Claim:
+def _as_marked(claim: Claim, run: Run, mark: Mark) -> Claim:
     """A claim of a run that a person marked: no earlier than the mark where that made it so, and no attempt's where it
     is to be run again."""
-    since = max((each for each in (claim.since, run.ended_at) if each is not None), default=None)
-    return replace(claim, since=since, attempt_id="" if _cleared(run) else claim.attempt_id)
+    if _cleared(run):
+        return replace(claim, since=mark.at, attempt_id="")
+    return replace(claim, since=max((each for each in (claim.since, run.ended_at) if each is not None), default=None))
 
 
 def _own_claim(level: _Level, key: RunKey, run: Run, place: str) -> Claim:
