@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from dataforge.model.attempt import Interval
 from dataforge.model.control import Order
 from dataforge.model.edge import Role, Staleness
-from dataforge.model.expression import Expression
+from dataforge.model.expression import Expression, words
 from dataforge.model.quality import Held, remedy
 from dataforge.model.report import UNSEEN, Seen
 from dataforge.model.state import FINAL, Evidence, PartitionStatus, RunState
@@ -88,6 +88,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     state: State | None = None  # None: nothing has happened to it
     owner: str | None = None
     window: Interval | None = None
+    mapping: str | None = None  # in the words of a manifest, where it is not the default
     condition: str = "succeeded"
     where: Expression | None = None  # what is asked of what its success reported
     reported: Seen = UNSEEN
@@ -141,6 +142,12 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
         return self.state is not None and self.state.instances != ()
 
     @property
+    def asked(self) -> str | None:
+        """What its edge asks of it, where that is not just a success."""
+        other = None if self.condition == "succeeded" else self.condition
+        return words(self.where) if self.where is not None else other
+
+    @property
     def label(self) -> str:
         """Its name for a sentence."""
         return f"{self.node.name} for {self.partition}" if self.partition else self.node.name
@@ -189,6 +196,8 @@ def about(upstream: Upstream, code: Code, message: str) -> Reason:
         state=upstream.state_label,
         since=state.since if state else None,
         owner=upstream.owner,
+        mapping=upstream.mapping,
+        condition=upstream.asked,
     )
 
 

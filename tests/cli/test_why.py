@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -134,3 +135,25 @@ def test_what_a_check_refused_is_told_with_the_command_that_releases_it(filled: 
     release = ["control", "release", "--dataset", "rates", "2026-10-31", "--reason", "looked at"]
     assert filled(*release).exit_code == 0
     assert filled("why", "report", "2026-10-31").exit_code == 0
+
+
+def test_a_reason_says_by_which_edge_where_that_is_not_a_plain_one(filled: Run, tmp_path: Path) -> None:
+    edges = [
+        {
+            "dataset": {"namespace": "s3://lake", "name": "rates"},
+            "mapping": {"kind": "window", "from": -1, "to": 0},
+            "condition": {"where": {"field": "rows", "op": ">", "value": 0}},
+        },
+        {"task": {"namespace": "shell", "name": "orders.rates"}, "condition": {"kind": "failed"}},
+        {"dataset": {"namespace": "s3://lake", "name": "orders"}},
+    ]
+    daily = {"kind": "daily", "start": "2026-01-01"}
+    task = {"namespace": "shell", "name": "trend", "partitioning": daily, "consumes": edges}
+    (tmp_path / "trend.json").write_text(json.dumps({"source": "trend", "tasks": [task]}))
+    assert filled("declare", str(tmp_path / "trend.json")).exit_code == 0
+    reasons = json.loads(filled("why", "trend", DAY, "--json").stdout)["reasons"]
+    said = {(reason["upstream"]["name"], reason.get("mapping"), reason.get("condition")) for reason in reasons}
+    assert ("rates", "{kind: window, from: -1}", "rows > 0") in said
+    assert ("orders.rates", None, "failed") in said
+    assert ("orders", None, None) in said
+    assert "mapping {kind: window, from: -1}, condition rows > 0" in filled("why", "trend", DAY).stdout
