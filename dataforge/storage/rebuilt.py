@@ -181,6 +181,9 @@ union
 (select distinct task_id, group_run from outcome
 where environment = %(environment)s and (task_id, group_run) > (%(task)s, %(run)s)
 order by task_id, group_run limit %(most)s)
+union
+(select task_id, run from mark
+where environment = %(environment)s and (task_id, run) > (%(task)s, %(run)s) order by task_id, run limit %(most)s)
 order by 1, 2 limit %(most)s
 """
 

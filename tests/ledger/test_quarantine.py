@@ -293,3 +293,15 @@ def test_what_dbt_skipped_for_a_failed_test_is_held_back(database: Database, mod
     assert skipped
     for name in skipped:
         assert not verdict(database, "dev", Named(name, namespace), NOW).runnable
+
+
+def test_a_dbt_test_that_dagster_tells_of_holds_back_what_it_read(database: Database) -> None:
+    record(database, *load(0, 10))
+    read = {"inputs": [{**ORDERS, "partition": DAY}], "platform": "dbt", "run": "d:1"}
+    warned = native("test.shop.unique_id", 15, "succeeded", **read)
+    record(database, warned)
+    assert state(database)[0] == "ready"
+    record(database, native("test.shop.not_null_id", 16, "failed", **read))
+    assert state(database)[0] == "quarantined"
+    record(database, native("model.shop.report", 17, "failed", **read))  # what only reads it refuses nothing
+    assert state(database) == ("quarantined", BEGIN + timedelta(minutes=16))
