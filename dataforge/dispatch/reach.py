@@ -13,6 +13,7 @@ from functools import partial
 
 from dataforge.ledger.need import cut_of, mapping_of, used_edges
 from dataforge.model.downstream import downstream_keys
+from dataforge.model.edge import Fixed
 from dataforge.model.errors import InvalidInput
 from dataforge.model.mapping import produced_keys
 from dataforge.storage import partition as partitions
@@ -60,21 +61,45 @@ def around_declared(
     connection: Connection, environment: int, tasks: Set[int], datasets: Set[int], now: datetime
 ) -> set[TaskPartition]:
     """The partitions to be decided on because these tasks, or datasets that others read, are declared otherwise: what
-    waits already, and what needs one of the last `MOST_RECENT` partitions of an upstream and is not done."""
-    edges: dict[int, list[EdgeRow]] = {}
-    for edge in readiness.edges(connection, environment, tasks):
-        edges.setdefault(edge.task_id, []).append(edge)
-    upstreams = {edge.node for found in edges.values() for edge in used_edges(found)}
-    read = partitions.canonical(connection, environment, {("dataset", each, "") for each in datasets})
-    around: set[TaskPartition] = set()
-    if upstreams:
-        recent = storage.recent(connection, environment, upstreams, MOST_RECENT)
-        around |= waiting_for(connection, environment, recent, now, only=tasks)
-    if read:
+    waits already, and of what is not done what needs one of the last `MOST_RECENT` partitions of an upstream or one
+    that its edge names; and all of what is not cut by time."""
+    found: set[TaskPartition] = set()
+    if tasks:
+        edges = _consumed(connection, environment, tasks)
+        recent = storage.recent(connection, environment, {edge.node for edge in edges}, MOST_RECENT)
+        named: set[Place] = {(*edge.node, key) for edge in edges if (key := _named(edge)) is not None}
+        found |= waiting_for(connection, environment, recent | named, now, only=tasks)
+        found |= _untimed(connection, environment, {edge.task_id for edge in edges})
+    if datasets:
+        read = partitions.canonical(connection, environment, {("dataset", each, "") for each in datasets})
         recent = storage.recent(connection, environment, {place[:2] for place in read}, MOST_RECENT)
-        around |= waiting_for(connection, environment, recent, now)
-    listed = wakeups.listed(connection, environment, tasks) if tasks else set()
-    return listed | storage.wanted(connection, environment, sorted(around))
+        found |= waiting_for(connection, environment, recent, now)
+    wanted = storage.wanted(connection, environment, sorted(found))
+    return wanted | (wakeups.listed(connection, environment, tasks) if tasks else set())
+
+
+def _consumed(connection: Connection, environment: int, tasks: Set[int]) -> list[EdgeRow]:
+    """What these tasks wait for."""
+    found: dict[int, list[EdgeRow]] = {}
+    for edge in readiness.edges(connection, environment, tasks):
+        found.setdefault(edge.task_id, []).append(edge)
+    return [edge for edges in found.values() for edge in used_edges(edges)]
+
+
+def _named(edge: EdgeRow) -> str | None:
+    """The one partition that an edge names, which may be older than the last ones."""
+    mapping = mapping_of(edge.mapping)
+    return mapping.key if isinstance(mapping, Fixed) else None
+
+
+def _untimed(connection: Connection, environment: int, tasks: Set[int]) -> set[TaskPartition]:
+    """All partitions of those of these tasks that have none, or static ones."""
+    found: set[TaskPartition] = set()
+    for task_id, subject in readiness.subjects(connection, environment, tasks).items():
+        cut = cut_of(subject.partitioning, declared=subject.partitioning_origin == "declared")
+        if cut is None or cut.kind in ("none", "static"):
+            found |= {(task_id, key) for key in (cut.keys if cut is not None else ()) or ("",)}
+    return found
 
 
 def made_by(connection: Connection, environment: int, runs: Iterable[TaskPartition], now: datetime) -> set[Place]:

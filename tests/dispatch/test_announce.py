@@ -296,3 +296,20 @@ def test_a_task_that_gets_a_trigger_is_announced_for_what_is_queued(database: Da
     trigger = {"any": [{"dataset": {"namespace": LAKE, "name": "orders"}}]}
     declared(database, {"namespace": "ns", "name": "weekly", "trigger": trigger})
     assert _announced(database) == ["weekly None"]
+
+
+def test_what_is_not_cut_by_time_or_needs_one_named_partition_is_announced_too(database: Database) -> None:
+    keys = [f"c{number:02}" for number in range(MOST_RECENT + 10)]
+    static = {"kind": "static", "keys": keys}
+    recorded(database, *(said("a", "succeeded", 0, partition=key, run=key) for key in keys))
+    clients = {"namespace": "ns", "name": "a", "partitioning": static}
+    declared(database, clients)
+    assert _announced(database) == []
+    fixed = {"task": {"namespace": "ns", "name": "a"}, "mapping": {"kind": "fixed", "key": "c00"}}
+    each = {"namespace": "ns", "name": "each", "partitioning": static, "consumes": [{"task": fixed["task"]}]}
+    once = {"namespace": "ns", "name": "once", "consumes": [fixed]}
+    recent = task("recent", consumes=[fixed]) | {"partitioning": {"kind": "daily", "start": "2026-11-01"}}
+    declared(database, clients, each, once, recent)
+    days = ["2026-11-01", "2026-11-02", "2026-11-03", "2026-11-04", DAY]
+    expected = [*(f"each {key}" for key in keys), "once None", *(f"recent {day}" for day in days)]
+    assert sorted(_announced(database)) == expected
