@@ -72,7 +72,7 @@ select task_id, instance from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as w
 cross join lateral (
     select a.run as instance from attempt a
     where a.environment = (select %(environment)s::smallint) and a.task_id = wanted.task_id
-        and a.group_run = wanted.run and a.map_index >= 0
+        and a.group_run = wanted.run and a.map_index >= 0 offset 0
 ) instances
 """
 

@@ -114,13 +114,21 @@ def recent(connection: Connection, environment: int, nodes: Iterable[Node], most
 # What is done is not wanted again, unless somebody has ordered it.
 WANTED = """
 select w.task_id, w.partition from unnest(%(tasks)s::bigint[], %(partitions)s::text[]) as w (task_id, partition)
-where not exists (
-    select from partition_state s where s.environment = %(environment)s and s.node_kind = 'task'
-      and s.node_id = w.task_id and s.partition = w.partition and s.status in ('ready', 'skipped', 'quarantined')
-) or exists (
-    select from control c where c.environment = %(environment)s and c.scope = 'task' and c.subject_id = w.task_id
-      and c.partition = w.partition and c.kind = 'rerun'
-) or exists (select from task t where t.environment = %(environment)s and t.id = w.task_id and t.definition ? 'trigger')
+left join lateral (
+    select status from partition_state
+    where environment = (select %(environment)s::smallint) and node_kind = 'task' and node_id = w.task_id
+        and partition = w.partition offset 0
+) s on true
+left join lateral (
+    select true as ordered from control
+    where environment = (select %(environment)s::smallint) and scope = 'task' and subject_id = w.task_id
+        and partition = w.partition and kind = 'rerun' limit 1
+) c on true
+left join lateral (
+    select definition ? 'trigger' as triggered from task
+    where environment = (select %(environment)s::smallint) and id = w.task_id offset 0
+) t on true
+where s.status is null or s.status not in ('ready', 'skipped', 'quarantined') or c.ordered or t.triggered
 """
 
 
