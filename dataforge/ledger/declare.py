@@ -26,8 +26,10 @@ from dataforge.storage import edge as edges
 from dataforge.storage import environment as environments
 from dataforge.storage import task as tasks
 from dataforge.storage import version as versions
+from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.edge import DeclaredEdge
+from dataforge.storage.readiness import Node
 
 
 def declare(
@@ -157,6 +159,13 @@ def _write(connection: Connection, environment: int, decided: Plan) -> None:
         tasks={task.ref.id for task in decided.tasks.touched},
         datasets={dataset.ref.id for dataset in decided.datasets.touched},
     )
+    _leave_word(connection, environment, decided)
+
+
+def _leave_word(connection: Connection, environment: int, decided: Plan) -> None:
+    """Lets what waits around all this be decided on: its upstreams may be there already."""
+    tasks: set[Node] = {("task", task.ref.id) for task in decided.tasks.touched}
+    wakeups.declared(connection, environment, tasks | {("dataset", each.ref.id) for each in decided.datasets.touched})
 
 
 def _write_tasks(connection: Connection, environment: int, decided: Plan) -> None:

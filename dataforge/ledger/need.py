@@ -75,6 +75,26 @@ def mapping_of(shape: str) -> Mapping:
     return mapping
 
 
+@lru_cache(maxsize=4_096)
+def spelled(shape: str) -> str | None:
+    """A mapping, from its JSON, in the words of a manifest; None for the default."""
+    said = msgspec.json.decode(shape)
+    return None if said == _SAME else _flow(said)
+
+
+_SAME = {"kind": "same"}
+
+
+def _flow(value: object) -> str:
+    """A value as YAML writes it in one line."""
+    if isinstance(value, dict):
+        ordered = sorted(value.items(), key=lambda item: (item[0] != "kind", item[0]))
+        return f"{{{', '.join(f'{key}: {_flow(each)}' for key, each in ordered)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_flow, value))}]"
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
 def sketch(
     subject: Subject, found: Sequence[EdgeRow], nodes: dict[Node, NodeRow], asked: Asked, now: datetime
 ) -> Sketch:

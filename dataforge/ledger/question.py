@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from dataforge.ledger.admission import Orders, admission, orders
-from dataforge.ledger.need import Asked, Need, Sketch, chosen, makers, ref, sketch, used_edges, window
+from dataforge.ledger.need import Asked, Need, Sketch, chosen, makers, ref, sketch, spelled, used_edges, window
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.ledger.update import queues
 from dataforge.model import expression
@@ -243,6 +243,7 @@ def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
         state=state,
         owner=seen.known.owner(node),
         window=window(need.window_cut, place[2]),
+        mapping=spelled(need.edge.mapping),
         condition=need.edge.condition,
         where=expression.stored(need.edge.where) if need.edge.where is not None else None,
         reported=seen.reported.get(place, UNSEEN),
