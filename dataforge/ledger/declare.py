@@ -20,6 +20,7 @@ from dataforge.model.declaration import Declared, Plan, holder, plan, refuse_con
 from dataforge.model.edge import All, Consumes, Produces
 from dataforge.model.manifest import Manifest, TaskDefinition, named
 from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.storage import completeness
 from dataforge.storage import dataset as datasets
 from dataforge.storage import definition as definitions
 from dataforge.storage import edge as edges
@@ -146,6 +147,8 @@ def _ensure_named(connection: Connection, environment: int, manifest: Manifest) 
 
 def _write(connection: Connection, environment: int, decided: Plan) -> None:
     manifest = decided.manifest
+    touched = {task.ref.id for task in decided.tasks.touched}
+    before = completeness.declared(connection, environment, touched)
     definitions.store(connection, environment, manifest)
     _write_tasks(connection, environment, decided)
     _write_datasets(connection, environment, decided)
@@ -154,9 +157,17 @@ def _write(connection: Connection, environment: int, decided: Plan) -> None:
     settle(
         connection,
         environment,
-        tasks={task.ref.id for task in decided.tasks.touched},
+        tasks=touched,
         datasets={dataset.ref.id for dataset in decided.datasets.touched},
+        produced=_produced_otherwise(before, completeness.declared(connection, environment, touched))
+        | {dataset.ref.id for dataset in decided.datasets.touched},
     )
+
+
+def _produced_otherwise(before: set[completeness.DeclaredEdge], after: set[completeness.DeclaredEdge]) -> set[int]:
+    """The datasets of tasks whose edges have changed; that a task waits for another may order two stages of one."""
+    tasks = {edge[0] for edge in before ^ after}
+    return {edge[3] for edge in before | after if edge[0] in tasks and edge[1] == "produces"}
 
 
 def _write_tasks(connection: Connection, environment: int, decided: Plan) -> None:

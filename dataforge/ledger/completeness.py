@@ -1,0 +1,110 @@
+"""Whether partitions of datasets with several producers are complete, and what they still lack.
+
+Guarantees at most three queries, however many partitions are asked for, and the same answer where a state is made and
+where a verdict is explained.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+import msgspec
+
+from dataforge.graph.cycle import in_place
+from dataforge.ledger.need import cut_of, mapping_of
+from dataforge.model.completeness import CompleteWhen, Due, Judged, Writer, Writers, dues, judge_dues
+from dataforge.model.errors import InvalidInput
+from dataforge.model.mapping import produced_keys
+from dataforge.model.run import EARLIEST
+from dataforge.storage import completeness as storage
+from dataforge.storage.completeness import DatasetPartition, Product
+from dataforge.storage.database import Connection
+
+
+class Production(msgspec.Struct, frozen=True):
+    """How a dataset comes to be complete, and by whom."""
+
+    writers: Writers
+    products: Mapping[int, Product]  # by task
+
+
+def productions(connection: Connection, environment: int, datasets: Iterable[int]) -> dict[int, Production]:
+    """Of those of these datasets (by canonical id) that somebody is declared to produce, or that have a manifest."""
+    asked = set(datasets)
+    if not asked:
+        return {}
+    by_dataset: dict[int, list[Product]] = {}
+    for product in storage.products(connection, environment, asked):
+        by_dataset.setdefault(product.dataset_id, []).append(product)
+    found = {dataset: _production(each) for dataset, each in by_dataset.items()}
+    for dataset, cut, when in storage.listed(connection, environment, asked - found.keys()):
+        found[dataset] = Production(Writers(_when(when), cut_of(cut, declared=True), ()), {})
+    return found
+
+
+def _production(products: list[Product]) -> Production:
+    first = products[0]
+    tasks = {product.task_id: product for product in reversed(products)}  # of several names the first
+    writers = tuple(
+        Writer(
+            task_id=each.task_id,
+            mapping=mapping_of(each.mapping),
+            cut=cut_of(each.task_cut, declared=each.task_cut_declared),
+            stage=each.reads is not None and in_place(mapping_of(each.reads), mapping_of(each.mapping)),
+            waits_for=frozenset(each.waits_for),
+        )
+        for each in products
+        if tasks[each.task_id] is each
+    )
+    return Production(Writers(_when(first.when), cut_of(first.dataset_cut, declared=True), writers), tasks)
+
+
+def _when(said: object) -> CompleteWhen:
+    when: CompleteWhen = "all_producers" if said is None else msgspec.convert(said, CompleteWhen)
+    return when
+
+
+def products_of(connection: Connection, environment: int, datasets: Iterable[int]) -> dict[tuple[int, int], Product]:
+    """The declared producers of these datasets, by task and by each of the dataset's names; of several edges of one
+    task the one that gives it that very name, else the first."""
+    found: dict[tuple[int, int], Product] = {}
+    for product in storage.products(connection, environment, datasets):
+        for name in product.names:
+            if name == product.name_id or (product.task_id, name) not in found:
+                found[product.task_id, name] = product
+    return found
+
+
+def written_keys(product: Product, own: Iterable[str], at: datetime | None) -> tuple[str, ...]:
+    """The dataset's partitions that a run for these partitions of its task wrote, by the declared mapping; none where
+    they cannot be told. `at` is when it ended, which is as far as "all by now" reaches."""
+    task = cut_of(product.task_cut, declared=product.task_cut_declared)
+    dataset = cut_of(product.dataset_cut, declared=True)
+    mapping = mapping_of(product.mapping)
+    found: dict[str, None] = {}
+    for key in tuple(own) or ("",):
+        try:
+            found.update(dict.fromkeys(produced_keys(mapping, key, task, dataset, at or EARLIEST)))
+        except InvalidInput:
+            return ()
+    return tuple(found)
+
+
+def judge(
+    connection: Connection, environment: int, places: Iterable[DatasetPartition]
+) -> dict[DatasetPartition, Judged]:
+    """What the claims on these partitions come to; without those that a single run makes."""
+    wanted = set(places)
+    known = productions(connection, environment, {dataset for dataset, _ in wanted})
+    given = {place: known[place[0]].writers for place in wanted if place[0] in known}
+    asked = {place: found for place, writers in given.items() if (found := dues(writers, place[1]))}
+    return _judge(connection, environment, given, asked)
+
+
+def _judge(
+    connection: Connection,
+    environment: int,
+    given: Mapping[DatasetPartition, Writers],
+    asked: Mapping[DatasetPartition, tuple[Due, ...]],
+) -> dict[DatasetPartition, Judged]:
+    claims = storage.claimed(connection, environment, list(asked))
+    return {place: judge_dues(given[place], found, claims.get(place, ())) for place, found in asked.items()}
