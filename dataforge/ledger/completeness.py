@@ -9,9 +9,10 @@ from datetime import datetime
 
 import msgspec
 
-from dataforge.graph.cycle import in_place
 from dataforge.ledger.need import cut_of, mapping_of
-from dataforge.model.completeness import CompleteWhen, Due, Judged, Writer, Writers, dues, judge_dues
+from dataforge.model import completeness as rule
+from dataforge.model.completeness import CompleteWhen, Due, Judged, Standing, Writer, Writers, all_dues, dues
+from dataforge.model.edge import in_place
 from dataforge.model.errors import InvalidInput
 from dataforge.model.mapping import produced_keys
 from dataforge.model.run import EARLIEST
@@ -95,16 +96,42 @@ def judge(
     """What the claims on these partitions come to; without those that a single run makes."""
     wanted = set(places)
     known = productions(connection, environment, {dataset for dataset, _ in wanted})
-    given = {place: known[place[0]].writers for place in wanted if place[0] in known}
-    asked = {place: found for place, writers in given.items() if (found := dues(writers, place[1]))}
-    return _judge(connection, environment, given, asked)
+    asked = {place: dues(known[place[0]].writers, place[1]) for place in wanted if place[0] in known}
+    claims = storage.claimed(connection, environment, [place for place, found in asked.items() if found])
+    return {
+        place: rule.judge(known[place[0]].writers, found, claims.get(place, ()))
+        for place, found in asked.items()
+        if found
+    }
 
 
-def _judge(
-    connection: Connection,
-    environment: int,
-    given: Mapping[DatasetPartition, Writers],
-    asked: Mapping[DatasetPartition, tuple[Due, ...]],
-) -> dict[DatasetPartition, Judged]:
-    claims = storage.claimed(connection, environment, list(asked))
-    return {place: judge_dues(given[place], found, claims.get(place, ())) for place, found in asked.items()}
+class Lack(msgspec.Struct, frozen=True):
+    """A share that is not there, and who is to bring it; without a producer it is a key of a manifest."""
+
+    product: Product | None
+    standing: Standing
+
+
+Reading = tuple[int, str, bool]  # a dataset's partition, and whether whoever reads it updates it in place
+
+
+def lacking(connection: Connection, environment: int, readings: Iterable[Reading]) -> dict[Reading, tuple[Lack, ...]]:
+    """What these partitions lack for those who read them; nothing is said of partitions that lack nothing."""
+    wanted = set(readings)
+    known = productions(connection, environment, {dataset for dataset, _, _ in wanted})
+    asked: dict[Reading, tuple[Due, ...]] = {}
+    for dataset, key, updates in wanted:
+        if dataset in known:
+            writers = known[dataset].writers
+            asked[dataset, key, updates] = all_dues(writers.unstaged, key) if updates else dues(writers, key)
+    claims = storage.claimed(connection, environment, list({reading[:2] for reading, found in asked.items() if found}))
+    found: dict[Reading, tuple[Lack, ...]] = {}
+    for reading, shares in asked.items():
+        production = known[reading[0]]
+        writers = production.writers.unstaged if reading[2] else production.writers
+        judged = rule.judge(writers, shares, claims.get(reading[:2], ()))
+        if judged.lacking:
+            found[reading] = tuple(
+                Lack(production.products.get(each.due.task_id or 0), each) for each in judged.lacking
+            )
+    return found

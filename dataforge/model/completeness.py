@@ -57,9 +57,10 @@ class Writers(msgspec.Struct, frozen=True):
     cut: Partitioning | None  # of the dataset
     writers: tuple[Writer, ...]
 
-    def before(self, task_id: int) -> "Writers":
-        """The same as this task finds it that updates the dataset in place: written, and not yet updated. What the
-        stages before it have done it learns by its edges to them."""
+    @property
+    def unstaged(self) -> "Writers":
+        """As whoever updates the dataset in place has to find it: written, and not yet updated. What the stages before
+        it have done it learns by its edges to them."""
         return replace(self, writers=tuple(each for each in self.writers if not each.stage))
 
     def stages_before(self, writer: Writer) -> set[int]:
@@ -135,14 +136,20 @@ class Judged(msgspec.Struct, frozen=True):
 
     @property
     def lacking(self) -> tuple[Standing, ...]:
-        """What is not there, where that holds the partition back."""
-        if self.status not in _LACKS:
-            return ()
-        return tuple(each for each in self.standings if each.status is not PartitionStatus.READY)
+        """What is not there, where that holds the partition back; of what has failed only where it does."""
+        held = {self.status} & set(_LACKS)
+        held |= {PartitionStatus.RUNNING, PartitionStatus.MISSING} if held else set()
+        return tuple(each for each in self.standings if each.status in held)
 
 
 def dues(given: Writers, key: str) -> tuple[Due, ...]:
-    """All shares of the dataset's partition; none where a single run makes it."""
+    """The shares of the dataset's partition; none where a single run makes it."""
+    found = all_dues(given, key)
+    return found if len(found) > 1 or isinstance(given.when, Listed) else ()
+
+
+def all_dues(given: Writers, key: str) -> tuple[Due, ...]:
+    """The shares of the dataset's partition, if only one."""
     found = [
         Due(writer.task_id, share, sole=len(brought) == 1, stage=writer.stage)
         for writer in given.writers
@@ -151,17 +158,11 @@ def dues(given: Writers, key: str) -> tuple[Due, ...]:
     ]
     if isinstance(given.when, Listed):
         return (*(Due(None, Share(each)) for each in given.when.manifest), *(each for each in found if each.stage))
-    return tuple(found) if len(found) > 1 else ()
+    return tuple(found)
 
 
-def judge(given: Writers, key: str, claims: Collection[Claimed]) -> Judged | None:
-    """What the claims on the partition `key` come to; None where that is not for this rule to say."""
-    asked = dues(given, key)
-    return judge_dues(given, asked, claims) if asked else None
-
-
-def judge_dues(given: Writers, asked: Iterable[Due], claims: Collection[Claimed]) -> Judged:
-    """What the claims come to, of these shares."""
+def judge(given: Writers, asked: Iterable[Due], claims: Collection[Claimed]) -> Judged:
+    """What the claims on a partition with these shares come to."""
     found = [_stand(due, claims) for due in asked]
     written = [each for each in found if not each.due.stage]
     stages = [_dated(given, each, found) for each in found if each.due.stage]

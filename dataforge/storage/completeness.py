@@ -223,7 +223,7 @@ def any_declared(connection: Connection, environment: int, datasets: Iterable[in
     return row is not None and bool(row[0])
 
 
-# Whoever updates a partition in place waits for less than the whole of it, so that not every step on shows in its state.
+# Whoever updates a partition in place waits for less than the whole of it, so not every step on shows in its state.
 WAKE = """
 insert into outbox (environment, node_kind, node_id, partition, change)
 select %s, 'dataset', node, key, 'ended' from jsonb_to_recordset(%s::jsonb) as w (node bigint, key text)

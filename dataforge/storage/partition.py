@@ -122,7 +122,7 @@ select canonical_id, array_agg(id) from dataset where environment = %s and canon
 # was is not written again: it is no change, and readers of the feed need not look at it. What a run had begun to make
 # when it was ordered into quarantine is quarantined, until that is lifted or a later run has made it anew.
 # A partition that several runs make together comes with those that count (`groups`, of which the worst state and the
-# weakest evidence stand for the whole), with whether more has to come (`short`), and whether it was ever whole (`made`).
+# weakest evidence stand for the whole), whether more has to come (`short`), and whether it was ever whole (`made`).
 RESOLVE = """
 with place as (
     select * from jsonb_to_recordset(%(places)s::jsonb) as w (kind node_kind, node bigint, key text, members bigint[],
