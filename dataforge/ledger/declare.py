@@ -14,6 +14,7 @@ from dataforge.ledger.acyclic import refuse_cycles
 from dataforge.ledger.cuts import Cuts
 from dataforge.ledger.declaration import Placed
 from dataforge.ledger.fitting import refuse_misfits
+from dataforge.ledger.producer_count import refuse_counts
 from dataforge.ledger.settle import settle
 from dataforge.model import trigger
 from dataforge.model.declaration import Declared, Plan, holder, plan, refuse_conflicts
@@ -55,6 +56,7 @@ def declare(
             _refuse_conflicts(connection, here.id, decided)
             cuts = Cuts(connection, here.id, decided)
             refuse_misfits(connection, here.id, decided, cuts)
+            refuse_counts(connection, here.id, decided, _edges(manifest.tasks), cuts)
             refuse_cycles(connection, here.id, decided, _edges(manifest.tasks), cuts)
         if dry_run:
             return decided.answer(here.graph_version + moves, placed.until)

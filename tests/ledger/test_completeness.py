@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dataforge.dispatch.announce import announce
 from dataforge.ingest.batch import record_native
@@ -200,3 +203,134 @@ def test_what_can_never_be_complete_is_refused(database: Database, when: Any, fi
         declare(database, "dev", parse(manifest))
     assert refused.value.errors[0].field == field
     assert digest(database, "dev") == empty
+
+
+SHAPES = {  # a producer: how it is cut, its mapping, and of which of its partitions a day consists
+    "same": (DAILY, None, lambda day: [[f"2026-11-0{day}"]]),
+    "rewrites": (
+        DAILY,
+        {"kind": "window", "from": -1, "to": 0},
+        lambda day: [[f"2026-11-0{day}", f"2026-11-0{day + 1}"]],
+    ),
+    "regional": (
+        {"kind": "product", "dimensions": {"date": DAILY, "region": REGIONS}},
+        {"kind": "along", "dimension": "date"},
+        lambda day: [[f"2026-11-0{day}|eu"], [f"2026-11-0{day}|us"]],
+    ),
+}
+_RANK = ("failed", "running", "missing", "succeeded")
+
+
+class _Said(NamedTuple):
+    producer: int
+    key: int  # which of the producer's keys
+    hour: int
+    state: str
+
+
+@st.composite
+def _histories(draw: st.DrawFn) -> tuple[list[str], list[bool], Any, list[_Said]]:
+    shapes = draw(st.lists(st.sampled_from(sorted(SHAPES)), min_size=1, max_size=3))
+    stages = [index > 0 and draw(st.booleans()) for index in range(len(shapes))]
+    when = draw(st.sampled_from(["all_producers", "any_producer"]))
+    hours = draw(st.lists(st.integers(1, 20), unique=True, max_size=8))
+    said = [
+        _Said(
+            draw(st.integers(0, len(shapes) - 1)),
+            draw(st.integers(0, 3)),
+            hour,
+            draw(st.sampled_from(["succeeded", "succeeded", "failed", "running"])),
+        )
+        for hour in hours
+    ]
+    return shapes, stages, when, said
+
+
+def _keys(shape: str) -> list[str]:
+    return (
+        ["2026-11-02|eu", "2026-11-02|us", "2026-11-03|eu", "2026-11-03|us"]
+        if shape == "regional"
+        else (["2026-11-02", "2026-11-03", "2026-11-04", "2026-11-05"])
+    )
+
+
+def _expected(shapes: list[str], stages: list[bool], when: str, said: list[_Said], day: int) -> str:
+    """The day's state, written from docs/completeness.md."""
+    parts: list[tuple[bool, str, int]] = []  # of each share: whether it is a stage's, its state, when it began
+    for index, shape in enumerate(shapes):
+        for keys in SHAPES[shape][2](day):
+            runs = [each for each in said if each.producer == index and _keys(shape)[each.key] in keys]
+            last = max(runs, key=lambda each: each.hour, default=None)
+            parts.append((stages[index], last.state if last else "missing", last.hour if last else 0))
+    if len(parts) == 1:
+        return parts[0][1]
+    written = [(state, hour) for stage, state, hour in parts if not stage]
+    latest = max((hour for state, hour in written if state == "succeeded"), default=0)
+    staged = ["missing" if s == "succeeded" and hour < latest else s for stage, s, hour in parts if stage]
+    states = [state for state, _ in written]
+    if when == "any_producer":
+        first = ("succeeded", "running", "missing", "failed")
+        states = [min(states, key=first.index)]
+    return min([*states, *staged], key=_RANK.index)
+
+
+def _declared(shapes: list[str], stages: list[bool], when: str) -> list[dict[str, Any]]:
+    """The producers and the dataset, each declared by a source of its own."""
+    tasks = [
+        _task(f"p{index}", cut=SHAPES[shape][0], mapping=SHAPES[shape][1])
+        | ({"consumes": [{"dataset": ORDERS, "mapping": _read(shape)}]} if stages[index] else {})
+        for index, shape in enumerate(shapes)
+    ]
+    found = [{"source": task["name"], "tasks": [task]} for task in tasks]
+    return [*found, {"source": "data", "datasets": [{**ORDERS, "partitioning": DAILY, "complete_when": when}]}]
+
+
+def _read(shape: str) -> dict[str, Any]:
+    return {"kind": "along", "dimension": "date"} if shape == "regional" else {"kind": "same"}
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(history=_histories(), order=st.randoms(use_true_random=False))
+def test_the_state_is_that_of_the_rule_in_any_order(module_database: Database, history: Any, order: Any) -> None:
+    shapes, stages, when, said = history
+    digests, statuses = [], []
+    for environment in _fresh(module_database):
+        steps: list[Any] = [*_declared(shapes, stages, when), *said, *said[:2]]
+        order.shuffle(steps)
+        for step in steps:
+            if isinstance(step, dict):
+                declare(module_database, environment, parse(step), now=NOW)
+            else:
+                _record(module_database, environment, shapes, step)
+        digests.append(digest(module_database, environment))
+        statuses.append(_states(module_database, environment))
+    assert digests[0] == digests[1]
+    assert statuses[0] == statuses[1]
+    expected = {f"2026-11-0{day}": _expected(shapes, stages, when, said, day) for day in (2, 3)}
+    found = {day: statuses[0].get(day, "missing").replace("ready", "succeeded") for day in expected}
+    assert found == expected
+
+
+def _record(database: Database, environment: str, shapes: list[str], said: _Said) -> None:
+    key = _keys(shapes[said.producer])[said.key]
+    event = {"task": {"namespace": "ns", "name": f"p{said.producer}"}, "partition": key, "run": f"{key}-{said.hour}"}
+    begun = {**event, "time": f"2026-11-08T{said.hour:02}:00:00Z", "state": "running", "outputs": [ORDERS]}
+    ended = {**begun, "time": f"2026-11-08T{said.hour:02}:30:00Z", "state": said.state}
+    assert record_native(database, environment, [begun, ended], NOTHING).rejected == []
+
+
+def _fresh(database: Database) -> list[str]:
+    names = [f"e{uuid4().hex}" for _ in range(2)]
+    with database.transaction() as connection:
+        for name in names:
+            connection.execute("insert into environment (name) values (%s)", [name])
+    return names
+
+
+def _states(database: Database, environment: str) -> dict[str, str]:
+    query = """
+    select s.partition, s.status from partition_state s join environment e on e.id = s.environment
+    where e.name = %s and s.node_kind = 'dataset'
+    """
+    with database.transaction() as connection:
+        return dict(connection.execute(query, [environment]).fetchall())
