@@ -67,7 +67,7 @@ class Writers(msgspec.Struct, frozen=True):
         """The stages that this one waits for, directly or by others of them."""
         known = {each.task_id: each for each in self.writers if each.stage}
         found: set[int] = set()
-        ahead = writer.waits_for & known.keys()
+        ahead = set(writer.waits_for & known.keys())
         while ahead:
             found |= ahead
             ahead = {upstream for each in ahead for upstream in known[each].waits_for & known.keys()} - found

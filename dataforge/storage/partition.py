@@ -254,9 +254,14 @@ def resolve(
     are their partitions that several runs make together."""
     ids = list({node for kind, node, _ in places if kind == "dataset"})
     members: dict[int, list[int]] = dict(connection.execute(MEMBERS, [environment, ids]).fetchall()) if ids else {}
-    rows = [
-        {"kind": kind, "node": node, "key": key, "members": members.get(node, ()) if kind == "dataset" else [node]}
-        | (_together(judged[node, key]) if kind == "dataset" and (node, key) in judged else {})
+    rows: list[Row] = [
+        {
+            "kind": kind,
+            "node": node,
+            "key": key,
+            "members": members.get(node, ()) if kind == "dataset" else [node],
+            **(_together(judged[node, key]) if kind == "dataset" and (node, key) in judged else {}),
+        }
         for kind, node, key in sorted(places)
     ]
     parameters = {"environment": environment, "places": spread(rows)}

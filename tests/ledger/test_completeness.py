@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -205,7 +206,9 @@ def test_what_can_never_be_complete_is_refused(database: Database, when: Any, fi
     assert digest(database, "dev") == empty
 
 
-SHAPES = {  # a producer: how it is cut, its mapping, and of which of its partitions a day consists
+SHAPES: dict[
+    str, tuple[Any, Any, Callable[[int], list[list[str]]]]
+] = {  # a producer: how it is cut, its mapping, and of which of its partitions a day consists
     "same": (DAILY, None, lambda day: [[f"2026-11-0{day}"]]),
     "rewrites": (
         DAILY,
@@ -289,7 +292,7 @@ def _read(shape: str) -> dict[str, Any]:
     return {"kind": "along", "dimension": "date"} if shape == "regional" else {"kind": "same"}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=_histories(), order=st.randoms(use_true_random=False))
 def test_the_state_is_that_of_the_rule_in_any_order(module_database: Database, history: Any, order: Any) -> None:
     shapes, stages, when, said = history

@@ -8,11 +8,12 @@ import pytest
 from benchmarks import workload
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
-from dataforge.storage import attempt, partition
+from dataforge.storage import attempt, completeness, partition
 from dataforge.storage.database import Database
 from dataforge.storage.record_set import keys, spread
 
-STATEMENTS = ["OF_RUNS", "OF_EXTERNAL", "TOUCHES", "CHILDREN", "MAPPED", "WITHDRAW", "RESOLVE", "CLEAR"]
+COMPLETENESS = ["PRODUCTS", "LISTED", "CLAIMED", "RUNS", "PARTITIONS"]
+STATEMENTS = ["OF_RUNS", "OF_EXTERNAL", "TOUCHES", "CHILDREN", "MAPPED", "WITHDRAW", "RESOLVE", "CLEAR", *COMPLETENESS]
 GROWING = re.compile(r"Seq Scan on (attempt|touch|write|run|outcome|partition_state|event)\b")
 
 
@@ -32,11 +33,20 @@ def _parameters(database: Database, environment: int = 1) -> dict[str, Any]:
         runs = [(row[0], row[1]) for row in connection.execute("select task_id, run from attempt limit 100")]
         places = connection.execute("select node_kind, node_id, partition from write limit 100").fetchall()
     rows = [{"kind": kind, "node": node, "key": key, "members": [node]} for kind, node, key in places]
-    return {"environment": environment, **keys(runs), "external": [run for _, run in runs], "places": spread(rows)}
+    return {
+        "environment": environment,
+        **keys(runs),
+        "external": [run for _, run in runs],
+        "places": spread(rows),
+        "most": 10,
+        "datasets": [row["node"] for row in rows],
+    }
 
 
 def _plan(database: Database, name: str, environment: int) -> str:
-    statement: LiteralString = getattr(attempt, name, None) or getattr(partition, name)
+    statement: LiteralString = (
+        getattr(attempt, name, None) or getattr(completeness, name, None) or getattr(partition, name)
+    )
     with database.transaction() as connection:
         found = connection.execute("explain " + statement, _parameters(database, environment))
         return "\n".join(row[0] for row in found)
