@@ -4,14 +4,14 @@ Guarantees at most three queries, however many partitions are asked for, and the
 where a verdict is explained.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
 from dataforge.ledger.need import cut_of, mapping_of
 from dataforge.model import completeness as rule
-from dataforge.model.completeness import CompleteWhen, Due, Judged, Standing, Writer, Writers, all_dues, dues
+from dataforge.model.completeness import Claimed, CompleteWhen, Due, Judged, Standing, Writer, Writers, all_dues, dues
 from dataforge.model.edge import in_place
 from dataforge.model.errors import InvalidInput
 from dataforge.model.mapping import produced_keys
@@ -90,19 +90,42 @@ def written_keys(product: Product, own: Iterable[str], at: datetime | None) -> t
     return tuple(found)
 
 
-def judge(
+class _Together(msgspec.Struct, frozen=True):
+    """A partition that several runs make: how, its shares, and the claims on it."""
+
+    writers: Writers
+    dues: tuple[Due, ...]
+    claims: Sequence[Claimed]
+
+
+def _together(
     connection: Connection, environment: int, places: Iterable[DatasetPartition]
-) -> dict[DatasetPartition, Judged]:
-    """What the claims on these partitions come to; without those that a single run makes."""
+) -> dict[DatasetPartition, _Together]:
     wanted = set(places)
     known = productions(connection, environment, {dataset for dataset, _ in wanted})
     asked = {place: dues(known[place[0]].writers, place[1]) for place in wanted if place[0] in known}
     claims = storage.claimed(connection, environment, [place for place, found in asked.items() if found])
     return {
-        place: rule.judge(known[place[0]].writers, found, claims.get(place, ()))
+        place: _Together(known[place[0]].writers, found, claims.get(place, ()))
         for place, found in asked.items()
         if found
     }
+
+
+def judge(
+    connection: Connection, environment: int, places: Iterable[DatasetPartition]
+) -> dict[DatasetPartition, Judged]:
+    """What the claims on these partitions come to; without those that a single run makes."""
+    found = _together(connection, environment, places)
+    return {place: rule.judge(each.writers, each.dues, each.claims) for place, each in found.items()}
+
+
+def whole_since(
+    connection: Connection, environment: int, places: Iterable[DatasetPartition]
+) -> dict[DatasetPartition, datetime | None]:
+    """Since when each of these partitions was first complete (None: never); without those that a single run makes."""
+    found = _together(connection, environment, places)
+    return {place: rule.whole_since(each.writers, each.dues, each.claims) for place, each in found.items()}
 
 
 class Lack(msgspec.Struct, frozen=True):

@@ -175,6 +175,22 @@ def judge(given: Writers, asked: Iterable[Due], claims: Collection[Claimed]) -> 
     return Judged((*written, *stages), tuple(sorted(groups)), _together(states), short, made)
 
 
+def whole_since(given: Writers, asked: Iterable[Due], claims: Collection[Claimed]) -> datetime | None:
+    """When a partition with these shares was first complete, as the successes among its claims tell; None: never."""
+    firsts = [(due.stage, _first(due, claims)) for due in asked]
+    written = sorted(at for stage, at in firsts if not stage and at is not None)
+    staged = [at for stage, at in firsts if stage]
+    needed = _needed(given.when, sum(not stage for stage, _ in firsts))
+    if len(written) < needed or None in staged:
+        return None
+    return max((*written[:needed], *filter(None, staged)), default=None)
+
+
+def _first(due: Due, claims: Collection[Claimed]) -> datetime | None:
+    done = (claim for claim in claims if claim.status is PartitionStatus.READY and due.brought_by(claim))
+    return min((claim.since for claim in done if claim.since is not None), default=None)
+
+
 def _needed(when: CompleteWhen, shares: int) -> int:
     """How many of the shares of those who write without reading have to be there."""
     if isinstance(when, int):

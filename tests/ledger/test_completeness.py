@@ -14,11 +14,14 @@ from hypothesis import strategies as st
 from dataforge.dispatch.announce import announce
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
+from dataforge.ingest.replay import verify
 from dataforge.ledger.declare import declare
+from dataforge.ledger.findings import findings
 from dataforge.ledger.readiness import Named, verdict
 from dataforge.ledger.verify import digest
 from dataforge.model.definition import parse
 from dataforge.model.errors import InvalidInput
+from dataforge.model.filter import FindingFilter
 from dataforge.model.verdict import Verdict
 from dataforge.storage.database import Database
 
@@ -183,6 +186,27 @@ def test_the_consumer_is_announced_when_the_last_producer_has_ended(database: Da
     assert announced() == ["clean"]
     _say(database, "clean", hour=2)
     assert announced() == ["report"]
+
+
+def test_a_run_on_what_only_some_had_written_began_too_early(database: Database) -> None:
+    _declare(database, *map(_task, ("a", "b")))
+    last = "2026-11-07"  # over when its producers were first seen to run: what came before nobody could tell
+    _say(database, "a", key=last, hour=1)
+    _say(database, "b", key=last, hour=5)
+    for hour in (3, 9):
+        read = {"run": f"at-{hour}", "outputs": [], "inputs": [{**ORDERS, "partition": last}]}
+        _say(database, "report", key=last, hour=hour, **read)
+    found = findings(database, "dev", FindingFilter(since=datetime(2026, 11, 1, tzinfo=UTC)), NOW).items
+    early = [(each.run, [one.node.name for one in each.inputs]) for each in found if each.code == "started_too_early"]
+    assert early == [("at-3", ["orders"])]
+
+
+def test_the_state_is_rebuilt_from_what_was_recorded(database: Database) -> None:
+    _declare(database, _task("load", mapping={"kind": "window", "from": -1, "to": 0}), _task("clean", reads=True))
+    _say(database, "load")
+    _say(database, "clean", hour=2)
+    _say(database, "load", key="2026-11-04", hour=3)
+    assert verify(database, "dev").found.agrees
 
 
 @pytest.mark.parametrize(
