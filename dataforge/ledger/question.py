@@ -41,7 +41,7 @@ def ask(
 ) -> dict[Asked, Question]:
     """The question of each asked partition, with all that its answer depends on. Without `explain` what only tells more
     of a refusal is left out: when something will come, and whether it will at all."""
-    seen = _see(connection, here.id, asked, now)
+    seen = _see(connection, here.id, asked, now, explain=explain)
     if not explain:
         bare = _Facts({}, {}, {})
         return {each.asked: _question(seen, each, bare, here.graph_version, now) for each in seen.sketches}
@@ -78,7 +78,9 @@ class _Seen(msgspec.Struct, frozen=True):
         return sorted(place for place in self.pending if place not in self.states)
 
 
-def _see(connection: Connection, environment: int, asked: Iterable[Asked], now: datetime) -> _Seen:
+def _see(
+    connection: Connection, environment: int, asked: Iterable[Asked], now: datetime, *, explain: bool = True
+) -> _Seen:
     wanted = sorted(set(asked))
     known = around(connection, environment, {each.task_id for each in wanted})
     sketches = [
@@ -87,7 +89,7 @@ def _see(connection: Connection, environment: int, asked: Iterable[Asked], now: 
     ]
     places = {place for each in sketches for place in _places(each)}
     states = storage.states(connection, environment, places)
-    lacking = _lacking(connection, environment, sketches, states)
+    lacking = _lacking(connection, environment, sketches, states if explain else None)
     states |= storage.states(
         connection, environment, {place for found in lacking.values() for each in found for place in _producing(each)}
     )
@@ -97,15 +99,16 @@ def _see(connection: Connection, environment: int, asked: Iterable[Asked], now: 
 
 
 def _lacking(
-    connection: Connection, environment: int, sketches: Iterable[Sketch], states: Mapping[Place, State]
+    connection: Connection, environment: int, sketches: Iterable[Sketch], states: Mapping[Place, State] | None
 ) -> dict[Reading, tuple[Lack, ...]]:
-    """What is not there of the partitions of datasets that are asked for and not ready."""
+    """What is not there of the partitions that tasks update in place, and with `states` of those that are asked for
+    and not ready."""
     readings: set[Reading] = set()
     for each in sketches:
         readings |= {(need.node.id, need.key, True) for need in each.updates if need.node.kind == "dataset"}
-        for need in each.needs:
-            _, node, key = place = _stands(need, states)
-            if need.node.kind == "dataset" and not (place in states and states[place].status in _THERE):
+        for need in each.needs if states is not None else ():
+            _, node, key = place = _stands(need, states or {})
+            if need.node.kind == "dataset" and not (states and place in states and states[place].status in _THERE):
                 readings.add((node, key, False))
     return lacking(connection, environment, readings) if readings else {}
 

@@ -194,7 +194,7 @@ def test_a_run_on_what_only_some_had_written_began_too_early(database: Database)
     _say(database, "a", key=last, hour=1)
     _say(database, "b", key=last, hour=5)
     for hour in (3, 9):
-        read = {"run": f"at-{hour}", "outputs": [], "inputs": [{**ORDERS, "partition": last}]}
+        read: Any = {"run": f"at-{hour}", "outputs": [], "inputs": [{**ORDERS, "partition": last}]}
         _say(database, "report", key=last, hour=hour, **read)
     found = findings(database, "dev", FindingFilter(since=datetime(2026, 11, 1, tzinfo=UTC)), NOW).items
     early = [(each.run, [one.node.name for one in each.inputs]) for each in found if each.code == "started_too_early"]
