@@ -10,6 +10,7 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
+from dataforge.ledger.completeness import products_of, written_keys
 from dataforge.ledger.failing import failing
 from dataforge.ledger.kept import kept
 from dataforge.model import partition
@@ -42,6 +43,7 @@ from dataforge.storage import quality
 from dataforge.storage import run as runs
 from dataforge.storage import task as tasks
 from dataforge.storage.attempt import RunKey, StoredAttempt
+from dataforge.storage.completeness import Product
 from dataforge.storage.database import Connection
 from dataforge.storage.partition import Claim, Place
 from dataforge.storage.quality import Checked, FailedCheck
@@ -59,6 +61,7 @@ class _Level(msgspec.Struct):
     marks: dict[RunKey, Mark]
     above: dict[tuple[int, str], StoredAttempt]  # by task id and external run
     cuts: dict[int, tuple[Partitioning, bool]]  # by task id: the partitioning, and whether it was declared
+    products: dict[tuple[int, int], Product]  # by task and name of the dataset: what is declared to be produced
 
 
 def settle_runs(connection: Connection, environment: int, keys: Iterable[RunKey]) -> set[Place]:
@@ -117,7 +120,14 @@ def _load(connection: Connection, environment: int, keys: Sequence[RunKey]) -> _
         marks=_marks(connection, environment, keys, [each.attempt for each in stored]),
         above={(each.attempt.key.task.id, each.attempt.external_run): each for each in above},
         cuts={row.id: (partition.from_json(row.partitioning), row.partitioning_origin == "declared") for row in basis},
+        products=products_of(connection, environment, _unplaced(stored)),
     )
+
+
+def _unplaced(stored: Iterable[StoredAttempt]) -> set[int]:
+    """The datasets that were written, nobody said in which partition."""
+    touches = (touch for each in stored for touch in each.attempt.touches)
+    return {touch.dataset.id for touch in touches if touch.direction == "output" and not touch.partition}
 
 
 def _meant(attempt: Attempt) -> tuple[datetime, int, bool, AttemptKey]:
@@ -267,7 +277,7 @@ def _output_claims(level: _Level, key: RunKey, run: Run, standing: Standing, tak
         if touch.direction == "input" or touch.change in _NO_WRITE or wrote_nothing(attempt, touch):
             continue
         belief = _output_belief(run, standing, touch, parent)
-        for place in (touch.partition,) if touch.partition else taken.partitions or ("",):
+        for place in _written(level, standing, touch, taken.partitions):
             found[touch.dataset.id, place] = Claim(
                 node_kind="dataset",
                 node_id=touch.dataset.id,
@@ -284,6 +294,20 @@ def _output_claims(level: _Level, key: RunKey, run: Run, standing: Standing, tak
                 rows=touch.rows,
             )
     return [found[place] for place in sorted(found)]
+
+
+def _written(level: _Level, standing: Standing, touch: Touch, own: tuple[str, ...]) -> tuple[str, ...]:
+    """The partitions that an output is of: those that its event names, else those to which the declared mapping leads,
+    of the run's task or of one that ran it; else the run's own."""
+    if touch.partition:
+        return (touch.partition,)
+    attempt, parent = standing.attempt, _parent(level, standing.attempt)
+    pointers = (attempt.parent, parent.attempt.parent if parent else None)
+    tasks = (attempt.key.task.id, *(pointer.task.id for pointer in pointers if pointer is not None))
+    for task in tasks:
+        if (product := level.products.get((task, touch.dataset.id))) is not None:
+            return written_keys(product, own, ended_at(attempt) or attempt.started_at) or own or ("",)
+    return own or ("",)
 
 
 def _checked(key: RunKey, stood: list[tuple[Standing, Ancestor]]) -> list[Checked]:

@@ -19,7 +19,7 @@ from dataforge.model.reference import TaskRef
 from dataforge.model.state import PartitionStatus, RunState
 from dataforge.model.trigger import Queue, missing
 from dataforge.model.trigger_rule import SATISFIED
-from dataforge.model.upstream import CONDITIONS, Finding, State, Upstream, about, stale, to_rerun, unmet
+from dataforge.model.upstream import CONDITIONS, Finding, State, Upstream, about, incomplete, stale, to_rerun, unmet
 from dataforge.model.verdict import Basis, Code, Fate, Reason, Status, Verdict
 
 
@@ -93,7 +93,12 @@ def obstacle(question: Question) -> str | None:
     if verdict.status is not Status.BLOCKED:
         return None
     failures = (_of_task(question, reason) for reason in verdict.reasons if reason.code in _FINAL)
-    return next(failures, min((u.obstacle for u in question.upstreams if u.required and u.obstacle), default=None))
+    return next(failures, min(_obstacles(question), default=None))
+
+
+def _obstacles(question: Question) -> Iterable[str]:
+    required = (upstream for upstream in question.upstreams if upstream.required)
+    return (each.obstacle for upstream in required for each in (upstream, *upstream.lacks) if each.obstacle)
 
 
 def _of_task(question: Question, reason: Reason) -> str:
@@ -206,14 +211,17 @@ def _by_rule(question: Question) -> list[Finding]:
 
 def _each(question: Question, upstreams: list[Upstream]) -> list[Finding]:
     """Edges that are judged by themselves: the datasets, and tasks of which another outcome is wanted."""
-    judged = (_judged(upstream, question.now) for upstream in upstreams)
-    return [finding for finding in judged if finding is not None]
+    return [finding for upstream in upstreams for finding in _judged(upstream, question.now)]
 
 
-def _judged(upstream: Upstream, now: datetime) -> Finding | None:
+def _judged(upstream: Upstream, now: datetime) -> list[Finding]:
     accepted = CONDITIONS[upstream.condition]
-    served = upstream.serves(accepted)
-    return short_of(upstream) if served else unmet(upstream, accepted, _wanted(upstream), now)
+    if upstream.serves(accepted):
+        short = short_of(upstream)
+        return [] if short is None else [short]
+    if upstream.lacks:
+        return [incomplete(upstream, producer, now) for producer in upstream.lacks]
+    return [unmet(upstream, accepted, _wanted(upstream), now)]
 
 
 def _wanted(upstream: Upstream) -> str:

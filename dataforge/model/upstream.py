@@ -103,6 +103,8 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     history: History = History()
     obstacle: str | None = None  # why it will not come by itself, where that is known
     rerun: Order | None = None  # an order to run it again that no run has carried out yet
+    lacks: tuple["Upstream", ...] = ()  # of a dataset that several make: the producers that still have to
+    instead: str | None = None  # what is to be said of a producer, where its own state says nothing
 
     @property
     def contribution(self) -> UpstreamTask:
@@ -183,6 +185,17 @@ def unmet(upstream: Upstream, accepted: Set[RunState], wanted: str, now: datetim
     since = found.since if upstream.state else missing_since(upstream.window, now)
     run = upstream.state.held.run if upstream.state and upstream.state.held else None
     return Finding(replace(found, since=since, run=run, expected_at=expected_at(upstream) if passes else None), passes)
+
+
+def incomplete(upstream: Upstream, producer: Upstream, now: datetime) -> Finding:
+    """That a dataset's partition is not complete, because this producer has not written it."""
+    if producer.instead is None:
+        found = unmet(producer, CONDITIONS["succeeded"], "", now)
+        said = found.reason.message
+    else:
+        said = f"{producer.label} {producer.instead}"
+        found = Finding(about(producer, Code.UPSTREAM_MISSING, said), passes=producer.state is None)
+    return replace(found, reason=replace(found.reason, message=f"{upstream.label} is not complete: {said}"))
 
 
 def about(upstream: Upstream, code: Code, message: str) -> Reason:

@@ -1,11 +1,12 @@
 """Partition states: the claims that runs have on a partition, and which of them is believed. Derived."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 from psycopg import Connection
 
+from dataforge.model.completeness import Judged
 from dataforge.model.reference import NodeKind
 from dataforge.model.run import Belief
 from dataforge.model.state import PartitionStatus
@@ -122,39 +123,47 @@ select canonical_id, array_agg(id) from dataset where environment = %s and canon
 # when it was ordered into quarantine is quarantined, until that is lifted or a later run has made it anew; and so is
 # what a blocking check has refused since then, or the run's own check, until a release ordered no earlier than that.
 # Where both the check and the data name a version, another version than that of the data was not refused.
+# A partition that several runs make together comes with those that count (`groups`, of which the worst state and the
+# weakest evidence stand for the whole), whether more has to come (`short`), and whether it was ever whole (`made`).
 RESOLVE = """
 with place as (
-    select * from jsonb_to_recordset(%(places)s::jsonb) as w (kind node_kind, node bigint, key text, members bigint[])
+    select * from jsonb_to_recordset(%(places)s::jsonb) as w (kind node_kind, node bigint, key text, members bigint[],
+        groups jsonb, short boolean, made boolean)
 ), believed as (
-    select place.kind, place.node, place.key, place.members, seen.run_state, seen.evidence, seen.version,
+    select place.kind, place.node, place.key, place.members, place.made, seen.run_state, seen.evidence, seen.version,
         seen.producer_task_id, seen.producer_run,
         case when held.at is not null then 'quarantined' else seen.status end as status,
         greatest(seen.since, held.at) as since, held.why as held
     from place cross join lateral (
-        select c.* from unnest(place.members) as member (id) cross join lateral (
-            select c.task_id, c.group_run, c.run, c.started_at from write c
-            where c.environment = (select %(environment)s::smallint)
-              and c.node_kind = place.kind and c.node_id = member.id
-              and c.partition = place.key and not c.past
-            order by c.started_at desc nulls last, c.task_id, c.run desc limit 1
-        ) c
-        order by c.started_at desc nulls last, c.task_id, c.run desc limit 1
+        select coalesce(place.groups, (
+            select jsonb_build_array(jsonb_build_array(c.task_id, c.group_run))
+            from unnest(place.members) as member (id) cross join lateral (
+                select c.task_id, c.group_run, c.run, c.started_at from write c
+                where c.environment = (select %(environment)s::smallint)
+                  and c.node_kind = place.kind and c.node_id = member.id
+                  and c.partition = place.key and not c.past
+                order by c.started_at desc nulls last, c.task_id, c.run desc limit 1
+            ) c
+            order by c.started_at desc nulls last, c.task_id, c.run desc limit 1)) as groups
     ) latest cross join lateral (
         select case when bool_or(c.status = 'failed') then 'failed'
                     when bool_or(c.status = 'running') then 'running'
+                    when place.short then 'missing'
                     when bool_and(c.status = 'skipped') then 'skipped' else 'ready' end::partition_status as status,
                case when bool_or(c.status = 'failed') then max(c.run_state)
                     when bool_or(c.status = 'running') then min(c.run_state)
                     when bool_and(c.status = 'skipped') then 'skipped' else 'succeeded' end::run_state as run_state,
                min(c.evidence) as evidence, max(c.since) as since, max(c.version) as version,
-               min(c.producer_task_id) as producer_task_id, min(c.producer_run) as producer_run,
+               min(c.producer_task_id) as producer_task_id,
+               (array_agg(c.producer_run order by c.producer_task_id, c.producer_run))[1] as producer_run,
                min(c.started_at) as begun
-        from (
+        from jsonb_array_elements(latest.groups) as run (key) cross join lateral (
             select * from write
             where environment = (select %(environment)s::smallint)
-              and task_id = latest.task_id and group_run = latest.group_run offset 0
+              and task_id = (run.key ->> 0)::bigint and group_run = run.key ->> 1 offset 0
         ) c
         where c.node_kind = place.kind and c.node_id = any(place.members) and c.partition = place.key and not c.past
+        having count(*) > 0
     ) seen left join lateral (
         select c.at, c.value, c.ordered_by, c.reason
         from unnest(place.members) as member (id) cross join lateral (
@@ -167,10 +176,10 @@ with place as (
     ) said on true left join lateral (
         select f.at, f.checks, f.task_id, f.run, f.attempt_id, sum(f.number) over () as number
         from (
-            select f.* from (
+            select f.* from jsonb_array_elements(latest.groups) as run (key) cross join lateral (
                 select * from write
                 where environment = (select %(environment)s::smallint)
-                  and task_id = latest.task_id and group_run = latest.group_run offset 0
+                  and task_id = (run.key ->> 0)::bigint and group_run = run.key ->> 1 offset 0
             ) c cross join lateral (
                 select * from failed_check
                 where environment = (select %(environment)s::smallint) and dataset_id = c.node_id
@@ -212,7 +221,8 @@ with place as (
                 c.attempt_id, c.node_id
             from write c
             where c.environment = (select %(environment)s::smallint) and c.node_kind = b.kind and c.node_id = member.id
-              and c.partition = b.key and c.status = 'ready' and (c.run = c.group_run or not exists (
+              and c.partition = b.key and c.status = 'ready' and b.made is distinct from false
+              and (c.run = c.group_run or not exists (
                 select from (
                     select * from write
                     where environment = c.environment and task_id = c.task_id and group_run = c.group_run offset 0
@@ -274,15 +284,28 @@ on conflict (environment, node_kind, node_id, partition) do update set changed_b
 """
 
 
-def resolve(connection: Connection, environment: int, places: set[Place]) -> None:
-    """Makes the states of these partitions anew from the claims on them. Datasets are given by canonical id."""
+def resolve(
+    connection: Connection, environment: int, places: set[Place], judged: Mapping[tuple[int, str], Judged]
+) -> None:
+    """Makes the states of these partitions anew from the claims on them. Datasets are given by canonical id; `judged`
+    are their partitions that several runs make together."""
     ids = list({node for kind, node, _ in places if kind == "dataset"})
     members: dict[int, list[int]] = dict(connection.execute(MEMBERS, [environment, ids]).fetchall()) if ids else {}
-    rows = [
-        {"kind": kind, "node": node, "key": key, "members": members.get(node, ()) if kind == "dataset" else [node]}
+    rows: list[Row] = [
+        {
+            "kind": kind,
+            "node": node,
+            "key": key,
+            "members": members.get(node, ()) if kind == "dataset" else [node],
+            **(_together(judged[node, key]) if kind == "dataset" and (node, key) in judged else {}),
+        }
         for kind, node, key in sorted(places)
     ]
     parameters = {"environment": environment, "places": spread(rows)}
     claimed = {(row[0], row[1], row[2]) for row in connection.execute(RESOLVE, parameters)}
     if left := [row for row in rows if (row["kind"], row["node"], row["key"]) not in claimed]:
         connection.execute(CLEAR, {"environment": environment, "places": spread(left)})
+
+
+def _together(judged: Judged) -> Row:
+    return {"groups": judged.groups, "short": judged.short, "made": judged.made}

@@ -9,11 +9,12 @@ import pytest
 from benchmarks import workload
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
-from dataforge.storage import attempt, mark, partition, quality, reach
+from dataforge.storage import attempt, completeness, mark, partition, quality, reach
 from dataforge.storage.database import Database
 from dataforge.storage.record_set import keys, spread
 
-STATEMENTS = ["OF_RUNS", "OF_EXTERNAL", "TOUCHES", "CHILDREN", "MAPPED", "WITHDRAW", "RESOLVE", "CLEAR"]
+COMPLETENESS = ["PRODUCTS", "LISTED", "CLAIMED", "RUNS", "PARTITIONS"]
+STATEMENTS = ["OF_RUNS", "OF_EXTERNAL", "TOUCHES", "CHILDREN", "MAPPED", "WITHDRAW", "RESOLVE", "CLEAR", *COMPLETENESS]
 STATEMENTS += ["WITHDRAW_FAILED", "INSTANCES", "RECENT", "WANTED"]
 GROWING = re.compile(r"Seq Scan on (attempt|touch|write|run|outcome|partition_state|event|failed_check)\b")
 
@@ -49,13 +50,14 @@ def _parameters(database: Database, environment: int = 1) -> dict[str, Any]:
         **keys(runs),
         "external": [run for _, run in runs],
         "places": spread(rows),
-        "most": 30,
         **nodes,
+        "most": 10,
+        "datasets": [row["node"] for row in rows],
     }
 
 
 def _plan(database: Database, name: str, environment: int) -> str:
-    modules = (attempt, partition, quality, mark, reach)
+    modules = (attempt, completeness, partition, quality, mark, reach)
     statement: LiteralString = next(getattr(each, name) for each in modules if hasattr(each, name))
     with database.transaction() as connection:
         found = connection.execute("explain " + statement, _parameters(database, environment))
