@@ -30,6 +30,7 @@ DAY = "2026-11-03"
 DAILY = {"kind": "daily", "start": "2026-10-01"}
 REGIONS = {"kind": "static", "keys": ["eu", "us"]}
 ORDERS = {"namespace": "s3", "name": "orders"}
+GLUE = {"namespace": "glue", "name": "lake.orders"}
 
 
 def _task(name: str, *, cut: Any = DAILY, mapping: Any = None, reads: bool = False, after: str = "") -> dict[str, Any]:
@@ -308,8 +309,10 @@ def _declared(shapes: list[str], stages: list[bool], when: str) -> list[dict[str
         | ({"consumes": [{"dataset": ORDERS, "mapping": _read(shape)}]} if stages[index] else {})
         for index, shape in enumerate(shapes)
     ]
+    tasks[0]["produces"][0].update(GLUE)  # known to be the same by the dataset's declaration alone
     found = [{"source": task["name"], "tasks": [task]} for task in tasks]
-    return [*found, {"source": "data", "datasets": [{**ORDERS, "partitioning": DAILY, "complete_when": when}]}]
+    orders = {**ORDERS, "partitioning": DAILY, "complete_when": when, "aliases": [GLUE]}
+    return [*found, {"source": "data", "datasets": [orders]}]
 
 
 def _read(shape: str) -> dict[str, Any]:
