@@ -231,8 +231,7 @@ def producers(connection: Connection, environment: int, datasets: Iterable[int])
 STATES = """
 select w.kind, w.node, w.partition, s.status, s.run_state, s.evidence, s.since,
     case when s.status = 'running' then r.started_at end, mapped.instances, mapped.told,
-    s.held || jsonb_strip_nulls(jsonb_build_object('task', checker.name, 'error', checked.error)),
-    mark.state, mark.at, mark.marked_by, mark.reason
+    s.held
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
     and s.partition = w.partition
@@ -253,22 +252,16 @@ left join lateral (
         group by c.run_state, settled
     ) as counted
 ) mapped on w.kind = 'task' and r.map_index >= 0
-left join task checker on s.held is not null and checker.environment = %(environment)s
-    and checker.id = (s.held -> 'task_id')::bigint
-left join attempt checked on s.held is not null and checked.environment = %(environment)s
-    and checked.task_id = (s.held -> 'task_id')::bigint and checked.run = s.held ->> 'run'
-    and checked.attempt_id = s.held ->> 'attempt_id'
-left join lateral (
-    select m.* from mark m
-    where m.environment = %(environment)s and m.task_id = s.task_id and m.run in (s.run, r.group_run)
-    order by m.at desc, m.said_by desc limit 1
-) mark on s.evidence = 'operator'
 """
 
 
 def states(connection: Connection, environment: int, places: Iterable[Place]) -> dict[Place, State]:
     """What is believed of these partitions; those that nothing has happened to are left out."""
-    rows = connection.execute(STATES, columns(environment, places))
+    rows = connection.execute(STATES, columns(environment, places)).fetchall()
+    checked = _checked(
+        connection, environment, [row[:3] for row in rows if row[10] is not None and "checks" in row[10]]
+    )
+    marked = _marked(connection, environment, [row[:3] for row in rows if row[5] == Evidence.OPERATOR.label])
     return {
         (kind, node, partition): State(
             status=PartitionStatus(status),
@@ -278,11 +271,54 @@ def states(connection: Connection, environment: int, places: Iterable[Place]) ->
             started_at=started_at,
             instances=tuple((_outcome(*each), number) for *each, number in instances or ()),
             told=told,
-            held=msgspec.convert(held, Held) if held is not None else None,
-            mark=Order(*mark) if mark[1] is not None else None,
+            held=_held(held, checked.get((kind, node, partition), (None, None))),
+            mark=marked.get((kind, node, partition)),
         )
-        for kind, node, partition, status, run_state, evidence, since, started_at, instances, told, held, *mark in rows
+        for kind, node, partition, status, run_state, evidence, since, started_at, instances, told, held in rows
     }
+
+
+def _held(shape: dict[str, Any] | None, by: tuple[str | None, str | None]) -> Held | None:
+    return None if shape is None else msgspec.convert(shape | {"task": by[0], "error": by[1]}, Held)
+
+
+CHECKED = """
+select w.kind, w.node, w.partition, t.name, a.error
+from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
+join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
+    and s.partition = w.partition
+join task t on t.environment = %(environment)s and t.id = (s.held -> 'task_id')::bigint
+left join attempt a on a.environment = %(environment)s and a.task_id = t.id and a.run = s.held ->> 'run'
+    and a.attempt_id = s.held ->> 'attempt_id'
+"""
+
+
+def _checked(
+    connection: Connection, environment: int, places: Sequence[Place]
+) -> dict[Place, tuple[str | None, str | None]]:
+    """The task whose check holds back each of these partitions, and what its run said was wrong."""
+    rows = connection.execute(CHECKED, columns(environment, places)) if places else ()
+    return {(kind, node, partition): (name, error) for kind, node, partition, name, error in rows}
+
+
+MARKED = """
+select w.kind, w.node, w.partition, m.state, m.at, m.marked_by, m.reason
+from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
+join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
+    and s.partition = w.partition
+left join run r on r.environment = %(environment)s and r.task_id = s.task_id and r.run = s.run
+cross join lateral (
+    select * from mark
+    where environment = %(environment)s and task_id = s.task_id and run in (s.run, r.group_run)
+    order by at desc, said_by desc limit 1
+) m
+"""
+
+
+def _marked(connection: Connection, environment: int, places: Sequence[Place]) -> dict[Place, Order]:
+    """What a person said of the runs that decide these partitions."""
+    rows = connection.execute(MARKED, columns(environment, places)) if places else ()
+    return {(kind, node, partition): Order(*mark) for kind, node, partition, *mark in rows}
 
 
 BEGUN = """

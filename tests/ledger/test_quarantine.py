@@ -146,8 +146,8 @@ def test_a_warning_holds_nothing_back(database: Database, more: Shape) -> None:
 
 
 def test_the_own_check_of_the_run_that_wrote_it_counts(database: Database) -> None:
-    own = {"checks": [{"name": "rows", "success": False}, {"name": "keys", "success": False}]}
-    record(database, *load(0, 10, **own))
+    checks = [{"name": "rows", "success": False}, {"name": "keys", "success": False}]
+    record(database, *load(0, 10, checks=checks))
     assert state(database) == ("quarantined", BEGIN + timedelta(minutes=10))
     record(database, *load(20, 30, "load@2"))
     assert state(database)[0] == "ready"
