@@ -1,4 +1,4 @@
-"""Freshness beside a plain twin of it: versions by policy, and what is stale in turn, of random graphs and histories."""
+"""Freshness beside a plain twin of it: versions by policy and what is stale in turn, of random graphs and runs."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _changed(world: World, history: Sequence[Execution], own: Execution, upstrea
     return any(each is None or each.version != then.version for each in words)
 
 
-def _inputs(world: World, history: Sequence[Execution], task: int, day: int) -> list[tuple[int, int]]:
+def _inputs(world: World, task: int, day: int) -> list[tuple[int, int]]:
     edges = [edge for edge in world.edges[task] if edge.staleness != "ignore"]
     return [(edge.upstream, each) for edge in edges for each in _reads(edge, day)]
 
@@ -127,10 +127,11 @@ def _stale(world: World, history: Sequence[Execution], task: int, day: int) -> b
 
 
 def _causes(world: World, history: Sequence[Execution], task: int, day: int) -> set[tuple[str, str, str, str]]:
-    made, found = _successes(history, task, day), set()
+    made = _successes(history, task, day)
+    found: set[tuple[str, str, str, str]] = set()
     if not made:
         return found
-    for upstream, each in _inputs(world, history, task, day):
+    for upstream, each in _inputs(world, task, day):
         if not _successes(history, upstream, each):
             continue
         if _changed(world, history, made[-1], upstream, each):
@@ -144,7 +145,7 @@ def _expected(world: World, history: Sequence[Execution], task: int, day: int) -
     reasons: set[tuple[str, ...]] = {*_causes(world, history, task, day)}
     missing = {
         ("upstream_missing", f"d{upstream}", DAYS[each])
-        for upstream, each in _inputs(world, history, task, day)
+        for upstream, each in _inputs(world, task, day)
         if not _successes(history, upstream, each)
     }
     built = bool(_successes(history, task, day))
