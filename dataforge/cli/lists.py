@@ -30,7 +30,6 @@ from dataforge.model.listing import Page
 
 if TYPE_CHECKING:
     from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
-    from dataforge.storage.database import Database
 
 _Filter = TypeVar("_Filter", bound=Paging)
 _ARGUMENTS = ("name", "partition")  # given by place, as everywhere on the command line

@@ -37,7 +37,6 @@ from dataforge.storage.run_window import Place
 from dataforge.storage.task_list import TaskPlace
 from dataforge.storage.update_list import UpdatePlace
 
-
 MOST_JUDGED = 500  # ready partitions that one page looks through for stale ones
 
 

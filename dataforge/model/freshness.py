@@ -9,7 +9,7 @@ else), for one partition that the run R made:
 * R read the version that it recorded of that very partition; else the one that was there when R started, since from
   then on R may have read it. Where no start is known R's end stands for it. Where each success is a version, a word
   that several bore means the last that was there at R's start. Where the producer's word or a hash is, the same one
-  means unchanged. Of a table whose version R recorded as a whole another one says nothing of one partition, and the times
+  means unchanged. Of a table whose version R recorded as a whole another one says nothing of one partition: the times
   decide.
 * An upstream dataset is *missing* when no run ever made that partition, though a task is known that would: what nobody
   is known to write, such as a file from outside, nobody can call missing. An upstream *task* without a success is not

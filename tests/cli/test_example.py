@@ -19,6 +19,7 @@ from dataforge.storage.database import Database
 
 LAKE = "s3://shop-lake"
 DAYS = [f"2026-11-{day:02}" for day in range(2, 16)]
+NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_nothing_that_was_built_is_stale_but_the_day_that_was_corrected_after_db
     models = ("stg_orders", "stg_payments", "orders", "daily_revenue", "weekly_revenue")
     names = [f"shop.main.{model}" for model in models] + ["orders", "orders_enriched", "payments"]
     asked = [FreshnessQuestion(name=name, partition=day) for name in names for day in DAYS]
-    items = freshness(shop, "dev", asked, datetime(2026, 11, 16, 12, tzinfo=UTC)).items
+    items = freshness(shop, "dev", asked, NOW).items
     states = {(name.name, name.partition): item.status for name, item in zip(asked, items, strict=True)}
     stale = [place for place, status in states.items() if status == "stale"]
     assert stale == [("shop.main.stg_orders", "2026-11-05")]
@@ -87,7 +88,7 @@ def _days_after(item: PartitionItem) -> int:
 
 
 def _of(shop: Database, dataset: str) -> list[PartitionItem]:
-    return list(partitions(shop, "dev", PartitionFilter(namespace=LAKE, name=dataset, kind="dataset")).items)
+    return list(partitions(shop, "dev", PartitionFilter(namespace=LAKE, name=dataset, kind="dataset"), NOW).items)
 
 
 def test_its_history_shows_nothing_wrong_until_somebody_does_not_wait(database: Database) -> None:

@@ -21,7 +21,7 @@ ORDERS = {"namespace": LAKE, "name": "orders", "partition": DAY}
 
 
 def _status(database: Database, name: str) -> list[str]:
-    return [each.state.value for each in catalog.partitions(database, "dev", PartitionFilter(name=name)).items]
+    return [each.state.value for each in catalog.partitions(database, "dev", PartitionFilter(name=name), NOW).items]
 
 
 @pytest.mark.parametrize("about", [{"name": "load"}, {"name": "load", "partition": DAY}, {"domain": "sales"}, {}])

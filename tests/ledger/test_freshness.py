@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from dataforge.ledger.catalog import partitions
 from dataforge.ledger.freshness import freshness
 from dataforge.ledger.readiness import Named, readiness, verdict
+from dataforge.model.filter import PartitionFilter
 from dataforge.model.freshness import FreshnessQuestion
 from dataforge.model.reference import TaskRef
+from dataforge.model.state import PartitionStatus
 from dataforge.model.verdict import NodeRef
 from dataforge.storage.database import Database
 from tests.ledger.freshness_events import (
@@ -359,3 +362,21 @@ def test_a_cleared_run_makes_nothing_newer_or_missing_before_it_has_succeeded(da
     record(database, [{**said, "run": f"{DAY}@0", "attempt": 2} for said in again])
     assert [shown(each) for each in ask(database, "raw", "orders").items] == [("fresh", []), ("fresh", [])]
     assert shown(one(database, "clean", kind="task")) == ("fresh", [])
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_what_is_stale_is_listed_page_by_page_where_it_is_asked_for(database: Database, limit: int) -> None:
+    record(database, extract(0, 2), clean(3, 4))
+    record(database, run("report", 5, 6, inputs=[data("orders")], outputs=[data("report")]), extract(10, 11))
+    found, cursor = [], None
+    while True:
+        wanted = PartitionFilter(kind="dataset", state=PartitionStatus.STALE, limit=limit, cursor=cursor)
+        page = partitions(database, "dev", wanted, NOW)
+        found += [(item.name, item.state) for item in page.items]
+        assert len(page.items) <= limit
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert sorted(found) == [("orders", "stale"), ("report", "stale")]
+    everything = partitions(database, "dev", PartitionFilter(kind="dataset"), NOW).items
+    assert {item.state.value for item in everything} == {"ready"}
