@@ -15,7 +15,21 @@ from dataforge.ledger import catalog
 from dataforge.ledger.verify import digest
 from dataforge.model.filter import PartitionFilter
 from dataforge.storage.database import Database
-from tests.dispatch.night import DAY, LAKE, asked, at, claimed, codes, declared, ended, ordered, recorded, said, task
+from tests.dispatch.night import (
+    DAY,
+    LAKE,
+    NOW,
+    asked,
+    at,
+    claimed,
+    codes,
+    declared,
+    ended,
+    ordered,
+    recorded,
+    said,
+    task,
+)
 
 ORDERS = {"namespace": LAKE, "name": "orders", "partition": DAY}
 
