@@ -41,7 +41,7 @@ DIGEST = "dataforge/digest"
 KEPT = "Just built, to be decided within a minute. Before: "
 LAST_PARTITIONS = 30  # of each asset; what is older was told while it was new
 MOST_ROWS = 200  # of the table; it is stored with each result
-_COLUMNS = ("partition", "cause", "upstream", "upstream_partition", "since", "run", "owner")
+_COLUMNS = ("partition", "cause", "upstream", "upstream_partition", "since", "run", "owner", "because")
 _SCHEMA = TableSchema([TableColumn(name) for name in _COLUMNS])
 _Row = dict[str, str]
 
@@ -172,6 +172,7 @@ def _row(answer: Freshness, reason: Reason) -> _Row:
         _moment(reason.since) if reason.since else None,
         reason.run,
         reason.owner,
+        "; ".join(step.message for step in reason.because),
     )
     return {column: value or "" for column, value in zip(_COLUMNS, values, strict=True)}
 

@@ -43,4 +43,4 @@ def list_partitions(
     database: NamedDependency[Database], env: EnvironmentName, request: Request[Any, Any, Any]
 ) -> Page[PartitionItem]:
     """All partitions of one task or dataset together, in the order of their keys."""
-    return catalog.partitions(database, env, read_query(request, PartitionFilter))
+    return catalog.partitions(database, env, read_query(request, PartitionFilter), datetime.now(UTC))

@@ -6,6 +6,7 @@ Guarantees that a list takes the very filters that the API takes, since the opti
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -29,7 +30,6 @@ from dataforge.model.listing import Page
 
 if TYPE_CHECKING:
     from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
-    from dataforge.storage.database import Database
 
 _Filter = TypeVar("_Filter", bound=Paging)
 _ARGUMENTS = ("name", "partition")  # given by place, as everywhere on the command line
@@ -98,7 +98,8 @@ def _evidence(run: RunItem) -> str:
 def partitions(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
     """List partitions of tasks and datasets, and their states."""
     titles = ("KIND", "NAME", "PARTITION", "STATE", "SINCE (UTC)", "EVIDENCE", "VERSION")
-    _print(_collect(invocation, "partitions", _read(PartitionFilter, given)), titles, _partition, as_json=as_json)
+    found = _collect(invocation, "partitions", _read(PartitionFilter, given), now=datetime.now(UTC))
+    _print(found, titles, _partition, as_json=as_json)
 
 
 def _partition(item: PartitionItem) -> Sequence[object]:
@@ -181,18 +182,18 @@ def _read(shape: type[_Filter], given: dict[str, Any]) -> _Filter:
     return msgspec.convert(given, shape)
 
 
-def _collect(invocation: Invocation, noun: str, wanted: Paging) -> Page[Any]:
+def _collect(invocation: Invocation, noun: str, wanted: Paging, **more: datetime) -> Page[Any]:
     """As many items as are wanted: a filtered page may hold fewer than there are."""
     from dataforge.ledger import catalog
     from dataforge.local.postgres import database_url
     from dataforge.storage.database import Database
 
-    pages: Callable[[Database, str, Any], Page[Any]] = getattr(catalog, noun)
+    pages: Callable[..., Page[Any]] = getattr(catalog, noun)
     settings, items = invocation.settings, []
     database = Database(database_url(settings), max_size=1)
     try:
         while True:
-            page = pages(database, settings.environment, wanted)
+            page = pages(database, settings.environment, wanted, **more)
             items += page.items
             rest = wanted.limit - len(page.items)
             if page.next_cursor is None or rest == 0:

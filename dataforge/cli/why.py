@@ -64,11 +64,21 @@ def explain(verdict: Verdict) -> None:
         edges = any(_edge(reason) for reason in upstream)
         rows = [(*_row(reason), _edge(reason)) if edges else _row(reason) for reason in upstream]
         table.show((*_TITLES, "BY AN EDGE WITH") if edges else _TITLES, rows)
+        for reason in upstream:
+            _way_up(reason)
     if verdict.warnings:
         click.echo("\nGood to know:")
         for warning in verdict.warnings:
             click.echo(f"  {warning.message}{_details(warning)}")
+            _way_up(warning)
     click.echo(f"\n{_ground(verdict)}")
+
+
+def _way_up(reason: Reason) -> None:
+    """From what is stale up to what changed, a line a step."""
+    for step in reason.because:
+        known = ", ".join(filter(None, (step.run and f"run {step.run}", step.owner and f"owner: {step.owner}")))
+        click.echo(f"    because {step.message}{f' ({known})' if known else ''}")
 
 
 def _tells_more(reason: Reason) -> bool:

@@ -129,7 +129,7 @@ class DirectClient:
         return catalog.runs(self._database, self._environment, filtered(wanted))
 
     def partitions(self, wanted: PartitionFilter) -> Page[PartitionItem]:
-        return catalog.partitions(self._database, self._environment, filtered(wanted))
+        return catalog.partitions(self._database, self._environment, filtered(wanted), datetime.now(UTC))
 
     def updates(self, wanted: UpdateFilter) -> Page[UpdateItem]:
         return catalog.updates(self._database, self._environment, filtered(wanted))

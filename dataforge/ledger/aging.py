@@ -1,23 +1,25 @@
-"""What has succeeded and is stale by now: questions of readiness, with what `ledger.freshness` knows of them.
+"""What has succeeded and is stale by now, directly or in turn: questions of readiness, aged by `ledger.staleness`.
 
-Guarantees that only the partitions asked for themselves are looked at, and their direct upstreams: as many queries
-whatever is asked, and none where nothing of it was ever built. What decides (the partition itself, and upstreams
-whose edge blocks on staleness) is always looked at; what only warns, up to a bound.
+Guarantees as many queries whatever is asked, and none where nothing of it was ever built. What decides (upstreams whose
+edge blocks on staleness) is looked at as far up as an answer about freshness is; what only warns (the partition itself,
+other upstreams) up to a bound, and further than its direct upstreams only where those are few.
 """
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+import msgspec
 from msgspec.structs import replace
 
-from dataforge.ledger.freshness import Compared, examine
 from dataforge.ledger.need import Asked
-from dataforge.model.edge import Staleness
+from dataforge.ledger.staleness import FAR, NEAR, Staleness, staleness
+from dataforge.model.edge import Staleness as Meaning
+from dataforge.model.freshness import way_up
 from dataforge.model.readiness import Question
 from dataforge.model.reference import node_id
 from dataforge.model.state import PartitionStatus
-from dataforge.model.upstream import State, Upstream
-from dataforge.model.verdict import Code, Reason
+from dataforge.model.upstream import State, Upstream, half_known
+from dataforge.model.verdict import Reason
 from dataforge.storage.database import Connection
 from dataforge.storage.readiness import Place
 
@@ -34,14 +36,25 @@ def aged(
 ) -> dict[Asked, Question]:
     """The same questions, their partitions and upstreams stale where something newer is behind them. Without `warn`
     only what decides is looked at."""
-    places = {_own(asked) for asked, question in questions.items() if warn and _is_ready(question.own)}
     upstreams = [each for question in questions.values() for each in question.upstreams if _is_ready(each.state)]
-    places |= _places(upstreams, "block")
-    if warn:
-        places |= set(sorted(_places(upstreams, "warn"))[:MOST_WARNED])
-    compared = examine(connection, environment, places, now)
-    newer = {place: found for place, each in compared.items() if (found := _newer(each))}
-    return {asked: _age(asked, question, newer) for asked, question in questions.items()}
+    deciding = _places(upstreams, "block")
+    near = {_own(asked) for asked, question in questions.items() if _is_ready(question.own)} if warn else set()
+    near |= set(sorted(_places(upstreams, "warn"))[:MOST_WARNED]) if warn else set()
+    told = _told(staleness(connection, environment, near, now, NEAR))
+    told |= _told(staleness(connection, environment, deciding, now, FAR), deciding=True) if deciding else {}
+    return {asked: _age(asked, question, told) for asked, question in questions.items()}
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """What is said of a partition that was made."""
+
+    reasons: tuple[Reason, ...]  # why it is stale; none where it is not
+    half_known: bool  # it decides, and was not looked at as far up as there is something
+
+
+def _told(found: Staleness, *, deciding: bool = False) -> dict[Place, _Told]:
+    told = {place: _Told(found.stale(place), deciding and found.truncated(place)) for place in found.compared}
+    return {place: each for place, each in told.items() if each.reasons or each.half_known}
 
 
 def _own(asked: Asked) -> Place:
@@ -56,23 +69,28 @@ def _is_ready(state: State | None) -> bool:
     return state is not None and state.status is PartitionStatus.READY
 
 
-def _places(upstreams: Iterable[Upstream], staleness: Staleness) -> set[Place]:
+def _places(upstreams: Iterable[Upstream], staleness: Meaning) -> set[Place]:
     return {_place(each) for each in upstreams if each.staleness == staleness}
 
 
-def _newer(compared: Compared) -> tuple[Reason, ...]:
-    return tuple(reason for reason in compared.reasons if reason.code is Code.UPSTREAM_STALE)
-
-
-def _age(asked: Asked, question: Question, newer: Mapping[Place, tuple[Reason, ...]]) -> Question:
-    own = question.own
-    if own is not None and _own(asked) in newer:
-        question = replace(question, own=_stale(own), changed=newer[_own(asked)])
-    upstreams = tuple(
-        replace(each, state=_stale(each.state)) if each.state and _place(each) in newer else each
+def _age(asked: Asked, question: Question, told: Mapping[Place, _Told]) -> Question:
+    own, mine = question.own, told.get(_own(asked))
+    if own is not None and mine is not None and mine.reasons:
+        question = replace(question, own=_stale(own), changed=mine.reasons)
+    doubts = tuple(
+        half_known(each)
         for each in question.upstreams
+        if each.staleness == "block" and (found := told.get(_place(each))) and found.half_known and not found.reasons
     )
-    return replace(question, upstreams=upstreams)
+    upstreams = tuple(_aged(each, told) for each in question.upstreams)
+    return replace(question, upstreams=upstreams, changed=(*question.changed, *doubts))
+
+
+def _aged(upstream: Upstream, told: Mapping[Place, _Told]) -> Upstream:
+    found = told.get(_place(upstream)) if upstream.state else None
+    if upstream.state is None or found is None or not found.reasons:
+        return upstream
+    return replace(upstream, state=_stale(upstream.state), because=way_up(found.reasons[0]))
 
 
 def _stale(state: State) -> State:

@@ -6,17 +6,23 @@ reads, filtered or not, is a bounded range of one index.
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from msgspec.structs import replace
+
 from dataforge.ledger import update
+from dataforge.ledger.staleness import FAR, staleness
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter, UpdateFilter
-from dataforge.model.listing import Page, cut, read_cursor, write_cursor
+from dataforge.model.listing import Examined, Page, cut, read_cursor, write_cursor
 from dataforge.model.reference import DatasetRef, TaskRef, node_id
-from dataforge.model.state import RunKind
+from dataforge.model.state import PartitionStatus, RunKind
 from dataforge.storage import (
     attempt_list,
     dataset_list,
     environment,
     partition_list,
+    readiness,
     reference,
     reject_list,
     run_list,
@@ -30,6 +36,8 @@ from dataforge.storage.reject_list import RejectPlace
 from dataforge.storage.run_window import Place
 from dataforge.storage.task_list import TaskPlace
 from dataforge.storage.update_list import UpdatePlace
+
+MOST_JUDGED = 500  # ready partitions that one page looks through for stale ones
 
 
 def runs(database: Database, name: str, wanted: RunFilter) -> Page[RunItem]:
@@ -69,14 +77,32 @@ def datasets(database: Database, name: str, wanted: DatasetFilter) -> Page[Datas
         return Page(dataset_list.load(connection, within, refs), write_cursor(last))
 
 
-def partitions(database: Database, name: str, wanted: PartitionFilter) -> Page[PartitionItem]:
+def partitions(database: Database, name: str, wanted: PartitionFilter, now: datetime) -> Page[PartitionItem]:
     """Partition states of the environment `name`; those of one task or dataset in the order of their keys."""
+    if wanted.state is PartitionStatus.STALE:
+        return _stale_partitions(database, name, wanted, now)
     with database.transaction() as connection:
         within = environment.find(connection, name).id
         node = _node(connection, within, wanted)
         after = read_cursor(wanted.cursor, PartitionPlace)
         places, last = cut(partition_list.find(connection, within, wanted, node, after), wanted.limit)
         return Page(partition_list.load(connection, within, places), write_cursor(last))
+
+
+def _stale_partitions(database: Database, name: str, wanted: PartitionFilter, now: datetime) -> Page[PartitionItem]:
+    """Of so many that are ready those that are stale, directly or in turn: nothing stores which are."""
+    ready = replace(wanted, state=PartitionStatus.READY, limit=MOST_JUDGED)
+    with database.transaction() as connection:
+        readiness.begin_snapshot(connection)
+        within = environment.find(connection, name).id
+        node, after = _node(connection, within, wanted), read_cursor(wanted.cursor, PartitionPlace)
+        judged, last = cut(partition_list.find(connection, within, ready, node, after), MOST_JUDGED)
+        places = [(each.kind, each.node_id, each.partition) for each in judged]
+        found = staleness(connection, within, places, now, FAR)
+        stale = [each for each, place in zip(judged, places, strict=True) if found.stale(place)]
+        shown, last = cut(Examined(stale, last), wanted.limit)
+        items = [replace(item, state=PartitionStatus.STALE) for item in partition_list.load(connection, within, shown)]
+        return Page(items, write_cursor(last))
 
 
 def rejects(database: Database, name: str, wanted: RejectFilter) -> Page[RejectItem]:

@@ -1,31 +1,14 @@
 """Asking whether built partitions are older than what they were built from, a thousand of them on one snapshot.
 
-Guarantees a number of queries that does not grow with the number of questions, and that what counts as an upstream
-here is what readiness waits for: the same edges, mapped to the same partitions (`ledger.need`).
-
-A partition is compared with what the task behind its last success consumes. Of a dataset that a Spark application
-wrote on behalf of an Airflow task that is the application; where nobody knows what the application consumes, the
-upstreams are those of the task that ran it.
+Guarantees a number of queries that does not grow with the number of questions, and that what a partition is stale of,
+near or far, is named with the way up to what changed (`ledger.staleness`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
-import msgspec
-
-from dataforge.ledger.need import Asked, Need, Sketch, chosen, makers, ref, sketch, used_edges, window
-from dataforge.ledger.surroundings import Surroundings, around
-from dataforge.model.freshness import (
-    BuiltBy,
-    Freshness,
-    FreshnessAnswers,
-    FreshnessQuestion,
-    FreshnessStatus,
-    Input,
-    Read,
-    Success,
-    compare,
-)
+from dataforge.ledger.staleness import FAR, Staleness, staleness
+from dataforge.model.freshness import BuiltBy, Freshness, FreshnessAnswers, FreshnessQuestion, FreshnessStatus
 from dataforge.model.reference import DatasetRef, NodeKind, TaskRef
 from dataforge.model.verdict import Code, NodeRef, Reason
 from dataforge.storage import environment as environments
@@ -33,18 +16,7 @@ from dataforge.storage import freshness as storage
 from dataforge.storage import readiness
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.environment import Environment
-from dataforge.storage.freshness import Built, Standing
-from dataforge.storage.readiness import Place, Producer
-
-_UNWANTED = frozenset({"failed", "skipped"})  # conditions by which a task comes after what was not done
-
-
-class Compared(msgspec.Struct, frozen=True):
-    """How one partition stands to its upstreams."""
-
-    status: FreshnessStatus
-    reasons: tuple[Reason, ...]
-    built: Built | None
+from dataforge.storage.readiness import Place
 
 
 def freshness(
@@ -59,10 +31,10 @@ def freshness(
             (question.kind, found[0].id, question.partition or "") if len(found) == 1 else None
             for question, found in zip(questions, fitting, strict=True)
         ]
-        compared = examine(connection, here.id, filter(None, places), now)
+        found = staleness(connection, here.id, filter(None, places), now, FAR)
     items = [
-        _item(question, found[0], compared[place]) if place is not None else _unanswered(question, found)
-        for question, place, found in zip(questions, places, fitting, strict=True)
+        _item(question, named[0], found, place) if place is not None else _unanswered(question, named)
+        for question, place, named in zip(questions, places, fitting, strict=True)
     ]
     return FreshnessAnswers(tuple(items), now, here.graph_version)
 
@@ -76,15 +48,16 @@ def _resolve(
     return [next(tasks) if question.kind == "task" else next(datasets) for question in questions]
 
 
-def _item(question: FreshnessQuestion, found: TaskRef | DatasetRef, compared: Compared) -> Freshness:
-    built = compared.built
+def _item(question: FreshnessQuestion, named: TaskRef | DatasetRef, found: Staleness, place: Place) -> Freshness:
+    built = found.compared[place].built
     return Freshness(
-        node=NodeRef(question.kind, found.namespace, found.name),
+        node=NodeRef(question.kind, named.namespace, named.name),
         partition=question.partition or None,
-        status=compared.status,
+        status=found.status(place),
         built_at=built.success.ended_at if built else None,
         built_by=BuiltBy(built.task, built.success.by[1]) if built else None,
-        reasons=compared.reasons,
+        reasons=found.reasons(place),
+        truncated=found.truncated(place),
     )
 
 
@@ -104,154 +77,3 @@ def _unanswered(question: FreshnessQuestion, found: Sequence[TaskRef | DatasetRe
         status=FreshnessStatus.UNKNOWN,
         reasons=(Reason(code=_NOBODY[question.kind], message=message),),
     )
-
-
-def examine(connection: Connection, environment: int, places: Iterable[Place], now: datetime) -> dict[Place, Compared]:
-    """How each of these partitions (datasets by canonical id) stands to its upstreams."""
-    wanted = sorted(set(places))
-    if not wanted:
-        return {}
-    built = storage.built(connection, environment, wanted)
-    unwritten = {node for kind, node, key in wanted if kind == "dataset" and (kind, node, key) not in built}
-    writers = readiness.producers(connection, environment, unwritten)
-    known = around(connection, environment, _tasks(wanted, built, writers))
-    sketches = {place: list(_sketches(known, place, built.get(place), writers, now)) for place in wanted}
-    needs = {place: _needs(known, place, found) for place, found in sketches.items()}
-    around_them = {each for found in needs.values() for need in found for each in _looked_at(known, need, now)}
-    seen = _Seen(
-        known,
-        storage.standing(connection, environment, around_them),
-        storage.reads(connection, environment, _readers(built, needs)),
-    )
-    return {place: _compare(seen, built.get(place), needs[place], sketches[place], now) for place in wanted}
-
-
-def _readers(built: Mapping[Place, Built], needs: Mapping[Place, Sequence[Need]]) -> Iterator[Success]:
-    """The successes that may have recorded which version of a dataset they read."""
-    for place, each in built.items():
-        if any(need.node.kind == "dataset" for need in needs[place]):
-            yield each.success
-
-
-class _Seen(msgspec.Struct, frozen=True):
-    """What was read around the partitions."""
-
-    known: Surroundings
-    standing: Mapping[Place, Standing]
-    reads: Mapping[tuple[int, str], Mapping[tuple[int, str], str]]
-
-    def written(self, need: Need) -> bool:
-        """Whether the needed partition was ever made."""
-        return any(each in self.standing and self.standing[each].success for each in need.places)
-
-
-def _tasks(
-    wanted: Iterable[Place], built: Mapping[Place, Built], writers: Mapping[int, Sequence[Producer]]
-) -> set[int]:
-    """Every task whose edges may tell what one of the partitions is made from."""
-    found = {node for kind, node, key in wanted if kind == "task" and (kind, node, key) not in built}
-    found |= {each.task_id for group in writers.values() for each in group}
-    for each in built.values():
-        found |= {each.success.by[0]} | ({each.parent_task_id} if each.parent_task_id is not None else set())
-    return found
-
-
-def _sketches(
-    known: Surroundings, place: Place, built: Built | None, writers: Mapping[int, Sequence[Producer]], now: datetime
-) -> Iterator[Sketch]:
-    """What the runs need that made the partition, or would make it."""
-    for asked in _makers(known, place, built, writers, now):
-        subject = known.subjects.get(asked.task_id)
-        if subject is not None:
-            yield sketch(subject, known.edges.get(asked.task_id, []), known.nodes, asked, now)
-
-
-def _makers(
-    known: Surroundings,
-    place: Place,
-    built: Built | None,
-    writers: Mapping[int, Sequence[Producer]],
-    now: datetime,
-) -> list[Asked]:
-    kind, node, key = place
-    if built is None:
-        return (
-            [Asked(node, key)]
-            if kind == "task"
-            else [each for w in writers.get(node, ()) for each in makers(w, key, now)]
-        )
-    task_id = built.success.by[0]
-    if not used_edges(known.edges.get(task_id, [])) and built.parent_task_id is not None:
-        task_id = built.parent_task_id
-    # A run for several partitions made each from its own inputs; one for other keys than the dataset's, from all.
-    keys = (key,) if key in built.partitions or not built.partitions else built.partitions
-    return [Asked(task_id, each) for each in keys]
-
-
-def _needs(known: Surroundings, place: Place, sketches: Iterable[Sketch]) -> list[Need]:
-    """Upstream partitions that count, each once. A task does not count where a dataset between tells more of it."""
-    found: dict[Place, Need] = {}
-    for each in sketches:
-        counting = [need for need in each.needs if _counts(need) and place not in need.places]
-        between = {writer.task_id for need in counting for writer in known.writers(need.node)}
-        for need in counting:
-            if need.node.kind == "dataset" or need.node.id not in between:
-                found.setdefault(need.places[0], need)
-    return [found[each] for each in sorted(found)]
-
-
-def _counts(need: Need) -> bool:
-    edge = need.edge
-    waited_for = need.node.kind == "dataset" or edge.condition not in _UNWANTED
-    return edge.required and edge.staleness != "ignore" and waited_for
-
-
-def _looked_at(known: Surroundings, need: Need, now: datetime) -> Iterator[Place]:
-    yield from need.places
-    yield from _runs_of(known, need, now)
-
-
-def _runs_of(known: Surroundings, need: Need, now: datetime) -> list[Place]:
-    """The tasks that would write this partition of a dataset: what became of them tells why it is not there."""
-    return [("task", *maker) for writer in known.writers(need.node) for maker in makers(writer, need.key, now)]
-
-
-def _compare(
-    seen: _Seen, built: Built | None, needs: Sequence[Need], sketches: Sequence[Sketch], now: datetime
-) -> Compared:
-    success = built.success if built else None
-    untold = [problem.reason for each in sketches for problem in each.problems if problem.required]
-    untold += [each.misfit for each in sketches if each.misfit is not None]
-    status, reasons = compare(
-        success, [_input(seen, success, need, now) for need in chosen(needs, seen.written)], untold, now
-    )
-    return Compared(status, reasons, built)
-
-
-def _input(seen: _Seen, built: Success | None, need: Need, now: datetime) -> Input:
-    node = need.node
-    place = next((each for each in need.places if each in seen.standing), need.places[0])
-    here = seen.standing.get(place)
-    made = here.success if here else None
-    told = here or next(
-        (seen.standing[each] for each in _runs_of(seen.known, need, now) if each in seen.standing), None
-    )
-    return Input(
-        node=ref(node),
-        partition=place[2],
-        owner=seen.known.owner(node),
-        success=made,
-        run=made.by[1] if made else told.run if told else None,
-        state=told.state if told else None,
-        window=window(need.window_cut, place[2]),
-        written=bool(seen.known.writers(node)),
-        read=_read(seen, built, place) if built and node.kind == "dataset" else None,
-    )
-
-
-def _read(seen: _Seen, built: Success, place: Place) -> Read | None:
-    versions = seen.reads.get(built.by, {})
-    _, dataset, key = place
-    if (dataset, key) in versions:
-        return Read(versions[dataset, key])
-    return Read(versions[dataset, ""], whole=True) if (dataset, "") in versions else None

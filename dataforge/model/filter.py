@@ -78,7 +78,16 @@ class PartitionFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=T
     namespace: Namespace | None = None
     name: Name | None = None
     kind: Annotated[Literal["task", "dataset"], msgspec.Meta(description="Both unless given.")] | None = None
-    state: Annotated[PartitionStatus, msgspec.Meta(description="Only partitions in this state.")] | None = None
+    state: (
+        Annotated[
+            PartitionStatus,
+            msgspec.Meta(
+                description="Only partitions in this state. What is stale is judged when it is asked for, and listed as"
+                " ready otherwise."
+            ),
+        ]
+        | None
+    ) = None
     owner: Owner | None = None
     platform: Platform | None = None
     partition: Partition | None = None

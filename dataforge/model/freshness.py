@@ -1,14 +1,16 @@
-"""Whether what was built is still what a run of today would build: the rule itself, without reading anything.
+"""Whether what was built is still what a run of today would build: the rule for one partition and its direct inputs.
 
 The rule (invariant I3: re-running an old partition marks what was built from the older version stale, and nothing
 else), for one partition that the run R made:
 
-* An upstream partition is *newer* when its last success, by another run than R, ended after R started. It is the start
-  that counts, since from then on R may have read what was there before. Where no start is known R's end stands for
-  it. A re-run that failed, or still runs, leaves the last success as it was, and so makes nothing newer.
-* Versions tell more than times (early cut-off): where R recorded which version of that very partition it read, the
-  upstream is newer exactly when that is no longer its version. Of a table whose version R recorded as a whole the same
-  version means unchanged, but another one says nothing of one partition, and the times decide.
+* An upstream partition is *newer* when the version it has now is another than the one that R read, and another run than
+  R brought it. What a version is, its dataset declares (`model.data_version`). A re-run that failed, or still runs,
+  leaves the last success as it was, and so makes nothing newer.
+* R read the version that it recorded of that very partition; else the one that was there when R started, since from
+  then on R may have read it. Where no start is known R's end stands for it. Where each success is a version, a word
+  that several bore means the last that was there at R's start. Where the producer's word or a hash is, the same one
+  means unchanged. Of a table whose version R recorded as a whole another one says nothing of one partition: the times
+  decide.
 * An upstream dataset is *missing* when no run ever made that partition, though a task is known that would: what nobody
   is known to write, such as a file from outside, nobody can call missing. An upstream *task* without a success is not
   missing either, since a trigger rule may have asked for its failure; it counts where it ran again.
@@ -21,19 +23,21 @@ Guarantees an answer that is a function of the values given, its reasons in one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from dataforge.model.attempt import Interval
+from dataforge.model.data_version import Version, VersionPolicy, meant, same, version_at, versions
 from dataforge.model.reference import NodeKind, TaskRef
 from dataforge.model.state import PartitionStatus, RunState
 from dataforge.model.upstream import State, missing_since
-from dataforge.model.verdict import Code, NodeRef, Reason
+from dataforge.model.verdict import Cause, Code, NodeRef, Reason
 
 RunKey = tuple[int, str]  # task id, run
 
@@ -72,8 +76,12 @@ class Freshness(msgspec.Struct, frozen=True, kw_only=True):
     built_at: Annotated[datetime | None, Meta(description="When its last success ended; null if there is none.")] = None
     built_by: Annotated[BuiltBy | None, Meta(description="The run that made it; null if none did.")] = None
     reasons: Annotated[
-        tuple[Reason, ...], Meta(description="What is newer or missing, and what cannot be told; none if it is fresh.")
+        tuple[Reason, ...],
+        Meta(description="What is newer, missing or itself stale, and what cannot be told; none if it is fresh."),
     ] = ()
+    truncated: Annotated[
+        bool, Meta(description="Whether more lies upstream than was looked at, or more causes than are shown.")
+    ] = False
 
 
 class FreshnessAnswers(msgspec.Struct, frozen=True):
@@ -119,6 +127,8 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
     window: Interval | None = None
     written: bool = True  # a task is known that writes it
     read: Read | None = None  # by the run that is asked about
+    policy: VersionPolicy = "run"
+    successes: tuple[Version, ...] = ()  # the last one first, by precedence; read where `looks_back` asks for them
 
     @property
     def label(self) -> str:
@@ -127,18 +137,25 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
         name = f"{node.namespace}/{node.name}" if node.kind == "dataset" else node.name
         return f"{name} for {self.partition}" if self.partition else name
 
+    @property
+    def present(self) -> Version | None:
+        """The version it has now, as far as the last success alone tells."""
+        made = self.success
+        return Version(made.ended_at, made.by, made.version) if made else None
+
 
 def compare(
     built: Success | None, inputs: Iterable[Input], problems: Iterable[Reason], now: datetime
 ) -> tuple[FreshnessStatus, tuple[Reason, ...]]:
     """How the partition that `built` made stands to its inputs. `problems` are edges whose partitions cannot be told.
 
-    The inputs are those that count: of required edges that do not ignore staleness.
+    The inputs are those that count: of required edges that do not ignore staleness. What makes a partition stale by
+    itself, and not as built from something stale, is a reason from here: another kind of cause joins those in `amiss`.
     """
     given, untold = list(inputs), list(problems)
     amiss = [_missing(each, now) for each in given if _is_missing(each)]
     if built is not None:
-        amiss += [reason for each in given if (reason := _newer(built, each)) is not None]
+        amiss += [reason for each in given if (reason := newer(built, each)) is not None]
     found = tuple(sorted({*amiss, *untold}, key=lambda reason: reason.order))
     if built is None:
         return FreshnessStatus.NOT_BUILT, found
@@ -151,22 +168,117 @@ def _is_missing(given: Input) -> bool:
     return given.node.kind == "dataset" and given.success is None and (given.written or given.state is not None)
 
 
-def _newer(built: Success, given: Input) -> Reason | None:
-    """Why this input is newer than what was built from it; None where it is not."""
+def quiet(built: Success, given: Input) -> bool:
+    """Whether the last success alone tells that this input is neither newer nor missing."""
+    return given.success is not None and (given.success.by == built.by or not (_later(built, given) or given.read))
+
+
+def looks_back(built: Success, given: Input) -> bool:
+    """Whether it takes the successes before the last one to tell if this input is newer, or since when."""
     success, read = given.success, given.read
     if success is None or success.by == built.by:
+        return False
+    alike = read is not None and success.version is not None and read.version == success.version
+    if given.policy == "run":
+        return alike and _later(built, given)
+    differs = read is not None and not read.whole and not alike
+    return success.version is not None and not alike and (differs or _later(built, given))
+
+
+def _later(built: Success, given: Input) -> bool:
+    """Whether it was last written after the run that built this had begun."""
+    ended = given.success.ended_at if given.success else None
+    return built.begun is not None and ended is not None and ended > built.begun
+
+
+def newer(built: Success, given: Input) -> Reason | None:
+    """Why this input is newer than what was built from it; None where it is not."""
+    success, read = given.success, given.read
+    if success is None or given.present is None or success.by == built.by:
         return None
+    history = versions(given.successes, given.policy) or (given.present,)
+    now = history[-1]
     if read is not None and success.version is not None:
-        if read.version == success.version:
+        if read.version == success.version and _is_read(history, read, built, given.policy):
             return None
-        if not read.whole:
+        if read.version != success.version and not read.whole:
             now_at = f"is at version {success.version} now, and this was built from version {read.version}"
-            return _about(given, Code.UPSTREAM_STALE, now_at, PartitionStatus.READY.value, success.ended_at)
-    if built.begun is None or success.ended_at is None or success.ended_at <= built.begun:
+            return _changed(given, now, now_at)
+    if built.begun is None or now.since is None or now.since <= built.begun:
         return None
-    verb = "was written again" if given.node.kind == "dataset" else "ran again"
-    said = f"{verb} {_when(success.ended_at, built, built.begun)}"
-    return _about(given, Code.UPSTREAM_STALE, said, PartitionStatus.READY.value, success.ended_at)
+    then = version_at(history, built.begun) if given.policy == "content" else None
+    if then is not None and same(then, now):
+        return None
+    return _changed(given, now, f"{_VERB[given.node.kind]} {_when(now.since, built, built.begun)}")
+
+
+def _is_read(history: Sequence[Version], read: Read, built: Success, policy: VersionPolicy) -> bool:
+    """Whether the version that is there now is the one that was recorded under its name."""
+    if policy != "run" or built.begun is None:
+        return True
+    found = meant(history, read.version, built.begun)
+    return found is None or found == history[-1]
+
+
+_VERB = {"dataset": "was written again", "task": "ran again"}
+
+
+def _changed(given: Input, now: Version, said: str) -> Reason:
+    reason = _about(given, Code.UPSTREAM_STALE, said, PartitionStatus.READY.value, now.since)
+    return replace(reason, run=now.by[1])
+
+
+def cause(reason: Reason, given: Input) -> Cause:
+    """The end of a chain: that this input changed, as `reason` says of what was built from it directly."""
+    at = f" at {reason.since:%Y-%m-%d %H:%M} UTC" if reason.since else ""
+    return Cause(
+        message=f"{given.label} {_VERB[given.node.kind]}{at}",
+        upstream=given.node,
+        partition=given.partition or None,
+        state=reason.state,
+        since=reason.since,
+        run=reason.run,
+        owner=given.owner,
+    )
+
+
+def step(given: Input) -> Cause:
+    """A step of a chain: that this input is itself stale."""
+    made = given.success
+    at = f" at {made.ended_at:%Y-%m-%d %H:%M} UTC" if made and made.ended_at else ""
+    return Cause(
+        message=f"{given.label} was built{at} from what has changed since",
+        upstream=given.node,
+        partition=given.partition or None,
+        state=PartitionStatus.STALE.value,
+        since=made.ended_at if made else None,
+        run=made.by[1] if made else None,
+        owner=given.owner,
+    )
+
+
+def way_up(reason: Reason) -> tuple[Cause, ...]:
+    """The way from the partition that this is a reason of up to what changed, the nearest step first."""
+    if reason.upstream is None:
+        return ()
+    first = Cause(
+        message=reason.message if not reason.because else f"{reason.upstream.name} is stale",
+        upstream=reason.upstream,
+        partition=reason.partition,
+        state=reason.state,
+        since=reason.since,
+        run=reason.run,
+        owner=reason.owner,
+    )
+    return (first, *reason.because)
+
+
+def stale_itself(given: Input, because: Sequence[Cause]) -> Reason:
+    """That an input is stale itself; `because` leads up from it to what changed, its last step."""
+    root = because[-1]
+    how = "is stale itself" if len(because) == 1 else "is stale in turn"
+    about = _about(given, Code.UPSTREAM_STALE, f"{how}: {root.message}", PartitionStatus.STALE.value, root.since)
+    return replace(about, run=root.run, because=tuple(because))
 
 
 def _when(changed_at: datetime, built: Success, begun: datetime) -> str:

@@ -19,7 +19,7 @@ from dataforge.model.quality import Held, remedy
 from dataforge.model.report import UNSEEN, Seen
 from dataforge.model.state import FINAL, Evidence, PartitionStatus, RunState
 from dataforge.model.trigger_rule import UpstreamTask
-from dataforge.model.verdict import Code, NodeRef, Reason
+from dataforge.model.verdict import Cause, Code, NodeRef, Reason
 
 CONDITIONS: dict[str, frozenset[RunState]] = {  # the outcomes that satisfy an edge's condition
     "succeeded": frozenset({RunState.SUCCEEDED}),
@@ -105,6 +105,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     rerun: Order | None = None  # an order to run it again that no run has carried out yet
     lacks: tuple["Upstream", ...] = ()  # of a dataset that several make: the producers that still have to
     instead: str | None = None  # what is to be said of a producer, where its own state says nothing
+    because: tuple[Cause, ...] = ()  # where it is stale, the way up to what changed
 
     @property
     def contribution(self) -> UpstreamTask:
@@ -217,7 +218,13 @@ def about(upstream: Upstream, code: Code, message: str) -> Reason:
 def stale(upstream: Upstream) -> Reason:
     """That the upstream is ready, but built from what has changed since."""
     message = f"{upstream.label} was built from data that has changed since"
-    return about(upstream, Code.UPSTREAM_STALE, message)
+    return replace(about(upstream, Code.UPSTREAM_STALE, message), because=upstream.because)
+
+
+def half_known(upstream: Upstream) -> Reason:
+    """That nobody has looked far enough up to say that the upstream is not stale in turn."""
+    message = f"whether {upstream.label} is stale in turn was not looked at all the way up; ask for its freshness"
+    return about(upstream, Code.PARTITION_UNKNOWN, message)
 
 
 def to_rerun(upstream: Upstream) -> Reason:

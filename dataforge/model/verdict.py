@@ -69,6 +69,18 @@ class NodeRef(msgspec.Struct, frozen=True, order=True):
     name: Annotated[str, Meta(description="Its name.")]
 
 
+class Cause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One step on the way to what changed: a partition that is itself stale, or at the end the one that changed."""
+
+    message: Annotated[str, Meta(description="The step in a sentence.")]
+    upstream: Annotated[NodeRef, Meta(description="The task or dataset.")]
+    partition: Annotated[str | None, Meta(description="Its partition.")] = None
+    state: Annotated[str | None, Meta(description="stale on the way; of what changed the state it is in.")] = None
+    since: Annotated[datetime | None, Meta(description="When it was built; of what changed, when it did.")] = None
+    run: Annotated[str | None, Meta(description="The run that did so, by its platform's own id.")] = None
+    owner: Annotated[str | None, Meta(description="Who answers for it.")] = None
+
+
 class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing that stands in the way, or one to know of. What does not apply is left out."""
 
@@ -88,6 +100,10 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     condition: Annotated[
         str | None, Meta(description="What the edge asks of that upstream, where that is more or else than a success.")
     ] = None
+    because: Annotated[
+        tuple[Cause, ...],
+        Meta(description="Of an upstream that is stale itself the way up to what changed, the nearest step first."),
+    ] = ()
 
     @property
     def order(self) -> tuple[int, NodeRef, str, str]:

@@ -12,6 +12,7 @@ import msgspec
 from psycopg import Connection
 
 from dataforge.model.control import Order
+from dataforge.model.data_version import VersionPolicy
 from dataforge.model.edge import Role, Staleness
 from dataforge.model.event import Relation
 from dataforge.model.quality import Held
@@ -162,6 +163,7 @@ class NodeRow(msgspec.Struct, frozen=True):
     setup: bool
     mapped: bool  # by its definition
     instances: int | None  # how many, where its definition says so
+    version_policy: VersionPolicy  # what makes a new version of its data, by its definition
 
 
 NODES = """
@@ -169,11 +171,12 @@ select 'task', id, namespace, name, owner, seen or definition is not null, parti
     partitioning_origin = 'declared',
     coalesce((definition ->> 'branching')::boolean, observed -> 'operator' ->> 2 ~ 'Branch|ShortCircuit', false),
     coalesce((definition ->> 'setup')::boolean, (observed -> 'setup' ->> 2)::boolean, false),
-    coalesce(definition @> '{"consumes": [{"role": "mapped_over"}]}', false), (definition -> 'instances')::integer
+    coalesce(definition @> '{"consumes": [{"role": "mapped_over"}]}', false), (definition -> 'instances')::integer,
+    'run'
 from task where environment = %(environment)s and id = any(%(tasks)s)
 union all
 select 'dataset', id, namespace, name, owner, definition is not null, partitioning::text,
-    partitioning is not null, false, false, false, null
+    partitioning is not null, false, false, false, null, coalesce(definition ->> 'version', 'run')
 from dataset where environment = %(environment)s and id = any(%(datasets)s)
 """
 

@@ -65,6 +65,7 @@ def test_an_item_has_the_fields_that_clients_rely_on(filled: Client) -> None:
                     "run": "2026-11-05T09:12:00Z",
                 }
             ],
+            "truncated": False,
         }
     ]
 

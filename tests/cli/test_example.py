@@ -19,6 +19,7 @@ from dataforge.storage.database import Database
 
 LAKE = "s3://shop-lake"
 DAYS = [f"2026-11-{day:02}" for day in range(2, 16)]
+NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +55,22 @@ def test_only_the_corrected_day_was_written_on_a_later_day(shop: Database, datas
     assert after == {day: 8 if day == "2026-11-05" else 1 for day in DAYS}
 
 
-def test_nothing_that_was_built_is_stale_but_the_day_that_was_corrected_after_dbt_had_read_it(shop: Database) -> None:
+def test_the_day_that_was_corrected_after_dbt_had_read_it_is_stale_and_nothing_but_what_lies_below(
+    shop: Database,
+) -> None:
     models = ("stg_orders", "stg_payments", "orders", "daily_revenue", "weekly_revenue")
     names = [f"shop.main.{model}" for model in models] + ["orders", "orders_enriched", "payments"]
     asked = [FreshnessQuestion(name=name, partition=day) for name in names for day in DAYS]
-    items = freshness(shop, "dev", asked, datetime(2026, 11, 16, 12, tzinfo=UTC)).items
+    items = freshness(shop, "dev", asked, NOW).items
     states = {(name.name, name.partition): item.status for name, item in zip(asked, items, strict=True)}
     stale = [place for place, status in states.items() if status == "stale"]
-    assert stale == [("shop.main.stg_orders", "2026-11-05")]
-    assert sum(status == "fresh" for status in states.values()) == 13 + 12 + 12 + 12 + 1 + 14 + 14 + 12
+    assert stale == [
+        ("shop.main.stg_orders", "2026-11-05"),
+        ("shop.main.orders", "2026-11-05"),  # what was built from that day, in turn
+        ("shop.main.daily_revenue", "2026-11-05"),
+        ("shop.main.weekly_revenue", "2026-11-02"),
+    ]
+    assert sum(status == "fresh" for status in states.values()) == 13 + 12 + 11 + 11 + 0 + 14 + 14 + 12
 
 
 def test_one_try_of_spark_failed_and_the_next_succeeded(shop: Database) -> None:
@@ -87,7 +95,7 @@ def _days_after(item: PartitionItem) -> int:
 
 
 def _of(shop: Database, dataset: str) -> list[PartitionItem]:
-    return list(partitions(shop, "dev", PartitionFilter(namespace=LAKE, name=dataset, kind="dataset")).items)
+    return list(partitions(shop, "dev", PartitionFilter(namespace=LAKE, name=dataset, kind="dataset"), NOW).items)
 
 
 def test_its_history_shows_nothing_wrong_until_somebody_does_not_wait(database: Database) -> None:

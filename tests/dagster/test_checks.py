@@ -150,6 +150,7 @@ def test_a_day_run_again_upstream_is_named_with_its_run_and_time(ledger: LedgerR
             "since": "2026-11-13 09:15 UTC",
             "run": "orders_enriched of 2026-11-05 @11-13",
             "owner": "team-data@shop.example",
+            "because": "",
         }
     ]
     assert check(ledger, "warehouse/stg_payments").passed

@@ -17,13 +17,27 @@ from dataforge.ledger import catalog
 from dataforge.ledger.verify import digest
 from dataforge.model.filter import PartitionFilter
 from dataforge.storage.database import Database
-from tests.dispatch.night import DAY, LAKE, asked, at, claimed, codes, declared, ended, ordered, recorded, said, task
+from tests.dispatch.night import (
+    DAY,
+    LAKE,
+    NOW,
+    asked,
+    at,
+    claimed,
+    codes,
+    declared,
+    ended,
+    ordered,
+    recorded,
+    said,
+    task,
+)
 
 ORDERS = {"namespace": LAKE, "name": "orders", "partition": DAY}
 
 
 def _status(database: Database, name: str) -> list[str]:
-    return [each.state.value for each in catalog.partitions(database, "dev", PartitionFilter(name=name)).items]
+    return [each.state.value for each in catalog.partitions(database, "dev", PartitionFilter(name=name), NOW).items]
 
 
 @pytest.mark.parametrize("about", [{"name": "load"}, {"name": "load", "partition": DAY}, {"domain": "sales"}, {}])

@@ -108,7 +108,7 @@ def mirrored(database: Database, environment: str = "dev") -> Mirror:
 
 def agrees(database: Database, mirror: Mirror, environment: str = "dev") -> bool:
     """Whether a mirror shows what the list of partitions shows: an independent way to the same states."""
-    listed = catalog.partitions(database, environment, PartitionFilter(limit=1_000)).items
+    listed = catalog.partitions(database, environment, PartitionFilter(limit=1_000), datetime.now(UTC)).items
     return {(i.kind, i.namespace, i.name, i.partition): _shown(i) for i in listed} == {
         place: _mirrored(item) for place, item in mirror.items()
     }

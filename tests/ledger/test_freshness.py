@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
+from dataforge.ledger.catalog import partitions
 from dataforge.ledger.freshness import freshness
 from dataforge.ledger.readiness import Named, readiness, verdict
+from dataforge.model.filter import PartitionFilter
 from dataforge.model.freshness import FreshnessQuestion
 from dataforge.model.reference import TaskRef
+from dataforge.model.state import PartitionStatus
+from dataforge.model.verdict import NodeRef
 from dataforge.storage.database import Database
 from tests.ledger.freshness_events import (
     DAY,
@@ -52,11 +56,20 @@ def test_an_upstream_that_was_written_again_makes_it_stale_and_says_when_and_by_
     assert shown(one(database, "clean", kind="task")) == NEWER
 
 
-def test_only_what_was_built_from_it_directly_is_stale(database: Database) -> None:
+def test_what_was_built_from_it_is_stale_and_what_was_built_from_that_in_turn(database: Database) -> None:
     report = run("report", 5, 6, inputs=[data("orders")], outputs=[data("report")])
     other = run("clean", 3, 4, key="2026-11-06", inputs=[data("raw", "2026-11-06")])
     record(database, extract(0, 2), clean(3, 4), report, other, extract(10, 11))
-    assert [item.status for item in ask(database, "raw", "orders", "report").items] == ["fresh", "stale", "fresh"]
+    assert [item.status for item in ask(database, "raw", "orders", "report").items] == ["fresh", "stale", "stale"]
+    (reason,) = one(database, "report").reasons
+    assert (reason.upstream, reason.state) == (NodeRef("dataset", "s3://lake", "orders"), "stale")
+    assert reason.message == (
+        "s3://lake/orders for 2026-11-05 is stale itself: s3://lake/raw for 2026-11-05 was written again at"
+        " 2026-11-06 05:11 UTC"
+    )
+    (root,) = reason.because
+    assert root.upstream == NodeRef("dataset", "s3://lake", "raw")
+    assert (root.partition, root.state, root.since, root.run) == (DAY, "ready", at(11), f"{DAY}@10")
     record(database, clean(12, 13))
     assert [item.status for item in ask(database, "raw", "orders", "report").items] == ["fresh", "fresh", "stale"]
 
@@ -74,7 +87,14 @@ def test_a_rerun_that_did_not_succeed_makes_nothing_newer_or_missing(database: D
     assert shown(one(database)) == ("fresh", [])
 
 
-def test_the_same_version_means_unchanged(database: Database) -> None:
+def test_each_success_is_a_new_version_whatever_it_reports_unless_declared_otherwise(database: Database) -> None:
+    record(database, extract(0, 2, version="a"), clean(3, 4, version="a"), extract(10, 11, version="a"))
+    assert shown(one(database)) == NEWER
+
+
+@pytest.mark.parametrize("policy", ["reported", "content"])
+def test_the_same_version_means_unchanged(database: Database, policy: str) -> None:
+    declared(database, datasets=[{**_named("raw"), "version": policy}])
     record(database, extract(0, 2, version="a"), clean(3, 4, version="a"), extract(10, 11, version="a"))
     assert shown(one(database)) == ("fresh", [])
     record(database, extract(12, 13, version="b"))
@@ -86,6 +106,79 @@ def test_another_version_is_stale_whatever_the_times(database: Database) -> None
     item = one(database)
     assert shown(item) == NEWER
     assert "is at version b now, and this was built from version a" in item.reasons[0].message
+
+
+@pytest.mark.parametrize(("policy", "status"), [("run", "stale"), ("reported", "stale"), ("content", "fresh")])
+def test_only_a_hash_that_comes_back_is_the_same_data(database: Database, policy: str, status: str) -> None:
+    declared(database, datasets=[{**_named("raw"), "version": policy}])
+    record(database, extract(0, 2, version="a"), clean(3, 4), extract(10, 11, version="b"))
+    assert one(database).status == "stale"
+    record(database, extract(20, 21, version="a"))
+    assert one(database).status == status
+
+
+def test_it_has_changed_when_its_version_began_and_not_when_it_was_last_written(database: Database) -> None:
+    declared(database, datasets=[{**_named("raw"), "version": "reported"}])
+    record(database, extract(0, 2, version="a"), clean(3, 4))
+    record(database, extract(10, 11, version="b"), extract(20, 21, version="b"))
+    (reason,) = one(database).reasons
+    assert (reason.since, reason.run) == (at(11), f"{DAY}@10")
+    record(database, clean(15, 16))
+    assert one(database).status == "fresh"
+    record(database, extract(30, 31))
+    assert one(database).status == "stale"  # what reports nothing is a new version
+
+
+@pytest.mark.parametrize(("again", "status"), [("a", "fresh"), ("b", "stale")])
+def test_a_run_that_is_cleared_and_reports_the_same_version_changes_nothing(
+    database: Database, again: str, status: str
+) -> None:
+    declared(database, datasets=[{**_named("raw"), "version": "content"}])
+    record(database, extract(0, 2, version="a"), clean(3, 4))
+    record(database, [{**said, "run": f"{DAY}@0", "attempt": 2} for said in extract(10, 11, version=again)])
+    assert one(database).status == status
+
+
+def test_the_declared_policy_judges_what_was_recorded_before(database: Database) -> None:
+    record(database, extract(0, 2, version="a"), clean(3, 4), extract(10, 11, version="a"))
+    assert one(database).status == "stale"
+    declared(database, datasets=[{**_named("raw"), "version": "content"}])
+    assert one(database).status == "fresh"
+
+
+def test_an_edge_that_ignores_staleness_cuts_the_chain(database: Database) -> None:
+    orders = {"dataset": _named("orders"), "staleness": "ignore"}
+    declared(database, {"name": "report", "consumes": [orders], "produces": [_named("report")]})
+    record(database, extract(0, 2), clean(3, 4), run("report", 5, 6, outputs=[data("report")]), extract(10, 11))
+    assert [item.status for item in ask(database, "orders", "report").items] == ["stale", "fresh"]
+
+
+@pytest.mark.parametrize("staleness", ["warn", "block"])
+def test_what_blocks_on_what_is_stale_does_not_read_what_is_stale_in_turn(database: Database, staleness: str) -> None:
+    report = {"dataset": _named("report"), "staleness": staleness}
+    declared(database, {"name": "mail", "consumes": [report]})
+    record(database, extract(0, 2), clean(3, 4))
+    record(database, run("report", 5, 6, inputs=[data("orders")], outputs=[data("report")]), extract(10, 11))
+    answer = verdict(database, "dev", Named("mail", "ns", DAY), NOW)
+    assert answer.runnable == (staleness == "warn")
+    (reason,) = answer.reasons or answer.warnings
+    assert (reason.code, reason.state) == ("upstream_stale", "stale")
+    assert [each.upstream.name for each in reason.because] == ["orders", "raw"]
+
+
+def test_how_far_up_was_looked_is_said(database: Database) -> None:
+    own = {"dataset": _named("sum"), "mapping": {"kind": "window", "from": -1, "to": -1}}
+    start = {"kind": "daily", "start": "2026-09-01"}
+    declared(
+        database,
+        {"name": "sum", "partitioning": start, "consumes": [own], "produces": [_named("sum")]},
+    )
+    days = [f"2026-{month:02}-{day:02}" for month in (9, 10) for day in range(1, 31)]
+    record(database, *(run("sum", 2 * n, 2 * n + 1, key=d, outputs=[data("sum", d)]) for n, d in enumerate(days)))
+    assert [one(database, "sum", day).truncated for day in (days[5], days[-1])] == [False, True]
+    record(database, run("sum", 500, 501, key=days[0], outputs=[data("sum", days[0])]))
+    assert [one(database, "sum", day).status for day in (days[1], days[20], days[-1])] == ["stale", "stale", "fresh"]
+    assert len(one(database, "sum", days[20]).reasons[0].because) == 19
 
 
 def test_what_was_never_written_is_missing_with_what_became_of_its_run(database: Database) -> None:
@@ -269,3 +362,21 @@ def test_a_cleared_run_makes_nothing_newer_or_missing_before_it_has_succeeded(da
     record(database, [{**said, "run": f"{DAY}@0", "attempt": 2} for said in again])
     assert [shown(each) for each in ask(database, "raw", "orders").items] == [("fresh", []), ("fresh", [])]
     assert shown(one(database, "clean", kind="task")) == ("fresh", [])
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_what_is_stale_is_listed_page_by_page_where_it_is_asked_for(database: Database, limit: int) -> None:
+    record(database, extract(0, 2), clean(3, 4))
+    record(database, run("report", 5, 6, inputs=[data("orders")], outputs=[data("report")]), extract(10, 11))
+    found, cursor = [], None
+    while True:
+        wanted = PartitionFilter(kind="dataset", state=PartitionStatus.STALE, limit=limit, cursor=cursor)
+        page = partitions(database, "dev", wanted, NOW)
+        found += [(item.name, item.state) for item in page.items]
+        assert len(page.items) <= limit
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert sorted(found) == [("orders", "stale"), ("report", "stale")]
+    everything = partitions(database, "dev", PartitionFilter(kind="dataset"), NOW).items
+    assert {item.state.value for item in everything} == {"ready"}

@@ -13,6 +13,7 @@ import pytest
 
 from dataforge.ledger.freshness import freshness
 from dataforge.model.freshness import FreshnessQuestion
+from dataforge.storage import data_version
 from dataforge.storage import freshness as storage
 from dataforge.storage.database import Database
 from dataforge.storage.readiness import Place, columns
@@ -83,8 +84,9 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         (storage.BUILT, columns(1, _PLACES)),
         (storage.STANDING, columns(1, _PLACES)),
         (storage.READS, _RUNS),
+        (data_version.SUCCESSES, {**data_version.successes_of(1, _PLACES), "most": 10}),
     ],
-    ids=["resolve", "built", "standing", "reads"],
+    ids=["resolve", "built", "standing", "reads", "successes"],
 )
 def test_every_query_reads_by_index_and_only_what_it_needs(
     filled: Database, query: LiteralString, parameters: dict[str, Any], asked: int

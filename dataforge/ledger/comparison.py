@@ -1,0 +1,236 @@
+"""How built partitions stand to their direct upstreams, many of them at once.
+
+Guarantees a number of queries that does not grow with the number of partitions, and that what counts as an upstream
+here is what readiness waits for: the same edges, mapped to the same partitions (`ledger.need`).
+
+A partition is compared with what the task behind its last success consumes. Of a dataset that a Spark application
+wrote on behalf of an Airflow task that is the application; where nobody knows what the application consumes, the
+upstreams are those of the task that ran it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+from msgspec.structs import replace
+
+from dataforge.ledger.need import Asked, Need, Sketch, chosen, makers, ref, sketch, used_edges, window
+from dataforge.ledger.surroundings import Surroundings, around
+from dataforge.model.freshness import (
+    FreshnessStatus,
+    Input,
+    Read,
+    RunKey,
+    Success,
+    compare,
+    looks_back,
+    newer,
+    quiet,
+)
+from dataforge.model.verdict import Reason
+from dataforge.storage import data_version, readiness
+from dataforge.storage import freshness as storage
+from dataforge.storage.database import Connection
+from dataforge.storage.freshness import Built, Standing
+from dataforge.storage.readiness import Place, Producer
+
+_UNWANTED = frozenset({"failed", "skipped"})  # conditions by which a task comes after what was not done
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """How one partition stands to its direct upstreams."""
+
+    status: FreshnessStatus
+    reasons: tuple[Reason, ...]
+    built: Built | None
+    changed: Mapping[Place, Reason]  # the upstreams that are newer, and what is said of each
+    inputs: Mapping[Place, Input]  # those that are there
+
+
+def examine(connection: Connection, environment: int, places: Iterable[Place], now: datetime) -> dict[Place, Compared]:
+    """How each of these partitions (datasets by canonical id) stands to its direct upstreams."""
+    wanted = sorted(set(places))
+    if not wanted:
+        return {}
+    built = storage.built(connection, environment, wanted)
+    unwritten = {node for kind, node, key in wanted if kind == "dataset" and (kind, node, key) not in built}
+    writers = readiness.producers(connection, environment, unwritten)
+    known = around(connection, environment, _tasks(wanted, built, writers))
+    sketches = {place: list(_sketches(known, place, built.get(place), writers, now)) for place in wanted}
+    needs = {place: _needs(known, place, found) for place, found in sketches.items()}
+    around_them = {each for found in needs.values() for need in found for each in _looked_at(known, need, now)}
+    seen = _Seen(
+        known,
+        storage.standing(connection, environment, around_them),
+        storage.reads(connection, environment, _readers(built, needs)),
+        now,
+    )
+    given = {place: _inputs(seen, built.get(place), needs[place]) for place in wanted}
+    given = _looked_back(connection, environment, built, given)
+    return {place: _compare(built.get(place), given[place], sketches[place], now) for place in wanted}
+
+
+def _readers(built: Mapping[Place, Built], needs: Mapping[Place, Sequence[Need]]) -> Iterator[Success]:
+    """The successes that may have recorded which version of a dataset they read."""
+    for place, each in built.items():
+        if any(need.node.kind == "dataset" for need in needs[place]):
+            yield each.success
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    """What was read around the partitions."""
+
+    known: Surroundings
+    standing: Mapping[Place, Standing]
+    reads: Mapping[RunKey, Mapping[tuple[int, str], str]]
+    now: datetime
+
+    def written(self, need: Need) -> bool:
+        """Whether the needed partition was ever made."""
+        return any(each in self.standing and self.standing[each].success for each in need.places)
+
+
+def _tasks(
+    wanted: Iterable[Place], built: Mapping[Place, Built], writers: Mapping[int, Sequence[Producer]]
+) -> set[int]:
+    """Every task whose edges may tell what one of the partitions is made from."""
+    found = {node for kind, node, key in wanted if kind == "task" and (kind, node, key) not in built}
+    found |= {each.task_id for group in writers.values() for each in group}
+    for each in built.values():
+        found |= {each.success.by[0]} | ({each.parent_task_id} if each.parent_task_id is not None else set())
+    return found
+
+
+def _sketches(
+    known: Surroundings, place: Place, built: Built | None, writers: Mapping[int, Sequence[Producer]], now: datetime
+) -> Iterator[Sketch]:
+    """What the runs need that made the partition, or would make it."""
+    for asked in _makers(known, place, built, writers, now):
+        subject = known.subjects.get(asked.task_id)
+        if subject is not None:
+            yield sketch(subject, known.edges.get(asked.task_id, []), known.nodes, asked, now)
+
+
+def _makers(
+    known: Surroundings,
+    place: Place,
+    built: Built | None,
+    writers: Mapping[int, Sequence[Producer]],
+    now: datetime,
+) -> list[Asked]:
+    kind, node, key = place
+    if built is None:
+        return (
+            [Asked(node, key)]
+            if kind == "task"
+            else [each for w in writers.get(node, ()) for each in makers(w, key, now)]
+        )
+    task_id = built.success.by[0]
+    if not used_edges(known.edges.get(task_id, [])) and built.parent_task_id is not None:
+        task_id = built.parent_task_id
+    # A run for several partitions made each from its own inputs; one for other keys than the dataset's, from all.
+    keys = (key,) if key in built.partitions or not built.partitions else built.partitions
+    return [Asked(task_id, each) for each in keys]
+
+
+def _needs(known: Surroundings, place: Place, sketches: Iterable[Sketch]) -> list[Need]:
+    """Upstream partitions that count, each once. A task does not count where a dataset between tells more of it."""
+    found: dict[Place, Need] = {}
+    for each in sketches:
+        counting = [need for need in each.needs if _counts(need) and place not in need.places]
+        between = {writer.task_id for need in counting for writer in known.writers(need.node)}
+        for need in counting:
+            if need.node.kind == "dataset" or need.node.id not in between:
+                found.setdefault(need.places[0], need)
+    return [found[each] for each in sorted(found)]
+
+
+def _counts(need: Need) -> bool:
+    edge = need.edge
+    waited_for = need.node.kind == "dataset" or edge.condition not in _UNWANTED
+    return edge.required and edge.staleness != "ignore" and waited_for
+
+
+def _looked_at(known: Surroundings, need: Need, now: datetime) -> Iterator[Place]:
+    yield from need.places
+    yield from _runs_of(known, need, now)
+
+
+def _runs_of(known: Surroundings, need: Need, now: datetime) -> list[Place]:
+    """The tasks that would write this partition of a dataset: what became of them tells why it is not there."""
+    return [("task", *maker) for writer in known.writers(need.node) for maker in makers(writer, need.key, now)]
+
+
+def _inputs(seen: _Seen, built: Built | None, needs: Iterable[Need]) -> list[tuple[Place, Input]]:
+    success = built.success if built else None
+    return [_input(seen, success, need) for need in chosen(needs, seen.written)]
+
+
+def _input(seen: _Seen, built: Success | None, need: Need) -> tuple[Place, Input]:
+    node = need.node
+    place = next((each for each in need.places if each in seen.standing), need.places[0])
+    here = seen.standing.get(place)
+    made = here.success if here else None
+    told = here or next(
+        (seen.standing[each] for each in _runs_of(seen.known, need, seen.now) if each in seen.standing), None
+    )
+    return place, Input(
+        node=ref(node),
+        partition=place[2],
+        owner=seen.known.owner(node),
+        success=made,
+        run=made.by[1] if made else told.run if told else None,
+        state=told.state if told else None,
+        window=window(need.window_cut, place[2]),
+        written=bool(seen.known.writers(node)),
+        read=_read(seen, built, place) if built and node.kind == "dataset" else None,
+        policy=node.version_policy,
+    )
+
+
+def _read(seen: _Seen, built: Success, place: Place) -> Read | None:
+    versions = seen.reads.get(built.by)
+    if not versions:
+        return None
+    _, dataset, key = place
+    if (dataset, key) in versions:
+        return Read(versions[dataset, key])
+    return Read(versions[dataset, ""], whole=True) if (dataset, "") in versions else None
+
+
+def _looked_back(
+    connection: Connection,
+    environment: int,
+    built: Mapping[Place, Built],
+    given: Mapping[Place, list[tuple[Place, Input]]],
+) -> dict[Place, list[tuple[Place, Input]]]:
+    """The same inputs, with the successes before the last one where it takes those to tell what has changed."""
+    asking = {
+        (place, each)
+        for place, inputs in given.items()
+        if place in built
+        for each, told in inputs
+        if each[0] == "dataset" and looks_back(built[place].success, told)
+    }
+    if not asking:
+        return dict(given)
+    found = data_version.successes(connection, environment, {each for _, each in asking})
+    return {
+        place: [
+            (each, replace(told, successes=tuple(found.get(each, ()))) if (place, each) in asking else told)
+            for each, told in inputs
+        ]
+        for place, inputs in given.items()
+    }
+
+
+def _compare(
+    built: Built | None, given: Sequence[tuple[Place, Input]], sketches: Sequence[Sketch], now: datetime
+) -> Compared:
+    success = built.success if built else None
+    untold = [problem.reason for each in sketches for problem in each.problems if problem.required]
+    untold += [each.misfit for each in sketches if each.misfit is not None]
+    loud = [(place, each) for place, each in given if success is None or not quiet(success, each)]
+    status, reasons = compare(success, [each for _, each in loud], untold, now)
+    changed = {place: reason for place, each in loud if success and (reason := newer(success, each))}
+    return Compared(status, reasons, built, changed, {place: each for place, each in given if each.success})

@@ -1,0 +1,108 @@
+"""What is stale, directly or in turn: partitions compared with their upstreams, and those with theirs, level by level.
+
+Guarantees a number of queries that grows with the levels alone, and a bounded search: what was not looked at is said.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from itertools import pairwise
+
+import msgspec
+
+from dataforge.ledger.comparison import Compared, examine
+from dataforge.model.freshness import FreshnessStatus, cause, stale_itself, step
+from dataforge.model.stale_in_turn import Trail, Trails, trails
+from dataforge.model.verdict import Reason
+from dataforge.storage.database import Connection
+from dataforge.storage.readiness import Place
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """How far up is looked."""
+
+    levels: int  # above the direct upstreams of what is asked about
+    places: int  # partitions of one level
+    partly: bool  # whether of a level with more the first are looked at, and not none
+
+
+FAR = Bounds(levels=31, places=5_000, partly=True)  # a month of a task that builds each day on the one before
+NEAR = Bounds(levels=3, places=100, partly=False)  # what every verdict can afford for a warning
+
+
+class Staleness(msgspec.Struct, frozen=True):
+    """What was found out about some partitions and what lies above them."""
+
+    compared: Mapping[Place, Compared]
+    trails: Trails[Place]
+
+    def status(self, place: Place) -> FreshnessStatus:
+        """How a partition stands to what it was built from, near and far."""
+        found = self.compared[place]
+        return FreshnessStatus.STALE if found.built is not None and self.stale(place) else found.status
+
+    def stale(self, place: Place) -> tuple[Reason, ...]:
+        """Why a partition is not what a run of today would make of it: its upstreams that have changed, and those
+        that are themselves stale."""
+        found = self.compared[place]
+        return tuple(sorted({*found.changed.values(), *self._in_turn(place)}, key=lambda reason: reason.order))
+
+    def reasons(self, place: Place) -> tuple[Reason, ...]:
+        """All there is to say about a partition."""
+        found = self.compared[place]
+        return tuple(sorted({*found.reasons, *self._in_turn(place)}, key=lambda reason: reason.order))
+
+    def truncated(self, place: Place) -> bool:
+        """Whether more lies above than was looked at or is told."""
+        return place in self.trails.cut
+
+    def _in_turn(self, place: Place) -> list[Reason]:
+        found = self.compared[place]
+        if found.built is None:
+            return []
+        return [
+            self._reason(place, trail)
+            for each in found.inputs
+            for trail in self.trails.of.get(each, ())
+            if place not in trail.through
+        ]
+
+    def _reason(self, place: Place, trail: Trail[Place]) -> Reason:
+        """That an input of the partition is stale, with the way up to what changed."""
+        through = trail.through
+        steps = [step(self.compared[below].inputs[above]) for below, above in pairwise(through)]
+        last = self.compared[through[-1]]
+        end = cause(last.changed[trail.root], last.inputs[trail.root])
+        return stale_itself(self.compared[place].inputs[through[0]], [*steps, end])
+
+
+def staleness(
+    connection: Connection,
+    environment: int,
+    places: Iterable[Place],
+    now: datetime,
+    bounds: Bounds,
+    known: Mapping[Place, Compared] | None = None,
+) -> Staleness:
+    """How these partitions (datasets by canonical id) stand to all that lies above them. `known` are those that were
+    compared already, at the same moment."""
+    compared, seen = dict(known or {}), set(places)
+    level, unseen = seen, set[Place]()
+    for depth in range(bounds.levels + 1):
+        compared |= examine(connection, environment, level - compared.keys(), now)
+        above = {each for place in level for each in compared[place].inputs} - seen
+        taken = _taken(above, bounds) if depth < bounds.levels else set()
+        unseen |= above - taken
+        seen |= taken
+        level = taken
+        if not level:
+            break
+    found = {place: compared[place] for place in seen}
+    changed = {place: each.changed for place, each in found.items() if each.changed}
+    inputs = {place: each.inputs for place, each in found.items() if each.built is not None}
+    return Staleness(found, trails(changed, inputs, unseen))
+
+
+def _taken(above: set[Place], bounds: Bounds) -> set[Place]:
+    if len(above) <= bounds.places:
+        return above
+    return set(sorted(above)[: bounds.places]) if bounds.partly else set()

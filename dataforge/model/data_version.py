@@ -1,0 +1,66 @@
+"""Which version of its data a partition had at a time, by what its dataset declares a version to be.
+
+* `run`: each success is a new version.
+* `reported`: the producer's word. A success that reports the word of the one before it changes nothing. A word that
+  comes back after another is a new version: it names what the producer made of it, and only compares with the last.
+* `content`: a hash of the content. The same hash is the same data, whenever it comes and whatever was there between.
+
+In both of the latter a success that reports nothing is a new version of its own.
+
+Guarantees an answer that is a function of the set of successes and of their precedence.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+VersionPolicy = Literal["run", "reported", "content"]
+
+_ALWAYS = datetime.min.replace(tzinfo=UTC)
+
+
+class Version(msgspec.Struct, frozen=True):
+    """A version of a partition: from when on it was there, which run brought it, and what its producer calls it."""
+
+    since: datetime | None  # None: nobody knows, and it counts as always there
+    by: tuple[int, str]  # task id, run
+    label: str | None = None
+
+
+def versions(successes: Iterable[Version], policy: VersionPolicy) -> tuple[Version, ...]:
+    """The versions that a partition had, the oldest first, of its successes, the one that takes precedence first.
+
+    A success that ended when one that takes precedence over it had ended already was never what was there.
+    """
+    found: list[Version] = []
+    for each in successes:
+        if not found or _begun(each) < _begun(found[-1]):
+            found.append(each)
+    kept: list[Version] = []
+    for each in reversed(found):
+        if policy == "run" or not kept or not same(kept[-1], each):
+            kept.append(each)
+    return tuple(kept)
+
+
+def same(one: Version, other: Version) -> bool:
+    """Whether both bear the same label."""
+    return one.label is not None and one.label == other.label
+
+
+def version_at(history: Sequence[Version], moment: datetime) -> Version | None:
+    """The version that was there at a moment; None before the first."""
+    return next((each for each in reversed(history) if _begun(each) <= moment), None)
+
+
+def meant(history: Sequence[Version], label: str, moment: datetime) -> Version | None:
+    """The version that a run which began at this moment noted by a label: the last that was there, else the first that
+    came while it ran. None where no version bears the label."""
+    bearing = [each for each in history if each.label == label]
+    return version_at(bearing, moment) or next(iter(bearing), None)
+
+
+def _begun(version: Version) -> datetime:
+    return version.since or _ALWAYS

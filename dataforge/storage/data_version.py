@@ -1,0 +1,96 @@
+"""Which versions the partitions of datasets had: every success that wrote one of them, read for many at once.
+
+Guarantees a number of queries that does not grow with the number of partitions, and that each reads a bounded range of
+an index for every one of them.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from psycopg import Connection
+
+from dataforge.model.data_version import Version
+from dataforge.storage.readiness import Place
+
+MOST_LOOKED_AT = 400  # the last claims on one partition, under each of its dataset's names
+
+# A run that was cleared and ran again has one claim, of its last attempt; when an earlier attempt of it had succeeded,
+# that was a version too. Mapped instances are one run, which is done when all are, and whose version is all of theirs.
+# The order is that of `storage.partition`: what takes precedence comes first.
+SUCCESSES = """
+with asked as (
+    select * from unnest(%(nodes)s::bigint[], %(partitions)s::text[]) as w (node, partition)
+), claim as (
+    select w.node, w.partition, d.id, c.*
+    from asked w
+    join dataset d on d.environment = %(environment)s and d.canonical_id = w.node
+    cross join lateral (
+        select task_id, run, attempt_id, group_run, producer_task_id, producer_run, status, started_at, since, version
+        from write
+        where environment = %(environment)s and node_kind = 'dataset' and node_id = d.id and partition = w.partition
+        order by started_at desc nulls last limit %(most)s
+    ) c
+), earlier as (
+    select c.node, c.partition, c.id, c.task_id, c.run, a.attempt_id, a.started_at,
+        case when a.said_state = 'succeeded' then a.said_at else a.ended_at end as since, t.version
+    from (select distinct on (node, partition, id, task_id, run) * from claim where run = group_run
+        order by node, partition, id, task_id, run) c
+    cross join lateral (
+        select * from attempt
+        where environment = %(environment)s and task_id = c.task_id and run = c.run
+        order by attempt_id limit 50  -- the order of the primary key, or one that ends with another column is taken
+    ) a
+    cross join lateral (
+        select version from touch
+        where environment = %(environment)s and task_id = a.task_id and run = a.run and attempt_id = a.attempt_id
+            and direction = 'output' and dataset_id = c.id
+            and (partition = c.partition or (partition = '' and c.partition = any (a.partitions)))
+        order by partition desc limit 1
+    ) t
+    where a.state = 'succeeded' and a.kind = 'task' and not exists (
+        select from claim own where own.node = c.node and own.partition = c.partition and own.id = c.id
+            and own.task_id = a.task_id and own.run = a.run and own.attempt_id = a.attempt_id)
+), mapped as (
+    select g.node, g.partition, g.id, g.task_id, g.group_run, max(m.started_at) as started_at, max(m.since) as since,
+        case when count(m.version) = count(*) then string_agg(distinct m.version, ' ' order by m.version) end as version
+    from (select distinct node, partition, id, task_id, group_run from claim where run <> group_run) g
+    cross join lateral (
+        select * from write
+        where environment = %(environment)s and task_id = g.task_id and group_run = g.group_run offset 0
+    ) m
+    where m.node_kind = 'dataset' and m.node_id = g.id and m.partition = g.partition and not m.past
+    group by 1, 2, 3, 4, 5
+    having bool_and(m.status = 'ready')
+), success as (
+    select node, partition, producer_task_id, producer_run, since, version, started_at, task_id, run, attempt_id, id
+    from claim where run = group_run and status = 'ready'
+    union all
+    select node, partition, task_id, run, since, version, started_at, task_id, run, attempt_id, id from earlier
+    union all
+    select node, partition, task_id, group_run, since, version, started_at, task_id, group_run, '', id from mapped
+)
+select node, partition, since, producer_task_id, producer_run, version from success
+order by node, partition, started_at desc nulls last, task_id, run desc, version desc nulls last, attempt_id desc, id
+"""
+
+
+def successes_of(environment: int, places: Iterable[Place]) -> dict[str, Any]:
+    """The parameters of `successes`."""
+    ordered = sorted(set(places))
+    return {
+        "environment": environment,
+        "nodes": [place[1] for place in ordered],
+        "partitions": [place[2].replace("\0", "\ufffd") for place in ordered],
+        "most": MOST_LOOKED_AT,
+    }
+
+
+def successes(connection: Connection, environment: int, places: Iterable[Place]) -> dict[Place, list[Version]]:
+    """The successes that wrote each of these partitions of datasets, the one that takes precedence first; of one that
+    was written more often than `MOST_LOOKED_AT` times the last ones."""
+    found: dict[Place, list[Version]] = {}
+    for node, partition, since, task_id, run, version in connection.execute(
+        SUCCESSES, successes_of(environment, places)
+    ):
+        found.setdefault(("dataset", node, partition), []).append(Version(since, (task_id, run), version))
+    return found
