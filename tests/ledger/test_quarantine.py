@@ -84,7 +84,7 @@ def asked(database: Database) -> Verdict:
 
 
 def state(database: Database, environment: str = "dev") -> tuple[str, datetime | None]:
-    (item,) = catalog.partitions(database, environment, PartitionFilter(name="orders")).items
+    (item,) = catalog.partitions(database, environment, PartitionFilter(name="orders"), NOW).items
     return item.state.value, item.since
 
 
