@@ -22,6 +22,7 @@ from dataforge.api.freshness import post_freshness
 from dataforge.api.graph import get_graph
 from dataforge.api.gzip import Gunzip
 from dataforge.api.lineage import record_batch, record_batch_in, record_event, record_event_in
+from dataforge.api.partition_sets import list_keys, register_keys
 from dataforge.api.partitions import list_partitions
 from dataforge.api.patience import Patience
 from dataforge.api.readiness import get_readiness, post_readiness
@@ -88,6 +89,8 @@ def _version_1() -> Router:
             list_datasets,
             list_runs,
             list_partitions,
+            list_keys,
+            register_keys,
             list_updates,
             list_rejects,
             list_findings,

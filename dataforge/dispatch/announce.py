@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from dataforge.dispatch.claim import EVERYWHERE
-from dataforge.dispatch.reach import waiting_for
+from dataforge.dispatch.reach import listed, waiting_for
 from dataforge.ledger.aging import aged
 from dataforge.ledger.need import Asked
 from dataforge.ledger.question import ask
@@ -55,7 +55,10 @@ def announce(
         wakeups.drop(
             connection, here.id, [(each.node_id, each.partition) for each in changes if each.change == "began"]
         )
-        candidates = sorted({*_themselves(changes), *_downstream(connection, here.id, changes, now), *due})
+        grown = listed(connection, here.id, _places(changes, "listed"), now)
+        ended = grown | _places(changes, "ended")
+        own = {place[1:] for place in grown if place[0] == "task"} | set(_themselves(changes))
+        candidates = sorted({*own, *waiting_for(connection, here.id, ended, now), *due})
         for start in range(0, len(candidates), _MOST_VERDICTS):
             _decide(connection, here, candidates[start : start + _MOST_VERDICTS], now, trusted)
         return len(changes) + len(due)
@@ -63,19 +66,19 @@ def announce(
 
 def _themselves(changes: Iterable[Changed]) -> Iterator[TaskPartition]:
     """Partitions of tasks that may have to run again: what failed, and what an order speaks of."""
-    return ((each.node_id, each.partition) for each in changes if each.node_kind == "task" and each.change != "began")
+    return (
+        (each.node_id, each.partition)
+        for each in changes
+        if each.node_kind == "task" and each.change in ("ended", "ordered")
+    )
 
 
-def _downstream(
-    connection: Connection, environment: int, changes: Iterable[Changed], now: datetime
-) -> set[TaskPartition]:
-    """The partitions of tasks that wait for one of those that ended."""
-    ended: set[Place] = {
+def _places(changes: Iterable[Changed], change: str) -> set[Place]:
+    return {
         (each.node_kind, each.node_id, each.partition)
         for each in changes
-        if each.change == "ended" and each.node_kind is not None
+        if each.change == change and each.node_kind is not None
     }
-    return waiting_for(connection, environment, ended, now)
 
 
 def _decide(

@@ -1,20 +1,23 @@
 """From partitions to what they make and to what waits for it: one step downstream, by the exact mappings of the edges.
 
-Guarantees two queries for a step, however many partitions it starts from. Where a mapping cannot be told the step is
-left out with a line in the log; the verdict on whoever asks names it.
+Guarantees two queries for a step, and one more where dynamic sets are on the way, however many partitions it starts
+from. Where a mapping cannot be told the step is left out with a line in the log; the verdict on whoever asks names it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 
 from dataforge.ledger.need import cut_of, mapping_of
-from dataforge.model.downstream import downstream_keys
+from dataforge.ledger.partition_set import completed
+from dataforge.model.downstream import downstream_keys, holding
 from dataforge.model.errors import InvalidInput
-from dataforge.model.mapping import produced_keys
+from dataforge.model.mapping import MOST_PARTITIONS, produced_keys
+from dataforge.model.partition_set import with_key_of
+from dataforge.storage import partition_set as sets
 from dataforge.storage import reach as storage
 from dataforge.storage.database import Connection
 from dataforge.storage.readiness import Node, Place
@@ -29,16 +32,35 @@ def waiting_for(connection: Connection, environment: int, places: Iterable[Place
     for kind, node, partition in places:
         keys.setdefault((kind, node), set()).add(partition)
     found: set[TaskPartition] = set()
-    for reader in storage.readers(connection, environment, keys) if keys else ():
+    readers = storage.readers(connection, environment, keys) if keys else []
+    full = completed(connection, environment, {shape for each in readers for shape in (each.task_cut, each.node_cut)})
+    for reader in readers:
         if reader.triggers:
             found.add((reader.task_id, ""))
             continue
-        ours = cut_of(reader.task_cut, declared=reader.task_cut_declared)
-        theirs = cut_of(reader.node_cut, declared=reader.node_cut_declared)
+        ours = cut_of(full.get(reader.task_cut, reader.task_cut), declared=reader.task_cut_declared)
+        known = cut_of(full.get(reader.node_cut or "", reader.node_cut), declared=reader.node_cut_declared)
         mapping = mapping_of(reader.mapping)
         for key in keys[reader.node]:
+            theirs = with_key_of(known, key, MOST_PARTITIONS) if known is not None else None
             woken = _told(reader.task_id, key, partial(downstream_keys, mapping, key, ours, theirs, now))
             found |= {(reader.task_id, own) for own in woken}
+    return found
+
+
+def listed(connection: Connection, environment: int, changed: Iterable[Place], now: datetime) -> set[Place]:
+    """The partitions that there are, or are no more, because a set that cuts their node holds a key, which stands in
+    the partition's place, or holds it no more."""
+    keys: dict[Node, set[str]] = {}
+    for kind, node, key in changed:
+        keys.setdefault((kind, node), set()).add(key)
+    shapes = sets.cuts(connection, environment, keys) if keys else {}
+    full = completed(connection, environment, shapes.values())
+    found: set[Place] = set()
+    for (kind, node), shape in shapes.items():
+        cut = cut_of(full.get(shape, shape), declared=True)
+        for key in keys[kind, node] if cut is not None else ():
+            found |= {(kind, node, each) for each in _told(node, key, partial(holding, cut, key, now))}
     return found
 
 
@@ -48,9 +70,12 @@ def made_by(connection: Connection, environment: int, runs: Iterable[TaskPartiti
     for task_id, partition in runs:
         keys.setdefault(task_id, set()).add(partition)
     found: set[Place] = set()
-    for product in storage.products(connection, environment, keys) if keys else ():
-        ours = cut_of(product.task_cut, declared=product.task_cut_declared)
-        theirs = cut_of(product.dataset_cut, declared=True)
+    products = storage.products(connection, environment, keys) if keys else []
+    shapes = {shape for each in products for shape in (each.task_cut, each.dataset_cut)}
+    full = completed(connection, environment, shapes)
+    for product in products:
+        ours = cut_of(full.get(product.task_cut, product.task_cut), declared=product.task_cut_declared)
+        theirs = cut_of(full.get(product.dataset_cut or "", product.dataset_cut), declared=True)
         mapping = mapping_of(product.mapping)
         for key in keys[product.task_id]:
             made = _told(product.task_id, key, partial(produced_keys, mapping, key, ours, theirs, now))
@@ -58,9 +83,9 @@ def made_by(connection: Connection, environment: int, runs: Iterable[TaskPartiti
     return found
 
 
-def _told(task_id: int, key: str, keys: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
+def _told(task_id: int, key: str, keys: Callable[[], Sequence[str]]) -> Sequence[str]:
     try:
         return keys()
     except InvalidInput as error:
-        _log.debug("where the partition %r leads by an edge of the task %d cannot be told: %s", key, task_id, error)
+        _log.debug("where the partition %r leads at the node %d cannot be told: %s", key, task_id, error)
         return ()

@@ -1,7 +1,8 @@
 """Control events: what a person or a system orders, as JSON.
 
 Each names its verb in `control`, who orders it in `by`, and what it is about: a task or a dataset and its partition, a
-domain, a named fact, or nothing for the whole environment. What cannot be meant together is refused.
+domain, a named fact, keys of a dynamic set, or nothing for the whole environment. What cannot be meant together is
+refused.
 """
 
 from __future__ import annotations
@@ -33,8 +34,13 @@ from dataforge.model.control import (
 from dataforge.model.decoding import convert, shorten
 from dataforge.model.errors import FieldError
 from dataforge.model.event import Event, Facts
+from dataforge.model.partition_check import key_problem
+from dataforge.model.partition_set import MOST_REGISTERED
 
-Verb = Literal["pause", "cancel", "resume", "approve", "refuse", "set", "quarantine", "release", "rerun", "not_before"]
+Verb = Literal[
+    *("pause", "cancel", "resume", "approve", "refuse", "set", "quarantine", "release", "rerun", "not_before"),
+    *("register", "delist"),
+]
 LONGEST_TEXT = 2_000  # characters of a reason, or of a fact's text
 
 
@@ -52,6 +58,8 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     domain: str | None = None
     fact: str | None = None
     gate: str | None = None
+    set: str | None = None
+    keys: list[str] | None = None
     partition: str | None = None
     value: Scalar = None
     until: str | None = None
@@ -80,6 +88,8 @@ _RULES: dict[str, _Rule] = {
     "release": _Rule("quarantine", False, ("task", "dataset"), reasoned=True),
     "rerun": _Rule("rerun", True, ("task", "dataset"), reasoned=True),
     "not_before": _Rule("not_before", None, ("task",)),
+    "register": _Rule("key", True, ("set",)),
+    "delist": _Rule("key", False, ("set",), reasoned=True),
 }
 
 
@@ -103,8 +113,9 @@ def parse(document: object, redaction: Redaction, event_id: bytes | None = None)
     if errors:
         raise refusal(errors)
     event_id = event_id or _identity(shape, document)
-    control = Control(_key(shape), _value(shape, until), at, event_id, shape.by, shape.reason)
-    return Event(event_id, at, "control", "", canonical(kept), Facts(controls=(control,)))
+    value = _value(shape, until)
+    controls = tuple(Control(key, value, at, event_id, shape.by, shape.reason) for key in _keys(shape))
+    return Event(event_id, at, "control", "", canonical(kept), Facts(controls=controls))
 
 
 def _identity(shape: _Document, document: object) -> bytes:
@@ -122,11 +133,16 @@ def _subjects(shape: _Document) -> list[ControlSubject]:
         found.append(ControlSubject("domain", "", shape.domain))
     if shape.fact is not None:
         found.append(ControlSubject("fact", "", shape.fact))
+    if shape.set is not None:
+        found.append(ControlSubject("set", "", shape.set))
     return found or [ENVIRONMENT]
 
 
-def _key(shape: _Document) -> ControlKey:
-    return ControlKey(_subjects(shape)[0], shape.partition or "", _RULES[shape.control].kind, shape.gate or "")
+def _keys(shape: _Document) -> list[ControlKey]:
+    """What is ordered: of a set each of the keys by itself."""
+    subject, kind = _subjects(shape)[0], _RULES[shape.control].kind
+    partitions = [shape.partition or ""] if shape.keys is None else sorted(set(shape.keys))
+    return [ControlKey(subject, partition, kind, shape.gate or "") for partition in partitions]
 
 
 def _value(shape: _Document, until: datetime | None) -> Scalar:
@@ -141,12 +157,13 @@ def _meaning_errors(shape: _Document) -> Iterator[FieldError]:
     if len(subjects) > 1 or subjects[0].scope not in rule.scopes:
         named = ", ".join(subject.scope for subject in subjects)
         yield FieldError("$", named, f"{wanted}: that is what {shape.control} is about")
-    if shape.partition is not None and subjects[0].scope in ("domain", "environment"):
+    if shape.partition is not None and subjects[0].scope in ("domain", "environment", "set"):
         yield FieldError("partition", shape.partition, f"none: a {subjects[0].scope} has no partitions")
     for field, given, verbs in (
         ("gate", shape.gate, ("approve", "refuse")),
         ("until", shape.until, ("not_before",)),
         ("value", shape.value, ("set",)),
+        ("keys", shape.keys, ("register", "delist")),
     ):
         if given is None and shape.control in verbs and field != "value":
             yield FieldError(field, None, f"a value: {shape.control} needs it")
@@ -160,6 +177,7 @@ def _name_errors(shape: _Document) -> Iterator[FieldError]:
     named: list[tuple[str, Any, int]] = [
         ("by", shape.by, LONGEST_KEY),
         ("domain", shape.domain, LONGEST_NAME),
+        ("set", shape.set, LONGEST_NAME),
         ("fact", shape.fact, LONGEST_NAME),
         ("gate", shape.gate, LONGEST_KEY),
         ("partition", shape.partition, LONGEST_KEY),
@@ -174,6 +192,19 @@ def _name_errors(shape: _Document) -> Iterator[FieldError]:
     for field, value, most in named:
         if value is not None and (error := name_problem(field, value, most)):
             yield error
+    yield from _key_errors(shape.keys)
     for field, text in (("reason", shape.reason), ("value", shape.value)):
         if isinstance(text, str) and text and (error := name_problem(field, text, LONGEST_TEXT)):
+            yield error
+
+
+def _key_errors(keys: list[str] | None) -> Iterator[FieldError]:
+    if keys is None:
+        return
+    if not 1 <= len(keys) <= MOST_REGISTERED:
+        yield FieldError("keys", f"{len(keys)} keys", f"1 to {MOST_REGISTERED:,} keys")
+        return
+    for index, key in enumerate(keys):
+        field = f"keys[{index}]"
+        if error := name_problem(field, key, LONGEST_KEY) or key_problem(key, field):
             yield error

@@ -6,7 +6,7 @@ and definitions in the tables, so that it never matters which came first.
 
 from collections.abc import Iterable, Set
 
-from dataforge.ledger import settle_runs
+from dataforge.ledger import partition_set, settle_runs
 from dataforge.model import partition
 from dataforge.model.reference import DatasetRef
 from dataforge.model.task import effective, value
@@ -17,6 +17,7 @@ from dataforge.storage import task as tasks
 from dataforge.storage.attempt import RunKey
 from dataforge.storage.database import Connection
 from dataforge.storage.partition import Place
+from dataforge.storage.readiness import Node
 from dataforge.storage.task import EffectiveTask, TaskBasis
 
 
@@ -31,7 +32,7 @@ def settle(
 ) -> None:
     """Makes anew what follows from these tasks, datasets (by id), runs and places. Part of the caller's transaction."""
     recut = _settle_tasks(connection, environment, tasks)
-    moved = _settle_datasets(connection, environment, datasets)
+    moved, recut_datasets = _settle_datasets(connection, environment, datasets)
     all_runs = set(runs)
     if recut:  # keys are made anew when the cut changes
         all_runs |= attempts.runs_of_tasks(connection, environment, recut)
@@ -39,6 +40,9 @@ def settle(
     moved |= partitions.canonical(connection, environment, claimed | places)
     if moved:
         partitions.resolve(connection, environment, moved)
+    nodes: set[Node] = {("task", each) for each in recut} | {("dataset", each) for each in recut_datasets}
+    if nodes or moved:
+        partition_set.follow(connection, environment, nodes, moved)
 
 
 def _settle_tasks(connection: Connection, environment: int, ids: Set[int]) -> set[int]:
@@ -65,17 +69,20 @@ def _effective(row: TaskBasis) -> EffectiveTask:
     )
 
 
-def _settle_datasets(connection: Connection, environment: int, ids: Set[int]) -> set[Place]:
-    """Stores effective columns and canonical names, and returns the places that other claims decide now."""
+def _settle_datasets(connection: Connection, environment: int, ids: Set[int]) -> tuple[set[Place], set[int]]:
+    """Stores effective columns and canonical names, and returns the places that other claims decide now, and the
+    datasets whose partitioning changed."""
     if not ids:
-        return set()
+        return set(), set()
+    basis = datasets.basis(connection, environment, ids)
+    recut = {each for each, _, said, cut in basis if (said or {}).get("partitioning") != cut}
     effective_rows = [
         (
             dataset_id,
             (definition or {}).get("owner") or value(registers, "owner"),
             (definition or {}).get("partitioning"),
         )
-        for dataset_id, registers, definition in datasets.basis(connection, environment, ids)
+        for dataset_id, registers, definition, _ in basis
     ]
     datasets.set_effective(connection, environment, effective_rows)
     members = datasets.related(connection, environment, ids)
@@ -85,9 +92,9 @@ def _settle_datasets(connection: Connection, environment: int, ids: Set[int]) ->
     )
     moved = {member.id: stands[member.id] for member in members if stands[member.id] != member.canonical_id}
     if not moved:
-        return set()
+        return set(), recut
     datasets.set_canonical(connection, environment, moved)
-    return _places(connection, environment, {m.id for m in members} | {m.canonical_id for m in members})
+    return _places(connection, environment, {m.id for m in members} | {m.canonical_id for m in members}), recut
 
 
 def _places(connection: Connection, environment: int, ids: set[int]) -> set[Place]:

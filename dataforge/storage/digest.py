@@ -103,6 +103,10 @@ QUERIES: tuple[tuple[str, str], ...] = (
         """,
     ),
     (
+        "observed_key",
+        f"select jsonb_build_array(set_name, key, node_kind, {_NODE}) from observed_key x where environment = %s",
+    ),
+    (
         "quality",
         f"""
         select jsonb_build_array({_DATASET.format("x.dataset_id")}, partition, {_TASK.format("x.task_id")}, run,

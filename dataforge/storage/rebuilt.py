@@ -52,6 +52,7 @@ STATE: tuple[Table, ...] = (
     Table("write"),
     Table("quality"),
     Table("partition_state", unlike=("changed_by",)),
+    Table("observed_key"),
     Table("progress"),
 )
 # What is not rebuilt: facts themselves, what was refused, the feed's own memory, and who works on what.

@@ -28,7 +28,9 @@ class Changed(msgspec.Struct, frozen=True):
     node_kind: NodeKind | None
     node_id: int
     partition: str
-    change: Literal["began", "ended", "ordered"]
+    change: Literal[
+        "began", "ended", "ordered", "listed"
+    ]  # listed: a set that cuts the node holds that key, or no more
 
 
 TAKE = """
