@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from dataforge.dispatch.claim import EVERYWHERE
-from dataforge.dispatch.reach import listed, waiting_for
 from dataforge.ledger.aging import aged
 from dataforge.ledger.need import Asked
 from dataforge.ledger.question import ask
+from dataforge.ledger.reach import listed, waiting_for
 from dataforge.model.readiness import decide
 from dataforge.model.verdict import Code, Verdict
 from dataforge.storage import environment as environments

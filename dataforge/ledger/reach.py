@@ -28,15 +28,22 @@ _log = logging.getLogger(__name__)
 
 def waiting_for(connection: Connection, environment: int, places: Iterable[Place], now: datetime) -> set[TaskPartition]:
     """The partitions of tasks that need one of these partitions (of datasets by canonical id)."""
+    return {own for _, own in needing(connection, environment, places, now)}
+
+
+def needing(
+    connection: Connection, environment: int, places: Iterable[Place], now: datetime
+) -> set[tuple[Place, TaskPartition]]:
+    """The same, each beside what it needs."""
     keys: dict[Node, set[str]] = {}
     for kind, node, partition in places:
         keys.setdefault((kind, node), set()).add(partition)
-    found: set[TaskPartition] = set()
+    found: set[tuple[Place, TaskPartition]] = set()
     readers = storage.readers(connection, environment, keys) if keys else []
     full = completed(connection, environment, {shape for each in readers for shape in (each.task_cut, each.node_cut)})
     for reader in readers:
         if reader.triggers:
-            found.add((reader.task_id, ""))
+            found |= {((*reader.node, key), (reader.task_id, "")) for key in keys[reader.node]}
             continue
         ours = cut_of(full.get(reader.task_cut, reader.task_cut), declared=reader.task_cut_declared)
         known = cut_of(full.get(reader.node_cut or "", reader.node_cut), declared=reader.node_cut_declared)
@@ -44,7 +51,7 @@ def waiting_for(connection: Connection, environment: int, places: Iterable[Place
         for key in keys[reader.node]:
             theirs = with_key_of(known, key, MOST_PARTITIONS) if known is not None else None
             woken = _told(reader.task_id, key, partial(downstream_keys, mapping, key, ours, theirs, now))
-            found |= {(reader.task_id, own) for own in woken}
+            found |= {((*reader.node, key), (reader.task_id, own)) for own in woken}
     return found
 
 
@@ -66,10 +73,17 @@ def listed(connection: Connection, environment: int, changed: Iterable[Place], n
 
 def made_by(connection: Connection, environment: int, runs: Iterable[TaskPartition], now: datetime) -> set[Place]:
     """The partitions of datasets that these tasks' runs for these partitions write."""
+    return {place for _, place in making(connection, environment, runs, now)}
+
+
+def making(
+    connection: Connection, environment: int, runs: Iterable[TaskPartition], now: datetime
+) -> set[tuple[TaskPartition, Place]]:
+    """The same, each beside the partition whose runs write it."""
     keys: dict[int, set[str]] = {}
     for task_id, partition in runs:
         keys.setdefault(task_id, set()).add(partition)
-    found: set[Place] = set()
+    found: set[tuple[TaskPartition, Place]] = set()
     products = storage.products(connection, environment, keys) if keys else []
     shapes = {shape for each in products for shape in (each.task_cut, each.dataset_cut)}
     full = completed(connection, environment, shapes)
@@ -79,7 +93,7 @@ def made_by(connection: Connection, environment: int, runs: Iterable[TaskPartiti
         mapping = mapping_of(product.mapping)
         for key in keys[product.task_id]:
             made = _told(product.task_id, key, partial(produced_keys, mapping, key, ours, theirs, now))
-            found |= {("dataset", product.dataset_id, each) for each in made}
+            found |= {((product.task_id, key), ("dataset", product.dataset_id, each)) for each in made}
     return found
 
 
