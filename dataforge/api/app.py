@@ -28,6 +28,7 @@ from dataforge.api.patience import Patience
 from dataforge.api.readiness import get_readiness, post_readiness
 from dataforge.api.rejects import list_rejects
 from dataforge.api.reruns import order_rerun
+from dataforge.api.run_graph import get_run_graph
 from dataforge.api.runs import list_runs
 from dataforge.api.tasks import list_tasks
 from dataforge.api.updates import list_updates
@@ -101,6 +102,7 @@ def _version_1() -> Router:
             list_versions,
             get_definition,
             get_graph,
+            get_run_graph,
             get_readiness,
             post_readiness,
             post_freshness,

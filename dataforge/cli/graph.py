@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     "--kind", type=click.Choice(["task", "dataset"]), help="Show one kind; a path through the other is one step."
 )
 @click.option("--at", callback=moment, metavar="TIME", help="As of this time: what was declared and seen by then.")
+@click.option("--run", metavar="RUN", help="What this run of NAME consisted of, as it was known when it ran.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @pass_invocation
 def graph(
@@ -56,15 +57,22 @@ def graph(
     partition: str | None,
     namespace: str | None,
     at: datetime | None,
+    run: str | None,
     as_json: bool,
     **asked: Any,
 ) -> None:
     """Show what is upstream or downstream of a task or dataset, across platforms and aliases.
 
     With a PARTITION its own lineage: which partitions it needs or was made from, and which need it, with their states.
+    With --run the expanded graph of one run of a DAG, a dbt invocation or a Spark application.
     """
     import msgspec
 
+    if run is not None:
+        from dataforge.cli.run_graph import show_run
+
+        show_run(invocation, (namespace, name), run, as_json=as_json)
+        return
     way = _direction(asked.pop("direction"), upstream=asked.pop("upstream"), downstream=asked.pop("downstream"))
     if partition is not None and (at is not None or asked["kind"] is not None):
         raise click.UsageError("of a partition the present is shown, and both kinds: leave --at and --kind out")
