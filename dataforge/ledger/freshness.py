@@ -27,10 +27,12 @@ from dataforge.model.freshness import (
     compare,
 )
 from dataforge.model.reference import DatasetRef, NodeKind, TaskRef
+from dataforge.model.upstream import LateData
 from dataforge.model.verdict import Code, NodeRef, Reason
 from dataforge.storage import environment as environments
 from dataforge.storage import freshness as storage
 from dataforge.storage import readiness
+from dataforge.storage import stream as streams
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.environment import Environment
 from dataforge.storage.freshness import Built, Standing
@@ -123,7 +125,18 @@ def examine(connection: Connection, environment: int, places: Iterable[Place], n
         storage.standing(connection, environment, around_them),
         storage.reads(connection, environment, _readers(built, needs)),
     )
-    return {place: _compare(seen, built.get(place), needs[place], sketches[place], now) for place in wanted}
+    compared = {place: _compare(seen, built.get(place), needs[place], sketches[place], now) for place in wanted}
+    late = streams.late_rows(connection, environment, wanted)
+    return {place: _late(each, late.get(place)) for place, each in compared.items()}
+
+
+def _late(compared: Compared, late: tuple[int, datetime] | None) -> Compared:
+    """A partition that a stream made is stale by what came for it after that, whatever its upstreams."""
+    if late is None:
+        return compared
+    found = LateData(*late)
+    reason = Reason(code=Code.UPSTREAM_STALE, message=f"it {found.said}", since=found.last)
+    return Compared(FreshnessStatus.STALE, (reason, *compared.reasons), compared.built)
 
 
 def _readers(built: Mapping[Place, Built], needs: Mapping[Place, Sequence[Need]]) -> Iterator[Success]:

@@ -21,10 +21,11 @@ from dataforge.model.readiness import Question, obstacle
 from dataforge.model.report import UNSEEN, Seen, what_counts
 from dataforge.model.state import Evidence, PartitionStatus, RunState
 from dataforge.model.trigger import Queue
-from dataforge.model.upstream import CONDITIONS, History, State, Upstream
+from dataforge.model.upstream import CONDITIONS, History, LateData, State, Upstream
 from dataforge.model.verdict import Basis, Code, Reason
 from dataforge.storage import readiness as storage
 from dataforge.storage import report as reports
+from dataforge.storage import stream as streams
 from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
 from dataforge.storage.readiness import EdgeRow, Place, Subject, Success
@@ -61,6 +62,7 @@ class _Seen(msgspec.Struct, frozen=True):
     reported: Mapping[Place, Seen]
     queues: Mapping[int, Queue]
     orders: Orders
+    late: Mapping[Place, LateData]
 
     @property
     def pending(self) -> set[Place]:
@@ -84,7 +86,15 @@ def _see(connection: Connection, environment: int, asked: Iterable[Asked], now: 
     states = storage.states(connection, environment, places)
     reported = _reported(connection, environment, sketches, states)
     ordered = orders(connection, environment, known.subjects, wanted, states, now)
-    return _Seen(known, sketches, states, reported, queues(connection, environment, known), ordered)
+    late = _late_data(connection, environment, states)
+    return _Seen(known, sketches, states, reported, queues(connection, environment, known), ordered, late)
+
+
+def _late_data(connection: Connection, environment: int, states: Mapping[Place, State]) -> dict[Place, LateData]:
+    """What came late for those of these partitions that are stale by it."""
+    stale = [place for place, state in states.items() if state.status is PartitionStatus.STALE]
+    found = streams.late_rows(connection, environment, stale) if stale else {}
+    return {place: LateData(*each) for place, each in found.items()}
 
 
 def _reported(
@@ -172,8 +182,15 @@ def _question(seen: _Seen, sketch: Sketch, facts: _Facts, graph_version: int, no
         upstreams=_upstreams(seen, sketch, facts),
         problems=sketch.problems,
         admission=admission(seen.orders, subject, asked),
+        changed=_changed(seen.late.get(("task", asked.task_id, asked.partition)), own),
         observed_through={name: facts.progress[name] for name in sorted(namespaces & facts.progress.keys())},
     )
+
+
+def _changed(late: LateData | None, own: State | None) -> tuple[Reason, ...]:
+    if late is None or own is None:
+        return ()
+    return (Reason(code=Code.UPSTREAM_STALE, message=f"it {late.said}", state=own.label, since=own.since),)
 
 
 def _going_on(own: State | None, queue: Queue) -> State | None:
@@ -256,6 +273,7 @@ def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
         total=node.instances,
         history=_history(need.window_cut, facts.histories.get(place, [])),
         obstacle=facts.obstacles.get(place),
+        late=seen.late.get(place),
         rerun=seen.orders.rerun(place),
     )
 

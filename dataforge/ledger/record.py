@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from dataforge.ledger import partition_set
+from dataforge.ledger import partition_set, stream
 from dataforge.ledger.settle import settle
 from dataforge.model import control
 from dataforge.model.attempt import Attempt, merge, merge_all
@@ -65,7 +65,15 @@ def apply(connection: Connection, environment: int, events: Sequence[Event]) -> 
     grew = _fold_edges(connection, environment, events)
     event_log.advance(connection, environment, _progress(events))
     places = _fold_controls(connection, environment, events)
-    settle(connection, environment, tasks=touched_tasks, datasets=touched_datasets | renamed, runs=runs, places=places)
+    settle(
+        connection,
+        environment,
+        tasks=touched_tasks,
+        datasets=touched_datasets | renamed,
+        runs=runs,
+        places=places,
+        news=stream.keep(connection, environment, events),
+    )
     if grew or rewired or renamed:
         environments.advance_graph(connection, environment)
 

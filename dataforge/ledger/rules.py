@@ -15,7 +15,7 @@ _PACKAGES = ("model", "ingest")
 _MODULES = (
     *("ledger/declaration", "ledger/declare", "ledger/kept", "ledger/record", "ledger/settle", "ledger/settle_runs"),
     *("storage/attempt", "storage/control", "storage/dataset", "storage/edge", "storage/outcome", "storage/partition"),
-    *("ledger/partition_set", "storage/partition_set"),
+    *("ledger/partition_set", "ledger/stream", "storage/partition_set", "storage/stream"),
     *("storage/quality", "storage/task", "storage/upstream_list", "storage/version"),
 )
 # What of these packages only carries events, or checks what they gave.

@@ -6,7 +6,8 @@ and definitions in the tables, so that it never matters which came first.
 
 from collections.abc import Iterable, Set
 
-from dataforge.ledger import partition_set, settle_runs
+from dataforge.ledger import partition_set, settle_runs, stream
+from dataforge.ledger.stream import NO_NEWS, News
 from dataforge.model import partition
 from dataforge.model.reference import DatasetRef
 from dataforge.model.task import effective, value
@@ -29,14 +30,17 @@ def settle(
     datasets: Set[int] = frozenset(),
     runs: Set[RunKey] = frozenset(),
     places: Set[Place] = frozenset(),
+    news: News = NO_NEWS,
 ) -> None:
-    """Makes anew what follows from these tasks, datasets (by id), runs and places. Part of the caller's transaction."""
+    """Makes anew what follows from these tasks, datasets (by id), runs, places and news of streams. Part of the
+    caller's transaction."""
     recut = _settle_tasks(connection, environment, tasks)
     moved, recut_datasets = _settle_datasets(connection, environment, datasets)
     all_runs = set(runs)
     if recut:  # keys are made anew when the cut changes
         all_runs |= attempts.runs_of_tasks(connection, environment, recut)
     claimed = settle_runs.settle_runs(connection, environment, all_runs)
+    claimed |= stream.follow(connection, environment, news, tasks, datasets)
     moved |= partitions.canonical(connection, environment, claimed | places)
     if moved:
         partitions.resolve(connection, environment, moved)

@@ -53,6 +53,24 @@ class Outcome(msgspec.Struct, frozen=True):
     source: Source = {}
 
 
+class WatermarkFact(msgspec.Struct, frozen=True):
+    """How far a run of a streaming task has come: of one dataset that it writes, or of it and all that it writes."""
+
+    task: TaskRef
+    dataset: DatasetRef | None
+    at: datetime
+    run: str
+
+
+class LateFact(msgspec.Struct, frozen=True):
+    """That a streaming task got rows for a partition: of one dataset that it writes, or of it and all of them."""
+
+    task: TaskRef
+    dataset: DatasetRef | None
+    partition: str
+    rows: int
+
+
 class Facts(msgspec.Struct, frozen=True):
     """All that one event states."""
 
@@ -62,6 +80,8 @@ class Facts(msgspec.Struct, frozen=True):
     edges: tuple[EdgeFact, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     controls: tuple[Control, ...] = ()
+    watermarks: tuple[WatermarkFact, ...] = ()
+    late: tuple[LateFact, ...] = ()
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -41,6 +41,8 @@ FACTS: tuple[FactTable, ...] = (
     FactTable("edge", only="and origin = 'observed'"),
     FactTable("upstream_list"),
     FactTable("control"),
+    FactTable("watermark"),
+    FactTable("late"),
     FactTable("attempt", derived=("state", "evidence", "ordinal", "span_start", "span_end", "partitions")),
     FactTable("touch"),
     FactTable("outcome"),

@@ -39,7 +39,8 @@ delete from write where (environment, node_kind, node_id, partition, task_id, ru
     select (select %(environment)s::smallint), c.node_kind, c.node_id, c.partition, c.task_id, c.run, c.attempt_id
     from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as gone (task_id, run) cross join lateral (
         select * from write
-        where environment = (select %(environment)s::smallint) and task_id = gone.task_id and run = gone.run offset 0
+        where environment = (select %(environment)s::smallint) and task_id = gone.task_id and run = gone.run
+            and attempt_id <> '~watermark' offset 0
     ) c
 )
 returning node_kind, node_id, partition
@@ -47,7 +48,7 @@ returning node_kind, node_id, partition
 
 
 def withdraw(connection: Connection, environment: int, runs: Sequence[RunKey]) -> set[Place]:
-    """Removes every claim of these runs, and returns the places they were on."""
+    """Removes every claim of these runs but those of their watermarks, and returns the places they were on."""
     rows = connection.execute(WITHDRAW, {"environment": environment, **keys(runs)})
     return {(row[0], row[1], row[2]) for row in rows}
 
@@ -126,8 +127,9 @@ with place as (
 ), believed as (
     select place.kind, place.node, place.key, place.members, seen.run_state, seen.evidence, seen.version,
         seen.producer_task_id, seen.producer_run,
-        case when seen.status = 'ready' and held.at is not null then 'quarantined' else seen.status end as status,
-        case when seen.status = 'ready' then greatest(seen.since, held.at) else seen.since end as since
+        case when seen.status in ('ready', 'stale') and held.at is not null then 'quarantined'
+            else seen.status end as status,
+        case when seen.status in ('ready', 'stale') then greatest(seen.since, held.at) else seen.since end as since
     from place cross join lateral (
         select c.* from unnest(place.members) as member (id) cross join lateral (
             select c.task_id, c.group_run, c.run, c.started_at from write c
@@ -140,7 +142,8 @@ with place as (
     ) latest cross join lateral (
         select case when bool_or(c.status = 'failed') then 'failed'
                     when bool_or(c.status = 'running') then 'running'
-                    when bool_and(c.status = 'skipped') then 'skipped' else 'ready' end::partition_status as status,
+                    when bool_and(c.status = 'skipped') then 'skipped'
+                    when bool_or(c.status = 'stale') then 'stale' else 'ready' end::partition_status as status,
                case when bool_or(c.status = 'failed') then max(c.run_state)
                     when bool_or(c.status = 'running') then min(c.run_state)
                     when bool_and(c.status = 'skipped') then 'skipped' else 'succeeded' end::run_state as run_state,
@@ -176,7 +179,7 @@ with place as (
                 c.attempt_id, c.node_id
             from write c
             where c.environment = (select %(environment)s::smallint) and c.node_kind = b.kind and c.node_id = member.id
-              and c.partition = b.key and c.status = 'ready' and (c.run = c.group_run or not exists (
+              and c.partition = b.key and c.status in ('ready', 'stale') and (c.run = c.group_run or not exists (
                 select from (
                     select * from write
                     where environment = c.environment and task_id = c.task_id and group_run = c.group_run offset 0
