@@ -38,8 +38,18 @@ from dataforge.model.partition_check import key_problem
 from dataforge.model.partition_set import MOST_REGISTERED
 
 Verb = Literal[
-    *("pause", "cancel", "resume", "approve", "refuse", "set", "quarantine", "release", "rerun", "not_before"),
-    *("register", "delist"),
+    "pause",
+    "cancel",
+    "resume",
+    "approve",
+    "refuse",
+    "set",
+    "quarantine",
+    "release",
+    "rerun",
+    "not_before",
+    "register",
+    "delist",
 ]
 LONGEST_TEXT = 2_000  # characters of a reason, or of a fact's text
 

@@ -43,6 +43,7 @@ FACTS: tuple[FactTable, ...] = (
     FactTable("control"),
     FactTable("watermark"),
     FactTable("late"),
+    FactTable("stream", derived=("made_for",)),
     FactTable("attempt", derived=("state", "evidence", "ordinal", "span_start", "span_end", "partitions")),
     FactTable("touch"),
     FactTable("outcome"),

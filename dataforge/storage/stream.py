@@ -45,6 +45,7 @@ select %s, * from jsonb_to_recordset(%s::jsonb) as said (task_id bigint, dataset
     said_at timestamptz, said_by bytea, run text)
 on conflict do nothing
 """
+KEEP_STREAMS = "insert into stream (environment, task_id) select %s, unnest(%s::bigint[]) on conflict do nothing"
 KEEP_LATE = """
 insert into late (environment, task_id, dataset_id, partition, said_at, said_by, rows)
 select %s, * from jsonb_to_recordset(%s::jsonb) as said (task_id bigint, dataset_id bigint, partition text,
@@ -57,6 +58,7 @@ def keep(connection: Connection, environment: int, told: Sequence[SaidWatermark]
     """Keeps these facts, each once."""
     if told:
         connection.execute(KEEP_WATERMARKS, [environment, spread(map(msgspec.structs.asdict, told))])
+        connection.execute(KEEP_STREAMS, [environment, sorted({each.task_id for each in told})])
     if late:
         connection.execute(KEEP_LATE, [environment, spread(map(msgspec.structs.asdict, late))])
 
@@ -64,9 +66,12 @@ def keep(connection: Connection, environment: int, told: Sequence[SaidWatermark]
 STREAMING = """
 select t.id, t.partitioning, t.partitioning_origin = 'declared', t.definition ->> 'lateness', s.made_for
 from unnest(%(tasks)s::bigint[]) as w (id)
-join task t on t.environment = (select %(environment)s::smallint) and t.id = w.id
-left join stream s on s.environment = t.environment and s.task_id = t.id
-where exists (select from watermark m where m.environment = t.environment and m.task_id = t.id)
+cross join lateral (
+    select * from stream where environment = (select %(environment)s::smallint) and task_id = w.id offset 0
+) s
+cross join lateral (
+    select * from task where environment = (select %(environment)s::smallint) and id = w.id offset 0
+) t
 """
 
 
@@ -112,7 +117,7 @@ join dataset named on named.environment = (select %(environment)s::smallint) and
 join dataset d on d.environment = named.environment and d.canonical_id = named.canonical_id
 join edge e on e.environment = named.environment and e.node_kind = 'dataset' and e.node_id = d.id
     and e.relation = 'produces'
-where exists (select from watermark m where m.environment = e.environment and m.task_id = e.task_id)
+join stream s on s.environment = e.environment and s.task_id = e.task_id
 """
 
 

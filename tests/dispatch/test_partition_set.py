@@ -224,7 +224,7 @@ def _twin(steps: list[_Step]) -> list[tuple[str, bool, bool]]:
     ]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=_STEPS, random=st.randoms(use_true_random=False))
 def test_a_set_holds_the_same_keys_whatever_came_first(database: Database, steps: list[_Step], random: Any) -> None:
     digests = []

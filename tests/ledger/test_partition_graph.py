@@ -149,7 +149,7 @@ def _implied(mapping: str, day: str) -> set[str]:
     return {["2026-11-02", *_DAYS][place + 1 + step] for step in steps}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     mapping=st.sampled_from(sorted(_MAPPINGS)),
     reads=st.lists(st.tuples(st.sampled_from(_DAYS), st.sampled_from(_DAYS)), max_size=5, unique=True),

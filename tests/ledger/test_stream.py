@@ -243,7 +243,7 @@ def _twin(facts: list[_Fact], lateness: int) -> dict[str, str]:
     return states
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(facts=_FACTS, lateness=st.sampled_from([0, 15, 60]), random=st.randoms(use_true_random=False))
 def test_states_are_those_of_the_set_of_facts_whatever_came_first(
     database: Database, facts: list[_Fact], lateness: int, random: Any

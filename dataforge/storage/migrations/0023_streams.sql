@@ -6,8 +6,9 @@
 -- What follows from them are claims like any other (`write`, under the attempt `~watermark` of the streaming run): a
 -- partition that a watermark has passed, by its end and the lateness that is declared, is ready since the first event
 -- that said so, and is stale where data for it came after that. So lists, readiness, the feed, wake-ups and the digest
--- read what they read of batch runs. `stream` remembers what the claims of a task were made for (how its outputs are
--- cut, and the lateness), so that a watermark that moves on adds its own windows alone.
+-- read what they read of batch runs. `stream` names every task that ever told of a watermark, and
+-- remembers what its claims were made for (how its outputs are cut, and the lateness), so that a watermark that moves on
+-- adds its own windows alone.
 
 create table watermark (
     environment smallint not null,
@@ -36,7 +37,7 @@ create table late (
 create table stream (
     environment smallint not null,
     task_id bigint not null,
-    made_for jsonb not null,
+    made_for jsonb,
     primary key (environment, task_id),
     foreign key (environment, task_id) references task
 );
