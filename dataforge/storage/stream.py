@@ -155,14 +155,14 @@ def told(
 BEFORE = """
 select max(at) from watermark
 where environment = %(environment)s and task_id = %(task)s and dataset_id = any(%(datasets)s)
-    and said_at <= %(said_at)s and not said_by = any(%(new)s)
+    and said_at < %(said_at)s and not said_by = any(%(new)s)
 """
 
 
 def known_by(
     connection: Connection, environment: int, task_id: int, datasets: Sequence[int], said_at: datetime, new: list[bytes]
 ) -> datetime | None:
-    """The greatest watermark that had been said by a moment, by other events than these."""
+    """The greatest watermark that had been said before a moment, by other events than these."""
     parameters = {"environment": environment, "task": task_id, "datasets": list(datasets), "said_at": said_at}
     row = connection.execute(BEFORE, {**parameters, "new": new}).fetchone()
     return row[0] if row else None
