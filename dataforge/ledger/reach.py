@@ -66,7 +66,8 @@ def listed(connection: Connection, environment: int, changed: Iterable[Place], n
     found: set[Place] = set()
     for (kind, node), shape in shapes.items():
         cut = cut_of(full.get(shape, shape), declared=True)
-        for key in keys[kind, node] if cut is not None else ():
+        assert cut is not None, "a set cuts it"
+        for key in keys[kind, node]:
             found |= {(kind, node, each) for each in _told(node, key, partial(holding, cut, key, now))}
     return found
 

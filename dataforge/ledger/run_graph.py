@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 
 from dataforge.model.catalog import NodeName, RunName
 from dataforge.model.errors import NotFound
+from dataforge.model.event import Relation
+from dataforge.model.lineage import Origin
 from dataforge.model.run_graph import Instance, Link, LinkKind, RunGraph, TaskEdge
 from dataforge.model.state import RunKind
 from dataforge.storage import environment as environments
@@ -72,7 +74,7 @@ def _edges(connection: Connection, environment: int, run: Instance, found: Seque
         for writer in written.get(dataset, ()):
             if writer[0] != task:
                 through = NodeName(between[dataset].namespace, between[dataset].name)
-                origin = "declared" if declared and writer[4] else "observed"
+                origin: Origin = "declared" if declared and writer[4] else "observed"
                 edges.add(TaskEdge(names[writer[0]], names[task], origin, through))
     return sorted(_strongest(edges), key=lambda edge: (_rank(edge.from_), _rank(edge.to), _through(edge)))
 
@@ -82,7 +84,7 @@ def _known(connection: Connection, environment: int, run: Instance, found: Seque
     tasks = {each.task_id for each in found}
     times = [at for each in (run, *(one.instance for one in found)) for at in (each.started_at, each.ended_at) if at]
     begun, ended = run.started_at or min(times, default=datetime.now(UTC)), max(times, default=datetime.now(UTC))
-    relations: list[past.Relation] = ["consumes", "produces"]
+    relations: list[Relation] = ["consumes", "produces"]
     declared = past.of_tasks(connection, environment, begun, tasks, relations, MOST_EDGES)
     observed = past.of_tasks(connection, environment, ended, tasks, relations, MOST_EDGES)
     return [each for each in declared if each[4]] + [each for each in observed if not each[4]]

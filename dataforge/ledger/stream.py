@@ -81,7 +81,8 @@ def _id(dataset: DatasetRef | None) -> int:
 def follow(connection: Connection, environment: int, news: News, tasks: Set[int], datasets: Set[int]) -> set[Place]:
     """Keeps the claims of streams up with the news, and with these tasks and datasets, which may be cut otherwise than
     before. Returns the places whose claims changed, datasets under the names they were written by."""
-    concerned = tasks | news.writers | {each.task_id for each in (*news.watermarks, *news.late)}
+    concerned = tasks | news.writers
+    concerned |= {each.task_id for each in news.watermarks} | {each.task_id for each in news.late}
     if datasets:
         concerned |= storage.writers(connection, environment, datasets)
     places: set[Place] = set()
