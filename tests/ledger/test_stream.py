@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,8 +16,9 @@ from dataforge.dispatch.announce import announce
 from dataforge.dispatch.waiting import waiting
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
-from dataforge.ingest.replay import verify
+from dataforge.ingest.replay import checkpoint, verify
 from dataforge.ledger import catalog
+from dataforge.ledger.checkpoint import Shelf
 from dataforge.ledger.declare import declare
 from dataforge.ledger.freshness import freshness
 from dataforge.ledger.partition_graph import lineage_of
@@ -28,6 +30,7 @@ from dataforge.model.filter import PartitionFilter
 from dataforge.model.freshness import FreshnessQuestion
 from dataforge.model.verdict import Verdict
 from dataforge.storage.database import Database
+from dataforge.storage.signing_key import signing_key
 
 NOON = datetime(2026, 11, 5, 12, tzinfo=UTC)
 HOURLY = {"kind": "hourly", "start": "2026-11-05T08:00"}
@@ -272,3 +275,15 @@ def test_streams_are_rebuilt_from_their_events(database: Database) -> None:
     declare(database, "dev", _manifest())
     _recorded(database, _passed(20, 15), _late(40, "2026-11-05-11:00", 7), _passed(90, 80))
     assert verify(database, "dev").difference is None
+
+
+def test_streams_and_sets_are_rebuilt_from_a_checkpoint(database: Database, tmp_path: Path) -> None:
+    declare(database, "dev", _manifest())
+    key = signing_key(tmp_path / "keys")
+    shelf = Shelf(tmp_path / "checkpoints", "dev", key.public)
+    keys = {"control": "register", "by": "anna", "set": "clients", "keys": ["acme"], "time": _at(0).isoformat()}
+    _recorded(database, _passed(20, 15), _late(40, "2026-11-05-11:00", 7), keys)
+    assert checkpoint(database, "dev", shelf, key, _at(60)).checkpoint is not None
+    _recorded(database, _passed(90, 80), _late(95, "2026-11-05-12:00", 2))
+    found = verify(database, "dev", shelf=shelf)
+    assert (found.found.first, found.events) == ((), 2)
