@@ -22,11 +22,13 @@ from dataforge.api.freshness import post_freshness
 from dataforge.api.graph import get_graph
 from dataforge.api.gzip import Gunzip
 from dataforge.api.lineage import record_batch, record_batch_in, record_event, record_event_in
+from dataforge.api.partition_sets import list_keys, register_keys
 from dataforge.api.partitions import list_partitions
 from dataforge.api.patience import Patience
 from dataforge.api.readiness import get_readiness, post_readiness
 from dataforge.api.rejects import list_rejects
 from dataforge.api.reruns import order_rerun
+from dataforge.api.run_graph import get_run_graph
 from dataforge.api.runs import list_runs
 from dataforge.api.tasks import list_tasks
 from dataforge.api.updates import list_updates
@@ -88,6 +90,8 @@ def _version_1() -> Router:
             list_datasets,
             list_runs,
             list_partitions,
+            list_keys,
+            register_keys,
             list_updates,
             list_rejects,
             list_findings,
@@ -98,6 +102,7 @@ def _version_1() -> Router:
             list_versions,
             get_definition,
             get_graph,
+            get_run_graph,
             get_readiness,
             post_readiness,
             post_freshness,

@@ -23,7 +23,7 @@ from dataforge.api import problem
 
 # How the page groups the operations, by what a reader wants to do.
 _GROUPS = {
-    "Ask": ("get_readiness", "post_readiness", "post_freshness", "get_graph", "list_findings"),
+    "Ask": ("get_readiness", "post_readiness", "post_freshness", "get_graph", "get_run_graph", "list_findings"),
     "Send events": ("record_event", "record_event_in", "record_batch", "record_batch_in", "record_events"),
     "Run": (
         "list_wakeups",
@@ -35,13 +35,14 @@ _GROUPS = {
         "order_rerun",
     ),
     "Follow": ("list_changes", "post_latest"),
-    "Declare": ("declare_source", "declare_task"),
+    "Declare": ("declare_source", "declare_task", "register_keys"),
     "List": (
         "list_tasks",
         "list_datasets",
         "list_runs",
         "list_partitions",
         "list_updates",
+        "list_keys",
         "list_rejects",
         "list_versions",
         "get_definition",

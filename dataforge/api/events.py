@@ -72,7 +72,8 @@ def record_events(
     is queued, running, up_for_retry, succeeded, failed, skipped, canceled or upstream_failed. `platform` says where the
     task runs, and `source` what its platform calls the run: up to 20 strings or whole numbers by name. `map_index`,
     from 0 on, tells the instances of a mapped task apart, and `instances` beside it how many there are: before one
-    event has said that, what waits for all of them waits on.
+    event has said that, what waits for all of them waits on. A streaming task tells by `watermark` how far it has come,
+    which makes the windows ready that it has passed, and by `late` which partitions got rows after that.
 
     What a person orders or says is an event too, with `control` and `by`: `{"control": "mark", "task", "partition" or
     "run", "state": "succeeded", "by", "reason"}` decides how a run counts until a later try begins, and `clear` that it

@@ -1,7 +1,8 @@
-"""The graph over HTTP: what lies upstream and downstream of a task or dataset."""
+"""The graph over HTTP: what lies upstream and downstream of a task or dataset, or of one partition."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from litestar import get
@@ -11,8 +12,10 @@ from litestar.params import QueryParameter
 from dataforge.api.operation import EnvironmentName, answers
 from dataforge.graph.follower import Follower
 from dataforge.ledger.lineage import MOST_NODES, lineage, lineage_at
+from dataforge.ledger.partition_graph import lineage_of
+from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.filter import named_moment
-from dataforge.model.lineage import Direction, Graph, GraphEdge, GraphNode, Window
+from dataforge.model.lineage import Direction, Graph, GraphEdge, GraphNode, PartitionGraph, Window
 from dataforge.model.reference import NodeKind
 from dataforge.storage.database import Database
 
@@ -45,7 +48,7 @@ def read_window(
     "/{env:str}/graph",
     sync_to_thread=True,
     dependencies={"window": Provide(read_window, sync_to_thread=False)},
-    responses=answers(Graph, _EXAMPLE, "The part of the graph that was asked for."),
+    responses=answers(Graph | PartitionGraph, _EXAMPLE, "The part of the graph that was asked for."),
     summary="What lies upstream and downstream",
 )
 def get_graph(
@@ -61,9 +64,24 @@ def get_graph(
         str | None,
         QueryParameter(description="As of this time (RFC 3339, or a date in UTC): what was declared and seen by then."),
     ] = None,
-) -> Graph:
-    """Across platforms and aliases; a dataset with several names is one node, under its canonical one."""
+    partition: Annotated[
+        str | None, QueryParameter(description="Of this partition: by mappings, and by what runs named. Of now alone.")
+    ] = None,
+) -> Graph | PartitionGraph:
+    """Across platforms and aliases; a dataset with several names is one node, under its canonical one. With `partition`
+    the nodes are partitions, with their states."""
+    if partition is not None:
+        _refuse_beside_partition("at", at)
+        _refuse_beside_partition("kind", window.kind)
+        reference, now = (namespace, name), datetime.now(UTC)
+        return lineage_of(database, env, reference, partition, now, window.direction, window.depth)
     asked = (window.direction, window.depth, window.kind)
     if at is not None:
         return lineage_at(database, env, (namespace, name), named_moment("at", at), *asked)
     return lineage(database, follower, env, (namespace, name), *asked)
+
+
+def _refuse_beside_partition(name: str, value: str | None) -> None:
+    if value is not None:
+        problem = FieldError(name, value, "no value beside partition: partitions are shown of now, of both kinds")
+        raise InvalidInput(f"{name} is {value!r}: expected {problem.expected}", [problem])

@@ -1,4 +1,4 @@
-"""`dataforge graph`: what lies upstream and downstream of a task or dataset, as a tree or as JSON."""
+"""`dataforge graph`: what lies upstream and downstream of a task, a dataset or a partition, as a tree or as JSON."""
 
 from __future__ import annotations
 
@@ -17,12 +17,27 @@ if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree
 
-    from dataforge.model.lineage import Direction, Graph, GraphEdge, GraphEnd, GraphNode
+    from dataforge.model.lineage import (
+        Direction,
+        Graph,
+        GraphEdge,
+        GraphEnd,
+        GraphNode,
+        PartitionEdge,
+        PartitionEnd,
+        PartitionGraph,
+        PartitionNode,
+    )
     from dataforge.model.reference import NodeKind
+
+    _End = GraphEnd | PartitionEnd
+    _Edge = GraphEdge | PartitionEdge
+    _Node = GraphNode | PartitionNode
 
 
 @click.command()
 @click.argument("name")
+@click.argument("partition", required=False)
 @click.option("--namespace", help="May be left out where the name is unique in the environment.")
 @click.option("--upstream", is_flag=True, help="What it depends on; both where neither is asked for.")
 @click.option("--downstream", is_flag=True, help="What depends on it.")
@@ -32,16 +47,40 @@ if TYPE_CHECKING:
     "--kind", type=click.Choice(["task", "dataset"]), help="Show one kind; a path through the other is one step."
 )
 @click.option("--at", callback=moment, metavar="TIME", help="As of this time: what was declared and seen by then.")
+@click.option("--run", metavar="RUN", help="What this run of NAME consisted of, as it was known when it ran.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @pass_invocation
 def graph(
-    invocation: Invocation, /, name: str, namespace: str | None, at: datetime | None, as_json: bool, **asked: Any
+    invocation: Invocation,
+    /,
+    name: str,
+    partition: str | None,
+    namespace: str | None,
+    at: datetime | None,
+    run: str | None,
+    as_json: bool,
+    **asked: Any,
 ) -> None:
-    """Show what is upstream or downstream of a task or dataset, across platforms and aliases."""
+    """Show what is upstream or downstream of a task or dataset, across platforms and aliases.
+
+    With a PARTITION its own lineage: which partitions it needs or was made from, and which need it, with their states.
+    With --run the expanded graph of one run of a DAG, a dbt invocation or a Spark application.
+    """
     import msgspec
 
+    if run is not None:
+        from dataforge.cli.run_graph import show_run
+
+        show_run(invocation, (namespace, name), run, as_json=as_json)
+        return
     way = _direction(asked.pop("direction"), upstream=asked.pop("upstream"), downstream=asked.pop("downstream"))
-    found = _read(invocation, (namespace, name), at, way, **asked)
+    if partition is not None and (at is not None or asked["kind"] is not None):
+        raise click.UsageError("of a partition the present is shown, and both kinds: leave --at and --kind out")
+    found: Graph | PartitionGraph
+    if partition is not None:
+        found = _read_partition(invocation, (namespace, name), partition, way, asked["depth"])
+    else:
+        found = _read(invocation, (namespace, name), at, way, **asked)
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
@@ -79,17 +118,31 @@ def _read(
         database.close()
 
 
-def _show(found: Graph, direction: str) -> None:
+def _read_partition(
+    invocation: Invocation, reference: tuple[str | None, str], partition: str, direction: Direction, depth: int | None
+) -> PartitionGraph:
+    from datetime import UTC, datetime
+
+    from dataforge.cli.opened import opened
+    from dataforge.ledger.partition_graph import lineage_of
+
+    with opened(invocation) as database:
+        now, environment = datetime.now(UTC), invocation.settings.environment
+        return lineage_of(database, environment, reference, partition, now, direction, depth)
+
+
+def _show(found: Graph | PartitionGraph, direction: str) -> None:
     """Prints the answer as trees that grow from the node that was asked for, up and down."""
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 10_000)
-    if found.at is not None:
-        console.print(f"as of {table.moment(found.at)} UTC", style="dim")
+    at = getattr(found, "at", None)
+    if at is not None:
+        console.print(f"as of {table.moment(at)} UTC", style="dim")
     nodes = {node.end: node for node in found.nodes}
     start = found.nodes[0]
-    upstream: dict[GraphEnd, list[GraphEdge]] = {}
-    downstream: dict[GraphEnd, list[GraphEdge]] = {}
+    upstream: dict[_End, list[_Edge]] = {}
+    downstream: dict[_End, list[_Edge]] = {}
     for edge in found.edges:
         upstream.setdefault(edge.to, []).append(edge)
         downstream.setdefault(edge.from_, []).append(edge)
@@ -105,9 +158,9 @@ def _show(found: Graph, direction: str) -> None:
 
 def _tree(
     title: str,
-    start: GraphNode,
-    nodes: Mapping[GraphEnd, GraphNode],
-    beside: Mapping[GraphEnd, Sequence[GraphEdge]],
+    start: _Node,
+    nodes: Mapping[_End, _Node],
+    beside: Mapping[_End, Sequence[_Edge]],
 ) -> Tree:
     """Each node is unfolded once, where it is met first; a graph is no tree."""
     from rich.tree import Tree
@@ -127,13 +180,16 @@ def _tree(
     return root
 
 
-def _label(title: str, node: GraphNode, *, observed: bool = False, again: bool = False) -> Text:
+def _label(title: str, node: _Node, *, observed: bool = False, again: bool = False) -> Text:
     """A node in one line: name, kind, platform, owner; what is only observed says so."""
     from rich.text import Text
 
     text = Text(f"{title} " if title else "")
     text.append(_printable(node.name), style="bold")
-    known = (node.kind, node.platform, node.owner or "", "observed" if observed else "")
+    if of := getattr(node, "partition", ""):
+        text.append(f" {_printable(of)}", style="bold")
+    state = getattr(node, "state", "")
+    known = (node.kind, state, node.platform, node.owner or "", "observed" if observed else "")
     text.append("  " + " · ".join(_printable(part) for part in known if part), style="dim")
     return text.append(" (see above)", style="dim") if again else text
 

@@ -14,10 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from dataforge.dispatch.claim import EVERYWHERE
-from dataforge.dispatch.reach import around_declared, waiting_for
+from dataforge.dispatch.declared import around_declared
 from dataforge.ledger.aging import aged
 from dataforge.ledger.need import Asked
 from dataforge.ledger.question import ask
+from dataforge.ledger.reach import listed, waiting_for
 from dataforge.model.readiness import decide
 from dataforge.model.verdict import Code, Verdict
 from dataforge.storage import environment as environments
@@ -57,7 +58,10 @@ def announce(
             connection, here.id, [(each.node_id, each.partition) for each in changes if each.change == "began"]
         )
         around = _around_declared(connection, here.id, changes, now)
-        candidates = sorted({*_themselves(changes), *_downstream(connection, here.id, changes, now), *around, *due})
+        grown = listed(connection, here.id, _places(changes, "listed"), now)
+        ended = grown | _places(changes, "ended")
+        own = {place[1:] for place in grown if place[0] == "task"} | set(_themselves(changes))
+        candidates = sorted({*own, *waiting_for(connection, here.id, ended, now), *around, *due})
         for start in range(0, len(candidates), _MOST_VERDICTS):
             _decide(connection, here, candidates[start : start + _MOST_VERDICTS], now, trusted)
         return len(changes) + len(due)
@@ -72,16 +76,12 @@ def _themselves(changes: Iterable[Changed]) -> Iterator[TaskPartition]:
     )
 
 
-def _downstream(
-    connection: Connection, environment: int, changes: Iterable[Changed], now: datetime
-) -> set[TaskPartition]:
-    """The partitions of tasks that wait for one of those that ended."""
-    ended: set[Place] = {
+def _places(changes: Iterable[Changed], change: str) -> set[Place]:
+    return {
         (each.node_kind, each.node_id, each.partition)
         for each in changes
-        if each.change == "ended" and each.node_kind is not None
+        if each.change == change and each.node_kind is not None
     }
-    return waiting_for(connection, environment, ended, now)
 
 
 def _around_declared(

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from dataforge.dispatch.reach import made_by, waiting_for
 from dataforge.ingest import native
 from dataforge.ingest.redaction import NOTHING, Redaction
+from dataforge.ledger.reach import made_by, waiting_for
 from dataforge.ledger.record import record
 from dataforge.model.catalog import NodeName
 from dataforge.model.errors import Conflict, FieldError, InvalidInput

@@ -33,6 +33,7 @@ TASK_STATES = {  # airflow.utils.state.TaskInstanceState
     "queued": RunState.QUEUED,
     "scheduled": RunState.QUEUED,
 }
+_MOST_TRIGGERS, _LONGEST_RUN_ID = 50, 64
 _ASSET_URI = re.compile(r"(?:'uri':\s*|uri=)'([^']+)'")
 
 
@@ -98,7 +99,7 @@ def _dag_facts(envelope: Envelope) -> Facts:
         parent=run.parent(envelope),
         root=run.root(envelope),
         error=run.error(envelope),
-        source={"dag_id": _dag_id(envelope), "run_id": run_id},
+        source={"dag_id": _dag_id(envelope), "run_id": run_id, **_triggered_by(envelope)},
     )
     return Facts(
         attempts=(attempt,),
@@ -170,6 +171,14 @@ def _triggers(envelope: Envelope) -> tuple[EdgeFact, ...]:
         if namespace and name and TaskRef(namespace, name) != envelope.job:
             edges.append(EdgeFact(envelope.job, "consumes", TaskRef(namespace, name)))
     return tuple(edges)
+
+
+def _triggered_by(envelope: Envelope) -> Source:
+    """The runs whose dataset events triggered this one, as OpenLineage calls them; the first of very many."""
+    entries = facets.items(envelope.run_facets, "jobDependencies", "upstream")
+    named = {facets.text(entry, "run", "runId") for entry in entries}
+    found = sorted(name for name in named if name and len(name) <= _LONGEST_RUN_ID and not name.count(" "))
+    return {"triggered_by": " ".join(found[:_MOST_TRIGGERS])} if found else {}
 
 
 def _outcomes(envelope: Envelope, dag: Attempt) -> tuple[Outcome, ...]:

@@ -1,8 +1,8 @@
 """Control events: what a person or a system orders, as JSON.
 
 Each names its verb in `control`, who orders it in `by`, and what it is about: a task or a dataset and its partition, a
-domain, a named fact, or nothing for the whole environment. `mark` and `clear` are about a run of a task, by its name or
-that of its partition, as native events name it. What cannot be meant together is refused.
+domain, a named fact, keys of a dynamic set, or nothing for the whole environment. `mark` and `clear` are about a run of
+a task, by its name or that of its partition, as native events name it. What cannot be meant together is refused.
 """
 
 from __future__ import annotations
@@ -35,11 +35,24 @@ from dataforge.model.decoding import convert, shorten
 from dataforge.model.errors import FieldError
 from dataforge.model.event import Event, Facts, Mark
 from dataforge.model.mark import CLEARED
+from dataforge.model.partition_check import key_problem
+from dataforge.model.partition_set import MOST_REGISTERED
 from dataforge.model.reference import TaskRef
 from dataforge.model.state import RunState
 
 Ordering = Literal[
-    "pause", "cancel", "resume", "approve", "refuse", "set", "quarantine", "release", "rerun", "not_before"
+    "pause",
+    "cancel",
+    "resume",
+    "approve",
+    "refuse",
+    "set",
+    "quarantine",
+    "release",
+    "rerun",
+    "not_before",
+    "register",
+    "delist",
 ]
 Marking = Literal["mark", "clear"]  # these speak of a run, as its platform does
 WHOLE = "default"  # the run of a task that names neither a run nor a partition
@@ -60,6 +73,8 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     domain: str | None = None
     fact: str | None = None
     gate: str | None = None
+    set: str | None = None
+    keys: list[str] | None = None
     partition: str | None = None
     value: Scalar = None
     until: str | None = None
@@ -92,6 +107,8 @@ _RULES: dict[str, _Rule] = {
     "not_before": _Rule("not_before", None, ("task",)),
     "mark": _Rule("mark", None, ("task",), reasoned=True),
     "clear": _Rule("mark", None, ("task",), reasoned=True),
+    "register": _Rule("key", True, ("set",)),
+    "delist": _Rule("key", False, ("set",), reasoned=True),
 }
 
 
@@ -122,8 +139,10 @@ def _facts(shape: _Document, at: datetime, until: datetime | None, event_id: byt
     kind = _RULES[shape.control].kind
     if kind == "mark":
         return Facts(marks=(_mark(shape, at, event_id),))
-    key = ControlKey(_subjects(shape)[0], shape.partition or "", kind, shape.gate or "")
-    return Facts(controls=(Control(key, _value(shape, until), at, event_id, shape.by, shape.reason),))
+    value = _value(shape, until)
+    return Facts(
+        controls=tuple(Control(key, value, at, event_id, shape.by, shape.reason) for key in _keys(shape, kind))
+    )
 
 
 def _mark(shape: _Document, at: datetime, event_id: bytes) -> Mark:
@@ -155,7 +174,16 @@ def _subjects(shape: _Document) -> list[ControlSubject]:
         found.append(ControlSubject("domain", "", shape.domain))
     if shape.fact is not None:
         found.append(ControlSubject("fact", "", shape.fact))
+    if shape.set is not None:
+        found.append(ControlSubject("set", "", shape.set))
     return found or [ENVIRONMENT]
+
+
+def _keys(shape: _Document, kind: ControlKind) -> list[ControlKey]:
+    """What is ordered: of a set each of the keys by itself."""
+    subject = _subjects(shape)[0]
+    partitions = [shape.partition or ""] if shape.keys is None else sorted(set(shape.keys))
+    return [ControlKey(subject, partition, kind, shape.gate or "") for partition in partitions]
 
 
 def _value(shape: _Document, until: datetime | None) -> Scalar:
@@ -170,7 +198,7 @@ def _meaning_errors(shape: _Document) -> Iterator[FieldError]:
     if len(subjects) > 1 or subjects[0].scope not in rule.scopes:
         named = ", ".join(subject.scope for subject in subjects)
         yield FieldError("$", named, f"{wanted}: that is what {shape.control} is about")
-    if shape.partition is not None and subjects[0].scope in ("domain", "environment"):
+    if shape.partition is not None and subjects[0].scope in ("domain", "environment", "set"):
         yield FieldError("partition", shape.partition, f"none: a {subjects[0].scope} has no partitions")
     for field, given, verbs in (
         ("gate", shape.gate, ("approve", "refuse")),
@@ -178,6 +206,7 @@ def _meaning_errors(shape: _Document) -> Iterator[FieldError]:
         ("value", shape.value, ("set",)),
         ("state", shape.state, ("mark",)),
         ("run", shape.run, ("mark", "clear")),
+        ("keys", shape.keys, ("register", "delist")),
     ):
         if given is None and shape.control in verbs and field not in ("value", "run"):
             yield FieldError(field, None, f"a value: {shape.control} needs it")
@@ -191,6 +220,7 @@ def _name_errors(shape: _Document) -> Iterator[FieldError]:
     named: list[tuple[str, Any, int]] = [
         ("by", shape.by, LONGEST_KEY),
         ("domain", shape.domain, LONGEST_NAME),
+        ("set", shape.set, LONGEST_NAME),
         ("fact", shape.fact, LONGEST_NAME),
         ("gate", shape.gate, LONGEST_KEY),
         ("partition", shape.partition, LONGEST_KEY),
@@ -206,6 +236,19 @@ def _name_errors(shape: _Document) -> Iterator[FieldError]:
     for field, value, most in named:
         if value is not None and (error := name_problem(field, value, most)):
             yield error
+    yield from _key_errors(shape.keys)
     for field, text in (("reason", shape.reason), ("value", shape.value)):
         if isinstance(text, str) and text and (error := name_problem(field, text, LONGEST_TEXT)):
+            yield error
+
+
+def _key_errors(keys: list[str] | None) -> Iterator[FieldError]:
+    if keys is None:
+        return
+    if not 1 <= len(keys) <= MOST_REGISTERED:
+        yield FieldError("keys", f"{len(keys)} keys", f"1 to {MOST_REGISTERED:,} keys")
+        return
+    for index, key in enumerate(keys):
+        field = f"keys[{index}]"
+        if error := name_problem(field, key, LONGEST_KEY) or key_problem(key, field):
             yield error

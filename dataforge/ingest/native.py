@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from dataforge.ingest import control, facets, native_report, paths, run
+from dataforge.ingest import control, facets, native_report, native_stream, paths, run
 from dataforge.ingest.envelope import check_time, decode
 from dataforge.ingest.native_report import Input, Output
+from dataforge.ingest.native_stream import Late
 from dataforge.ingest.openlineage import canonical
 from dataforge.ingest.redaction import Redaction
 from dataforge.ingest.validation import LONGEST_KEY, LONGEST_NAME, name_problem, refusal
@@ -58,6 +59,8 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     id: str | None = None
     platform: str | None = None
     source: dict[str, Any] | None = None
+    watermark: str | None = None
+    late: list[Late] = []
 
 
 def parse(body: bytes | object, redaction: Redaction, event_id: bytes | None = None) -> Event:
@@ -75,10 +78,14 @@ def parse(body: bytes | object, redaction: Redaction, event_id: bytes | None = N
     errors = _errors(shape)
     at = check_time("time", shape.time, errors)
     interval = _interval(shape, errors)
+    streamed = native_stream.read(shape.watermark, shape.outputs, shape.late, at)
+    errors += streamed.errors
     if errors:
         raise refusal(errors)
     event_id = event_id or _identity(shape, document)
-    return Event(event_id, at, "native", shape.task.namespace, canonical(kept), _facts(shape, at, event_id, interval))
+    facts = _facts(shape, at, event_id, interval)
+    facts = streamed.stated(facts, facts.attempts[0].key.task, facts.attempts[0].key.run)
+    return Event(event_id, at, "native", shape.task.namespace, canonical(kept), facts)
 
 
 def _identity(shape: _Document, document: object) -> bytes:

@@ -43,6 +43,7 @@ class Output(msgspec.Struct, forbid_unknown_fields=True):
     tags: dict[str, str] = {}
     checks: list[Check] = []
     facets: dict[str, Scalar] = {}
+    watermark: str | None = None
 
 
 def problems(dataset: Input | Output, at: str) -> list[FieldError]:

@@ -66,7 +66,7 @@ def _place(upstream: Upstream) -> Place:
 
 
 def _is_ready(state: State | None) -> bool:
-    return state is not None and state.status is PartitionStatus.READY
+    return state is not None and state.status in (PartitionStatus.READY, PartitionStatus.STALE)
 
 
 def _places(upstreams: Iterable[Upstream], staleness: Meaning) -> set[Place]:

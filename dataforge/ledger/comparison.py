@@ -27,9 +27,12 @@ from dataforge.model.freshness import (
     newer,
     quiet,
 )
-from dataforge.model.verdict import Reason
+from dataforge.model.state import PartitionStatus
+from dataforge.model.upstream import LateData
+from dataforge.model.verdict import Code, Reason
 from dataforge.storage import data_version, readiness
 from dataforge.storage import freshness as storage
+from dataforge.storage import stream as streams
 from dataforge.storage.database import Connection
 from dataforge.storage.freshness import Built, Standing
 from dataforge.storage.readiness import Place, Producer
@@ -45,6 +48,7 @@ class Compared(msgspec.Struct, frozen=True):
     built: Built | None
     changed: Mapping[Place, Reason]  # the upstreams that are newer, and what is said of each
     inputs: Mapping[Place, Input]  # those that are there
+    late: Reason | None = None  # what came for it after its watermark
 
 
 def examine(connection: Connection, environment: int, places: Iterable[Place], now: datetime) -> dict[Place, Compared]:
@@ -59,15 +63,29 @@ def examine(connection: Connection, environment: int, places: Iterable[Place], n
     sketches = {place: list(_sketches(known, place, built.get(place), writers, now)) for place in wanted}
     needs = {place: _needs(known, place, found) for place, found in sketches.items()}
     around_them = {each for found in needs.values() for need in found for each in _looked_at(known, need, now)}
+    standing = storage.standing(connection, environment, around_them)
+    stale = {place for place, each in standing.items() if each.state.status is PartitionStatus.STALE}
     seen = _Seen(
         known,
-        storage.standing(connection, environment, around_them),
+        standing,
         storage.reads(connection, environment, _readers(built, needs)),
+        _late_data(connection, environment, {*built, *stale}),
         now,
     )
     given = {place: _inputs(seen, built.get(place), needs[place]) for place in wanted}
     given = _looked_back(connection, environment, built, given)
-    return {place: _compare(built.get(place), given[place], sketches[place], now) for place in wanted}
+    compared = {place: _compare(built.get(place), given[place], sketches[place], now) for place in wanted}
+    return compared | {place: _late(compared[place], seen.late[place]) for place in wanted if place in seen.late}
+
+
+def _late(compared: Compared, late: LateData) -> Compared:
+    """A partition that a stream made is stale by what came for it after that, whatever its upstreams."""
+    reason = Reason(code=Code.UPSTREAM_STALE, message=f"it {late.said}", since=late.last)
+    return replace(compared, status=FreshnessStatus.STALE, reasons=(reason, *compared.reasons), late=reason)
+
+
+def _late_data(connection: Connection, environment: int, places: Iterable[Place]) -> dict[Place, LateData]:
+    return {place: LateData(*late) for place, late in streams.late_rows(connection, environment, places).items()}
 
 
 def _readers(built: Mapping[Place, Built], needs: Mapping[Place, Sequence[Need]]) -> Iterator[Success]:
@@ -83,6 +101,7 @@ class _Seen(msgspec.Struct, frozen=True):
     known: Surroundings
     standing: Mapping[Place, Standing]
     reads: Mapping[RunKey, Mapping[tuple[int, str], str]]
+    late: Mapping[Place, LateData]
     now: datetime
 
     def written(self, need: Need) -> bool:
@@ -185,6 +204,7 @@ def _input(seen: _Seen, built: Success | None, need: Need) -> tuple[Place, Input
         written=bool(seen.known.writers(node)),
         read=_read(seen, built, place) if built and node.kind == "dataset" else None,
         policy=node.version_policy,
+        late=seen.late[place].said if place in seen.late else None,
     )
 
 

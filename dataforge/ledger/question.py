@@ -23,10 +23,11 @@ from dataforge.model.readiness import Question, obstacle
 from dataforge.model.report import UNSEEN, Seen, what_counts
 from dataforge.model.state import Evidence, PartitionStatus, RunState
 from dataforge.model.trigger import Queue
-from dataforge.model.upstream import CONDITIONS, History, State, Upstream
+from dataforge.model.upstream import CONDITIONS, History, LateData, State, Upstream
 from dataforge.model.verdict import Basis, Code, NodeRef, Reason
 from dataforge.storage import readiness as storage
 from dataforge.storage import report as reports
+from dataforge.storage import stream as streams
 from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
 from dataforge.storage.readiness import EdgeRow, Place, Subject, Success
@@ -64,6 +65,7 @@ class _Seen(msgspec.Struct, frozen=True):
     queues: Mapping[int, Queue]
     orders: Orders
     lacking: Mapping[Reading, tuple[Lack, ...]]
+    late: Mapping[Place, LateData]
 
     @property
     def pending(self) -> set[Place]:
@@ -95,7 +97,8 @@ def _see(
     )
     reported = _reported(connection, environment, sketches, states)
     ordered = orders(connection, environment, known.subjects, wanted, states, now)
-    return _Seen(known, sketches, states, reported, queues(connection, environment, known), ordered, lacking)
+    late = _late_data(connection, environment, states)
+    return _Seen(known, sketches, states, reported, queues(connection, environment, known), ordered, lacking, late)
 
 
 def _lacking(
@@ -121,6 +124,13 @@ def _producing(lack: Lack) -> list[Place]:
     product, share = lack.product, lack.standing.due.share
     named = product is not None and lack.standing.latest is None and share.dimension is None and share.key is not None
     return [("task", product.task_id, share.key)] if named and product is not None and share.key is not None else []
+
+
+def _late_data(connection: Connection, environment: int, states: Mapping[Place, State]) -> dict[Place, LateData]:
+    """What came late for those of these partitions that are stale by it."""
+    stale = [place for place, state in states.items() if state.status is PartitionStatus.STALE]
+    found = streams.late_rows(connection, environment, stale) if stale else {}
+    return {place: LateData(*each) for place, each in found.items()}
 
 
 def _reported(
@@ -301,6 +311,7 @@ def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
         total=node.instances,
         history=_history(need.window_cut, facts.histories.get(place, [])),
         obstacle=facts.obstacles.get(place),
+        late=seen.late.get(place),
         rerun=seen.orders.rerun(place),
         lacks=tuple(
             _producer(seen, need, each, facts)

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from dataforge.ledger import partition_set, stream
 from dataforge.ledger.settle import settle
 from dataforge.model import control
 from dataforge.model.attempt import Attempt, merge, merge_all
@@ -66,7 +67,15 @@ def apply(connection: Connection, environment: int, events: Sequence[Event]) -> 
     grew = _fold_edges(connection, environment, events)
     event_log.advance(connection, environment, _progress(events))
     places = _fold_controls(connection, environment, events)
-    settle(connection, environment, tasks=touched_tasks, datasets=touched_datasets | renamed, runs=runs, places=places)
+    settle(
+        connection,
+        environment,
+        tasks=touched_tasks,
+        datasets=touched_datasets | renamed,
+        runs=runs,
+        places=places,
+        news=stream.keep(connection, environment, events),
+    )
     if grew or rewired or renamed:
         environments.advance_graph(connection, environment)
 
@@ -222,7 +231,10 @@ def _fold_controls(connection: Connection, environment: int, events: Iterable[Ev
     """Keeps the orders that stand; returns the partitions that one of them holds back or lets go."""
     said = control.standing(each for event in events for each in event.facts.controls)
     controls.fold(connection, environment, list(said.values()))
-    about = {key: key.subject.scope == "task" and key.partition for key in said}
+    partition_set.announce(
+        connection, environment, [(key.subject.name, key.partition) for key in said if key.kind == "key"]
+    )
+    about = {key: key.subject.scope == "task" and key.partition for key in said if key.kind != "key"}
     alone = [(key.subject.id, key.partition) for key, one in about.items() if one]
     wakeups.put(connection, environment, alone, everything=not all(about.values()))
     return {place for key in said if key.kind == "quarantine" for place in key.places}

@@ -13,9 +13,10 @@ from importlib.resources.abc import Traversable
 
 _PACKAGES = ("model", "ingest")
 _MODULES = (
-    *("ledger/completeness", "ledger/declaration", "ledger/declare", "ledger/failing", "ledger/kept", "ledger/record"),
-    *("ledger/settle", "ledger/settle_runs", "storage/attempt", "storage/completeness", "storage/control"),
-    *("storage/dataset", "storage/edge", "storage/mark", "storage/outcome", "storage/partition", "storage/quality"),
+    *("ledger/completeness", "ledger/declaration", "ledger/declare", "ledger/failing", "ledger/kept"),
+    *("ledger/partition_set", "ledger/record", "ledger/settle", "ledger/settle_runs", "ledger/stream"),
+    *("storage/attempt", "storage/completeness", "storage/control", "storage/dataset", "storage/edge", "storage/mark"),
+    *("storage/outcome", "storage/partition", "storage/partition_set", "storage/quality", "storage/stream"),
     *("storage/task", "storage/upstream_list", "storage/version"),
 )
 # What of these packages only carries events, or checks what they gave.

@@ -6,8 +6,9 @@ and definitions in the tables, so that it never matters which came first.
 
 from collections.abc import Iterable, Set
 
-from dataforge.ledger import settle_runs
+from dataforge.ledger import partition_set, settle_runs, stream
 from dataforge.ledger.completeness import judge
+from dataforge.ledger.stream import NO_NEWS, News
 from dataforge.model import partition
 from dataforge.model.reference import DatasetRef
 from dataforge.model.task import effective, value
@@ -19,6 +20,7 @@ from dataforge.storage import task as tasks
 from dataforge.storage.attempt import RunKey
 from dataforge.storage.database import Connection
 from dataforge.storage.partition import Place
+from dataforge.storage.readiness import Node
 from dataforge.storage.task import EffectiveTask, TaskBasis
 
 
@@ -31,11 +33,12 @@ def settle(
     runs: Set[RunKey] = frozenset(),
     places: Set[Place] = frozenset(),
     produced: Set[int] = frozenset(),
+    news: News = NO_NEWS,
 ) -> None:
-    """Makes anew what follows from these tasks, datasets (by id), runs and places, and from how the datasets `produced`
-    are declared to be produced. Part of the caller's transaction."""
+    """Makes anew what follows from these tasks, datasets (by id), runs, places and news of streams, and from how the
+    datasets `produced` are declared to be produced. Part of the caller's transaction."""
     recut = _settle_tasks(connection, environment, tasks)
-    moved, renamed = _settle_datasets(connection, environment, datasets)
+    moved, renamed, recut_datasets = _settle_datasets(connection, environment, datasets)
     all_runs = set(runs)
     if recut:  # keys are made anew when the cut changes
         all_runs |= attempts.runs_of_tasks(connection, environment, recut)
@@ -43,10 +46,14 @@ def settle(
     if rejudged:  # which partitions a run wrote follows from the declared mapping
         all_runs |= completeness.runs_of(connection, environment, rejudged)
     claimed = settle_runs.settle_runs(connection, environment, all_runs)
+    claimed |= stream.follow(connection, environment, news, tasks, datasets)
     claimed |= completeness.partitions_of(connection, environment, rejudged)
     moved |= partitions.canonical(connection, environment, claimed | places)
     if moved:
         _resolve(connection, environment, moved)
+    nodes: set[Node] = {("task", each) for each in recut} | {("dataset", each) for each in recut_datasets}
+    if nodes or moved:
+        partition_set.follow(connection, environment, nodes, moved)
 
 
 def _resolve(connection: Connection, environment: int, places: set[Place]) -> None:
@@ -81,18 +88,21 @@ def _effective(row: TaskBasis) -> EffectiveTask:
     )
 
 
-def _settle_datasets(connection: Connection, environment: int, ids: Set[int]) -> tuple[set[Place], set[int]]:
+def _settle_datasets(connection: Connection, environment: int, ids: Set[int]) -> tuple[set[Place], set[int], set[int]]:
     """Stores effective columns and canonical names, and returns the places that other claims decide now, and the
-    datasets whose declared producers, if any, write them under another name now."""
+    datasets whose declared producers, if any, write them under another name now, and those whose partitioning changed.
+    """
     if not ids:
-        return set(), set()
+        return set(), set(), set()
+    basis = datasets.basis(connection, environment, ids)
+    recut = {each for each, _, said, cut in basis if (said or {}).get("partitioning") != cut}
     effective_rows = [
         (
             dataset_id,
             (definition or {}).get("owner") or value(registers, "owner"),
             (definition or {}).get("partitioning"),
         )
-        for dataset_id, registers, definition in datasets.basis(connection, environment, ids)
+        for dataset_id, registers, definition, _ in basis
     ]
     datasets.set_effective(connection, environment, effective_rows)
     members = datasets.related(connection, environment, ids)
@@ -102,11 +112,11 @@ def _settle_datasets(connection: Connection, environment: int, ids: Set[int]) ->
     )
     moved = {member.id: stands[member.id] for member in members if stands[member.id] != member.canonical_id}
     if not moved:
-        return set(), set()
+        return set(), set(), recut
     datasets.set_canonical(connection, environment, moved)
     related = {m.id for m in members} | {m.canonical_id for m in members}
     declared = completeness.any_declared(connection, environment, related)
-    return _places(connection, environment, related), related if declared else set()
+    return _places(connection, environment, related), related if declared else set(), recut
 
 
 def _places(connection: Connection, environment: int, ids: set[int]) -> set[Place]:

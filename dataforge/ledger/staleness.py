@@ -41,10 +41,12 @@ class Staleness(msgspec.Struct, frozen=True):
         return FreshnessStatus.STALE if found.built is not None and self.stale(place) else found.status
 
     def stale(self, place: Place) -> tuple[Reason, ...]:
-        """Why a partition is not what a run of today would make of it: its upstreams that have changed, and those
-        that are themselves stale."""
+        """Why a partition is not what a run of today would make of it: what came late for it, its upstreams that have
+        changed, and those that are themselves stale."""
         found = self.compared[place]
-        return tuple(sorted({*found.changed.values(), *self._in_turn(place)}, key=lambda reason: reason.order))
+        late = (found.late,) if found.late is not None else ()
+        changed = {*found.changed.values(), *self._in_turn(place)}
+        return (*late, *sorted(changed, key=lambda reason: reason.order))
 
     def reasons(self, place: Place) -> tuple[Reason, ...]:
         """All there is to say about a partition."""

@@ -23,7 +23,12 @@ from dataforge.storage.fact_file import FACTS, Keep, load
 
 _PAGE = 1_000
 _FIRST = -(2**63)
-_GRAPH = frozenset({"manifest", "declaration", "task", "dataset", "alias", "edge", "upstream_list", "control"})
+_GRAPH = frozenset(
+    (
+        *("manifest", "declaration", "task", "dataset", "alias", "edge", "upstream_list", "control"),
+        *("watermark", "late", "stream"),
+    )
+)
 
 
 class Start(msgspec.Struct, frozen=True):

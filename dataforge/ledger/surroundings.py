@@ -1,13 +1,16 @@
 """The graph around some tasks: themselves, their edges, what those lead to, and who writes the datasets among it.
 
-Guarantees four queries, however many tasks are asked for.
+Guarantees four queries, however many tasks are asked for, and one more where a dynamic set cuts one of them: then its
+partitioning says which keys the set holds.
 """
 
 from collections.abc import Iterable, Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from dataforge.ledger.need import used_edges
+from dataforge.ledger.partition_set import completed
 from dataforge.storage import readiness as storage
 from dataforge.storage.database import Connection
 from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Producer, Subject
@@ -42,7 +45,39 @@ def around(connection: Connection, environment: int, tasks: set[int]) -> Surroun
         by_task.setdefault(edge.task_id, []).append(edge)
     consumed = {edge.node for found in by_task.values() for edge in used_edges(found)}
     nodes = storage.nodes(connection, environment, consumed)
-    return Surroundings(subjects, by_task, nodes, _writers(connection, environment, consumed))
+    return _completed(
+        connection, environment, Surroundings(subjects, by_task, nodes, _writers(connection, environment, consumed))
+    )
+
+
+def _completed(connection: Connection, environment: int, known: Surroundings) -> Surroundings:
+    """The same with the keys of dynamic sets."""
+    writers = [each for found in known.producers.values() for each in found]
+    shapes = {subject.partitioning for subject in known.subjects.values()}
+    shapes |= {each.task_partitioning for each in writers}
+    theirs = {node.partitioning for node in known.nodes.values()} | {each.partitioning for each in writers}
+    full = completed(connection, environment, shapes | theirs)
+    if not full:
+        return known
+
+    def of(shape: str) -> str:
+        return full.get(shape, shape)
+
+    def at(shape: str | None) -> str | None:
+        return shape and of(shape)
+
+    return Surroundings(
+        {task: replace(each, partitioning=of(each.partitioning)) for task, each in known.subjects.items()},
+        known.edges,
+        {node: replace(each, partitioning=at(each.partitioning)) for node, each in known.nodes.items()},
+        {
+            dataset: [
+                replace(each, partitioning=at(each.partitioning), task_partitioning=of(each.task_partitioning))
+                for each in found
+            ]
+            for dataset, found in known.producers.items()
+        },
+    )
 
 
 def _writers(connection: Connection, environment: int, consumed: Iterable[Node]) -> dict[int, list[Producer]]:

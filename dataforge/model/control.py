@@ -1,4 +1,5 @@
-"""What people and systems order: to hold or cancel, to approve, to quarantine and release, to run again, to wait.
+"""What people and systems order: to hold or cancel, to approve, to quarantine and release, to run again, to wait; and
+which keys a dynamic set holds.
 
 An order is a fact like any other: it is an event, and of all orders about one thing the latest stands, so that they may
 come in any order. Guarantees that what an order says can be told from its value alone, without a clock.
@@ -14,8 +15,8 @@ import msgspec
 
 from dataforge.model.reference import NodeKind, node_id
 
-ControlKind = Literal["hold", "gate", "fact", "quarantine", "rerun", "not_before"]
-Scope = Literal["environment", "domain", "task", "dataset", "fact"]
+ControlKind = Literal["hold", "gate", "fact", "quarantine", "rerun", "not_before", "key"]
+Scope = Literal["environment", "domain", "task", "dataset", "fact", "set"]
 Scalar = str | int | float | bool | None
 PAUSED, CANCELED = "paused", "canceled"  # values of a hold; None lifts it
 APPROVED, REFUSED = "approved", "refused"  # of a gate

@@ -35,6 +35,7 @@ from dataforge.model.manifest import (
 from dataforge.model.mapping import MOST_PARTITIONS
 from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.model.stream import LONGEST_LATENESS
 from dataforge.model.trigger import Trigger
 
 # A unique index of PostgreSQL holds entries of at most 2,704 bytes; namespace and name share one.
@@ -185,6 +186,7 @@ _CHOICES = {  # by the end of the path: there msgspec only says that a value is 
     " dynamic, product",
     r"trigger_rule": f"one of {', '.join(TriggerRule)}",
     r"run_after": "an ISO 8601 duration such as PT30M",
+    r"lateness": "an ISO 8601 duration such as PT15M",
     r"staleness": "one of ignore, warn, block",
     r"equals": "a string, a number, true, false or null",
     r"role": "one of upstream, mapped_over, setup, short_circuit",
@@ -243,6 +245,7 @@ def _task_problems(task: TaskDefinition, field: str) -> _Errors:
         yield from partition_check.problems(task.partitioning, f"{field}.partitioning")
     if task.run_after is not None and task.run_after < timedelta(0):
         yield FieldError(f"{field}.run_after", str(task.run_after), "a duration of zero or more")
+    yield from _lateness_problems(task.lateness, field)
     for name in task.pools:
         yield from _name_problems(name, f"{field}.pools")
     yield from _named_problems(dict(_indexed(f"{field}.gates", task.gates)))
@@ -254,6 +257,12 @@ def _task_problems(task: TaskDefinition, field: str) -> _Errors:
         yield from _ref_problems(produced.node, f"{field}.produces[{index}]")
         yield from produced_problems(produced.mapping, f"{field}.produces[{index}].mapping")
     yield from _repeats(_by_path(f"{field}.produces", (produced.node for produced in task.produces)))
+
+
+def _lateness_problems(lateness: timedelta | None, field: str) -> _Errors:
+    if lateness is not None and not timedelta(0) <= lateness <= LONGEST_LATENESS:
+        expected = f"a duration from zero to {LONGEST_LATENESS.days} days such as PT15M"
+        yield FieldError(f"{field}.lateness", str(lateness), expected)
 
 
 def _consumes_problems(task: TaskDefinition, field: str) -> _Errors:
@@ -324,6 +333,7 @@ def _dataset_problems(dataset: DatasetDefinition, field: str) -> _Errors:
         yield from partition_check.problems(dataset.partitioning, f"{field}.partitioning")
     if isinstance(dataset.complete_when, Listed):
         yield from _listed_problems(dataset.complete_when.manifest, f"{field}.complete_when.manifest")
+    yield from _lateness_problems(dataset.lateness, field)
     for index, alias in enumerate(dataset.aliases):
         yield from _ref_problems(alias, f"{field}.aliases[{index}]")
         if alias == dataset.ref:

@@ -94,8 +94,10 @@ def _needs(mapping: Mapping, ours: str, ends: _Ends, key: str) -> bool:
 
 def _every(cut: Partitioning | None, now: datetime) -> Sequence[str]:
     """All keys there are by now."""
-    if cut is None or cut.kind == "dynamic":
+    if cut is None:
         raise Unmappable("which partitions the task has is not known: declare its partitioning")
+    if cut.kind == "dynamic" and not cut.keys:
+        raise Unmappable(f"which partitions the task has is not known: the set {cut.set} holds no key yet")
     if cut.kind == "product":
         return _joined(_every(part, now) for _, part in sorted(cut.dimensions.items()))
     if not cut.windowed:
@@ -103,6 +105,17 @@ def _every(cut: Partitioning | None, now: datetime) -> Sequence[str]:
     if cut.start is None:
         raise Unmappable(f"all partitions of a {cut.kind} task cannot be told: declare where it starts")
     return _few(partitions(cut, Interval(bound(cut, cut.start), now + INSTANT)))
+
+
+def holding(cut: Partitioning, key: str, now: datetime) -> Sequence[str]:
+    """All keys there are by now of which this key of a dynamic set is a part. Raises Unmappable."""
+    if cut.kind != "product":
+        return (key,) if cut.kind == "dynamic" else ()
+    found: dict[str, None] = {}
+    for name, part in cut.dimensions.items():
+        if part.kind == "dynamic":
+            found |= dict.fromkeys(_by_dimension(cut, {name: (key,)}, now))
+    return tuple(found)
 
 
 def _over(cut: Partitioning | None, span: Interval, now: datetime) -> Sequence[str]:

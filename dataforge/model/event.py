@@ -71,6 +71,24 @@ class Mark(msgspec.Struct, frozen=True):
         return (self.at, self.event)
 
 
+class WatermarkFact(msgspec.Struct, frozen=True):
+    """How far a run of a streaming task has come: of one dataset that it writes, or of it and all that it writes."""
+
+    task: TaskRef
+    dataset: DatasetRef | None
+    at: datetime
+    run: str
+
+
+class LateFact(msgspec.Struct, frozen=True):
+    """That a streaming task got rows for a partition: of one dataset that it writes, or of it and all of them."""
+
+    task: TaskRef
+    dataset: DatasetRef | None
+    partition: str
+    rows: int
+
+
 class Facts(msgspec.Struct, frozen=True):
     """All that one event states."""
 
@@ -81,6 +99,8 @@ class Facts(msgspec.Struct, frozen=True):
     outcomes: tuple[Outcome, ...] = ()
     controls: tuple[Control, ...] = ()
     marks: tuple[Mark, ...] = ()
+    watermarks: tuple[WatermarkFact, ...] = ()
+    late: tuple[LateFact, ...] = ()
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -75,8 +75,6 @@ def _to_date(mapping: ToDate, ours: Partitioning, theirs: Partitioning) -> str |
 def _all(mapping: All, ours: Partitioning, theirs: Partitioning) -> str | None:
     if theirs.kind == "product":
         return _dimension(Dimension(dict.fromkeys(theirs.dimensions, mapping)), ours, theirs)
-    if theirs.kind == "dynamic":
-        return "a mapping that names the keys: all of a dynamic set are not known"
     return "a start in the other side's partitioning, from which all can be told" if _endless(theirs) else None
 
 

@@ -128,6 +128,7 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
     written: bool = True  # a task is known that writes it
     read: Read | None = None  # by the run that is asked about
     policy: VersionPolicy = "run"
+    late: str | None = None  # what came for it after its watermark, as a sentence goes on about it
     successes: tuple[Version, ...] = ()  # the last one first, by precedence; read where `looks_back` asks for them
 
     @property
@@ -209,7 +210,7 @@ def newer(built: Success, given: Input) -> Reason | None:
     then = version_at(history, built.begun) if given.policy == "content" else None
     if then is not None and same(then, now):
         return None
-    return _changed(given, now, f"{_VERB[given.node.kind]} {_when(now.since, built, built.begun)}")
+    return _changed(given, now, f"{_verb(given)} {_when(now.since, built, built.begun)}")
 
 
 def _is_read(history: Sequence[Version], read: Read, built: Success, policy: VersionPolicy) -> bool:
@@ -220,7 +221,8 @@ def _is_read(history: Sequence[Version], read: Read, built: Success, policy: Ver
     return found is None or found == history[-1]
 
 
-_VERB = {"dataset": "was written again", "task": "ran again"}
+def _verb(given: Input) -> str:
+    return given.late or ("was written again" if given.node.kind == "dataset" else "ran again")
 
 
 def _changed(given: Input, now: Version, said: str) -> Reason:
@@ -232,7 +234,7 @@ def cause(reason: Reason, given: Input) -> Cause:
     """The end of a chain: that this input changed, as `reason` says of what was built from it directly."""
     at = f" at {reason.since:%Y-%m-%d %H:%M} UTC" if reason.since else ""
     return Cause(
-        message=f"{given.label} {_VERB[given.node.kind]}{at}",
+        message=f"{given.label} {_verb(given)}{at}",
         upstream=given.node,
         partition=given.partition or None,
         state=reason.state,

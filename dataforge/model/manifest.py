@@ -44,6 +44,7 @@ class TaskDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     partitioning: Partitioning | None = None
     trigger_rule: TriggerRule | None = None
     run_after: timedelta | None = None  # after the end of the data interval
+    lateness: timedelta | None = None  # of a streaming task: how long after its end a window is still open
     trigger: Trigger | None = None  # the datasets whose updates it runs on; then it has no partitions
     setup: bool = False  # an Airflow setup task
     branching: bool = False  # it decides which of the tasks behind it are skipped
@@ -70,6 +71,7 @@ class DatasetDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     complete_when: CompleteWhen = "all_producers"  # of a partition that several runs make: `model.completeness`
     # What makes a new version: each success of a run, what the producer reports, or a change of the content.
     version: Literal["run", "reported", "content"] = "run"
+    lateness: timedelta | None = None  # of what a stream writes, in the place of its task's
     aliases: tuple[DatasetRef, ...] = ()
 
     @property

@@ -135,14 +135,21 @@ def _windows(side: Side, theirs: Partitioning | None) -> tuple[Partitioning, Par
 def _all(mapping: All, side: Side, theirs: Partitioning | None) -> tuple[str, ...]:
     if theirs is None:
         return ("",)
-    if theirs.kind == "static":
-        return theirs.keys
+    if theirs.kind in ("static", "dynamic"):
+        return _known(theirs)
     if theirs.kind == "product":
         return _dimension(Dimension(dict.fromkeys(theirs.dimensions, mapping)), side, theirs)
     if not theirs.windowed or theirs.start is None:
         raise Unmappable(f"all partitions of a {theirs.kind} upstream cannot be told: declare where it starts")
     keys = partitions(theirs, Interval(bound(theirs, theirs.start), side.horizon))
     return keys if not keys or at(theirs, keys[-1]).end <= side.horizon else keys[:-1]
+
+
+def _known(theirs: Partitioning) -> tuple[str, ...]:
+    """The keys of a set; of one that grows those that it holds by now. It is not empty for having none yet."""
+    if not theirs.keys:
+        raise Unmappable(f"the set {theirs.set} holds no key yet: register one, or run what makes its first")
+    return theirs.keys
 
 
 def _last(mapping: Last, side: Side, theirs: Partitioning | None) -> tuple[str, ...]:

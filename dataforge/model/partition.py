@@ -60,7 +60,7 @@ class Partitioning(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     hour_offset: int = 0  # and so many hours past midnight
     day_offset: int = 0  # weekly: days past Sunday; monthly: the day of the month, by default (0) the first
     cron: str | None = None  # kind cron: the schedule whose ticks begin the windows
-    keys: tuple[str, ...] = ()  # kind static
+    keys: tuple[str, ...] = ()  # kind static; of a dynamic one those that its set holds, where they were looked up
     set: str | None = None  # kind dynamic: the name of the set of keys
     dimensions: dict[str, "Partitioning"] = {}  # kind product: two, by name
 

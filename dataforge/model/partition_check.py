@@ -116,6 +116,15 @@ def _text_problem(partitioning: Partitioning, field: str, refused: tuple[str, ..
     ]
 
 
+def key_problem(key: str, field: str) -> FieldError | None:
+    """What is wrong with a key of a dynamic set, which may cut one of two dimensions; None when nothing is."""
+    if any(text in key for text in (*_NOT_IN_KEYS, *_NOT_IN_DIMENSIONS)):
+        return FieldError(
+            field, key.replace("\0", "\\0"), "text without '...', | , [ ], line breaks, tabs and their like"
+        )
+    return None
+
+
 def _product_problem(partitioning: Partitioning, field: str) -> list[FieldError]:
     if partitioning.kind != "product":
         return []

@@ -79,6 +79,18 @@ class History(msgspec.Struct, frozen=True):
     lags: tuple[timedelta, ...] = ()
 
 
+class LateData(msgspec.Struct, frozen=True):
+    """What came for a partition after the watermark had passed it."""
+
+    rows: int
+    last: datetime
+
+    @property
+    def said(self) -> str:
+        """It as a sentence goes on about a partition."""
+        return f"got {self.rows:,} {'row' if self.rows == 1 else 'rows'} after its watermark had passed it"
+
+
 class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     """One partition that an edge asks for."""
 
@@ -102,6 +114,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     total: int | None = None  # how many instances it has, where its definition says so
     history: History = History()
     obstacle: str | None = None  # why it will not come by itself, where that is known
+    late: LateData | None = None  # of what a stream made: what came for it after its watermark
     rerun: Order | None = None  # an order to run it again that no run has carried out yet
     lacks: tuple["Upstream", ...] = ()  # of a dataset that several make: the producers that still have to
     instead: str | None = None  # what is to be said of a producer, where its own state says nothing
@@ -217,8 +230,8 @@ def about(upstream: Upstream, code: Code, message: str) -> Reason:
 
 def stale(upstream: Upstream) -> Reason:
     """That the upstream is ready, but built from what has changed since."""
-    message = f"{upstream.label} was built from data that has changed since"
-    return replace(about(upstream, Code.UPSTREAM_STALE, message), because=upstream.because)
+    said = upstream.late.said if upstream.late is not None else "was built from data that has changed since"
+    return replace(about(upstream, Code.UPSTREAM_STALE, f"{upstream.label} {said}"), because=upstream.because)
 
 
 def half_known(upstream: Upstream) -> Reason:

@@ -114,14 +114,15 @@ def set_canonical(connection: Connection, environment: int, canonical: Mapping[i
     connection.cursor().executemany(SET_CANONICAL, rows)
 
 
-BASIS = "select id, observed, definition from dataset where environment = %s and id = any(%s) order by id"
+BASIS = "select id, observed, definition, partitioning from dataset where environment = %s and id = any(%s) order by id"
 
 
 def basis(
     connection: Connection, environment: int, ids: Iterable[int]
-) -> list[tuple[int, Registers, dict[str, Any] | None]]:
-    """What the effective columns of these datasets follow from: registers and definition, by id."""
-    return [(row[0], row[1], row[2]) for row in connection.execute(BASIS, [environment, list(ids)])]
+) -> list[tuple[int, Registers, dict[str, Any] | None, dict[str, Any] | None]]:
+    """What the effective columns of these datasets follow from: registers and definition, by id; and how each was cut
+    until now."""
+    return [(row[0], row[1], row[2], row[3]) for row in connection.execute(BASIS, [environment, list(ids)])]
 
 
 SET_EFFECTIVE = "update dataset set owner = %s, partitioning = %s where environment = %s and id = %s"

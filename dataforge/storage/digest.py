@@ -17,6 +17,8 @@ _DATASET = (
 )
 _NODE = f"case x.node_kind when 'task' then {_TASK.format('x.node_id')} else {_DATASET.format('x.node_id')} end"
 
+_STREAMED = f"case x.dataset_id when 0 then null else {_DATASET.format('x.dataset_id')} end"
+
 # One query a table: each row one JSON array, its key first. A name that only a retired definition gave is no state.
 QUERIES: tuple[tuple[str, str], ...] = (
     (
@@ -108,6 +110,25 @@ QUERIES: tuple[tuple[str, str], ...] = (
         select jsonb_build_array({_TASK.format("x.task_id")}, run, state, partition, at, encode(said_by, 'hex'),
             marked_by, reason)
         from mark x where environment = %s
+        """,
+    ),
+    (
+        "observed_key",
+        f"select jsonb_build_array(set_name, key, node_kind, {_NODE}) from observed_key x where environment = %s",
+    ),
+    (
+        "watermark",
+        f"""
+        select jsonb_build_array({_TASK.format("x.task_id")}, {_STREAMED}, at, said_at, encode(said_by, 'hex'), run)
+        from watermark x where environment = %s
+        """,
+    ),
+    (
+        "late",
+        f"""
+        select jsonb_build_array({_TASK.format("x.task_id")}, {_STREAMED}, partition, said_at,
+            encode(said_by, 'hex'), rows)
+        from late x where environment = %s
         """,
     ),
     (

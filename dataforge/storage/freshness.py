@@ -59,7 +59,7 @@ class Built(msgspec.Struct, frozen=True):
 # the success; the attempt whose claim it is; and of a mapped task all its instances, the map indexes being one run.
 BUILT = """
 select w.kind, w.node, w.partition, s.ready_task_id, s.ready_run,
-    least(r.started_at, claim.started_at, mapped.started_at),
+    case when claim.streamed then claim.started_at else least(r.started_at, claim.started_at, mapped.started_at) end,
     case when s.status = 'ready' then greatest(s.ready_since, s.since) else s.ready_since end, s.ready_version,
     t.namespace, t.name, coalesce(r.partitions, '{}'), a.parent_task_id
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
@@ -70,7 +70,7 @@ left join run r on r.environment = %(environment)s and r.task_id = s.ready_task_
 left join attempt a on a.environment = %(environment)s and a.task_id = r.task_id and a.run = r.run
     and a.attempt_id = r.attempt_id
 left join lateral (
-    select max(c.started_at) as started_at
+    select max(c.started_at) as started_at, bool_or(c.attempt_id = '~watermark') as streamed
     from (
         select w.node as id where w.kind = 'task'
         union all
@@ -78,9 +78,9 @@ left join lateral (
         where w.kind = 'dataset' and d.environment = %(environment)s and d.canonical_id = w.node
     ) member
     cross join lateral (
-        select c.started_at from write c
+        select c.started_at, c.attempt_id from write c
         where c.environment = %(environment)s and c.node_kind = w.kind and c.node_id = member.id
-            and c.partition = w.partition and c.status = 'ready' and c.producer_task_id = s.ready_task_id
+            and c.partition = w.partition and c.status in ('ready', 'stale') and c.producer_task_id = s.ready_task_id
             and c.producer_run = s.ready_run
         order by c.started_at desc nulls last limit 1
     ) c

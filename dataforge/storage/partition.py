@@ -40,7 +40,8 @@ delete from write where (environment, node_kind, node_id, partition, task_id, ru
     select (select %(environment)s::smallint), c.node_kind, c.node_id, c.partition, c.task_id, c.run, c.attempt_id
     from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as gone (task_id, run) cross join lateral (
         select * from write
-        where environment = (select %(environment)s::smallint) and task_id = gone.task_id and run = gone.run offset 0
+        where environment = (select %(environment)s::smallint) and task_id = gone.task_id and run = gone.run
+            and attempt_id <> '~watermark' offset 0
     ) c
 )
 returning node_kind, node_id, partition
@@ -48,7 +49,7 @@ returning node_kind, node_id, partition
 
 
 def withdraw(connection: Connection, environment: int, runs: Sequence[RunKey]) -> set[Place]:
-    """Removes every claim of these runs, and returns the places they were on."""
+    """Removes every claim of these runs but those of their watermarks, and returns the places they were on."""
     rows = connection.execute(WITHDRAW, {"environment": environment, **keys(runs)})
     return {(row[0], row[1], row[2]) for row in rows}
 
@@ -149,7 +150,8 @@ with place as (
         select case when bool_or(c.status = 'failed') then 'failed'
                     when bool_or(c.status = 'running') then 'running'
                     when place.short then 'missing'
-                    when bool_and(c.status = 'skipped') then 'skipped' else 'ready' end::partition_status as status,
+                    when bool_and(c.status = 'skipped') then 'skipped'
+                    when bool_or(c.status = 'stale') then 'stale' else 'ready' end::partition_status as status,
                case when bool_or(c.status = 'failed') then max(c.run_state)
                     when bool_or(c.status = 'running') then min(c.run_state)
                     when bool_and(c.status = 'skipped') then 'skipped' else 'succeeded' end::run_state as run_state,
@@ -196,7 +198,7 @@ with place as (
                 order by at limit 100
             ) f
         ) f
-        where place.kind = 'dataset' and seen.status = 'ready'
+        where place.kind = 'dataset' and seen.status in ('ready', 'stale')
           and (said.value is distinct from 'false' or said.at < f.at)
         order by f.at, f.task_id, f.run, f.attempt_id, f.own limit 1
     ) failed on true left join lateral (
@@ -209,7 +211,7 @@ with place as (
             where said.value = 'true' and (seen.begun is null or said.at >= seen.begun)
         ) ordered on true
         where failed.at is not null or ordered.at is not null
-    ) held on seen.status = 'ready'
+    ) held on seen.status in ('ready', 'stale')
 ), changed as (
     insert into partition_state as known (environment, node_kind, node_id, partition, status, run_state, evidence,
         since, task_id, run, version, ready_task_id, ready_run, ready_since, ready_version, held)
@@ -221,7 +223,7 @@ with place as (
                 c.attempt_id, c.node_id
             from write c
             where c.environment = (select %(environment)s::smallint) and c.node_kind = b.kind and c.node_id = member.id
-              and c.partition = b.key and c.status = 'ready' and b.made is distinct from false
+              and c.partition = b.key and c.status in ('ready', 'stale') and b.made is distinct from false
               and (c.run = c.group_run or not exists (
                 select from (
                     select * from write

@@ -50,10 +50,14 @@ STATE: tuple[Table, ...] = (
     Table("touch"),
     Table("outcome"),
     Table("run"),
+    Table("watermark"),
+    Table("late"),
+    Table("stream"),
     Table("write"),
     Table("quality"),
     Table("failed_check"),
     Table("partition_state", unlike=("changed_by",)),
+    Table("observed_key"),
     Table("progress"),
 )
 # What is not rebuilt: facts themselves, what was refused, the feed's own memory, and who works on what.

@@ -29,7 +29,8 @@ class Changed(msgspec.Struct, frozen=True):
     node_kind: NodeKind | None
     node_id: int
     partition: str
-    change: Literal["began", "ended", "ordered", "declared"]
+    # declared: it, or an edge of it; listed: a set that cuts the node holds that key, or no more
+    change: Literal["began", "ended", "ordered", "declared", "listed"]
 
 
 TAKE = """

@@ -13,7 +13,7 @@ import pytest
 
 from dataforge.dispatch import claim as dispatch
 from dataforge.dispatch.announce import announce
-from dataforge.dispatch.reach import MOST_RECENT
+from dataforge.dispatch.declared import MOST_RECENT
 from dataforge.dispatch.waiting import waiting
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING

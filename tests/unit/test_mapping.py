@@ -128,7 +128,7 @@ def test_dimensions_are_mapped_each_by_itself() -> None:
     [
         (SAME, "", NONE, DAILY, "declare a mapping such as last or all"),
         (Window(-1, 0), "acme", CLIENTS, CLIENTS, "time windows on both sides"),
-        (All(), DAY, DAILY, DYNAMIC, "cannot be told"),
+        (All(), DAY, DAILY, DYNAMIC, "the set clients holds no key yet"),
         (All(), DAY, DAILY, BERLIN, "declare where it starts"),
         (Last(), DAY, DAILY, CLIENTS, "no last partition"),
         (Table({"acme": ("eu",)}), "globex", CLIENTS, None, "names no partitions for 'globex'"),

@@ -1,60 +1,26 @@
-"""From partitions to what they make and to what waits for it: one step downstream, by the exact mappings of the edges.
+"""What may run because it is declared otherwise: nothing upstream has flipped then that would have announced it.
 
-Guarantees two queries for a step, however many partitions it starts from. Where a mapping cannot be told the step is
-left out with a line in the log; the verdict on whoever asks names it.
+Guarantees a number of queries that does not grow with what is declared, and a bounded number of partitions of each
+upstream.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Set
 from datetime import datetime
-from functools import partial
 
 from dataforge.ledger.need import cut_of, mapping_of, used_edges
-from dataforge.model.downstream import downstream_keys
+from dataforge.ledger.reach import waiting_for
 from dataforge.model.edge import Fixed
-from dataforge.model.errors import InvalidInput
-from dataforge.model.mapping import produced_keys
 from dataforge.storage import partition as partitions
 from dataforge.storage import reach as storage
 from dataforge.storage import readiness
 from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Connection
-from dataforge.storage.readiness import EdgeRow, Node, Place
+from dataforge.storage.readiness import EdgeRow, Place
 from dataforge.storage.wakeup import TaskPartition
 
 MOST_RECENT = 30  # partitions of each upstream, the last by their keys: a month of days
-_log = logging.getLogger(__name__)
-
-
-def waiting_for(
-    connection: Connection,
-    environment: int,
-    places: Iterable[Place],
-    now: datetime,
-    *,
-    only: Set[int] | None = None,
-) -> set[TaskPartition]:
-    """The partitions of tasks that need one of these partitions (of datasets by canonical id); of these tasks alone,
-    where some are given."""
-    keys: dict[Node, set[str]] = {}
-    for kind, node, partition in places:
-        keys.setdefault((kind, node), set()).add(partition)
-    found: set[TaskPartition] = set()
-    for reader in storage.readers(connection, environment, keys) if keys else ():
-        if only is not None and reader.task_id not in only:
-            continue
-        if reader.triggers:
-            found.add((reader.task_id, ""))
-            continue
-        ours = cut_of(reader.task_cut, declared=reader.task_cut_declared)
-        theirs = cut_of(reader.node_cut, declared=reader.node_cut_declared)
-        mapping = mapping_of(reader.mapping)
-        for key in keys[reader.node]:
-            woken = _told(reader.task_id, key, partial(downstream_keys, mapping, key, ours, theirs, now))
-            found |= {(reader.task_id, own) for own in woken}
-    return found
 
 
 def around_declared(
@@ -100,27 +66,3 @@ def _untimed(connection: Connection, environment: int, tasks: Set[int]) -> set[T
         if cut is None or cut.kind in ("none", "static"):
             found |= {(task_id, key) for key in (cut.keys if cut is not None else ()) or ("",)}
     return found
-
-
-def made_by(connection: Connection, environment: int, runs: Iterable[TaskPartition], now: datetime) -> set[Place]:
-    """The partitions of datasets that these tasks' runs for these partitions write."""
-    keys: dict[int, set[str]] = {}
-    for task_id, partition in runs:
-        keys.setdefault(task_id, set()).add(partition)
-    found: set[Place] = set()
-    for product in storage.products(connection, environment, keys) if keys else ():
-        ours = cut_of(product.task_cut, declared=product.task_cut_declared)
-        theirs = cut_of(product.dataset_cut, declared=True)
-        mapping = mapping_of(product.mapping)
-        for key in keys[product.task_id]:
-            made = _told(product.task_id, key, partial(produced_keys, mapping, key, ours, theirs, now))
-            found |= {("dataset", product.dataset_id, each) for each in made}
-    return found
-
-
-def _told(task_id: int, key: str, keys: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
-    try:
-        return keys()
-    except InvalidInput as error:
-        _log.debug("where the partition %r leads by an edge of the task %d cannot be told: %s", key, task_id, error)
-        return ()

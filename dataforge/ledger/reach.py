@@ -1,0 +1,120 @@
+"""From partitions to what they make and to what waits for it: one step downstream, by the exact mappings of the edges.
+
+Guarantees two queries for a step, and one more where dynamic sets are on the way, however many partitions it starts
+from. Where a mapping cannot be told the step is left out with a line in the log; the verdict on whoever asks names it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence, Set
+from datetime import datetime
+from functools import partial
+
+from dataforge.ledger.need import cut_of, mapping_of
+from dataforge.ledger.partition_set import completed
+from dataforge.model.downstream import downstream_keys, holding
+from dataforge.model.errors import InvalidInput
+from dataforge.model.mapping import MOST_PARTITIONS, produced_keys
+from dataforge.model.partition_set import with_key_of
+from dataforge.storage import partition_set as sets
+from dataforge.storage import reach as storage
+from dataforge.storage.database import Connection
+from dataforge.storage.readiness import Node, Place
+from dataforge.storage.wakeup import TaskPartition
+
+_log = logging.getLogger(__name__)
+
+
+def waiting_for(
+    connection: Connection,
+    environment: int,
+    places: Iterable[Place],
+    now: datetime,
+    *,
+    only: Set[int] | None = None,
+) -> set[TaskPartition]:
+    """The partitions of tasks that need one of these partitions (of datasets by canonical id); of these tasks alone,
+    where some are given."""
+    return {own for _, own in needing(connection, environment, places, now, only=only)}
+
+
+def needing(
+    connection: Connection,
+    environment: int,
+    places: Iterable[Place],
+    now: datetime,
+    *,
+    only: Set[int] | None = None,
+) -> set[tuple[Place, TaskPartition]]:
+    """The same, each beside what it needs."""
+    keys: dict[Node, set[str]] = {}
+    for kind, node, partition in places:
+        keys.setdefault((kind, node), set()).add(partition)
+    found: set[tuple[Place, TaskPartition]] = set()
+    readers = storage.readers(connection, environment, keys) if keys else []
+    readers = [each for each in readers if only is None or each.task_id in only]
+    full = completed(connection, environment, {shape for each in readers for shape in (each.task_cut, each.node_cut)})
+    for reader in readers:
+        if reader.triggers:
+            found |= {((*reader.node, key), (reader.task_id, "")) for key in keys[reader.node]}
+            continue
+        ours = cut_of(full.get(reader.task_cut, reader.task_cut), declared=reader.task_cut_declared)
+        known = cut_of(full.get(reader.node_cut or "", reader.node_cut), declared=reader.node_cut_declared)
+        mapping = mapping_of(reader.mapping)
+        for key in keys[reader.node]:
+            theirs = with_key_of(known, key, MOST_PARTITIONS) if known is not None else None
+            woken = _told(reader.task_id, key, partial(downstream_keys, mapping, key, ours, theirs, now))
+            found |= {((*reader.node, key), (reader.task_id, own)) for own in woken}
+    return found
+
+
+def listed(connection: Connection, environment: int, changed: Iterable[Place], now: datetime) -> set[Place]:
+    """The partitions that there are, or are no more, because a set that cuts their node holds a key, which stands in
+    the partition's place, or holds it no more."""
+    keys: dict[Node, set[str]] = {}
+    for kind, node, key in changed:
+        keys.setdefault((kind, node), set()).add(key)
+    shapes = sets.cuts(connection, environment, keys) if keys else {}
+    full = completed(connection, environment, shapes.values())
+    found: set[Place] = set()
+    for (kind, node), shape in shapes.items():
+        cut = cut_of(full.get(shape, shape), declared=True)
+        assert cut is not None, "a set cuts it"
+        for key in keys[kind, node]:
+            found |= {(kind, node, each) for each in _told(node, key, partial(holding, cut, key, now))}
+    return found
+
+
+def made_by(connection: Connection, environment: int, runs: Iterable[TaskPartition], now: datetime) -> set[Place]:
+    """The partitions of datasets that these tasks' runs for these partitions write."""
+    return {place for _, place in making(connection, environment, runs, now)}
+
+
+def making(
+    connection: Connection, environment: int, runs: Iterable[TaskPartition], now: datetime
+) -> set[tuple[TaskPartition, Place]]:
+    """The same, each beside the partition whose runs write it."""
+    keys: dict[int, set[str]] = {}
+    for task_id, partition in runs:
+        keys.setdefault(task_id, set()).add(partition)
+    found: set[tuple[TaskPartition, Place]] = set()
+    products = storage.products(connection, environment, keys) if keys else []
+    shapes = {shape for each in products for shape in (each.task_cut, each.dataset_cut)}
+    full = completed(connection, environment, shapes)
+    for product in products:
+        ours = cut_of(full.get(product.task_cut, product.task_cut), declared=product.task_cut_declared)
+        theirs = cut_of(full.get(product.dataset_cut or "", product.dataset_cut), declared=True)
+        mapping = mapping_of(product.mapping)
+        for key in keys[product.task_id]:
+            made = _told(product.task_id, key, partial(produced_keys, mapping, key, ours, theirs, now))
+            found |= {((product.task_id, key), ("dataset", product.dataset_id, each)) for each in made}
+    return found
+
+
+def _told(task_id: int, key: str, keys: Callable[[], Sequence[str]]) -> Sequence[str]:
+    try:
+        return keys()
+    except InvalidInput as error:
+        _log.debug("where the partition %r leads at the node %d cannot be told: %s", key, task_id, error)
+        return ()
