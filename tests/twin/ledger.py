@@ -1,0 +1,386 @@
+"""The twin of the ledger: definitions, events, orders and leases in plain lists, and every answer worked out anew.
+
+Written from the rules in DESIGN, docs/conditions.md, docs/mappings.md and docs/decisions, never from the ledger's code or
+SQL. It knows one namespace for tasks (`ns`) and one for datasets (`lake`), which is all that the machine uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from tests.twin.fold import Claim, Event, Place, Run, RunName, State, claims_of, runs_of, states_of
+from tests.twin.mapping import Group, Untold, fits, needed
+from tests.twin.windows import Cut, is_key, partitions, tiles, windowed
+
+Definition = dict[str, Any]
+STRICTNESS = ("ignore", "warn", "block")
+AHEAD = 2  # steps that are looked at to tell what comes by itself
+
+
+class Lease(NamedTuple):
+    """The right to run one attempt of a partition until a time."""
+
+    claim: str
+    task: str
+    key: str
+    run: str
+    attempt: int
+    since: datetime
+    until: datetime
+    pools: dict[str, int]
+
+
+class Reason(NamedTuple):
+    """Why a partition may not run, and whether that passes by itself."""
+
+    code: str
+    upstream: tuple[str, str] | None = None
+    partition: str | None = None
+    passes: bool = False
+
+    @property
+    def shown(self) -> tuple[str, tuple[str, str] | None, str | None]:
+        return (self.code, self.upstream, self.partition or None)
+
+
+class Need(NamedTuple):
+    """A partition that an edge asks for, one of several that would do, and where it stands."""
+
+    edge: Definition
+    kind: str
+    name: str
+    key: str
+    among: Group
+    place: Place
+
+
+class Answer(NamedTuple):
+    """What the ledger has to answer of one partition."""
+
+    status: str
+    reasons: frozenset[tuple[str, tuple[str, str] | None, str | None]]
+    warnings: frozenset[tuple[str, tuple[str, str] | None, str | None]]
+    basis: str
+    fate: str | None
+    own: bool  # whether only something of its own keeps it from running
+
+    @property
+    def runnable(self) -> bool:
+        return not self.reasons
+
+
+class Facts:
+    """Everything that was said until a moment. `view` answers from it; a change makes a new view."""
+
+    def __init__(self) -> None:
+        self.declared: list[tuple[datetime, int, Definition]] = []  # from when on, its number, the manifest
+        self.events: list[Event] = []
+        self.orders: list[Event] = []
+        self.leases: dict[str, Lease] = {}  # those of which no end was written down
+        self._view: View | None = None
+
+    @property
+    def view(self) -> View:
+        if self._view is None:
+            self._view = View(self)
+        return self._view
+
+    def changed(self) -> None:
+        """To be called after every change."""
+        self._view = None
+
+    def record(self, events: Sequence[Event]) -> None:
+        """Events again say nothing new."""
+        for event in events:
+            into = self.orders if "control" in event else self.events
+            if event not in into:
+                into.append(event)
+        self.changed()
+
+    def next_attempt(self, task: str, run: str) -> int:
+        """One more than was ever claimed or reported of a run; a claim is reported as it begins."""
+        known = self.view.runs.get((task, run))
+        return known.last.number + 1 if known else 1
+
+    def expire(self, now: datetime) -> None:
+        """Leases that ran out end their attempts in failure, at the moment at which they did."""
+        for lease in [each for each in self.leases.values() if each.until <= now]:
+            del self.leases[lease.claim]
+            self.record([event_of(lease, "failed", lease.until)])
+        self.changed()
+
+
+def event_of(lease: Lease, state: str, at: datetime, **more: Any) -> Event:
+    """What a claim's begin and end say of its run."""
+    named = {"partition": lease.key} if lease.key else {}
+    task = {"namespace": "ns", "name": lease.task}
+    told = {"time": at.isoformat(), "task": task, "run": lease.run, "attempt": lease.attempt, "state": state}
+    return {**told, **named, **more}
+
+
+class View:
+    """Answers from facts as they are."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.events, self.orders, self.leases = list(facts.events), list(facts.orders), dict(facts.leases)
+        self.manifests: dict[str, Definition] = {}
+        for _, _, manifest in sorted(facts.declared, key=lambda each: each[:2]):
+            self.manifests[manifest["source"]] = manifest
+
+    # What is declared and what was observed
+
+    @cached_property
+    def tasks(self) -> dict[str, Definition]:
+        return {task["name"]: task for manifest in self.manifests.values() for task in manifest["tasks"]}
+
+    @cached_property
+    def datasets(self) -> dict[str, Definition]:
+        return {each["name"]: each for manifest in self.manifests.values() for each in manifest["datasets"]}
+
+    @cached_property
+    def pools(self) -> dict[str, int]:
+        return {pool["name"]: pool["slots"] for manifest in self.manifests.values() for pool in manifest["pools"]}
+
+    def canonical(self, dataset: str) -> str:
+        """The dataset whose declaration names this one as an alias, else itself."""
+        aliases = {alias["name"]: each["name"] for each in self.datasets.values() for alias in each.get("aliases", ())}
+        return aliases.get(dataset, dataset)
+
+    @cached_property
+    def seen(self) -> set[str]:
+        return {event["task"]["name"] for event in self.events}
+
+    def cut(self, kind: str, name: str) -> Cut:
+        defined = (self.tasks if kind == "task" else self.datasets).get(name, {})
+        return defined.get("partitioning")
+
+    def observed(self, task: str, listed: str) -> set[str]:
+        """The datasets that a task was seen to read (`inputs`) or write (`outputs`)."""
+        mine = [event for event in self.events if event["task"]["name"] == task]
+        return {self.canonical(each["name"]) for event in mine for each in event.get(listed, ())}
+
+    def consumed(self, task: str) -> list[Definition]:
+        """What a task declares to consume is the whole of it; where it declares nothing, what was observed counts."""
+        declared = [each for each in self.tasks.get(task, {}).get("consumes", ())]
+        if declared:
+            return declared
+        return [{"dataset": {"name": name}, "observed": True} for name in sorted(self.observed(task, "inputs"))]
+
+    def produced(self, task: str) -> list[tuple[str, Definition]]:
+        """What a task writes, declared or observed, each with its mapping."""
+        declared = self.tasks.get(task, {}).get("produces", ())
+        found = [(self.canonical(each["name"]), each.get("mapping", {})) for each in declared]
+        return found + [(name, {}) for name in sorted(self.observed(task, "outputs"))]
+
+    def writers(self, dataset: str) -> set[str]:
+        return {task for task in {*self.tasks, *self.seen} if dataset in [name for name, _ in self.produced(task)]}
+
+    # What is believed
+
+    @cached_property
+    def runs(self) -> dict[RunName, Run]:
+        return runs_of(self.events)
+
+    @cached_property
+    def states(self) -> dict[Place, State]:
+        quarantines: dict[Place, list[tuple[datetime, bool]]] = {}
+        for order in self.orders:
+            if order["control"] in ("quarantine", "release"):
+                kind = "task" if "task" in order else "dataset"
+                place = (kind, order[kind]["name"], order.get("partition", ""))
+                quarantines.setdefault(place, []).append(
+                    (datetime.fromisoformat(order["time"]), order["control"] == "quarantine")
+                )
+        return states_of(self.runs.values(), self.canonical, quarantines)
+
+    def order(self, verbs: Sequence[str], **about: Any) -> Event | None:
+        """The latest order of one of these verbs about exactly this."""
+        keys = ("task", "dataset", "domain", "fact", "gate", "partition")
+        wanted = {key: about.get(key) for key in keys}
+        found = [
+            order
+            for order in self.orders
+            if order["control"] in verbs
+            and {
+                key: order[key]["name"] if key in ("task", "dataset") and key in order else order.get(key)
+                for key in keys
+            }
+            == wanted
+        ]
+        return max(found, key=lambda each: datetime.fromisoformat(each["time"]), default=None)
+
+    def to_rerun(self, place: Place) -> bool:
+        """Whether an order to make a partition again is still to be carried out: no run has begun since."""
+        kind, name, key = place
+        order = self.order(["rerun"], **{kind: name, "partition": key or None})
+        if order is None:
+            return False
+        state = self.states.get(place)
+        if state is None:
+            return True
+        run = self.runs[state.task, state.run]
+        begun = run.last.began or state.since
+        return begun is None or begun < datetime.fromisoformat(order["time"])
+
+    # What is needed
+
+    def needs(self, task: str, key: str, now: datetime) -> tuple[list[Need], list[tuple[Definition, str]]]:
+        """The partitions that one needs, and the edges of which that cannot be told, each with the code."""
+        ours = self.cut("task", task)
+        own = set(self.written(task, key, now))
+        found: list[Need] = []
+        untold: list[tuple[Definition, str]] = []
+        for edge in self.consumed(task):
+            kind, name = self.node(edge)
+            theirs = self.cut(kind, name)
+            try:
+                groups = needed(edge.get("mapping", {}), key, ours, theirs, now)
+            except Untold as reason:
+                untold.append((edge, str(reason)))
+                continue
+            for group in groups:
+                for each in group:
+                    if (kind, name, each) not in own:
+                        place = self.stands(kind, name, each)
+                        found.append(Need(edge, kind, name, each, group if len(group) > 1 else (), place))
+        return found, untold
+
+    def node(self, edge: Definition) -> tuple[str, str]:
+        return (
+            ("task", edge["task"]["name"]) if "task" in edge else ("dataset", self.canonical(edge["dataset"]["name"]))
+        )
+
+    def stands(self, kind: str, name: str, key: str) -> Place:
+        """The partition itself; of what nobody has cut, the whole where only that is known."""
+        exact = (kind, name, key)
+        whole = (kind, name, "")
+        return whole if self.cut(kind, name) is None and exact not in self.states and whole in self.states else exact
+
+    def written(self, task: str, key: str, now: datetime) -> Iterator[Place]:
+        """What a run for a partition writes."""
+        for dataset, mapping in self.produced(task):
+            try:
+                for group in needed(mapping, key, self.cut("task", task), self.cut("dataset", dataset), now):
+                    yield from (("dataset", dataset, each) for each in group)
+            except Untold:
+                continue
+
+    @staticmethod
+    def chosen(needs: Sequence[Need], serves: Callable[[Need], bool]) -> list[Need]:
+        """Where one of several is enough, the newest that serves; the newest of all, where none does."""
+        found: list[Need] = []
+        for need in needs:
+            group = [each for each in needs if each.edge is need.edge and each.among and each.among == need.among]
+            serving = [each for each in group if serves(each)] or group
+            if not need.among or need is serving[-1]:
+                found.append(need)
+        return found
+
+    def makers(self, dataset: str, key: str, now: datetime) -> list[tuple[str, str]]:
+        """The partitions of tasks whose runs write this one of a dataset: each that there may be is tried."""
+        theirs = self.cut("dataset", dataset)
+        if not is_key(theirs, key):
+            return []
+        tasks = sorted({*self.tasks, *self.seen})
+        edges = [(task, mapping) for task in tasks for name, mapping in self.produced(task) if name == dataset]
+        return [
+            (task, own)
+            for task, mapping in edges
+            for own in self._candidates(task, mapping, key, theirs, now)
+            if self._writes(mapping, own, self.cut("task", task), theirs, key, now)
+        ]
+
+    def _candidates(self, task: str, mapping: Definition, key: str, theirs: Cut, now: datetime) -> list[str]:
+        ours, kind = self.cut("task", task), mapping.get("kind", "same")
+        anything = theirs is not None and theirs["kind"] == "none"
+        if ours is None:
+            whole = anything or kind in ("all", "last", "fixed")
+            return [] if whole else [tile.key for tile in tiles(theirs)] if windowed(theirs) else [key]
+        if not windowed(ours):
+            return list(ours.get("keys", [""]))
+        begun_only = anything or kind in ("all", "last", "fixed")
+        return [tile.key for tile in partitions(ours) if not begun_only or tile.start <= now]
+
+    @staticmethod
+    def _writes(mapping: Definition, own: str, ours: Cut, theirs: Cut, key: str, now: datetime) -> bool:
+        try:
+            return any(key in group for group in needed(mapping, own, ours, theirs, now))
+        except Untold:
+            return False
+
+    def counts(self, place: Place, made: Claim) -> list[int | None]:
+        """The rows that the instances behind a success reported of it."""
+        claims = [claim for run in self.runs.values() for claim in claims_of(run) if claim.status == "ready"]
+        group = [
+            c
+            for c in claims
+            if (c.task, c.group, c.place[0], c.place[2]) == (made.task, made.group, place[0], place[2])
+        ]
+        return [c.rows for c in group if self.canonical(c.place[1]) == place[1]]
+
+    # Which definitions are refused
+
+    def problem(self) -> str | None:
+        """Why these definitions cannot stand together: `misfit` or `cycle`."""
+        for name, task in self.tasks.items():
+            ends = [(self.node(edge), edge.get("mapping", {})) for edge in task.get("consumes", ())]
+            ends += [(("dataset", self.canonical(e["name"])), e.get("mapping", {})) for e in task.get("produces", ())]
+            if any(not fits(mapping, self.cut("task", name), self.cut(*node)) for node, mapping in ends):
+                return "misfit"
+        return "cycle" if self._cyclic() else None
+
+    def _cyclic(self) -> bool:
+        """Whether some partition of a task would need itself or a later one of its own, tried on a few of each."""
+        now = datetime.fromisoformat("2026-10-27T00:00:00+00:00")
+        declared = View.__new__(View)
+        declared.events, declared.orders, declared.leases, declared.manifests = [], [], {}, self.manifests
+        return any(self._leads_back(declared, task, now) for task in self.tasks if self._loops(declared, task))
+
+    @staticmethod
+    def _loops(declared: View, task: str) -> bool:
+        """Whether a chain of edges leads from a task back to itself."""
+        reached: set[str] = set()
+        ahead = [task]
+        while ahead:
+            for kind, name in [declared.node(edge) for edge in declared.consumed(ahead.pop())]:
+                new = ({name} if kind == "task" else declared.writers(name)) - reached
+                reached |= new
+                ahead += new
+        return task in reached
+
+    @staticmethod
+    def _leads_back(declared: View, task: str, now: datetime) -> bool:
+        keys = declared.few_keys(task)
+        for place, key in enumerate(keys):
+            reached: set[tuple[str, str]] = set()
+            ahead = [(task, key)]
+            while ahead:
+                needs, _ = declared.needs(*ahead.pop(), now)
+                for need in needs:
+                    new = (
+                        {(need.name, need.key)}
+                        if need.kind == "task"
+                        else set(declared.makers(need.name, need.key, now))
+                    )
+                    ahead += new - reached
+                    reached |= new
+            ordered = windowed(declared.cut("task", task))
+            if any((task, each) in reached for each in (keys[place:] if ordered else [key])):
+                return True
+        return False
+
+    def few_keys(self, task: str) -> list[str]:
+        """The first partitions of a task, in order; of what is not cut, its only one."""
+        return few_keys(self.cut("task", task))
+
+
+def few_keys(cut: Cut, most: int = 4) -> list[str]:
+    """The first partitions of a cut."""
+    if cut is None:
+        return ["2026-10-25"]
+    if windowed(cut):
+        return [tile.key for tile in partitions(cut)[:most]]
+    return list(cut.get("keys", [""]))
