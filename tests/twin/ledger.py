@@ -324,20 +324,30 @@ class View:
     # Which definitions are refused
 
     def problem(self) -> str | None:
-        """Why these definitions cannot stand together: `misfit` or `cycle`."""
+        """Why these definitions cannot stand together: `misfit` or `cycle`; `perhaps` where a loop of edges goes through
+        what nobody has cut, of which the ledger assumes the worst."""
         for name, task in self.tasks.items():
             ends = [(self.node(edge), edge.get("mapping", {})) for edge in task.get("consumes", ())]
             ends += [(("dataset", self.canonical(e["name"])), e.get("mapping", {})) for e in task.get("produces", ())]
             if any(not fits(mapping, self.cut("task", name), self.cut(*node)) for node, mapping in ends):
                 return "misfit"
-        return "cycle" if self._cyclic() else None
+        return self._cycle()
 
-    def _cyclic(self) -> bool:
+    def _cycle(self) -> str | None:
         """Whether some partition of a task would need itself or a later one of its own, tried on a few of each."""
         now = datetime.fromisoformat("2026-10-27T00:00:00+00:00")
         declared = View.__new__(View)
         declared.events, declared.orders, declared.leases, declared.manifests = [], [], {}, self.manifests
-        return any(self._leads_back(declared, task, now) for task in self.tasks if self._loops(declared, task))
+        looping = [task for task in self.tasks if self._loops(declared, task)]
+        if any(self._leads_back(declared, task, now) for task in looping):
+            return "cycle"
+        nodes = [node for task in looping for node in declared.around(task)]
+        return "perhaps" if any(self.cut(*node) is None for node in nodes) else None
+
+    def around(self, task: str) -> list[tuple[str, str]]:
+        """A task with what it reads and writes."""
+        read = [self.node(edge) for edge in self.consumed(task)]
+        return [("task", task), *read, *(("dataset", name) for name, _ in self.produced(task))]
 
     @staticmethod
     def _loops(declared: View, task: str) -> bool:
