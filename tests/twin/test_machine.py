@@ -48,7 +48,7 @@ from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Database
 from dataforge.storage.lease import Ending
 from tests.twin import plans
-from tests.twin.fold import Place
+from tests.twin.believed import believed, states
 from tests.twin.ledger import Definition, Facts, Lease, event_of, few_keys
 from tests.twin.verdict import Answer, answer
 
@@ -350,7 +350,7 @@ class Machine(RuleBasedStateMachine):
         expected = {each: _expected(answer(self.facts.view, *each, now)) for each in asked}
         for each in asked:
             assert found[each] == expected[each], (each, now)
-        assert _believed(self.database, self.name) == _states(self.facts)
+        assert believed(self.database, self.name) == states(self.facts.view.states)
 
     def teardown(self) -> None:
         if self.owed:
@@ -433,38 +433,6 @@ def _expected(found: Answer) -> dict[str, Any]:
         "warnings": found.warnings,
         "basis": found.basis,
         "fate": found.fate,
-    }
-
-
-BELIEVED = """
-select s.node_kind::text, coalesce(d.name, n.name), s.partition, s.status::text, s.run_state::text, s.since, p.name, s.run,
-    s.ready_run, s.ready_since, s.ready_version
-from partition_state s
-join environment e on e.id = s.environment
-join task p on p.environment = s.environment and p.id = s.task_id
-left join task n on s.node_kind = 'task' and n.environment = s.environment and n.id = s.node_id
-left join dataset d on s.node_kind = 'dataset' and d.environment = s.environment and d.id = s.node_id
-where e.name = %s
-"""
-
-
-def _believed(database: Database, environment: str) -> dict[Place, tuple[Any, ...]]:
-    with database.transaction() as connection:
-        rows = connection.execute(BELIEVED, [environment]).fetchall()
-    return {(kind, name, key): tuple(row) for kind, name, key, *row in rows}
-
-
-def _states(facts: Facts) -> dict[Place, tuple[Any, ...]]:
-    return {
-        place: (
-            state.status,
-            state.state,
-            state.since,
-            state.task,
-            state.run,
-            *((state.made.run, state.made.since, state.made.version) if state.made else (None, None, None)),
-        )
-        for place, state in facts.view.states.items()
     }
 
 
