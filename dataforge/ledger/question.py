@@ -256,7 +256,8 @@ def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
         total=node.instances,
         history=_history(need.window_cut, facts.histories.get(place, [])),
         obstacle=facts.obstacles.get(place),
-        rerun=seen.orders.rerun(place),
+        # What was never made is missing, and not stale; an order about it is read only where it is asked for as well.
+        rerun=seen.orders.rerun(place) if state is not None else None,
     )
 
 

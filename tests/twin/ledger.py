@@ -325,7 +325,8 @@ class View:
 
     def problem(self) -> str | None:
         """Why these definitions cannot stand together: `misfit` or `cycle`; `perhaps` where a loop of edges goes through
-        what nobody has cut, of which the ledger assumes the worst."""
+        what nobody has cut, or a task reads otherwise than it writes what it updates, of which the ledger assumes the
+        worst (docs/decisions/0006)."""
         for name, task in self.tasks.items():
             ends = [(self.node(edge), edge.get("mapping", {})) for edge in task.get("consumes", ())]
             ends += [(("dataset", self.canonical(e["name"])), e.get("mapping", {})) for e in task.get("produces", ())]
@@ -341,8 +342,9 @@ class View:
         looping = [task for task in self.tasks if self._loops(declared, task)]
         if any(self._leads_back(declared, task, now) for task in looping):
             return "cycle"
-        nodes = [node for task in looping for node in declared.around(task)]
-        return "perhaps" if any(self.cut(*node) is None for node in nodes) else None
+        nodes = [declared.around(task) for task in looping]
+        uncut = any(self.cut(*node) is None for around in nodes for node in around)
+        return "perhaps" if uncut or any(len(set(around)) < len(around) for around in nodes) else None
 
     def around(self, task: str) -> list[tuple[str, str]]:
         """A task with what it reads and writes."""
