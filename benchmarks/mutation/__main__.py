@@ -1,4 +1,4 @@
-"""`python -m benchmarks.mutation`: breaks each rule in a copy of the checkout and runs the tests; 0 when all are caught.
+"""`python -m benchmarks.mutation`: breaks each rule in a copy of the checkout and runs its tests; 0 if all are caught.
 
 `--only TEXT` takes the rules whose name or file holds the text. The copy has what git tracks, as it stands here.
 """
@@ -60,7 +60,7 @@ def _is_caught(folder: Path, mutant: Mutant) -> bool:
 
 
 def _failing(folder: Path, mutant: Mutant) -> str | None:
-    """The first test that fails; None where all pass. The copy comes first on the path, so that it is what is tested."""
+    """The first test that fails; None where all pass. The copy comes first on the path, so it is what is tested."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider", *mutant.tests]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_PATIENCE, check=False)

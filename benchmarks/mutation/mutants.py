@@ -19,6 +19,10 @@ class Mutant(NamedTuple):
 
 
 MACHINE = "tests/twin/test_machine.py"
+_STATES = (
+    "s.node_kind = w.kind and s.node_id = w.node\n    and s.partition = w.partition\n"
+    "left join run r on r.environment = %(environment)s and r.task_id = s.task_id and r.run = s.run\n    and (s.status"
+)
 
 MUTANTS = (
     Mutant(
@@ -80,8 +84,8 @@ MUTANTS = (
     Mutant(
         "a claim decides again under the lock",
         "dataforge/dispatch/claim.py",
-        "        verdict = _verdict(connection, here, task, wanted.partition, now)\n        _require_runnable(verdict, trusted)",
-        "        verdict = _verdict(connection, here, task, wanted.partition, now)",
+        "        _require_runnable(verdict, trusted)\n        lease",
+        "        lease",
         ("tests/dispatch/test_claim.py",),
     ),
     Mutant(
@@ -108,12 +112,8 @@ MUTANTS = (
     Mutant(
         "no state of another environment is read",
         "dataforge/storage/readiness.py",
-        "join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node\n"
-        "    and s.partition = w.partition\nleft join run r on r.environment = %(environment)s and r.task_id = s.task_id"
-        " and r.run = s.run\n    and (s.status",
-        "join partition_state s on s.node_kind = w.kind and s.node_id = w.node\n"
-        "    and s.partition = w.partition\nleft join run r on r.environment = %(environment)s and r.task_id = s.task_id"
-        " and r.run = s.run\n    and (s.status",
+        f"join partition_state s on s.environment = %(environment)s and {_STATES}",
+        f"join partition_state s on {_STATES}",
         ("tests/ledger/test_readiness.py", MACHINE),
     ),
     Mutant(

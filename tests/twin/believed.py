@@ -8,8 +8,8 @@ from dataforge.storage.database import Database
 from tests.twin.fold import Place, State
 
 BELIEVED = """
-select s.node_kind::text, coalesce(d.name, n.name), s.partition, s.status::text, s.run_state::text, s.since, p.name, s.run,
-    s.ready_run, s.ready_since, s.ready_version
+select s.node_kind::text, coalesce(d.name, n.name), s.partition, s.status::text, s.run_state::text, s.since, p.name,
+    s.run, s.ready_run, s.ready_since, s.ready_version
 from partition_state s
 join environment e on e.id = s.environment
 join task p on p.environment = s.environment and p.id = s.task_id

@@ -1,8 +1,8 @@
-"""The twin of the fold: from the set of events to runs, to what each run says of partitions, to what is believed of them.
+"""The twin of the fold: from events to runs, to what each run says of partitions, to what is believed of them.
 
-Plain and slow: everything is made anew from all events each time. The rules are those of the design (facts commute; within
-a run precedence is attempt, evidence, rank of state, time; between runs of one partition the later started wins), and of
-docs/decisions/0001. An event is a native one, as it is sent.
+Plain and slow: everything is made anew from all events each time. The rules are those of docs/decisions/0001: within a
+run precedence is attempt, evidence, rank of state, time; between runs of one partition the later started wins. An event
+is a native one, as it is sent: all of them are reported, so of evidence nothing is left to decide here.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def runs_of(events: Iterable[Event]) -> dict[RunName, Run]:
 def _try(number: int, events: Sequence[Event]) -> Try:
     state = max((event["state"] for event in events), key=RANKS.index)
     starts = [_at(event) for event in events if event["state"] == "running"]
-    ends = [_at(event) for event in events if event["state"] in (state if state in FINAL else "up_for_retry",)]
+    ends = [_at(event) for event in events if event["state"] == (state if state in FINAL else "up_for_retry")]
     return Try(
         number=number,
         partition=max(event.get("partition") or "" for event in events),

@@ -1,7 +1,7 @@
 """The twin of the ledger: definitions, events, orders and leases in plain lists, and every answer worked out anew.
 
-Written from the rules in DESIGN, docs/conditions.md, docs/mappings.md and docs/decisions, never from the ledger's code or
-SQL. It knows one namespace for tasks (`ns`) and one for datasets (`lake`), which is all that the machine uses.
+Written from docs/conditions.md, docs/mappings.md and docs/decisions, never from the ledger's code or SQL. It knows one
+namespace for tasks (`ns`) and one for datasets (`lake`), which is all that the machine uses.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class View:
     def canonical(self, dataset: str) -> str:
         """The dataset whose declaration names this one as an alias, else itself."""
         aliases = {alias["name"]: each["name"] for each in self.datasets.values() for alias in each.get("aliases", ())}
-        return aliases.get(dataset, dataset)
+        return str(aliases.get(dataset, dataset))
 
     @cached_property
     def seen(self) -> set[str]:
@@ -164,7 +164,7 @@ class View:
 
     def consumed(self, task: str) -> list[Definition]:
         """What a task declares to consume is the whole of it; where it declares nothing, what was observed counts."""
-        declared = [each for each in self.tasks.get(task, {}).get("consumes", ())]
+        declared: list[Definition] = list(self.tasks.get(task, {}).get("consumes", ()))
         if declared:
             return declared
         return [{"dataset": {"name": name}, "observed": True} for name in sorted(self.observed(task, "inputs"))]
@@ -324,7 +324,7 @@ class View:
     # Which definitions are refused
 
     def problem(self) -> str | None:
-        """Why these definitions cannot stand together: `misfit` or `cycle`; `perhaps` where a loop of edges goes through
+        """Why these definitions cannot stand together: `misfit` or `cycle`; `perhaps` where a loop of edges leads by
         what nobody has cut, or a task reads otherwise than it writes what it updates, of which the ledger assumes the
         worst (docs/decisions/0006)."""
         for name, task in self.tasks.items():

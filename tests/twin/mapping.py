@@ -1,4 +1,4 @@
-"""The twin of mappings: which partitions one partition needs, by docs/mappings.md, and which mappings fit no partition."""
+"""The twin of mappings, by docs/mappings.md: which partitions one needs, and which mappings fit no partition at all."""
 
 from __future__ import annotations
 
@@ -116,20 +116,29 @@ def fits(mapping: Mapping, ours: Cut, theirs: Cut) -> bool:
     """Whether the mapping can lead anywhere; what is not declared at both ends is let through."""
     if ours is None or theirs is None or theirs["kind"] == "none":
         return True
-    kind = mapping.get("kind", "same")
-    if kind == "same":
-        if ours["kind"] == "static":
-            return all(is_key(theirs, key) for key in ours["keys"])
-        return bool(ours["kind"] != "none" and not (windowed(ours) and theirs["kind"] == "static"))
-    if kind == "window":
-        return windowed(ours) and windowed(theirs)
-    if kind == "to_date":
-        return windowed(ours) and windowed(theirs) and _LENGTH[ours["kind"]] < _PERIOD[mapping["period"]]
-    if kind == "last":
-        return windowed(theirs)
-    if kind == "fixed":
-        return is_key(theirs, mapping["key"])
-    return kind == "all" or _table_fits(mapping["keys"], ours, theirs)
+    kind, both = mapping.get("kind", "same"), windowed(ours) and windowed(theirs)
+    match kind:
+        case "same":
+            found = _same_fits(ours, theirs)
+        case "window":
+            found = both
+        case "to_date":
+            found = both and _LENGTH[ours["kind"]] < _PERIOD[mapping["period"]]
+        case "last":
+            found = windowed(theirs)
+        case "fixed":
+            found = is_key(theirs, mapping["key"])
+        case _:
+            found = kind == "all" or _table_fits(mapping["keys"], ours, theirs)
+    return found
+
+
+def _same_fits(ours: Cut, theirs: Cut) -> bool:
+    assert ours is not None
+    assert theirs is not None
+    if ours["kind"] == "static":
+        return all(is_key(theirs, key) for key in ours["keys"])
+    return bool(ours["kind"] != "none" and not (windowed(ours) and theirs["kind"] == "static"))
 
 
 def _table_fits(rows: dict[str, list[str]], ours: Cut, theirs: Cut) -> bool:

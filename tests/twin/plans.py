@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import strategies as st
@@ -75,31 +76,40 @@ def _dataset(draw: st.DrawFn, name: str) -> Definition:
 
 
 def _task(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Definition:
-    place = TASKS.index(name)
     found: Definition = {"namespace": "ns", "name": name, "consumes": [], "produces": []}
     if cuts[name] is not None:
         found["partitioning"] = cuts[name]
     for option, values in _OPTIONS.items():
         if draw(rarely(7)):
             found[option] = draw(st.sampled_from(values))
+    found["consumes"] = [*_tasks_read(draw, name, cuts), *_datasets_read(draw, name, cuts)]
+    if draw(st.booleans()):
+        found["produces"] = [_produced(draw, name, cuts)]
+    return found
+
+
+def _tasks_read(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Iterator[Definition]:
+    """Mostly those before it; now and then itself, or one behind it, which may close a cycle."""
     for other in TASKS:
-        earlier = TASKS.index(other) < place
-        if draw(rarely(2)) if earlier else draw(rarely(25)):
-            found["consumes"].append({"task": {"namespace": "ns", "name": other}, **_edge(draw, cuts, name, other)})
+        if draw(rarely(2)) if other < name else draw(rarely(25)):
+            yield {"task": {"namespace": "ns", "name": other}, **_edge(draw, cuts, name, other)}
+
+
+def _datasets_read(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Iterator[Definition]:
     for dataset in (*DATASETS, ALIAS):
-        reads = place > DATASETS.index("d0" if dataset == ALIAS else dataset)
-        if reads and draw(rarely(3)):
-            edge = _edge(draw, cuts, name, "d0" if dataset == ALIAS else dataset)
+        stands = "d0" if dataset == ALIAS else dataset
+        if TASKS.index(name) > DATASETS.index(stands) and draw(rarely(3)):
+            edge = _edge(draw, cuts, name, stands)
             if draw(rarely(4)):
                 edge["condition"] = {"kind": "succeeded", "where": draw(st.sampled_from(_WHERE))}
-            found["consumes"].append({"dataset": {"namespace": "lake", "name": dataset}, **edge})
-    written = min(place, 2)
-    if draw(st.booleans()):
-        name_of = ALIAS if written == 0 and draw(rarely(3)) else DATASETS[written]
-        produced = {"namespace": "lake", "name": name_of}
-        if draw(rarely(5)):
-            produced["mapping"] = _mapping(draw, cuts[name], cuts.get(DATASETS[written]), produced=True)
-        found["produces"].append(produced)
+            yield {"dataset": {"namespace": "lake", "name": dataset}, **edge}
+
+
+def _produced(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Definition:
+    dataset = DATASETS[min(TASKS.index(name), 2)]
+    found: Definition = {"namespace": "lake", "name": ALIAS if dataset == "d0" and draw(rarely(3)) else dataset}
+    if draw(rarely(5)):
+        found["mapping"] = _mapping(draw, cuts[name], cuts.get(dataset), produced=True)
     return found
 
 

@@ -37,53 +37,36 @@ WANTED: dict[str, tuple[str | None, ...]] = {
 RULES = tuple(WANTED)
 LEGACY = {"dummy": "always", "none_failed_or_skipped": "none_failed_min_one_success"}
 ONE_IS_ENOUGH = ("one_success", "one_failed", "one_done")
+ONE_SUCCESS_AT_LEAST = ("none_failed_min_one_success", "all_done_min_one_success")
 
 
 def met(rule: str, states: Sequence[str | None]) -> bool:
     """Whether a task with these direct upstreams may run."""
     if not states or rule == "always":
         return True
-    done = all(state in FINAL for state in states)
-    some_success = "succeeded" in states
-    match rule:
-        case "one_success":
-            return some_success
-        case "one_failed":
-            return any(state in FAILED for state in states)
-        case "one_done":
-            return any(state in ("succeeded", "failed") for state in states)
-        case "none_failed_min_one_success":
-            return all(state in ("succeeded", "skipped") for state in states) and some_success
-        case "none_skipped":
-            return done and "skipped" not in states
-        case "all_done_min_one_success":
-            return done and "skipped" not in states and some_success
-        case _:
-            return all(state in WANTED[rule] for state in states)
+    unwanted = [state for state in states if state not in WANTED[rule]]
+    if rule in ONE_IS_ENOUGH:
+        return len(unwanted) < len(states)
+    return not unwanted and (rule not in ONE_SUCCESS_AT_LEAST or "succeeded" in states)
 
 
 def fate(rule: str, states: Sequence[str | None]) -> str | None:
     """What Airflow marks a task whose rule can no longer be met; None while it still can."""
     failed, skipped = any(state in FAILED for state in states), "skipped" in states
+    succeeded = "succeeded" in states
     all_skipped = all(state == "skipped" for state in states)
     done = all(state in FINAL for state in states)
-    match rule:
-        case "all_success":
-            return "upstream_failed" if failed else "skipped" if skipped else None
-        case "none_failed":
-            return "upstream_failed" if failed else None
-        case "none_failed_min_one_success":
-            return "upstream_failed" if failed else "skipped" if all_skipped else None
-        case "all_failed":
-            return "skipped" if skipped or "succeeded" in states else None
-        case "all_skipped":
-            return "skipped" if failed or "succeeded" in states else None
-        case "none_skipped":
-            return "skipped" if skipped else None
-        case "one_failed" | "one_done":
-            return "skipped" if done else None
-        case "one_success":
-            return None if not done else "skipped" if all_skipped else "upstream_failed"
-        case "all_done_min_one_success":
-            return "skipped" if skipped else "upstream_failed" if done else None
-    return None
+    lost: dict[str, tuple[bool, bool]] = {  # whether it becomes upstream_failed, and else whether skipped
+        "all_success": (failed, skipped),
+        "none_failed": (failed, False),
+        "none_failed_min_one_success": (failed, all_skipped),
+        "all_failed": (False, skipped or succeeded),
+        "all_skipped": (False, failed or succeeded),
+        "none_skipped": (False, skipped),
+        "one_failed": (False, done),
+        "one_done": (False, done),
+        "one_success": (done and not all_skipped, all_skipped),
+        "all_done_min_one_success": (done and not skipped, skipped),
+    }
+    as_failure, as_skip = lost.get(rule, (False, False))
+    return "upstream_failed" if as_failure else "skipped" if as_skip else None

@@ -93,8 +93,8 @@ def _ended(view: View, place: Place, made: Claim) -> datetime | None:
 
 
 def _read(view: View, made: Claim, until: datetime | None, place: Place) -> tuple[str, bool] | None:
-    """The version of an input that a run recorded, and whether it is the table's as a whole. What was read only after the
-    success made nothing of it."""
+    """The version of an input that a run recorded, and whether it is the table's as a whole. What was read only after
+    the success made nothing of it."""
     _, dataset, key = place
     found = [
         (first, version, partition)

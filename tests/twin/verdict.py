@@ -40,9 +40,8 @@ class _Asked:
         self.own = view.states.get(self.place)
         self.lease = next((each for each in view.leases.values() if (each.task, each.key) == (task, key)), None)
         self.again = view.to_rerun(self.place)
-        self.rule = rules.LEGACY.get(
-            self.defined.get("trigger_rule", ""), self.defined.get("trigger_rule", "all_success")
-        )
+        spelled = str(self.defined.get("trigger_rule", "all_success"))
+        self.rule = rules.LEGACY.get(spelled, spelled)
 
     def answer(self) -> Answer:
         observed = any("observed" in edge for edge in self.view.consumed(self.task))
@@ -98,6 +97,20 @@ class _Asked:
         return "waiting" if all(reason.passes for reason in reasons) else "blocked"
 
     def reasons(self) -> Iterator[Reason]:
+        yield from self.of_its_own()
+        if not self.defined and not self.view.consumed(self.task):
+            yield Reason("dependencies_unknown")
+        yield from self.kept_out()
+        required = [need for need in self.asked if need.edge.get("required", True)]
+        yield from self.against_rule([need for need in required if _ruled(need)])
+        for need in required:
+            yield from self.against(need)
+        for edge, code in self.untold:
+            if edge.get("required", True):
+                yield Reason(code, self.view.node(edge))
+
+    def of_its_own(self) -> Iterator[Reason]:
+        """That it is done already, or is being done."""
         own = self.standing
         if own is not None and own.status == "running":
             yield Reason("already_running", passes=True)
@@ -108,31 +121,28 @@ class _Asked:
         running = self.own is not None and self.own.status == "running"
         if self.lease is not None and self.lease.until > self.now and not running:
             yield Reason("already_running", passes=True)
-        if not self.defined and not self.view.consumed(self.task):
-            yield Reason("dependencies_unknown")
-        yield from self.kept_out()
-        required = [need for need in self.asked if need.edge.get("required", True)]
-        yield from self.against_rule([need for need in required if _ruled(need)])
-        for need in required:
-            if not _ruled(need):
-                yield from self.judged(need)
-            branching = need.kind == "task" and self.view.tasks.get(need.name, {}).get("branching", False)
-            if branching and self.own is None and self.whole(need) in (None, "succeeded"):
-                yield self.about(need, "branch_undecided", passes=True)
-            if need.edge.get("staleness", "warn") == "block" and self.is_stale(need):
-                yield self.about(need, "upstream_stale")
-            if self.view.to_rerun(need.place) and need.place in self.view.states and self.waits(need):
-                yield self.about(need, "upstream_stale", passes=True)
-        for edge, code in self.untold:
-            if edge.get("required", True):
-                yield Reason(code, self.view.node(edge))
+
+    def against(self, need: Need) -> Iterator[Reason]:
+        """What one required upstream says against it, beside the trigger rule."""
+        if not _ruled(need):
+            yield from self.judged(need)
+        branching = need.kind == "task" and self.view.tasks.get(need.name, {}).get("branching", False)
+        if branching and self.own is None and self.whole(need) in (None, "succeeded"):
+            yield self.about(need, "branch_undecided", passes=True)
+        if need.edge.get("staleness", "warn") == "block" and self.is_stale(need):
+            yield self.about(need, "upstream_stale")
+        if self.to_rerun(need) and self.waits(need):
+            yield self.about(need, "upstream_stale", passes=True)
+
+    def to_rerun(self, need: Need) -> bool:
+        """What was never made is missing, and not stale."""
+        return need.place in self.view.states and self.view.to_rerun(need.place)
 
     def kept_out(self) -> Iterator[Reason]:
         """Times, holds, gates, facts and pools."""
         mine = window(self.cut, self.key)
-        if mine is not None and self.now < mine.end + timedelta(
-            minutes=_minutes(self.defined.get("run_after", "PT0M"))
-        ):
+        wait = timedelta(minutes=int(self.defined.get("run_after", "PT0M").strip("PTM")))
+        if mine is not None and self.now < mine.end + wait:
             yield Reason("not_before", passes=True)
         domain = self.defined.get("domain")
         subjects: list[dict[str, Any]] = [{"task": self.task}, {}]
@@ -173,7 +183,7 @@ class _Asked:
         if rules.met(self.rule, states):
             return
         wanted = rules.WANTED[self.rule]
-        in_the_way = [need for need, state in shares if state not in wanted] or [need for need, _ in shares]
+        in_the_way = [need for need, state in shares if state not in wanted] or needs
         found = [self.unmet(need, wanted) for need in needs if need in in_the_way]
         pending = any(state is None and self.instances(need) for need, state in shares)
         comes = self.rule in rules.ONE_IS_ENOUGH and (pending or any(reason.passes for reason in found))
@@ -208,7 +218,7 @@ class _Asked:
         return state.state if state.status in ("failed", "skipped") else None
 
     def instances(self, need: Need) -> list[str | None]:
-        """How the instances of a mapped upstream task ended; None for one that has not, or of which nothing was seen."""
+        """How the instances of a mapped upstream ended; None for one that has not, or of which nothing was seen."""
         state = self.view.states.get(need.place)
         if state is None or need.kind != "task" or not any(c.run != c.group for c in state.claims):
             return []
@@ -298,14 +308,7 @@ class _Asked:
 
     def warnings(self) -> Iterator[Reason]:
         for need in self.asked:
-            required, staleness = need.edge.get("required", True), need.edge.get("staleness", "warn")
-            if not required:
-                yield from self.judged(need)
-            warns = staleness == "warn" or (staleness == "block" and not required)
-            if warns and self.is_stale(need):
-                yield self.about(need, "upstream_stale")
-            if warns and self.view.to_rerun(need.place) and need.place in self.view.states and not self.waits(need):
-                yield self.about(need, "upstream_stale")
+            yield from self.told_of(need)
         if self.again:
             yield Reason("rerun_ordered")
         for edge, code in self.untold:
@@ -317,6 +320,16 @@ class _Asked:
         if self.fate() is not None:
             yield Reason("condition_unmet")
 
+    def told_of(self, need: Need) -> Iterator[Reason]:
+        required, staleness = need.edge.get("required", True), need.edge.get("staleness", "warn")
+        if not required:
+            yield from self.judged(need)
+        if staleness == "warn" or (staleness == "block" and not required):
+            if self.is_stale(need):
+                yield self.about(need, "upstream_stale")
+            if self.to_rerun(need) and not self.waits(need):
+                yield self.about(need, "upstream_stale")
+
     def fate(self) -> str | None:
         """What Airflow makes of its own task that it can no longer start."""
         if self.defined.get("platform") != "airflow" or self.own is not None:
@@ -324,10 +337,6 @@ class _Asked:
         ruled = [need for need in self.asked if need.edge.get("required", True) and _ruled(need)]
         states = [state for need in ruled for state in self.each(need)]
         return None if rules.met(self.rule, states) else rules.fate(self.rule, states)
-
-
-def _minutes(duration: str) -> int:
-    return int(duration.strip("PTM"))
 
 
 def _condition(need: Need) -> str:
@@ -356,10 +365,11 @@ def _truth(where: Definition, rows: int | None) -> bool | None:
     if "not" in where:
         inner = _truth(where["not"], rows)
         return None if inner is None else not inner
-    if "all" in where or "any" in where:
-        parts = [_truth(each, rows) for each in where.get("all", where.get("any", ()))]
+    if "field" not in where:
         decisive = "any" in where
+        parts = [_truth(each, rows) for each in where["any" if decisive else "all"]]
         return decisive if decisive in parts else None if None in parts else not decisive
     if rows is None:
         return None
-    return {">": rows > where["value"], "<": rows < where["value"], "=": rows == where["value"]}[where["op"]]
+    wanted = int(where["value"])
+    return {">": rows > wanted, "<": rows < wanted, "=": rows == wanted}[where["op"]]

@@ -1,7 +1,7 @@
 """The twin's calendar: every window that the machine can meet, laid end to end and looked up by walking the list.
 
 A cut is the plain object of a manifest, such as `{"kind": "daily", "start": "2026-10-24"}`, or None where nobody has
-declared one. Written from docs/mappings.md and Dagster's key formats; nothing here is shared with the ledger's arithmetic.
+declared one. Written from docs/mappings.md and Dagster's keys; nothing is shared with the ledger's arithmetic.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -38,7 +39,7 @@ def tiles(cut: Cut) -> list[Tile]:
 @cache
 def _tiles(kind: str, zone: str) -> list[Tile]:
     begins = list(_hours(zone) if kind == "hourly" else _days(kind, zone))
-    return [Tile(key, start, end) for (key, start), (_, end) in zip(begins, begins[1:], strict=False)]
+    return [Tile(key, start, end) for (key, start), (_, end) in pairwise(begins)]
 
 
 def _days(kind: str, zone: str) -> Iterator[tuple[str, datetime]]:
