@@ -2,7 +2,7 @@
 # It is made on first use, and again when the lock changes.
 
 PYTHON ?= python3
-JOBS ?= 2
+JOBS ?= 4
 ARGS ?=
 ONLY ?=
 ROUNDS ?= 1

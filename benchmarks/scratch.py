@@ -12,6 +12,7 @@ from typing import LiteralString
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -21,6 +22,9 @@ from dataforge.storage.database import Database, migrate
 # What a test's database holds is never needed again, so nothing has to wait for the disk, nor is anything vacuumed.
 DISPOSABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 
+_MEMORY = Path("/dev/shm")  # noqa: S108 - Linux's file system in memory
+_ROOM = 4 * 2**30  # bytes that must be free there
+
 
 @contextmanager
 def scratch_server(options: Mapping[str, str]) -> Iterator[str]:
@@ -29,7 +33,7 @@ def scratch_server(options: Mapping[str, str]) -> Iterator[str]:
     if named := os.environ.get("DATAFORGE_TEST_DATABASE_URL"):
         yield named
         return
-    folder = Path(tempfile.mkdtemp(prefix="dataforge-scratch-"))
+    folder = Path(tempfile.mkdtemp(prefix="dataforge-scratch-", dir=_MEMORY if _in_memory(options) else None))
     server = postgres.Server(folder / "postgres", folder / "sockets")
     try:
         server.prepare()
@@ -40,6 +44,13 @@ def scratch_server(options: Mapping[str, str]) -> Iterator[str]:
             yield server.url
     finally:
         shutil.rmtree(folder)
+
+
+def _in_memory(options: Mapping[str, str]) -> bool:
+    """Whether the server's files may lie in memory: creating a database there takes a fifth of the time."""
+    if options.get("fsync") != "off" or not _MEMORY.is_dir():
+        return False
+    return min(shutil.disk_usage(_MEMORY).free, psutil.virtual_memory().available) > _ROOM
 
 
 @contextmanager

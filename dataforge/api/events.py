@@ -73,6 +73,10 @@ def record_events(
     task runs, and `source` what its platform calls the run: up to 20 strings or whole numbers by name. `map_index`,
     from 0 on, tells the instances of a mapped task apart, and `instances` beside it how many there are: before one
     event has said that, what waits for all of them waits on.
+
+    What a person orders or says is an event too, with `control` and `by`: `{"control": "mark", "task", "partition" or
+    "run", "state": "succeeded", "by", "reason"}` decides how a run counts until a later try begins, and `clear` that it
+    is to be run again.
     """
     bodies, problem = events_of(body)
     if len(bodies) > MOST_EVENTS:

@@ -80,7 +80,16 @@ def _run(run: RunItem) -> Sequence[object]:
     took = table.duration(run.started_at, run.ended_at)
     partitions = table.several(run.partitions)
     started, version = table.moment(run.started_at), run.version and run.version[:_DIGITS]
-    return run.name, partitions, run.state, run.attempt, started, took, run.evidence, version
+    return run.name, partitions, run.state, run.attempt, started, took, _evidence(run), version
+
+
+def _evidence(run: RunItem) -> str:
+    """What its state rests on: of a mark who set it, when and why."""
+    mark = run.marked
+    if mark is None:
+        return run.evidence
+    why = f": {mark.reason}" if mark.reason else ""
+    return f"{'cleared' if mark.cleared else 'marked'} by {mark.by} at {table.moment(mark.at)}{why}"
 
 
 @click.command()

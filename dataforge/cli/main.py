@@ -34,7 +34,7 @@ VERBS = {
     "graph": Verb("dataforge.cli.graph:graph", "Show what is upstream or downstream of a task or dataset."),
     "claim": Verb("dataforge.cli.claim:claim", "Take a partition of a task for a time, and say how its run ended."),
     "rerun": Verb("dataforge.cli.rerun:rerun", "Order that what is done is run again, with its reason."),
-    "control": Verb("dataforge.cli.control:control", "Pause and resume, approve, set facts, quarantine and release."),
+    "control": Verb("dataforge.cli.control:control", "Pause, approve, set facts, quarantine, mark and clear."),
     "runs": Verb("dataforge.cli.lists:runs", "List runs."),
     "partitions": Verb("dataforge.cli.lists:partitions", "List partitions of tasks and datasets, and their states."),
     "updates": Verb(

@@ -61,7 +61,9 @@ def explain(verdict: Verdict) -> None:
     upstream = [reason for reason in verdict.reasons if reason.upstream is not None]
     if upstream:
         click.echo()
-        table.show(_TITLES, [_row(reason) for reason in upstream])
+        edges = any(_edge(reason) for reason in upstream)
+        rows = [(*_row(reason), _edge(reason)) if edges else _row(reason) for reason in upstream]
+        table.show((*_TITLES, "BY AN EDGE WITH") if edges else _TITLES, rows)
     if verdict.warnings:
         click.echo("\nGood to know:")
         for warning in verdict.warnings:
@@ -70,8 +72,9 @@ def explain(verdict: Verdict) -> None:
 
 
 def _tells_more(reason: Reason) -> bool:
-    """Whether the sentence says what the table has no room for: what was reported, the last update of a dataset."""
-    return reason.code == "condition_unmet" or reason.state is None
+    """Whether the sentence says what the table has no room for: what was reported, why something is held back, the last
+    update of a dataset."""
+    return reason.code in ("condition_unmet", "upstream_quarantined") or reason.state is None
 
 
 def _row(reason: Reason) -> tuple[object, ...]:
@@ -81,6 +84,13 @@ def _row(reason: Reason) -> tuple[object, ...]:
     what = reason.code.removeprefix("upstream_").replace("_", " ")
     since, expected = table.moment(reason.since), table.moment(reason.expected_at)
     return what, name, reason.partition, reason.state, since, reason.owner, expected
+
+
+def _edge(reason: Reason) -> str:
+    """By which edge it is needed, where that is more than the same partition and a success."""
+    mapping = f"mapping {reason.mapping}" if reason.mapping else None
+    condition = f"condition {reason.condition}" if reason.condition else None
+    return ", ".join(filter(None, (mapping, condition)))
 
 
 def sentence(verdict: Verdict) -> str:

@@ -1,10 +1,11 @@
-"""Announcing: which partitions may run, now that something upstream of them or an order about them has changed.
+"""Announcing: which partitions may run, now that something upstream, an order or a declaration has changed.
 
 Guarantees that no wake-up is missed (invariant I5). Whoever changes a partition leaves a row in the outbox in the same
 transaction, and the announcer decides on what lies downstream after that has been committed, on what it then sees. Of
 two upstreams that became ready at the same moment neither saw the other, but the row that is worked on last is decided
 on when both are there. What is announced stays so until it is claimed or may not run any more; that it is claimed once
-is the claim's own guarantee, which looks again.
+is the claim's own guarantee, which looks again. Whoever declares leaves a row too, since what a new task waits for may
+have been there long before: then the last `MOST_RECENT` partitions of each upstream are followed, and no older ones.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from dataforge.dispatch.claim import EVERYWHERE
-from dataforge.dispatch.reach import waiting_for
+from dataforge.dispatch.reach import around_declared, waiting_for
 from dataforge.ledger.aging import aged
 from dataforge.ledger.need import Asked
 from dataforge.ledger.question import ask
@@ -55,7 +56,8 @@ def announce(
         wakeups.drop(
             connection, here.id, [(each.node_id, each.partition) for each in changes if each.change == "began"]
         )
-        candidates = sorted({*_themselves(changes), *_downstream(connection, here.id, changes, now), *due})
+        around = _around_declared(connection, here.id, changes, now)
+        candidates = sorted({*_themselves(changes), *_downstream(connection, here.id, changes, now), *around, *due})
         for start in range(0, len(candidates), _MOST_VERDICTS):
             _decide(connection, here, candidates[start : start + _MOST_VERDICTS], now, trusted)
         return len(changes) + len(due)
@@ -63,7 +65,11 @@ def announce(
 
 def _themselves(changes: Iterable[Changed]) -> Iterator[TaskPartition]:
     """Partitions of tasks that may have to run again: what failed, and what an order speaks of."""
-    return ((each.node_id, each.partition) for each in changes if each.node_kind == "task" and each.change != "began")
+    return (
+        (each.node_id, each.partition)
+        for each in changes
+        if each.node_kind == "task" and each.change in ("ended", "ordered")
+    )
 
 
 def _downstream(
@@ -76,6 +82,16 @@ def _downstream(
         if each.change == "ended" and each.node_kind is not None
     }
     return waiting_for(connection, environment, ended, now)
+
+
+def _around_declared(
+    connection: Connection, environment: int, changes: Iterable[Changed], now: datetime
+) -> set[TaskPartition]:
+    """What may run because a task or a dataset is declared otherwise, though nothing upstream has changed."""
+    said = [each for each in changes if each.change == "declared"]
+    tasks = {each.node_id for each in said if each.node_kind == "task"}
+    datasets = {each.node_id for each in said if each.node_kind == "dataset"}
+    return around_declared(connection, environment, tasks, datasets, now) if said else set()
 
 
 def _decide(

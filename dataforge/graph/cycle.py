@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from dataforge.graph.strict import Dependence, Part, closing
 from dataforge.model import edge
-from dataforge.model.edge import SAME, Same, Window
+from dataforge.model.edge import SAME, in_place
 from dataforge.model.partition import Partitioning
 from dataforge.model.reference import NodeKind
 
@@ -153,18 +153,18 @@ def _steps(links: Sequence[Link], stands: dict[int, int]) -> list[_Step]:
     updates = {
         (link.task, node(link.node))
         for link in links
-        if link.consumes and _in_place(link.mapping, written.get((link.task, node(link.node))))
+        if link.consumes and in_place(link.mapping, written.get((link.task, node(link.node))))
     }
     updated = {dataset for _, dataset in updates}
     steps = [_Step(dataset, dataset._replace(after=True), None) for dataset in sorted(updated)]
     for link in links:
         task, other = _Node("task", link.task), node(link.node)
-        in_place = (link.task, other) in updates
+        updating = (link.task, other) in updates
         said = link.node if link.node.kind == "dataset" else None
         after = other._replace(after=other in updated)
         if not link.consumes:  # a writer comes before the updates, an updater ends them
-            steps.append(_Step(task, after if in_place else other, said, link.mapping, consumes=False))
-        elif not in_place:
+            steps.append(_Step(task, after if updating else other, said, link.mapping, consumes=False))
+        elif not updating:
             steps.append(_Step(after, task, said, link.mapping))
         else:
             own = written[link.task, other]
@@ -172,18 +172,6 @@ def _steps(links: Sequence[Link], stands: dict[int, int]) -> list[_Step]:
             if own != link.mapping:
                 steps.append(_Step(after, task, said, link.mapping, part="others", written=own))
     return steps
-
-
-def _in_place(read: edge.Mapping, written: edge.Mapping | None) -> bool:
-    """Whether a task may read what it writes in the same run; None: it writes nothing of that dataset."""
-    if not isinstance(read, Same | Window) or not isinstance(written, Same | Window):
-        return written is not None
-    (first, last), (begin, end) = _offsets(read), _offsets(written)
-    return first <= end and begin <= last
-
-
-def _offsets(mapping: Same | Window) -> tuple[int, int]:
-    return (mapping.from_, mapping.to) if isinstance(mapping, Window) else (0, 0)
 
 
 def _loop(steps: Sequence[tuple[_Node, _Node]]) -> list[_Node] | None:

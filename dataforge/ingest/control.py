@@ -1,7 +1,8 @@
 """Control events: what a person or a system orders, as JSON.
 
 Each names its verb in `control`, who orders it in `by`, and what it is about: a task or a dataset and its partition, a
-domain, a named fact, or nothing for the whole environment. What cannot be meant together is refused.
+domain, a named fact, or nothing for the whole environment. `mark` and `clear` are about a run of a task, by its name or
+that of its partition, as native events name it. What cannot be meant together is refused.
 """
 
 from __future__ import annotations
@@ -32,9 +33,16 @@ from dataforge.model.control import (
 )
 from dataforge.model.decoding import convert, shorten
 from dataforge.model.errors import FieldError
-from dataforge.model.event import Event, Facts
+from dataforge.model.event import Event, Facts, Mark
+from dataforge.model.mark import CLEARED
+from dataforge.model.reference import TaskRef
+from dataforge.model.state import RunState
 
-Verb = Literal["pause", "cancel", "resume", "approve", "refuse", "set", "quarantine", "release", "rerun", "not_before"]
+Ordering = Literal[
+    "pause", "cancel", "resume", "approve", "refuse", "set", "quarantine", "release", "rerun", "not_before"
+]
+Marking = Literal["mark", "clear"]  # these speak of a run, as its platform does
+WHOLE = "default"  # the run of a task that names neither a run nor a partition
 LONGEST_TEXT = 2_000  # characters of a reason, or of a fact's text
 
 
@@ -45,7 +53,7 @@ class _Reference(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
     time: str
-    control: Verb
+    control: Ordering | Marking
     by: str
     task: _Reference | None = None
     dataset: _Reference | None = None
@@ -55,6 +63,8 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     partition: str | None = None
     value: Scalar = None
     until: str | None = None
+    run: str | None = None
+    state: Literal["succeeded", "failed", "skipped"] | None = None
     reason: str | None = None
     id: str | None = None
 
@@ -62,7 +72,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
 class _Rule(NamedTuple):
     """What a verb means and may be about."""
 
-    kind: ControlKind
+    kind: ControlKind | Literal["mark"]
     value: Scalar
     scopes: tuple[Scope, ...]
     reasoned: bool = False  # it takes something away, so it says why
@@ -80,6 +90,8 @@ _RULES: dict[str, _Rule] = {
     "release": _Rule("quarantine", False, ("task", "dataset"), reasoned=True),
     "rerun": _Rule("rerun", True, ("task", "dataset"), reasoned=True),
     "not_before": _Rule("not_before", None, ("task",)),
+    "mark": _Rule("mark", None, ("task",), reasoned=True),
+    "clear": _Rule("mark", None, ("task",), reasoned=True),
 }
 
 
@@ -103,8 +115,29 @@ def parse(document: object, redaction: Redaction, event_id: bytes | None = None)
     if errors:
         raise refusal(errors)
     event_id = event_id or _identity(shape, document)
-    control = Control(_key(shape), _value(shape, until), at, event_id, shape.by, shape.reason)
-    return Event(event_id, at, "control", "", canonical(kept), Facts(controls=(control,)))
+    return Event(event_id, at, "control", "", canonical(kept), _facts(shape, at, until, event_id))
+
+
+def _facts(shape: _Document, at: datetime, until: datetime | None, event_id: bytes) -> Facts:
+    kind = _RULES[shape.control].kind
+    if kind == "mark":
+        return Facts(marks=(_mark(shape, at, event_id),))
+    key = ControlKey(_subjects(shape)[0], shape.partition or "", kind, shape.gate or "")
+    return Facts(controls=(Control(key, _value(shape, until), at, event_id, shape.by, shape.reason),))
+
+
+def _mark(shape: _Document, at: datetime, event_id: bytes) -> Mark:
+    assert shape.task is not None, "what a mark is about has been checked"
+    return Mark(
+        task=TaskRef(shape.task.namespace, shape.task.name),
+        run=shape.run or shape.partition or WHOLE,
+        state=RunState(shape.state) if shape.state is not None else CLEARED,
+        at=at,
+        event=event_id,
+        by=shape.by,
+        reason=shape.reason,
+        partition=shape.partition,
+    )
 
 
 def _identity(shape: _Document, document: object) -> bytes:
@@ -125,10 +158,6 @@ def _subjects(shape: _Document) -> list[ControlSubject]:
     return found or [ENVIRONMENT]
 
 
-def _key(shape: _Document) -> ControlKey:
-    return ControlKey(_subjects(shape)[0], shape.partition or "", _RULES[shape.control].kind, shape.gate or "")
-
-
 def _value(shape: _Document, until: datetime | None) -> Scalar:
     if shape.control == "set":
         return shape.value
@@ -147,8 +176,10 @@ def _meaning_errors(shape: _Document) -> Iterator[FieldError]:
         ("gate", shape.gate, ("approve", "refuse")),
         ("until", shape.until, ("not_before",)),
         ("value", shape.value, ("set",)),
+        ("state", shape.state, ("mark",)),
+        ("run", shape.run, ("mark", "clear")),
     ):
-        if given is None and shape.control in verbs and field != "value":
+        if given is None and shape.control in verbs and field not in ("value", "run"):
             yield FieldError(field, None, f"a value: {shape.control} needs it")
         if given is not None and shape.control not in verbs:
             yield FieldError(field, shorten(given), f"none: it goes with {' and '.join(verbs)}")
@@ -163,6 +194,7 @@ def _name_errors(shape: _Document) -> Iterator[FieldError]:
         ("fact", shape.fact, LONGEST_NAME),
         ("gate", shape.gate, LONGEST_KEY),
         ("partition", shape.partition, LONGEST_KEY),
+        ("run", shape.run, LONGEST_KEY),
         ("id", shape.id, 100_000),
     ]
     for field, reference in (("task", shape.task), ("dataset", shape.dataset)):

@@ -26,7 +26,7 @@ from dataforge.model.reference import TaskRef
 from dataforge.model.run import UNTRUSTED
 from dataforge.model.state import Evidence, RunKind, RunState, Statement
 
-WHOLE = "default"  # the run of a task that names neither a run nor a partition
+WHOLE = control.WHOLE
 MOST_SOURCE_KEYS = 20
 _VERSION = re.compile("[0-9a-f]{32}")
 

@@ -92,4 +92,4 @@ def of(dataset: Input | Output, at: datetime, event: bytes) -> Report:
         values |= {field: count for field, count in sizes.items() if count is not None}
         values |= {f"tag.{key}": value for key, value in dataset.tags.items()}
         values |= {f"facet.{key}": value for key, value in dataset.facets.items()}
-    return reported(values, at, event)
+    return reported(values, at, event, dataset.version)

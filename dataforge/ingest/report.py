@@ -34,7 +34,7 @@ def of(mention: Mention, direction: Direction, at: datetime, event: bytes, *, wh
         for holder in (mention.facets, own):
             values |= _tags(holder) | _scalars(holder)
         values |= _sizes(own) if whole else {}
-    return reported(values, at, event)
+    return reported(values, at, event, facets.text(mention.facets, "version", "datasetVersion"))
 
 
 def checks(listed: list[Any]) -> dict[str, Value]:

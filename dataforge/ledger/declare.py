@@ -14,20 +14,24 @@ from dataforge.ledger.acyclic import refuse_cycles
 from dataforge.ledger.cuts import Cuts
 from dataforge.ledger.declaration import Placed
 from dataforge.ledger.fitting import refuse_misfits
+from dataforge.ledger.producer_count import refuse_counts
 from dataforge.ledger.settle import settle
 from dataforge.model import trigger
 from dataforge.model.declaration import Declared, Plan, holder, plan, refuse_conflicts
 from dataforge.model.edge import All, Consumes, Produces
 from dataforge.model.manifest import Manifest, TaskDefinition, named
 from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.storage import completeness
 from dataforge.storage import dataset as datasets
 from dataforge.storage import definition as definitions
 from dataforge.storage import edge as edges
 from dataforge.storage import environment as environments
 from dataforge.storage import task as tasks
 from dataforge.storage import version as versions
+from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.edge import DeclaredEdge
+from dataforge.storage.readiness import Node
 
 
 def declare(
@@ -54,6 +58,7 @@ def declare(
             _refuse_conflicts(connection, here.id, decided)
             cuts = Cuts(connection, here.id, decided)
             refuse_misfits(connection, here.id, decided, cuts)
+            refuse_counts(connection, here.id, decided, _edges(manifest.tasks), cuts)
             refuse_cycles(connection, here.id, decided, _edges(manifest.tasks), cuts)
         if dry_run:
             return decided.answer(here.graph_version + moves, placed.until)
@@ -146,6 +151,8 @@ def _ensure_named(connection: Connection, environment: int, manifest: Manifest) 
 
 def _write(connection: Connection, environment: int, decided: Plan) -> None:
     manifest = decided.manifest
+    touched = {task.ref.id for task in decided.tasks.touched}
+    before = completeness.declared(connection, environment, touched)
     definitions.store(connection, environment, manifest)
     _write_tasks(connection, environment, decided)
     _write_datasets(connection, environment, decided)
@@ -154,9 +161,24 @@ def _write(connection: Connection, environment: int, decided: Plan) -> None:
     settle(
         connection,
         environment,
-        tasks={task.ref.id for task in decided.tasks.touched},
+        tasks=touched,
         datasets={dataset.ref.id for dataset in decided.datasets.touched},
+        produced=_produced_otherwise(before, completeness.declared(connection, environment, touched))
+        | {dataset.ref.id for dataset in decided.datasets.touched},
     )
+    _leave_word(connection, environment, decided)
+
+
+def _leave_word(connection: Connection, environment: int, decided: Plan) -> None:
+    """Lets what waits around all this be decided on: its upstreams may be there already."""
+    tasks: set[Node] = {("task", task.ref.id) for task in decided.tasks.touched}
+    wakeups.declared(connection, environment, tasks | {("dataset", each.ref.id) for each in decided.datasets.touched})
+
+
+def _produced_otherwise(before: set[completeness.DeclaredEdge], after: set[completeness.DeclaredEdge]) -> set[int]:
+    """The datasets of tasks whose edges have changed; that a task waits for another may order two stages of one."""
+    tasks = {edge[0] for edge in before ^ after}
+    return {edge[3] for edge in before | after if edge[0] in tasks and edge[1] == "produces"}
 
 
 def _write_tasks(connection: Connection, environment: int, decided: Plan) -> None:

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
+from msgspec.structs import replace
 
+from dataforge.ledger.completeness import whole_since
 from dataforge.ledger.need import ref
 from dataforge.ledger.reading import Reading, Readings, readings
 from dataforge.ledger.surroundings import Surroundings
@@ -23,7 +25,7 @@ from dataforge.storage import readiness
 from dataforge.storage.database import Connection
 from dataforge.storage.finding import Ran, RunPlace
 from dataforge.storage.made import MadeThen
-from dataforge.storage.readiness import Node, NodeRow
+from dataforge.storage.readiness import Node, NodeRow, Place
 
 _DAY = timedelta(days=1)
 _DIGIT = re.compile(r"\d")
@@ -174,13 +176,26 @@ def _made(connection: Connection, environment: int, pairs: Sequence[tuple[Ran, R
     asked = [(place, each.read_until) for _, each in pairs for place in each.places]
     rows: list[list[MadeThen]] = []
     for first in range(0, len(asked), _MOST_PLACES):
-        rows += history.made(connection, environment, asked[first : first + _MOST_PLACES])
+        batch = asked[first : first + _MOST_PLACES]
+        whole = whole_since(connection, environment, {place[1:] for place, _ in batch if place[0] == "dataset"})
+        then = history.made(connection, environment, batch)
+        rows += [_once_whole(place, made, whole) for (place, _), made in zip(batch, then, strict=True)]
     each_row = iter(rows)
     found = []
     for _, reading in pairs:
         of_places = [next(each_row) for _ in reading.places]
         found.append(next((row for row in of_places if row), []))
     return found
+
+
+def _once_whole(place: Place, made: list[MadeThen], whole: Mapping[tuple[int, str], datetime | None]) -> list[MadeThen]:
+    """Of a partition that several runs make none had made it before all were there."""
+    if place[0] != "dataset" or place[1:] not in whole:
+        return made
+    since = whole[place[1:]]
+    return [
+        each if each.at is None or (since is not None and each.at >= since) else replace(each, at=None) for each in made
+    ]
 
 
 def _others(run: Ran, made: Iterable[MadeThen]) -> list[MadeThen]:

@@ -53,6 +53,7 @@ class Sketch(msgspec.Struct, frozen=True):
     misfit: Reason | None
     needs: tuple[Need, ...]
     problems: tuple[Problem, ...]
+    updates: tuple[Need, ...] = ()  # what it writes in place: only what is written before it has to be there
 
 
 def used_edges(found: Sequence[EdgeRow]) -> list[EdgeRow]:
@@ -75,6 +76,26 @@ def mapping_of(shape: str) -> Mapping:
     return mapping
 
 
+@lru_cache(maxsize=4_096)
+def spelled(shape: str) -> str | None:
+    """A mapping, from its JSON, in the words of a manifest; None for the default."""
+    said = msgspec.json.decode(shape)
+    return None if said == _SAME else _flow(said)
+
+
+_SAME = {"kind": "same"}
+
+
+def _flow(value: object) -> str:
+    """A value as YAML writes it in one line."""
+    if isinstance(value, dict):
+        ordered = sorted(value.items(), key=lambda item: (item[0] != "kind", item[0]))
+        return f"{{{', '.join(f'{key}: {_flow(each)}' for key, each in ordered)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_flow, value))}]"
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
 def sketch(
     subject: Subject, found: Sequence[EdgeRow], nodes: dict[Node, NodeRow], asked: Asked, now: datetime
 ) -> Sketch:
@@ -86,16 +107,19 @@ def sketch(
         return Sketch(asked, cut, misfit, (), ())
     side = Side(asked.partition, cut, now)
     own = _written(found, nodes, side)
-    needs, problems = [], []
+    needs: list[Need] = []
+    problems, updates = [], []
     for edge in used_edges(found):
         if edge.condition == trigger.EDGE:
             continue
         node = nodes[edge.node]
         try:
-            needs += [need for need in _needs(edge, node, side) if (edge.node, need.key) not in own]
+            found_ = list(_needs(edge, node, side))
+            needs += [need for need in found_ if (edge.node, need.key) not in own]
+            updates += [need for need in found_ if (edge.node, need.key) in own and edge.origin == "declared"]
         except InvalidInput as error:
             problems.append(_problem(edge, node, error))
-    return Sketch(asked, cut, None, tuple(needs), tuple(problems))
+    return Sketch(asked, cut, None, tuple(needs), tuple(problems), tuple(updates))
 
 
 def _written(found: Sequence[EdgeRow], nodes: dict[Node, NodeRow], side: Side) -> set[tuple[Node, str]]:

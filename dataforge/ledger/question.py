@@ -11,10 +11,12 @@ from typing import NamedTuple
 import msgspec
 
 from dataforge.ledger.admission import Orders, admission, orders
-from dataforge.ledger.need import Asked, Need, Sketch, chosen, makers, ref, sketch, used_edges, window
+from dataforge.ledger.completeness import Lack, Reading, lacking
+from dataforge.ledger.need import Asked, Need, Sketch, chosen, cut_of, makers, ref, sketch, spelled, used_edges, window
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.ledger.update import queues
 from dataforge.model import expression
+from dataforge.model.completeness import Claimed
 from dataforge.model.edge import TriggerRule, trigger_rule
 from dataforge.model.partition import Partitioning
 from dataforge.model.readiness import Question, obstacle
@@ -22,7 +24,7 @@ from dataforge.model.report import UNSEEN, Seen, what_counts
 from dataforge.model.state import Evidence, PartitionStatus, RunState
 from dataforge.model.trigger import Queue
 from dataforge.model.upstream import CONDITIONS, History, State, Upstream
-from dataforge.model.verdict import Basis, Code, Reason
+from dataforge.model.verdict import Basis, Code, NodeRef, Reason
 from dataforge.storage import readiness as storage
 from dataforge.storage import report as reports
 from dataforge.storage.database import Connection
@@ -39,7 +41,7 @@ def ask(
 ) -> dict[Asked, Question]:
     """The question of each asked partition, with all that its answer depends on. Without `explain` what only tells more
     of a refusal is left out: when something will come, and whether it will at all."""
-    seen = _see(connection, here.id, asked, now)
+    seen = _see(connection, here.id, asked, now, explain=explain)
     if not explain:
         bare = _Facts({}, {}, {})
         return {each.asked: _question(seen, each, bare, here.graph_version, now) for each in seen.sketches}
@@ -61,11 +63,14 @@ class _Seen(msgspec.Struct, frozen=True):
     reported: Mapping[Place, Seen]
     queues: Mapping[int, Queue]
     orders: Orders
+    lacking: Mapping[Reading, tuple[Lack, ...]]
 
     @property
     def pending(self) -> set[Place]:
         """The places of upstreams that are missing or running."""
         places = {_stands(need, self.states) for each in self.sketches for need in each.needs}
+        places = {place for place in places if (place[1], place[2], False) not in self.lacking or place[0] == "task"}
+        places |= {place for found in self.lacking.values() for each in found for place in _producing(each)}
         return {place for place in places if place not in self.states or _runs(self.states[place])}
 
     @property
@@ -73,7 +78,9 @@ class _Seen(msgspec.Struct, frozen=True):
         return sorted(place for place in self.pending if place not in self.states)
 
 
-def _see(connection: Connection, environment: int, asked: Iterable[Asked], now: datetime) -> _Seen:
+def _see(
+    connection: Connection, environment: int, asked: Iterable[Asked], now: datetime, *, explain: bool = True
+) -> _Seen:
     wanted = sorted(set(asked))
     known = around(connection, environment, {each.task_id for each in wanted})
     sketches = [
@@ -82,9 +89,38 @@ def _see(connection: Connection, environment: int, asked: Iterable[Asked], now: 
     ]
     places = {place for each in sketches for place in _places(each)}
     states = storage.states(connection, environment, places)
+    lacking = _lacking(connection, environment, sketches, states if explain else None)
+    states |= storage.states(
+        connection, environment, {place for found in lacking.values() for each in found for place in _producing(each)}
+    )
     reported = _reported(connection, environment, sketches, states)
     ordered = orders(connection, environment, known.subjects, wanted, states, now)
-    return _Seen(known, sketches, states, reported, queues(connection, environment, known), ordered)
+    return _Seen(known, sketches, states, reported, queues(connection, environment, known), ordered, lacking)
+
+
+def _lacking(
+    connection: Connection, environment: int, sketches: Iterable[Sketch], states: Mapping[Place, State] | None
+) -> dict[Reading, tuple[Lack, ...]]:
+    """What is not there of the partitions that tasks update in place, and with `states` of those that are asked for
+    and not ready."""
+    readings: set[Reading] = set()
+    for each in sketches:
+        readings |= {(need.node.id, need.key, True) for need in each.updates if need.node.kind == "dataset"}
+        for need in each.needs if states is not None else ():
+            _, node, key = place = _stands(need, states or {})
+            if need.node.kind == "dataset" and not (states and place in states and states[place].status in _THERE):
+                readings.add((node, key, False))
+    return lacking(connection, environment, readings) if readings else {}
+
+
+_THERE = frozenset({PartitionStatus.READY, PartitionStatus.STALE, PartitionStatus.SKIPPED})
+
+
+def _producing(lack: Lack) -> list[Place]:
+    """The partition of the producer that would bring what is not there, where it is known which."""
+    product, share = lack.product, lack.standing.due.share
+    named = product is not None and lack.standing.latest is None and share.dimension is None and share.key is not None
+    return [("task", product.task_id, share.key)] if named and product is not None and share.key is not None else []
 
 
 def _reported(
@@ -225,7 +261,15 @@ def _upstreams(seen: _Seen, sketch: Sketch, facts: _Facts) -> tuple[Upstream, ..
         upstream = _upstream(seen, need, facts)
         place: Place = (need.node.kind, need.node.id, upstream.partition)
         found[place, upstream.condition, need.edge.where] = upstream
-    return tuple(found.values())
+    return (*found.values(), *_updated(seen, sketch, facts))
+
+
+def _updated(seen: _Seen, sketch: Sketch, facts: _Facts) -> Iterator[Upstream]:
+    """What the task updates in place and finds not yet written."""
+    for need in sketch.updates:
+        if lacks := seen.lacking.get((need.node.id, need.key, True)):
+            producers = tuple(_producer(seen, need, each, facts) for each in lacks)
+            yield msgspec.structs.replace(_upstream(seen, need, facts), partition=need.key, state=None, lacks=producers)
 
 
 def _serves(seen: _Seen, need: Need) -> bool:
@@ -243,6 +287,7 @@ def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
         state=state,
         owner=seen.known.owner(node),
         window=window(need.window_cut, place[2]),
+        mapping=spelled(need.edge.mapping),
         condition=need.edge.condition,
         where=expression.stored(need.edge.where) if need.edge.where is not None else None,
         reported=seen.reported.get(place, UNSEEN),
@@ -258,6 +303,48 @@ def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
         obstacle=facts.obstacles.get(place),
         # What was never made is missing, and not stale; an order about it is read only where it is asked for as well.
         rerun=seen.orders.rerun(place) if state is not None else None,
+        lacks=tuple(
+            _producer(seen, need, each, facts)
+            for each in seen.lacking.get((place[1], place[2], False), ())
+            if node.kind == "dataset"
+        ),
+    )
+
+
+def _producer(seen: _Seen, need: Need, lack: Lack, facts: _Facts) -> Upstream:
+    """Who is to bring a share, as it stands: by its claim on the partition, else by its own partition's state."""
+    product, standing = lack.product, lack.standing
+    key = standing.due.share.key
+    if product is None:
+        said = f"lacks {key}, which its manifest lists"
+        return Upstream(node=ref(need.node), partition=need.key, owner=seen.known.owner(need.node), instead=said)
+    place: Place = ("task", product.task_id, key or "")
+    state = _claimed(standing.latest) if standing.latest is not None else seen.states.get(place)
+    instead = None
+    if standing.older_than is not None:
+        instead = "has updated it before it was written again; run it again"
+    elif state is not None and state.outcome is RunState.SUCCEEDED:
+        instead = "has succeeded, and nothing shows that it wrote it"
+    cut = cut_of(product.task_cut, declared=product.task_cut_declared)
+    return Upstream(
+        node=NodeRef("task", product.namespace, product.name),
+        partition=key or "",
+        state=state,
+        owner=product.owner,
+        window=window(cut, key or ""),
+        history=_history(cut, facts.histories.get(place, [])),
+        obstacle=facts.obstacles.get(place),
+        instead=instead,
+    )
+
+
+def _claimed(latest: Claimed) -> State:
+    return State(
+        status=latest.status,
+        run_state=latest.run_state,
+        evidence=latest.evidence,
+        since=latest.since,
+        started_at=latest.started_at,
     )
 
 

@@ -24,6 +24,7 @@ from dataforge.storage import dataset as datasets
 from dataforge.storage import edge as edges
 from dataforge.storage import environment as environments
 from dataforge.storage import event as event_log
+from dataforge.storage import mark as marks
 from dataforge.storage import outcome as outcomes
 from dataforge.storage import task as tasks
 from dataforge.storage import upstream_list as upstream_lists
@@ -61,6 +62,7 @@ def apply(connection: Connection, environment: int, events: Sequence[Event]) -> 
     touched_datasets, renamed = _fold_datasets(connection, environment, events)
     runs = _fold_attempts(connection, environment, [a for event in events for a in event.facts.attempts])
     runs |= _fold_outcomes(connection, environment, events)
+    runs |= _fold_marks(connection, environment, events)
     grew = _fold_edges(connection, environment, events)
     event_log.advance(connection, environment, _progress(events))
     places = _fold_controls(connection, environment, events)
@@ -73,7 +75,7 @@ def _named_tasks(events: Iterable[Event]) -> set[TaskRef]:
     named: set[TaskRef] = set()
     for event in events:
         facts = event.facts
-        named |= {fact.task for fact in facts.tasks}
+        named |= {fact.task for fact in facts.tasks} | {mark.task for mark in facts.marks}
         named |= {edge.task for edge in facts.edges}
         named |= {edge.node for edge in facts.edges if isinstance(edge.node, TaskRef)}
         named |= {pointer for outcome in facts.outcomes for pointer in (outcome.task, outcome.parent.task)}
@@ -191,6 +193,12 @@ def _fold_outcomes(connection: Connection, environment: int, events: Sequence[Ev
     outcomes.save(connection, environment, said)
     runs = {(each.outcome.task.id, each.outcome.group_run) for each in said}
     return runs | attempts.open_instances(connection, environment, runs) if runs else runs
+
+
+def _fold_marks(connection: Connection, environment: int, events: Iterable[Event]) -> set[RunKey]:
+    """Keeps what people said of runs; returns those, and the instances of those that are mapped."""
+    runs = marks.fold(connection, environment, (mark for event in events for mark in event.facts.marks))
+    return runs | marks.instances(connection, environment, runs) if runs else runs
 
 
 def _fold_edges(connection: Connection, environment: int, events: Sequence[Event]) -> bool:

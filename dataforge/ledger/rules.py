@@ -13,9 +13,10 @@ from importlib.resources.abc import Traversable
 
 _PACKAGES = ("model", "ingest")
 _MODULES = (
-    *("ledger/declaration", "ledger/declare", "ledger/kept", "ledger/record", "ledger/settle", "ledger/settle_runs"),
-    *("storage/attempt", "storage/control", "storage/dataset", "storage/edge", "storage/outcome", "storage/partition"),
-    *("storage/quality", "storage/task", "storage/upstream_list", "storage/version"),
+    *("ledger/completeness", "ledger/declaration", "ledger/declare", "ledger/failing", "ledger/kept", "ledger/record"),
+    *("ledger/settle", "ledger/settle_runs", "storage/attempt", "storage/completeness", "storage/control"),
+    *("storage/dataset", "storage/edge", "storage/mark", "storage/outcome", "storage/partition", "storage/quality"),
+    *("storage/task", "storage/upstream_list", "storage/version"),
 )
 # What of these packages only carries events, or checks what they gave.
 _CARRIERS = frozenset({"answer", "batch", "event_file", "rebuild", "replay"})

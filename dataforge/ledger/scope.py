@@ -73,6 +73,7 @@ class Concern(msgspec.Struct, frozen=True):
                     event.facts,
                     attempts=tuple(a for a in event.facts.attempts if (a.key.task.id, a.key.run) in wanted),
                     outcomes=tuple(o for o in event.facts.outcomes if (o.task.id, o.group_run) in said),
+                    marks=tuple(m for m in event.facts.marks if self._needs((m.task.id, m.run))),
                 ),
             )
             for event in events

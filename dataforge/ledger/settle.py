@@ -7,10 +7,12 @@ and definitions in the tables, so that it never matters which came first.
 from collections.abc import Iterable, Set
 
 from dataforge.ledger import settle_runs
+from dataforge.ledger.completeness import judge
 from dataforge.model import partition
 from dataforge.model.reference import DatasetRef
 from dataforge.model.task import effective, value
 from dataforge.storage import attempt as attempts
+from dataforge.storage import completeness
 from dataforge.storage import dataset as datasets
 from dataforge.storage import partition as partitions
 from dataforge.storage import task as tasks
@@ -28,17 +30,31 @@ def settle(
     datasets: Set[int] = frozenset(),
     runs: Set[RunKey] = frozenset(),
     places: Set[Place] = frozenset(),
+    produced: Set[int] = frozenset(),
 ) -> None:
-    """Makes anew what follows from these tasks, datasets (by id), runs and places. Part of the caller's transaction."""
+    """Makes anew what follows from these tasks, datasets (by id), runs and places, and from how the datasets `produced`
+    are declared to be produced. Part of the caller's transaction."""
     recut = _settle_tasks(connection, environment, tasks)
-    moved = _settle_datasets(connection, environment, datasets)
+    moved, renamed = _settle_datasets(connection, environment, datasets)
     all_runs = set(runs)
     if recut:  # keys are made anew when the cut changes
         all_runs |= attempts.runs_of_tasks(connection, environment, recut)
+    rejudged = produced | renamed | completeness.produced_by(connection, environment, recut)
+    if rejudged:  # which partitions a run wrote follows from the declared mapping
+        all_runs |= completeness.runs_of(connection, environment, rejudged)
     claimed = settle_runs.settle_runs(connection, environment, all_runs)
+    claimed |= completeness.partitions_of(connection, environment, rejudged)
     moved |= partitions.canonical(connection, environment, claimed | places)
     if moved:
-        partitions.resolve(connection, environment, moved)
+        _resolve(connection, environment, moved)
+
+
+def _resolve(connection: Connection, environment: int, places: set[Place]) -> None:
+    judged = judge(connection, environment, {(node, key) for kind, node, key in places if kind == "dataset"})
+    partitions.resolve(connection, environment, places, judged)
+    completeness.wake(
+        connection, environment, [place for place, each in judged.items() if each.staged and each.lacking]
+    )
 
 
 def _settle_tasks(connection: Connection, environment: int, ids: Set[int]) -> set[int]:
@@ -65,10 +81,11 @@ def _effective(row: TaskBasis) -> EffectiveTask:
     )
 
 
-def _settle_datasets(connection: Connection, environment: int, ids: Set[int]) -> set[Place]:
-    """Stores effective columns and canonical names, and returns the places that other claims decide now."""
+def _settle_datasets(connection: Connection, environment: int, ids: Set[int]) -> tuple[set[Place], set[int]]:
+    """Stores effective columns and canonical names, and returns the places that other claims decide now, and the
+    datasets whose declared producers, if any, write them under another name now."""
     if not ids:
-        return set()
+        return set(), set()
     effective_rows = [
         (
             dataset_id,
@@ -85,9 +102,11 @@ def _settle_datasets(connection: Connection, environment: int, ids: Set[int]) ->
     )
     moved = {member.id: stands[member.id] for member in members if stands[member.id] != member.canonical_id}
     if not moved:
-        return set()
+        return set(), set()
     datasets.set_canonical(connection, environment, moved)
-    return _places(connection, environment, {m.id for m in members} | {m.canonical_id for m in members})
+    related = {m.id for m in members} | {m.canonical_id for m in members}
+    declared = completeness.any_declared(connection, environment, related)
+    return _places(connection, environment, related), related if declared else set()
 
 
 def _places(connection: Connection, environment: int, ids: set[int]) -> set[Place]:

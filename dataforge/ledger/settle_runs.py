@@ -10,10 +10,13 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
+from dataforge.ledger.completeness import products_of, written_keys
+from dataforge.ledger.failing import failing
 from dataforge.ledger.kept import kept
 from dataforge.model import partition
 from dataforge.model.attempt import Attempt, AttemptKey, Touch
-from dataforge.model.event import Outcome
+from dataforge.model.event import Mark, Outcome
+from dataforge.model.mark import CLEARED, latest, marked, stands
 from dataforge.model.partition import Partitioning
 from dataforge.model.report import NOTHING, merged
 from dataforge.model.run import (
@@ -31,17 +34,19 @@ from dataforge.model.run import (
     status_of,
     wrote_nothing,
 )
-from dataforge.model.state import RunKind, RunState
+from dataforge.model.state import Evidence, RunKind, RunState
 from dataforge.storage import attempt as attempts
+from dataforge.storage import mark as marks
 from dataforge.storage import outcome as outcomes
 from dataforge.storage import partition as partitions
 from dataforge.storage import quality
 from dataforge.storage import run as runs
 from dataforge.storage import task as tasks
 from dataforge.storage.attempt import RunKey, StoredAttempt
+from dataforge.storage.completeness import Product
 from dataforge.storage.database import Connection
 from dataforge.storage.partition import Claim, Place
-from dataforge.storage.quality import Checked
+from dataforge.storage.quality import Checked, FailedCheck
 
 _NO_WRITE = frozenset({"DROP", "TRUNCATE", "ALTER"})  # what changes a table without putting data into it
 _NEVER = 0  # the ordinal of an attempt that was stored and not settled yet
@@ -53,8 +58,10 @@ class _Level(msgspec.Struct):
 
     attempts: dict[RunKey, list[StoredAttempt]]
     outcomes: dict[RunKey, Outcome]
+    marks: dict[RunKey, Mark]
     above: dict[tuple[int, str], StoredAttempt]  # by task id and external run
     cuts: dict[int, tuple[Partitioning, bool]]  # by task id: the partitioning, and whether it was declared
+    products: dict[tuple[int, int], Product]  # by task and name of the dataset: what is declared to be produced
 
 
 def settle_runs(connection: Connection, environment: int, keys: Iterable[RunKey]) -> set[Place]:
@@ -77,18 +84,21 @@ def _settle_level(connection: Connection, environment: int, keys: Sequence[RunKe
     standings: list[tuple[Standing, Ancestor]] = []
     claims: list[Claim] = []
     checked: list[Checked] = []
-    for key in sorted(level.attempts.keys() | level.outcomes.keys()):
+    failed: list[FailedCheck] = []
+    for key in sorted(level.attempts.keys() | level.outcomes.keys() | level.marks.keys()):
         run, stood = _settle_run(level, key)
         settled[key] = run
         standings += stood
         claims += _claims(level, key, run, stood)
         checked += _checked(key, stood)
+        failed += failing(key, stood)
     runs.delete(connection, environment, [key for key in keys if key not in settled])
     runs.save(connection, environment, settled)
     attempts.set_standing(connection, environment, standings)
     quality.replace(connection, environment, keys, checked)
     places = partitions.withdraw(connection, environment, keys)
     places |= partitions.claim(connection, environment, claims)
+    places |= quality.replace_failed(connection, environment, keys, failed)
     return places, _moved(level, standings)
 
 
@@ -107,9 +117,17 @@ def _load(connection: Connection, environment: int, keys: Sequence[RunKey]) -> _
     return _Level(
         attempts=by_run,
         outcomes=said,
+        marks=_marks(connection, environment, keys, [each.attempt for each in stored]),
         above={(each.attempt.key.task.id, each.attempt.external_run): each for each in above},
         cuts={row.id: (partition.from_json(row.partitioning), row.partitioning_origin == "declared") for row in basis},
+        products=products_of(connection, environment, _unplaced(stored)),
     )
+
+
+def _unplaced(stored: Iterable[StoredAttempt]) -> set[int]:
+    """The datasets that were written, nobody said in which partition."""
+    touches = (touch for each in stored for touch in each.attempt.touches)
+    return {touch.dataset.id for touch in touches if touch.direction == "output" and not touch.partition}
 
 
 def _meant(attempt: Attempt) -> tuple[datetime, int, bool, AttemptKey]:
@@ -127,14 +145,32 @@ def _outcomes(
     return own | {key: said[group] for key, group in groups.items() if group in said}
 
 
+def _marks(
+    connection: Connection, environment: int, keys: Sequence[RunKey], stored: Sequence[Attempt]
+) -> dict[RunKey, Mark]:
+    """What a person said of each run; of a mapped instance the later of what was said of it and of its task."""
+    groups = {(a.key.task.id, a.key.run): (a.key.task.id, a.group_run) for a in stored if a.map_index >= 0}
+    said = marks.of_runs(connection, environment, sorted({*keys, *groups.values()}))
+    mapped = attempts.mapped(connection, environment, [key for key in keys if key in said])
+    of_each = {key: latest(said[one] for one in {key, groups.get(key, key)} if one in said) for key in keys}
+    return {key: mark for key, mark in of_each.items() if mark is not None and key not in mapped}
+
+
 def _settle_run(level: _Level, key: RunKey) -> tuple[Run, list[tuple[Standing, Ancestor]]]:
     own = [each.attempt for each in level.attempts.get(key, ())]
     parents = {a.key.attempt_id: parent.ancestor for a in own if (parent := _parent(level, a)) is not None}
     stood = stand(own, parents)
-    cut, declared = level.cuts[key[0]]
-    outcome = level.outcomes.get(key)
-    run = settle(stood, outcome, cut, declared, _above(level, stood[-1].attempt) if stood else [])
+    outcome, mark = level.outcomes.get(key), level.marks.get(key)
+    run = _by_platform(level, key, stood) if stood or outcome else None
+    if mark is not None and stands(mark, stood, outcome):
+        run = marked(run, mark)
+    assert run is not None, "somebody has told of the run: its platform, or a person whose mark stands then"
     return run, [(each, _taken(level, key, run, each, last=each is stood[-1])) for each in stood]
+
+
+def _by_platform(level: _Level, key: RunKey, stood: list[Standing]) -> Run:
+    cut, declared = level.cuts[key[0]]
+    return settle(stood, level.outcomes.get(key), cut, declared, _above(level, stood[-1].attempt) if stood else [])
 
 
 def _parent(level: _Level, attempt: Attempt) -> StoredAttempt | None:
@@ -182,12 +218,14 @@ def _claims(level: _Level, key: RunKey, run: Run, stood: list[tuple[Standing, An
     found = [_own_claim(level, key, run, place) for place in run.partitions or ("",)]
     for each in stood[-1:]:
         found += _output_claims(level, key, run, *each)
+    if run.belief.evidence is Evidence.OPERATOR:
+        found = [_as_marked(claim, run, level.marks[key]) for claim in found]
     return found + kept(found, run.belief, _before(level, key, run, stood))
 
 
 def _before(level: _Level, key: RunKey, run: Run, stood: list[tuple[Standing, Ancestor]]) -> list[Claim]:
-    """The claims of the last success among the attempts before the last one."""
-    for standing, taken in reversed(stood[:-1]):
+    """The claims of the last success among the attempts before the last one, and with that where it was cleared."""
+    for standing, taken in reversed(stood if _cleared(run) else stood[:-1]):
         if standing.belief.state is RunState.SUCCEEDED:
             then = replace(
                 run,
@@ -199,6 +237,18 @@ def _before(level: _Level, key: RunKey, run: Run, stood: list[tuple[Standing, An
             own = [_own_claim(level, key, then, place) for place in taken.partitions or ("",)]
             return own + _output_claims(level, key, then, standing, taken)
     return []
+
+
+def _cleared(run: Run) -> bool:
+    return run.belief == Belief(CLEARED, Evidence.OPERATOR)
+
+
+def _as_marked(claim: Claim, run: Run, mark: Mark) -> Claim:
+    """A claim of a run that a person marked: no earlier than the mark where that made it so, and no attempt's where it
+    is to be run again."""
+    if _cleared(run):
+        return replace(claim, since=mark.at, attempt_id="")
+    return replace(claim, since=max((each for each in (claim.since, run.ended_at) if each is not None), default=None))
 
 
 def _own_claim(level: _Level, key: RunKey, run: Run, place: str) -> Claim:
@@ -227,7 +277,7 @@ def _output_claims(level: _Level, key: RunKey, run: Run, standing: Standing, tak
         if touch.direction == "input" or touch.change in _NO_WRITE or wrote_nothing(attempt, touch):
             continue
         belief = _output_belief(run, standing, touch, parent)
-        for place in (touch.partition,) if touch.partition else taken.partitions or ("",):
+        for place in _written(level, standing, touch, taken.partitions):
             found[touch.dataset.id, place] = Claim(
                 node_kind="dataset",
                 node_id=touch.dataset.id,
@@ -244,6 +294,20 @@ def _output_claims(level: _Level, key: RunKey, run: Run, standing: Standing, tak
                 rows=touch.rows,
             )
     return [found[place] for place in sorted(found)]
+
+
+def _written(level: _Level, standing: Standing, touch: Touch, own: tuple[str, ...]) -> tuple[str, ...]:
+    """The partitions that an output is of: those that its event names, else those to which the declared mapping leads,
+    of the run's task or of one that ran it; else the run's own."""
+    if touch.partition:
+        return (touch.partition,)
+    attempt, parent = standing.attempt, _parent(level, standing.attempt)
+    pointers = (attempt.parent, parent.attempt.parent if parent else None)
+    tasks = (attempt.key.task.id, *(pointer.task.id for pointer in pointers if pointer is not None))
+    for task in tasks:
+        if (product := level.products.get((task, touch.dataset.id))) is not None:
+            return written_keys(product, own, ended_at(attempt) or attempt.started_at) or own or ("",)
+    return own or ("",)
 
 
 def _checked(key: RunKey, stood: list[tuple[Standing, Ancestor]]) -> list[Checked]:

@@ -53,6 +53,15 @@ class TouchItem(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(item, evidence="inferred") if guessed else item
 
 
+class MarkItem(msgspec.Struct, frozen=True):
+    """That a person marked a run or had it cleared."""
+
+    by: Annotated[str, Meta(description="Who did.")]
+    at: Annotated[datetime, Meta(description="When.")]
+    cleared: Annotated[bool, Meta(description="Whether it is to be run again.")]
+    reason: Annotated[str | None, Meta(description="Why.")]
+
+
 class RunItem(msgspec.Struct, frozen=True, kw_only=True):
     """One execution as it stands after its last attempt, or one of its attempts."""
 
@@ -79,6 +88,9 @@ class RunItem(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ]
     source: Annotated[dict[str, str | int | None], Meta(description="What its platform calls it.")]
+    marked: Annotated[
+        MarkItem | None, Meta(description="What a person said of it, where its state rests on that; else null.")
+    ] = None
 
 
 class TaskItem(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from dataforge.model import partition_check, trigger
+from dataforge.model.completeness import Listed
 from dataforge.model.decoding import convert, join, of_json, shorten
 from dataforge.model.edge import (
     SUCCEEDED,
@@ -31,6 +32,7 @@ from dataforge.model.manifest import (
     TaskDefinition,
     canonical,
 )
+from dataforge.model.mapping import MOST_PARTITIONS
 from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.trigger import Trigger
@@ -186,7 +188,8 @@ _CHOICES = {  # by the end of the path: there msgspec only says that a value is 
     r"staleness": "one of ignore, warn, block",
     r"equals": "a string, a number, true, false or null",
     r"role": "one of upstream, mapped_over, setup, short_circuit",
-    r"complete_when": "all_producers, any_producer, or how many producers it takes",
+    r"complete_when": "all_producers, any_producer, how many producers it takes, from 1 on, or {manifest: [keys]}",
+    r"complete_when\.manifest": "a list of the keys that have to have been written",
     r"version": "one of run, reported, content",
 }
 
@@ -309,10 +312,18 @@ def _by_path(field: str, refs: Iterable[DatasetRef]) -> dict[str, DatasetRef]:
     return {f"{field}[{index}]": ref for index, ref in enumerate(refs)}
 
 
+def _listed_problems(keys: tuple[str, ...], field: str) -> _Errors:
+    if not 1 <= len(keys) <= MOST_PARTITIONS:
+        yield FieldError(field, len(keys), f"from 1 to {MOST_PARTITIONS:,} keys; without any, leave complete_when out")
+    yield from _named_problems(dict(_indexed(field, keys)))
+
+
 def _dataset_problems(dataset: DatasetDefinition, field: str) -> _Errors:
     yield from _ref_problems(dataset.ref, field)
     if dataset.partitioning:
         yield from partition_check.problems(dataset.partitioning, f"{field}.partitioning")
+    if isinstance(dataset.complete_when, Listed):
+        yield from _listed_problems(dataset.complete_when.manifest, f"{field}.complete_when.manifest")
     for index, alias in enumerate(dataset.aliases):
         yield from _ref_problems(alias, f"{field}.aliases[{index}]")
         if alias == dataset.ref:

@@ -156,6 +156,18 @@ def canonical_mapping(mapping: Mapping) -> Mapping:
     return mapping
 
 
+def in_place(read: Mapping, written: Mapping | None) -> bool:
+    """Whether a task may read what it writes in the same run; None: it writes nothing of that dataset."""
+    if not isinstance(read, Same | Window) or not isinstance(written, Same | Window):
+        return written is not None
+    (first, last), (begin, end) = _offsets(read), _offsets(written)
+    return first <= end and begin <= last
+
+
+def _offsets(mapping: Same | Window) -> tuple[int, int]:
+    return (mapping.from_, mapping.to) if isinstance(mapping, Window) else (0, 0)
+
+
 def chooses(mapping: Mapping) -> bool:
     """Whether one of several partitions is enough, so that what is taken is known only by their states."""
     if isinstance(mapping, Dimension):

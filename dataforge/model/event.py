@@ -53,6 +53,24 @@ class Outcome(msgspec.Struct, frozen=True):
     source: Source = {}
 
 
+class Mark(msgspec.Struct, frozen=True):
+    """What one person said of one run."""
+
+    task: TaskRef
+    run: str
+    state: RunState
+    at: datetime
+    event: bytes
+    by: str
+    reason: str | None = None
+    partition: str | None = None  # of a run that nobody else has told of
+
+    @property
+    def precedence(self) -> tuple[datetime, bytes]:
+        """Of two marks of one run the greater stands."""
+        return (self.at, self.event)
+
+
 class Facts(msgspec.Struct, frozen=True):
     """All that one event states."""
 
@@ -62,6 +80,7 @@ class Facts(msgspec.Struct, frozen=True):
     edges: tuple[EdgeFact, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     controls: tuple[Control, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -180,10 +180,16 @@ def _when(changed_at: datetime, built: Success, begun: datetime) -> str:
 
 def _missing(given: Input, now: datetime) -> Reason:
     state = given.state
-    why = "no run of it is known" if state is None else _WHY.get(state.run_state, f"its run is {state.label}")
+    why = "no run of it is known" if state is None else _why(state)
     since = state.since if state else missing_since(given.window, now)
     shown = state.label if state else PartitionStatus.MISSING.value
     return _about(given, Code.UPSTREAM_MISSING, f"is missing ({why})", shown, since)
+
+
+def _why(state: State) -> str:
+    if state.status is PartitionStatus.MISSING:
+        return "not all that make it have written it"
+    return _WHY.get(state.run_state, f"its run is {state.label}")
 
 
 _WHY = {

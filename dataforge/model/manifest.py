@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from dataforge.model import trigger
+from dataforge.model.completeness import CompleteWhen, Listed
 from dataforge.model.control import Scalar
 from dataforge.model.edge import Consumes, Produces, TriggerRule, canonical_condition, canonical_mapping
 from dataforge.model.partition import Partitioning
@@ -66,8 +67,7 @@ class DatasetDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     name: str
     owner: str | None = None
     partitioning: Partitioning | None = None
-    # When a partition with several producers is complete; a number is how many of them it takes.
-    complete_when: Literal["all_producers", "any_producer"] | _Wanted = "all_producers"
+    complete_when: CompleteWhen = "all_producers"  # of a partition that several runs make: `model.completeness`
     # What makes a new version: each success of a run, what the producer reports, or a change of the content.
     version: Literal["run", "reported", "content"] = "run"
     aliases: tuple[DatasetRef, ...] = ()
@@ -142,7 +142,10 @@ def _place(edge: Consumes) -> tuple[bool, str, str]:
 
 
 def _canonical_dataset(dataset: DatasetDefinition) -> DatasetDefinition:
-    return replace(dataset, aliases=tuple(sorted(set(dataset.aliases))))
+    when = dataset.complete_when
+    if isinstance(when, Listed):
+        when = Listed(tuple(sorted(set(when.manifest))))
+    return replace(dataset, complete_when=when, aliases=tuple(sorted(set(dataset.aliases))))
 
 
 def to_json(definition: Manifest | TaskDefinition | DatasetDefinition) -> dict[str, Any]:

@@ -14,11 +14,12 @@ from dataforge.model.admission import Admission, keeping_out
 from dataforge.model.attempt import Interval
 from dataforge.model.condition import short_of
 from dataforge.model.edge import TriggerRule
+from dataforge.model.quality import remedy
 from dataforge.model.reference import TaskRef
 from dataforge.model.state import PartitionStatus, RunState
 from dataforge.model.trigger import Queue, missing
 from dataforge.model.trigger_rule import SATISFIED
-from dataforge.model.upstream import CONDITIONS, Finding, State, Upstream, about, stale, to_rerun, unmet
+from dataforge.model.upstream import CONDITIONS, Finding, State, Upstream, about, incomplete, stale, to_rerun, unmet
 from dataforge.model.verdict import Basis, Code, Fate, Reason, Status, Verdict
 
 
@@ -57,6 +58,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
         """Its own state as far as it counts. What is to be run again has none, nor has an attempt whose lease ran out:
         it has failed, though that may not be written down yet."""
         lease, own = self.admission.lease, self.own
+        if own is not None and own.cleared:
+            return None
         if own is not None and own.status is PartitionStatus.RUNNING:
             over = lease is not None and lease.ran_out(self.now) and own.started_at == lease.since
             return None if over else own
@@ -90,7 +93,12 @@ def obstacle(question: Question) -> str | None:
     if verdict.status is not Status.BLOCKED:
         return None
     failures = (_of_task(question, reason) for reason in verdict.reasons if reason.code in _FINAL)
-    return next(failures, min((u.obstacle for u in question.upstreams if u.required and u.obstacle), default=None))
+    return next(failures, min(_obstacles(question), default=None))
+
+
+def _obstacles(question: Question) -> Iterable[str]:
+    required = (upstream for upstream in question.upstreams if upstream.required)
+    return (each.obstacle for upstream in required for each in (upstream, *upstream.lacks) if each.obstacle)
 
 
 def _of_task(question: Question, reason: Reason) -> str:
@@ -130,7 +138,12 @@ def _own(question: Question) -> list[Finding]:
     if own.status is PartitionStatus.FAILED:
         return []
     weak = "" if own.settled else ", as far as can be inferred"
-    return [_about_own(Code.ALREADY_DONE, f"{_DONE[own.status]}{weak}", own)]
+    held = _held(question, own) if own.status is PartitionStatus.QUARANTINED else ""
+    return [_about_own(Code.ALREADY_DONE, f"{_DONE[own.status]}{weak}{held}", own)]
+
+
+def _held(question: Question, own: State) -> str:
+    return (own.held.said if own.held else "") + remedy("task", question.task.name, question.partition)
 
 
 _RUNNING = {
@@ -153,7 +166,8 @@ def _about_own(code: Code, message: str, own: State, *, passes: bool = False) ->
 def _leased(question: Question) -> list[Finding]:
     """Who holds the lease, unless the run that it is for says so already."""
     lease, own = question.admission.lease, question.own
-    if lease is None or lease.ran_out(question.now) or (own is not None and own.status is PartitionStatus.RUNNING):
+    runs = own is not None and own.status is PartitionStatus.RUNNING and not own.cleared
+    if lease is None or lease.ran_out(question.now) or runs:
         return []
     message = f"{lease.worker} has it until {lease.expires_at:%Y-%m-%d %H:%M:%S} UTC (attempt {lease.attempt})"
     reason = Reason(code=Code.ALREADY_RUNNING, message=message, since=lease.since, expected_at=lease.expires_at)
@@ -197,14 +211,17 @@ def _by_rule(question: Question) -> list[Finding]:
 
 def _each(question: Question, upstreams: list[Upstream]) -> list[Finding]:
     """Edges that are judged by themselves: the datasets, and tasks of which another outcome is wanted."""
-    judged = (_judged(upstream, question.now) for upstream in upstreams)
-    return [finding for finding in judged if finding is not None]
+    return [finding for upstream in upstreams for finding in _judged(upstream, question.now)]
 
 
-def _judged(upstream: Upstream, now: datetime) -> Finding | None:
+def _judged(upstream: Upstream, now: datetime) -> list[Finding]:
     accepted = CONDITIONS[upstream.condition]
-    served = upstream.serves(accepted)
-    return short_of(upstream) if served else unmet(upstream, accepted, _wanted(upstream), now)
+    if upstream.serves(accepted):
+        short = short_of(upstream)
+        return [] if short is None else [short]
+    if upstream.lacks:
+        return [incomplete(upstream, producer, now) for producer in upstream.lacks]
+    return [unmet(upstream, accepted, _wanted(upstream), now)]
 
 
 def _wanted(upstream: Upstream) -> str:
@@ -254,7 +271,7 @@ def _warnings(question: Question) -> list[Reason]:
     found = [finding.reason for finding in _each(question, [u for u in question.upstreams if not u.required])]
     found += [stale(u) for u in question.upstreams if _is_stale(u) and _warns(u)]
     found += [to_rerun(u) for u in question.upstreams if u.rerun is not None and _warns(u) and not _waits(question, u)]
-    found += _ordered(question)
+    found += _ordered(question) + _marked(question)
     found += [problem.reason for problem in question.problems if not problem.required]
     if question.rule is None:
         found += [_listed(upstream) for upstream in question.upstreams if scheduling.concerns(upstream)]
@@ -267,6 +284,17 @@ def _ordered(question: Question) -> list[Reason]:
         return []
     message = f"it is to be run again, ordered{order.said}"
     return [Reason(code=Code.RERUN_ORDERED, message=message, since=order.at, owner=order.by)]
+
+
+def _marked(question: Question) -> list[Reason]:
+    """What a person said of its run, which decides how it stands."""
+    own = question.own
+    if own is None or own.mark is None:
+        return []
+    said = "was cleared" if own.cleared else f"was marked {own.run_state}"
+    again = ", and is to be run again" if own.cleared else ""
+    message = f"its run {said}{own.mark.said}{again}"
+    return [Reason(code=Code.MARKED, message=message, state=own.label, since=own.mark.at, owner=own.mark.by)]
 
 
 def _warns(upstream: Upstream) -> bool:

@@ -12,7 +12,9 @@ from itertools import pairwise
 
 import msgspec
 
+from dataforge.model import quality
 from dataforge.model.expression import COUNTS, LONGEST, SEVERITIES, Scalar, is_number, plain_number
+from dataforge.model.quality import Failure
 
 MOST_BYTES = 16_384  # one dataset and partition in one attempt
 _VALUE_BYTES = 256  # at most what a value takes beside its name: itself, and the time and id of its event
@@ -55,24 +57,40 @@ class Register(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Registers by field, and the first field that was left out."""
+    """Registers by field, and the first field that was left out; and beside them the last blocking failure."""
 
     said: dict[str, Register] = {}
     more: str | None = None
+    failed: Failure | None = None
 
 
 NOTHING = Report()
 
 
-def reported(values: Mapping[str, Value], at: datetime, event: bytes) -> Report:
-    """The report of one event. Names that are too long are left out: no expression can ask for them."""
+def reported(values: Mapping[str, Value], at: datetime, event: bytes, version: str | None = None) -> Report:
+    """The report of one event on data of a version. Names that are too long are left out: no expression can ask for
+    them."""
     time = at.astimezone(UTC).isoformat(timespec="microseconds")
     said = {
         field: Register(time, event.hex(), _kept(value))
         for field, value in values.items()
         if len(field.encode()) <= LONGEST
     }
-    return _bounded(Report(said)) if said else NOTHING
+    failed = Failure.of(_blocking(values), at, event, version)
+    return _bounded(Report(said, failed=failed)) if said or failed else NOTHING
+
+
+def _blocking(values: Mapping[str, Value]) -> list[str]:
+    """The checks among these that failed with severity error."""
+    outcomes = ((field, value) for field, value in values.items() if isinstance(value, Check))
+    return [_short(field.removeprefix("check.")) for field, check in outcomes if check == _BLOCKS]
+
+
+_BLOCKS = Check(success=False, severity="error")
+
+
+def _short(name: str) -> str:
+    return name.encode()[:LONGEST].decode(errors="ignore")
 
 
 def _kept(value: Value) -> Value:
@@ -92,7 +110,8 @@ def merged(first: Report, second: Report) -> Report:
         seen = said.get(field)
         said[field] = max(seen, register, key=lambda each: each.precedence) if seen else register
     cuts = [each for each in (first.more, second.more) if each is not None]
-    return _bounded(Report(said, min(cuts, key=_place, default=None)))
+    failed = quality.later(first.failed, second.failed)
+    return _bounded(Report(said, min(cuts, key=_place, default=None), failed))
 
 
 def _bounded(report: Report) -> Report:
@@ -103,9 +122,9 @@ def _bounded(report: Report) -> Report:
         room -= len(field.encode()) + _VALUE_BYTES
         if room < 0 or (report.more is not None and _place(field) >= _place(report.more)):
             more = field if report.more is None else min(field, report.more, key=_place)
-            return Report(kept, more)
+            return Report(kept, more, report.failed)
         kept[field] = report.said[field]
-    return Report(kept, report.more)
+    return Report(kept, report.more, report.failed)
 
 
 def _place(field: str) -> tuple[int, str]:
@@ -115,11 +134,6 @@ def _place(field: str) -> tuple[int, str]:
 def stored(shape: object) -> Report:
     """The report that was stored in this shape."""
     return msgspec.convert(shape, Report) if shape else NOTHING
-
-
-def checks(report: Report) -> Report:
-    """What it says of checks alone: the rest of what is said of an input is not its producer's word."""
-    return Report({field: register for field, register in report.said.items() if isinstance(register.value, Check)})
 
 
 class Seen(msgspec.Struct, frozen=True):

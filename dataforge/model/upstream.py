@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from dataforge.model.attempt import Interval
 from dataforge.model.control import Order
 from dataforge.model.edge import Role, Staleness
-from dataforge.model.expression import Expression
+from dataforge.model.expression import Expression, words
+from dataforge.model.quality import Held, remedy
 from dataforge.model.report import UNSEEN, Seen
 from dataforge.model.state import FINAL, Evidence, PartitionStatus, RunState
 from dataforge.model.trigger_rule import UpstreamTask
@@ -40,6 +41,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime | None = None  # of the run that decided
     instances: tuple[tuple[RunState | None, int], ...] = ()  # of a mapped task, how many ended how; None: not yet
     told: int | None = None  # how many instances there are, as an event said
+    held: Held | None = None  # why it is quarantined
+    mark: Order | None = None  # by whom its run was marked or cleared, where that decides
 
     @property
     def outcome(self) -> RunState | None:
@@ -47,6 +50,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         if self.status in _READY:
             return RunState.SUCCEEDED
         return self.run_state if self.run_state in FINAL and self.status in _ENDED else None
+
+    @property
+    def cleared(self) -> bool:
+        """Whether a person has had its run cleared, and no new attempt has begun."""
+        return self.run_state is RunState.QUEUED and self.evidence is Evidence.OPERATOR
 
     @property
     def settled(self) -> bool:
@@ -80,6 +88,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     state: State | None = None  # None: nothing has happened to it
     owner: str | None = None
     window: Interval | None = None
+    mapping: str | None = None  # in the words of a manifest, where it is not the default
     condition: str = "succeeded"
     where: Expression | None = None  # what is asked of what its success reported
     reported: Seen = UNSEEN
@@ -94,6 +103,8 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     history: History = History()
     obstacle: str | None = None  # why it will not come by itself, where that is known
     rerun: Order | None = None  # an order to run it again that no run has carried out yet
+    lacks: tuple["Upstream", ...] = ()  # of a dataset that several make: the producers that still have to
+    instead: str | None = None  # what is to be said of a producer, where its own state says nothing
 
     @property
     def contribution(self) -> UpstreamTask:
@@ -133,6 +144,12 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
         return self.state is not None and self.state.instances != ()
 
     @property
+    def asked(self) -> str | None:
+        """What its edge asks of it, where that is not just a success."""
+        other = None if self.condition == "succeeded" else self.condition
+        return words(self.where) if self.where is not None else other
+
+    @property
     def label(self) -> str:
         """Its name for a sentence."""
         return f"{self.node.name} for {self.partition}" if self.partition else self.node.name
@@ -166,7 +183,19 @@ def unmet(upstream: Upstream, accepted: Set[RunState], wanted: str, now: datetim
     passes = _comes(upstream, code)
     found = about(upstream, code, f"{upstream.label} {_predicate(upstream, code, now)}{wanted}{upstream.sought}")
     since = found.since if upstream.state else missing_since(upstream.window, now)
-    return Finding(replace(found, since=since, expected_at=expected_at(upstream) if passes else None), passes)
+    run = upstream.state.held.run if upstream.state and upstream.state.held else None
+    return Finding(replace(found, since=since, run=run, expected_at=expected_at(upstream) if passes else None), passes)
+
+
+def incomplete(upstream: Upstream, producer: Upstream, now: datetime) -> Finding:
+    """That a dataset's partition is not complete, because this producer has not written it."""
+    if producer.instead is None:
+        found = unmet(producer, CONDITIONS["succeeded"], "", now)
+        said = found.reason.message
+    else:
+        said = f"{producer.label} {producer.instead}"
+        found = Finding(about(producer, Code.UPSTREAM_MISSING, said), passes=producer.state is None)
+    return replace(found, reason=replace(found.reason, message=f"{upstream.label} is not complete: {said}"))
 
 
 def about(upstream: Upstream, code: Code, message: str) -> Reason:
@@ -180,6 +209,8 @@ def about(upstream: Upstream, code: Code, message: str) -> Reason:
         state=upstream.state_label,
         since=state.since if state else None,
         owner=upstream.owner,
+        mapping=upstream.mapping,
+        condition=upstream.asked,
     )
 
 
@@ -240,10 +271,21 @@ def _predicate(upstream: Upstream, code: Code, now: datetime) -> str:
     if code is Code.UPSTREAM_UNCONFIRMED:
         return f"is {state.label}, but by inference alone; have its outcome confirmed"
     if code is Code.UPSTREAM_QUARANTINED:
-        return "is quarantined"
-    if upstream.expanded:
-        return _instances(upstream)
-    return _SAID[state.outcome or state.run_state]
+        return f"is quarantined{_held(upstream)}"
+    return _instances(upstream) if upstream.expanded else _as_it_stands(state)
+
+
+def _as_it_stands(state: State) -> str:
+    if state.cleared:
+        return f"was cleared{state.mark.said if state.mark else ''}, and is to be run again"
+    return _SAID[state.outcome or state.run_state] + (f", as marked{state.mark.said}" if state.mark else "")
+
+
+def _held(upstream: Upstream) -> str:
+    """Why it is quarantined, and what lets it go."""
+    held = upstream.state.held if upstream.state else None
+    node = upstream.node
+    return (held.said if held else "") + remedy(node.kind, node.name, upstream.partition)
 
 
 def _instances(upstream: Upstream) -> str:

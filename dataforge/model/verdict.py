@@ -55,6 +55,7 @@ class Code(StrEnum):
     NOT_BEFORE = "not_before"
     POOL_FULL = "pool_full"
     RERUN_ORDERED = "rerun_ordered"
+    MARKED = "marked"
 
 
 _RANK = {code: rank for rank, code in enumerate(Code)}
@@ -80,6 +81,13 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     owner: Annotated[str | None, Meta(description="Who answers for it.")] = None
     expected_at: Annotated[datetime | None, Meta(description="When it should be over, by its history.")] = None
     run: Annotated[str | None, Meta(description="The run that made it so, by its platform's own id.")] = None
+    mapping: Annotated[
+        str | None,
+        Meta(description="How the edge to that upstream is mapped, as a manifest has it; absent where same."),
+    ] = None
+    condition: Annotated[
+        str | None, Meta(description="What the edge asks of that upstream, where that is more or else than a success.")
+    ] = None
 
     @property
     def order(self) -> tuple[int, NodeRef, str, str]:

@@ -138,7 +138,7 @@ WAKE: dict[LiteralString, LiteralString] = {
     "partition_state": """
 insert into outbox (environment, node_kind, node_id, partition, change)
 select %(live)s, coalesce(l.node_kind, r.node_kind), coalesce(l.node_id, r.node_id), coalesce(l.partition, r.partition),
-    case r.status when 'running' then 'began' else 'ended' end
+    case when r.status = 'running' and (r.run_state, r.evidence) <> ('queued', 'operator') then 'began' else 'ended' end
 from {sides} and (coalesce(l.node_kind, r.node_kind) = 'task' or r.status is distinct from 'running')
 order by {order}
 """,

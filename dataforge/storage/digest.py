@@ -90,7 +90,7 @@ QUERIES: tuple[tuple[str, str], ...] = (
         f"""
         select jsonb_build_array(node_kind, {_NODE}, partition, status, run_state, evidence, since,
             {_TASK.format("x.task_id")}, run, version, {_TASK.format("x.ready_task_id")}, ready_run, ready_since,
-            ready_version)
+            ready_version, held - 'task_id', {_TASK.format("(x.held -> 'task_id')::bigint")})
         from partition_state x where environment = %s
         """,
     ),
@@ -103,11 +103,27 @@ QUERIES: tuple[tuple[str, str], ...] = (
         """,
     ),
     (
+        "mark",
+        f"""
+        select jsonb_build_array({_TASK.format("x.task_id")}, run, state, partition, at, encode(said_by, 'hex'),
+            marked_by, reason)
+        from mark x where environment = %s
+        """,
+    ),
+    (
         "quality",
         f"""
         select jsonb_build_array({_DATASET.format("x.dataset_id")}, partition, {_TASK.format("x.task_id")}, run,
             attempt_id, at, report)
         from quality x where environment = %s
+        """,
+    ),
+    (
+        "failed_check",
+        f"""
+        select jsonb_build_array({_DATASET.format("x.dataset_id")}, partition, {_TASK.format("x.task_id")}, run,
+            attempt_id, own, at, checks, number, version)
+        from failed_check x where environment = %s
         """,
     ),
     (

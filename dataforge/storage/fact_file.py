@@ -41,6 +41,7 @@ FACTS: tuple[FactTable, ...] = (
     FactTable("edge", only="and origin = 'observed'"),
     FactTable("upstream_list"),
     FactTable("control"),
+    FactTable("mark"),
     FactTable("attempt", derived=("state", "evidence", "ordinal", "span_start", "span_end", "partitions")),
     FactTable("touch"),
     FactTable("outcome"),

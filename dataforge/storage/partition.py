@@ -1,11 +1,12 @@
 """Partition states: the claims that runs have on a partition, and which of them is believed. Derived."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 from psycopg import Connection
 
+from dataforge.model.completeness import Judged
 from dataforge.model.reference import NodeKind
 from dataforge.model.run import Belief
 from dataforge.model.state import PartitionStatus
@@ -119,64 +120,109 @@ select canonical_id, array_agg(id) from dataset where environment = %s and canon
 # one run here: it is ready when all of them are, and was when each is or was. A dataset's claims are looked up under
 # all of its names (`members`); a place that no claim is left on is missing, and has no row. A state that stays as it
 # was is not written again: it is no change, and readers of the feed need not look at it. What a run had begun to make
-# when it was ordered into quarantine is quarantined, until that is lifted or a later run has made it anew.
+# when it was ordered into quarantine is quarantined, until that is lifted or a later run has made it anew; and so is
+# what a blocking check has refused since then, or the run's own check, until a release ordered no earlier than that.
+# Where both the check and the data name a version, another version than that of the data was not refused.
+# A partition that several runs make together comes with those that count (`groups`, of which the worst state and the
+# weakest evidence stand for the whole), whether more has to come (`short`), and whether it was ever whole (`made`).
 RESOLVE = """
 with place as (
-    select * from jsonb_to_recordset(%(places)s::jsonb) as w (kind node_kind, node bigint, key text, members bigint[])
+    select * from jsonb_to_recordset(%(places)s::jsonb) as w (kind node_kind, node bigint, key text, members bigint[],
+        groups jsonb, short boolean, made boolean)
 ), believed as (
-    select place.kind, place.node, place.key, place.members, seen.run_state, seen.evidence, seen.version,
+    select place.kind, place.node, place.key, place.members, place.made, seen.run_state, seen.evidence, seen.version,
         seen.producer_task_id, seen.producer_run,
-        case when seen.status = 'ready' and held.at is not null then 'quarantined' else seen.status end as status,
-        case when seen.status = 'ready' then greatest(seen.since, held.at) else seen.since end as since
+        case when held.at is not null then 'quarantined' else seen.status end as status,
+        greatest(seen.since, held.at) as since, held.why as held
     from place cross join lateral (
-        select c.* from unnest(place.members) as member (id) cross join lateral (
-            select c.task_id, c.group_run, c.run, c.started_at from write c
-            where c.environment = (select %(environment)s::smallint)
-              and c.node_kind = place.kind and c.node_id = member.id
-              and c.partition = place.key and not c.past
-            order by c.started_at desc nulls last, c.task_id, c.run desc limit 1
-        ) c
-        order by c.started_at desc nulls last, c.task_id, c.run desc limit 1
+        select coalesce(place.groups, (
+            select jsonb_build_array(jsonb_build_array(c.task_id, c.group_run))
+            from unnest(place.members) as member (id) cross join lateral (
+                select c.task_id, c.group_run, c.run, c.started_at from write c
+                where c.environment = (select %(environment)s::smallint)
+                  and c.node_kind = place.kind and c.node_id = member.id
+                  and c.partition = place.key and not c.past
+                order by c.started_at desc nulls last, c.task_id, c.run desc limit 1
+            ) c
+            order by c.started_at desc nulls last, c.task_id, c.run desc limit 1)) as groups
     ) latest cross join lateral (
         select case when bool_or(c.status = 'failed') then 'failed'
                     when bool_or(c.status = 'running') then 'running'
+                    when place.short then 'missing'
                     when bool_and(c.status = 'skipped') then 'skipped' else 'ready' end::partition_status as status,
                case when bool_or(c.status = 'failed') then max(c.run_state)
                     when bool_or(c.status = 'running') then min(c.run_state)
                     when bool_and(c.status = 'skipped') then 'skipped' else 'succeeded' end::run_state as run_state,
                min(c.evidence) as evidence, max(c.since) as since, max(c.version) as version,
-               min(c.producer_task_id) as producer_task_id, min(c.producer_run) as producer_run,
+               min(c.producer_task_id) as producer_task_id,
+               (array_agg(c.producer_run order by c.producer_task_id, c.producer_run))[1] as producer_run,
                min(c.started_at) as begun
-        from (
+        from jsonb_array_elements(latest.groups) as run (key) cross join lateral (
             select * from write
             where environment = (select %(environment)s::smallint)
-              and task_id = latest.task_id and group_run = latest.group_run offset 0
+              and task_id = (run.key ->> 0)::bigint and group_run = run.key ->> 1 offset 0
         ) c
         where c.node_kind = place.kind and c.node_id = any(place.members) and c.partition = place.key and not c.past
+        having count(*) > 0
     ) seen left join lateral (
-        select o.at from (
-            select c.at, c.value from unnest(place.members) as member (id) cross join lateral (
-                select * from control
+        select c.at, c.value, c.ordered_by, c.reason
+        from unnest(place.members) as member (id) cross join lateral (
+            select * from control
+            where environment = (select %(environment)s::smallint)
+              and scope = place.kind::text and subject_id = member.id
+              and partition = place.key offset 0
+        ) c
+        where c.kind = 'quarantine' order by c.at desc, c.said_by desc limit 1
+    ) said on true left join lateral (
+        select f.at, f.checks, f.task_id, f.run, f.attempt_id, sum(f.number) over () as number
+        from (
+            select f.* from jsonb_array_elements(latest.groups) as run (key) cross join lateral (
+                select * from write
                 where environment = (select %(environment)s::smallint)
-                  and scope = place.kind::text and subject_id = member.id
-                  and partition = place.key offset 0
-            ) c
-            where c.kind = 'quarantine' order by c.at desc, c.said_by desc limit 1
-        ) o
-        where o.value = 'true' and (seen.begun is null or o.at >= seen.begun)
-    ) held on true
+                  and task_id = (run.key ->> 0)::bigint and group_run = run.key ->> 1 offset 0
+            ) c cross join lateral (
+                select * from failed_check
+                where environment = (select %(environment)s::smallint) and dataset_id = c.node_id
+                  and partition = c.partition and task_id = c.task_id and run = c.run and attempt_id = c.attempt_id
+                  and own offset 0
+            ) f
+            where c.node_kind = place.kind and c.node_id = any(place.members) and c.partition = place.key and not c.past
+            union all
+            select f.* from unnest(place.members) as member (id) cross join lateral (
+                select * from failed_check
+                where environment = (select %(environment)s::smallint) and dataset_id = member.id
+                  and partition = place.key and not own and at >= coalesce(seen.begun, '-infinity')
+                  and (version = '' or seen.version is null or version = seen.version)
+                order by at limit 100
+            ) f
+        ) f
+        where place.kind = 'dataset' and seen.status = 'ready'
+          and (said.value is distinct from 'false' or said.at < f.at)
+        order by f.at, f.task_id, f.run, f.attempt_id, f.own limit 1
+    ) failed on true left join lateral (
+        select least(failed.at, ordered.at) as at, coalesce(ordered.why, jsonb_build_object('at', failed.at,
+            'checks', failed.checks, 'number', failed.number, 'task_id', failed.task_id, 'run', failed.run,
+            'attempt_id', failed.attempt_id)) as why
+        from (select) one left join lateral (
+            select said.at, jsonb_strip_nulls(jsonb_build_object('at', said.at, 'by', said.ordered_by,
+                'reason', said.reason)) as why
+            where said.value = 'true' and (seen.begun is null or said.at >= seen.begun)
+        ) ordered on true
+        where failed.at is not null or ordered.at is not null
+    ) held on seen.status = 'ready'
 ), changed as (
-    insert into partition_state as held (environment, node_kind, node_id, partition, status, run_state, evidence,
-        since, task_id, run, version, ready_task_id, ready_run, ready_since, ready_version)
+    insert into partition_state as known (environment, node_kind, node_id, partition, status, run_state, evidence,
+        since, task_id, run, version, ready_task_id, ready_run, ready_since, ready_version, held)
     select %(environment)s, b.kind, b.node, b.key, b.status, b.run_state, b.evidence, b.since, b.producer_task_id,
-        b.producer_run, b.version, done.producer_task_id, done.producer_run, done.since, done.version
+        b.producer_run, b.version, done.producer_task_id, done.producer_run, done.since, done.version, b.held
     from believed b left join lateral (
         select c.* from unnest(b.members) as member (id) cross join lateral (
             select c.producer_task_id, c.producer_run, c.since, c.version, c.started_at, c.task_id, c.run,
                 c.attempt_id, c.node_id
             from write c
             where c.environment = (select %(environment)s::smallint) and c.node_kind = b.kind and c.node_id = member.id
-              and c.partition = b.key and c.status = 'ready' and (c.run = c.group_run or not exists (
+              and c.partition = b.key and c.status = 'ready' and b.made is distinct from false
+              and (c.run = c.group_run or not exists (
                 select from (
                     select * from write
                     where environment = c.environment and task_id = c.task_id and group_run = c.group_run offset 0
@@ -199,16 +245,17 @@ with place as (
         status = excluded.status, run_state = excluded.run_state, evidence = excluded.evidence,
         since = excluded.since, task_id = excluded.task_id, run = excluded.run, version = excluded.version,
         ready_task_id = excluded.ready_task_id, ready_run = excluded.ready_run, ready_since = excluded.ready_since,
-        ready_version = excluded.ready_version, changed_by = excluded.changed_by
-    where (held.status, held.run_state, held.evidence, held.since, held.task_id, held.run, held.version,
-            held.ready_task_id, held.ready_run, held.ready_since, held.ready_version)
+        ready_version = excluded.ready_version, held = excluded.held, changed_by = excluded.changed_by
+    where (known.status, known.run_state, known.evidence, known.since, known.task_id, known.run, known.version,
+            known.ready_task_id, known.ready_run, known.ready_since, known.ready_version, known.held)
         is distinct from (excluded.status, excluded.run_state, excluded.evidence, excluded.since, excluded.task_id,
             excluded.run, excluded.version, excluded.ready_task_id, excluded.ready_run, excluded.ready_since,
-            excluded.ready_version)
-    returning node_kind, node_id, partition, status
+            excluded.ready_version, excluded.held)
+    returning node_kind, node_id, partition, status, run_state, evidence
 ), woken as (
     insert into outbox (environment, node_kind, node_id, partition, change)
-    select %(environment)s, node_kind, node_id, partition, case status when 'running' then 'began' else 'ended' end
+    select %(environment)s, node_kind, node_id, partition,
+        case when status = 'running' and (run_state, evidence) <> ('queued', 'operator') then 'began' else 'ended' end
     from changed
     where node_kind = 'task' or status <> 'running'
     order by node_kind, node_id, partition
@@ -237,15 +284,28 @@ on conflict (environment, node_kind, node_id, partition) do update set changed_b
 """
 
 
-def resolve(connection: Connection, environment: int, places: set[Place]) -> None:
-    """Makes the states of these partitions anew from the claims on them. Datasets are given by canonical id."""
+def resolve(
+    connection: Connection, environment: int, places: set[Place], judged: Mapping[tuple[int, str], Judged]
+) -> None:
+    """Makes the states of these partitions anew from the claims on them. Datasets are given by canonical id; `judged`
+    are their partitions that several runs make together."""
     ids = list({node for kind, node, _ in places if kind == "dataset"})
     members: dict[int, list[int]] = dict(connection.execute(MEMBERS, [environment, ids]).fetchall()) if ids else {}
-    rows = [
-        {"kind": kind, "node": node, "key": key, "members": members.get(node, ()) if kind == "dataset" else [node]}
+    rows: list[Row] = [
+        {
+            "kind": kind,
+            "node": node,
+            "key": key,
+            "members": members.get(node, ()) if kind == "dataset" else [node],
+            **(_together(judged[node, key]) if kind == "dataset" and (node, key) in judged else {}),
+        }
         for kind, node, key in sorted(places)
     ]
     parameters = {"environment": environment, "places": spread(rows)}
     claimed = {(row[0], row[1], row[2]) for row in connection.execute(RESOLVE, parameters)}
     if left := [row for row in rows if (row["kind"], row["node"], row["key"]) not in claimed]:
         connection.execute(CLEAR, {"environment": environment, "places": spread(left)})
+
+
+def _together(judged: Judged) -> Row:
+    return {"groups": judged.groups, "short": judged.short, "made": judged.made}

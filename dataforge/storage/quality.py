@@ -1,4 +1,5 @@
-"""Quality: what runs reported of partitions that they read, such as the outcomes of dbt's tests. Derived."""
+"""Quality: what runs reported of partitions that they read, such as the outcomes of dbt's tests, and which partitions
+they refused. Derived."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,9 +7,11 @@ from datetime import datetime
 import msgspec
 from psycopg import Connection
 
+from dataforge.model.quality import Failure
 from dataforge.model.report import Report
 from dataforge.storage.attempt import RunKey
-from dataforge.storage.record_set import keys, spread
+from dataforge.storage.partition import Place
+from dataforge.storage.record_set import Row, keys, spread
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -55,3 +58,64 @@ def replace(connection: Connection, environment: int, runs: Sequence[RunKey], fo
     if found:
         said = spread(map(msgspec.structs.asdict, found))
         connection.execute(REPORT, {"environment": environment, "said": said})
+
+
+class FailedCheck(msgspec.Struct, frozen=True):
+    """That blocking checks failed in an attempt of a run, on a partition of a dataset under the name it used."""
+
+    dataset_id: int
+    partition: str
+    task_id: int
+    run: str
+    attempt_id: str
+    own: bool  # of what the run wrote itself
+    failure: Failure
+
+    @property
+    def place(self) -> Place:
+        return ("dataset", self.dataset_id, self.partition)
+
+
+WITHDRAW_FAILED = """
+delete from failed_check where (environment, dataset_id, partition, task_id, run, attempt_id, own) in (
+    select (select %(environment)s::smallint), f.dataset_id, f.partition, f.task_id, f.run, f.attempt_id, f.own
+    from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as gone (task_id, run) cross join lateral (
+        select * from failed_check
+        where environment = (select %(environment)s::smallint) and task_id = gone.task_id and run = gone.run offset 0
+    ) f
+)
+returning dataset_id, partition
+"""
+FAIL = """
+insert into failed_check (environment, dataset_id, partition, task_id, run, attempt_id, own, at, checks, number,
+    version)
+select %s, * from jsonb_to_recordset(%s::jsonb) as said (dataset_id bigint, partition text, task_id bigint, run text,
+    attempt_id text, own boolean, at timestamptz, checks text, number integer, version text)
+"""
+
+
+def replace_failed(
+    connection: Connection, environment: int, runs: Sequence[RunKey], found: Sequence[FailedCheck]
+) -> set[Place]:
+    """Makes `found` all that these runs refuse; returns the places that they refuse or did."""
+    rows = connection.execute(WITHDRAW_FAILED, {"environment": environment, **keys(runs)})
+    places: set[Place] = {("dataset", row[0], row[1]) for row in rows}
+    if found:
+        connection.execute(FAIL, [environment, spread(map(_failed, found))])
+    return places | {each.place for each in found}
+
+
+def _failed(found: FailedCheck) -> Row:
+    failure = found.failure
+    return {
+        "dataset_id": found.dataset_id,
+        "partition": found.partition,
+        "task_id": found.task_id,
+        "run": found.run,
+        "attempt_id": found.attempt_id,
+        "own": found.own,
+        "at": failure.at,
+        "checks": failure.checks,
+        "number": failure.number,
+        "version": failure.version,
+    }

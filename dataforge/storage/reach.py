@@ -1,12 +1,12 @@
 """From a partition to those that wait for it: the edges to follow, with how both of their ends are cut."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from psycopg import Connection
 
 from dataforge.model.reference import NodeKind
-from dataforge.storage.readiness import Node, by_kind
+from dataforge.storage.readiness import Node, Place, by_kind
 
 
 class Reader(msgspec.Struct, frozen=True):
@@ -87,3 +87,56 @@ def products(connection: Connection, environment: int, tasks: Iterable[int]) -> 
     """The edges by which these tasks write datasets."""
     parameters = {"environment": environment, "tasks": sorted(set(tasks))}
     return [Product(*row) for row in connection.execute(PRODUCTS, parameters)]
+
+
+RECENT = """
+select n.kind, n.id, s.partition from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[]) as n (kind, id)
+cross join lateral (
+    select partition from partition_state
+    where environment = %(environment)s and node_kind = n.kind and node_id = n.id
+    order by partition desc limit %(most)s
+) s
+"""
+
+
+def recent(connection: Connection, environment: int, nodes: Iterable[Node], most: int) -> set[Place]:
+    """The last partitions of each of these nodes that anything has happened to, in the order of their keys."""
+    ordered = sorted(set(nodes))
+    parameters = {
+        "environment": environment,
+        "kinds": [kind for kind, _ in ordered],
+        "nodes": [node for _, node in ordered],
+        "most": most,
+    }
+    return {(row[0], row[1], row[2]) for row in connection.execute(RECENT, parameters)}
+
+
+# What is done is not wanted again, unless somebody has ordered it.
+WANTED = """
+select w.task_id, w.partition from unnest(%(tasks)s::bigint[], %(partitions)s::text[]) as w (task_id, partition)
+left join lateral (
+    select status from partition_state
+    where environment = (select %(environment)s::smallint) and node_kind = 'task' and node_id = w.task_id
+        and partition = w.partition offset 0
+) s on true
+left join lateral (
+    select true as ordered from control
+    where environment = (select %(environment)s::smallint) and scope = 'task' and subject_id = w.task_id
+        and partition = w.partition and kind = 'rerun' limit 1
+) c on true
+left join lateral (
+    select definition ? 'trigger' as triggered from task
+    where environment = (select %(environment)s::smallint) and id = w.task_id offset 0
+) t on true
+where s.status is null or s.status not in ('ready', 'skipped', 'quarantined') or c.ordered or t.triggered
+"""
+
+
+def wanted(connection: Connection, environment: int, places: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Those of these partitions of tasks that are not done, are to be run again, or that updates trigger."""
+    parameters = {
+        "environment": environment,
+        "tasks": [task for task, _ in places],
+        "partitions": [key for _, key in places],
+    }
+    return {(row[0], row[1]) for row in connection.execute(WANTED, parameters)}

@@ -11,8 +11,10 @@ from typing import Any
 import msgspec
 from psycopg import Connection
 
+from dataforge.model.control import Order
 from dataforge.model.edge import Role, Staleness
 from dataforge.model.event import Relation
+from dataforge.model.quality import Held
 from dataforge.model.reference import NodeKind, TaskRef
 from dataforge.model.state import Evidence, PartitionStatus, RunState
 from dataforge.model.upstream import State
@@ -228,7 +230,9 @@ def producers(connection: Connection, environment: int, datasets: Iterable[int])
 # Of a mapped task the instances are counted as well: a trigger rule looks at each of them, not at the task.
 STATES = """
 select w.kind, w.node, w.partition, s.status, s.run_state, s.evidence, s.since,
-    case when s.status = 'running' then r.started_at end, mapped.instances, mapped.told
+    case when s.status = 'running' then r.started_at end, mapped.instances, mapped.told,
+    s.held || jsonb_strip_nulls(jsonb_build_object('task', checker.name, 'error', checked.error)),
+    mark.state, mark.at, mark.marked_by, mark.reason
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
     and s.partition = w.partition
@@ -249,6 +253,16 @@ left join lateral (
         group by c.run_state, settled
     ) as counted
 ) mapped on w.kind = 'task' and r.map_index >= 0
+left join task checker on s.held is not null and checker.environment = %(environment)s
+    and checker.id = (s.held -> 'task_id')::bigint
+left join attempt checked on s.held is not null and checked.environment = %(environment)s
+    and checked.task_id = (s.held -> 'task_id')::bigint and checked.run = s.held ->> 'run'
+    and checked.attempt_id = s.held ->> 'attempt_id'
+left join lateral (
+    select m.* from mark m
+    where m.environment = %(environment)s and m.task_id = s.task_id and m.run in (s.run, r.group_run)
+    order by m.at desc, m.said_by desc limit 1
+) mark on s.evidence = 'operator'
 """
 
 
@@ -264,8 +278,10 @@ def states(connection: Connection, environment: int, places: Iterable[Place]) ->
             started_at=started_at,
             instances=tuple((_outcome(*each), number) for *each, number in instances or ()),
             told=told,
+            held=msgspec.convert(held, Held) if held is not None else None,
+            mark=Order(*mark) if mark[1] is not None else None,
         )
-        for kind, node, partition, status, run_state, evidence, since, started_at, instances, told in rows
+        for kind, node, partition, status, run_state, evidence, since, started_at, instances, told, held, *mark in rows
     }
 
 

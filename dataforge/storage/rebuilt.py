@@ -42,6 +42,7 @@ STATE: tuple[Table, ...] = (
     Table("definition_span"),
     Table("upstream_list"),
     Table("control"),
+    Table("mark"),
     Table("pool"),
     Table("alias"),
     Table("edge"),
@@ -51,6 +52,7 @@ STATE: tuple[Table, ...] = (
     Table("run"),
     Table("write"),
     Table("quality"),
+    Table("failed_check"),
     Table("partition_state", unlike=("changed_by",)),
     Table("progress"),
 )
@@ -179,6 +181,9 @@ union
 (select distinct task_id, group_run from outcome
 where environment = %(environment)s and (task_id, group_run) > (%(task)s, %(run)s)
 order by task_id, group_run limit %(most)s)
+union
+(select task_id, run from mark
+where environment = %(environment)s and (task_id, run) > (%(task)s, %(run)s) order by task_id, run limit %(most)s)
 order by 1, 2 limit %(most)s
 """
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from psycopg import Connection
 
-from dataforge.model.catalog import IntervalItem, RunItem, TouchItem
+from dataforge.model.catalog import IntervalItem, MarkItem, RunItem, TouchItem
 from dataforge.model.filter import RunFilter
 from dataforge.model.listing import Examined, examined
 from dataforge.model.state import RunKind, RunState
@@ -53,12 +54,17 @@ select r.kind, t.namespace, t.name, r.partitions, r.run, r.attempt, r.state, r.s
             and s.valid_from <= coalesce(r.started_at, r.ended_at)
             and coalesce(s.valid_to, 'infinity') > coalesce(r.started_at, r.ended_at)
         order by s.valid_from desc, s.source limit 1)),
-    r.task_id, coalesce(r.attempt_id, '')
+    r.task_id, coalesce(r.attempt_id, ''), mark.marked_by, mark.at, mark.state = 'queued', mark.reason
 from unnest(%(tasks)s::bigint[], %(runs)s::text[]) with ordinality as wanted (task_id, run, place)
 join run r on r.environment = %(environment)s and r.task_id = wanted.task_id and r.run = wanted.run
 join task t on t.environment = %(environment)s and t.id = r.task_id
 left join attempt a on a.environment = %(environment)s
     and a.task_id = r.task_id and a.run = r.run and a.attempt_id = r.attempt_id
+left join lateral (
+    select m.* from mark m
+    where m.environment = %(environment)s and m.task_id = r.task_id and m.run in (r.run, r.group_run)
+    order by m.at desc, m.said_by desc limit 1
+) mark on r.evidence = 'operator'
 order by place
 """
 
@@ -72,7 +78,9 @@ def load(connection: Connection, environment: int, places: Sequence[Place]) -> l
     }
     rows = connection.execute(LOAD, parameters).fetchall()
     touched = touch_list.load(connection, environment, [(row[16], row[4], row[17]) for row in rows])
-    return [shown(row, *touches) for row, touches in zip(rows, touched, strict=True)]
+    items = [shown(row, *touches) for row, touches in zip(rows, touched, strict=True)]
+    marks = [MarkItem(*row[18:]) if row[18] is not None else None for row in rows]
+    return [msgspec.structs.replace(item, marked=mark) for item, mark in zip(items, marks, strict=True)]
 
 
 def shown(row: Sequence[Any], inputs: list[TouchItem], outputs: list[TouchItem]) -> RunItem:

@@ -49,12 +49,17 @@ select distinct other.task_id from (
     where w.environment = %(environment)s and w.task_id = any(%(tasks)s) and w.node_kind = 'dataset'
 ) written
 join dataset member on member.environment = %(environment)s and member.canonical_id = written.canonical_id
-join write other on other.environment = %(environment)s and other.node_kind = 'dataset' and other.node_id = member.id
+cross join lateral (
+    select task_id from write
+    where environment = %(environment)s and node_kind = 'dataset' and node_id = member.id
+    union all
+    select task_id from failed_check where environment = %(environment)s and dataset_id = member.id
+) other
 """
 
 
 def co_writers(connection: Connection, environment: int, tasks: Iterable[int]) -> set[int]:
-    """All tasks that write a dataset which one of these writes."""
+    """All tasks that write a dataset which one of these writes, or that have refused what it wrote."""
     parameters = {"environment": environment, "tasks": list(tasks)}
     return {row[0] for row in connection.execute(CO_WRITERS, parameters)}
 
@@ -115,13 +120,20 @@ select other.task_id, other.run from (
     select m.id from dataset m where place.node_kind = 'dataset' and m.environment = %(environment)s
         and m.canonical_id = place.node_id
 ) member
-join write other on other.environment = %(environment)s and other.node_kind = place.node_kind
-    and other.node_id = member.id and other.partition = place.partition
+cross join lateral (
+    select task_id, run from write
+    where environment = %(environment)s and node_kind = place.node_kind and node_id = member.id
+        and partition = place.partition
+    union all
+    select task_id, run from failed_check
+    where place.node_kind = 'dataset' and environment = %(environment)s and dataset_id = member.id
+        and partition = place.partition
+) other
 """
 
 
 def co_claims(connection: Connection, environment: int, runs: Sequence[RunKey]) -> set[RunKey]:
-    """The runs that claim a partition which one of these claims."""
+    """The runs that claim a partition which one of these claims, or that have refused it."""
     rows = connection.execute(CO_CLAIMS, {"environment": environment, **keys(runs)})
     return {(row[0], row[1]) for row in rows}
 
@@ -199,6 +211,8 @@ _OF_RUNS: dict[str, Scope] = {
     "run": _RUN,
     "write": _RUN,
     "quality": _RUN,
+    "failed_check": _RUN,
+    "mark": _RUN,
     "partition_state": sql.SQL(
         "and (x.node_kind, x.node_id, x.partition) in (select node_kind, node_id, partition from compared_place)"
     ),

@@ -75,15 +75,20 @@ class Latest(msgspec.Struct, frozen=True):
     update: Update | None
 
 
-# What is only inferred to have succeeded updates nothing, as it satisfies nothing.
+# What is only inferred to have succeeded updates nothing, as it satisfies nothing; nor does what is quarantined, until
+# it is released.
 LATEST = """
 select d.id, d.canonical_id, u.partition, u.since, u.producer_run
 from dataset d
 left join lateral (
     select c.* from dataset m cross join lateral (
-        select partition, since, producer_run, task_id, run from write
+        select partition, since, producer_run, task_id, run from write w
         where environment = %(environment)s and node_kind = 'dataset' and node_id = m.id and status = 'ready'
-            and evidence <> 'inferred' and since is not null
+            and evidence <> 'inferred' and since is not null and not exists (
+                select from partition_state s
+                where s.environment = %(environment)s and s.node_kind = 'dataset' and s.node_id = d.canonical_id
+                    and s.partition = w.partition and s.status = 'quarantined'
+                    and s.task_id = w.producer_task_id and s.run = w.producer_run)
         order by since desc, partition desc, task_id, run limit 1
     ) c
     where m.environment = %(environment)s and m.canonical_id = d.canonical_id

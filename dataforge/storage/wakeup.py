@@ -8,6 +8,7 @@ import msgspec
 from psycopg import Connection
 
 from dataforge.model.reference import NodeKind
+from dataforge.storage.readiness import Node
 from dataforge.storage.record_set import Row, spread
 
 TaskPartition = tuple[int, str]  # task id, partition
@@ -23,12 +24,12 @@ def try_lock(connection: Connection, environment: int) -> bool:
 
 
 class Changed(msgspec.Struct, frozen=True):
-    """A partition that has changed, or an order: then there is no node."""
+    """A partition that has changed, a node that is declared otherwise, or an order: then there is no node."""
 
     node_kind: NodeKind | None
     node_id: int
     partition: str
-    change: Literal["began", "ended", "ordered"]
+    change: Literal["began", "ended", "ordered", "declared"]
 
 
 TAKE = """
@@ -59,6 +60,27 @@ def put(connection: Connection, environment: int, tasks: Iterable[TaskPartition]
         rows.append({"node_kind": None, "node_id": 0, "partition": ""})
     if rows:
         connection.execute(PUT, [environment, spread(rows)])
+
+
+DECLARED = """
+insert into outbox (environment, node_kind, node_id, partition, change)
+select %s, node_kind, node_id, '', 'declared' from unnest(%s::node_kind[], %s::bigint[]) as said (node_kind, node_id)
+"""
+
+
+def declared(connection: Connection, environment: int, nodes: Iterable[Node]) -> None:
+    """Lets what waits for something around these tasks and datasets be decided on."""
+    ordered = sorted(set(nodes))
+    if ordered:
+        connection.execute(DECLARED, [environment, [kind for kind, _ in ordered], [node for _, node in ordered]])
+
+
+LISTED = "select task_id, partition from wakeup where environment = %s and task_id = any(%s)"
+
+
+def listed(connection: Connection, environment: int, tasks: Iterable[int]) -> set[TaskPartition]:
+    """What of these tasks waits or is held."""
+    return {(row[0], row[1]) for row in connection.execute(LISTED, [environment, sorted(tasks)])}
 
 
 DECIDE_ALL = "update wakeup set due_at = %s where environment = %s and (due_at is null or due_at > %s)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,3 +115,45 @@ def test_a_name_that_nobody_knows_and_bad_use_exit_with_two(filled: Run, argumen
 
 def test_an_unknown_name_gets_suggestions(filled: Run) -> None:
     assert "did you mean shell/orders.load?" in filled("why", "orders").stderr
+
+
+def test_what_a_check_refused_is_told_with_the_command_that_releases_it(filled: Run) -> None:
+    checks = [{"name": "unique_id", "success": False, "severity": "error"}]
+    inputs = [{**_dataset("rates", "2026-10-31"), "checks": checks}]
+    made = _event("orders.rates", "succeeded", "2026-10-31", outputs=[_dataset("rates", "2026-10-31")])
+    report = _event("report", "succeeded", "2026-10-30", inputs=[_dataset("rates", "2026-10-30")])
+    failed = _event("check", "failed", "2026-10-31", inputs=inputs, error="3 rates come twice")
+    assert filled("ingest", "-", input=json.dumps([made, report, failed]).encode()).exit_code == 0
+    said = filled("why", "report", "2026-10-31")
+    assert said.exit_code == 1
+    assert said.stdout.splitlines()[0] == (
+        "report for 2026-10-31 cannot run until somebody acts: rates for 2026-10-31 is quarantined, because the check"
+        " unique_id failed with severity error (by check, run 2026-10-31): 3 rates come twice; run it again, or release"
+        " it: dataforge control release --dataset rates 2026-10-31 --reason ..."
+        "."
+    )
+    release = ["control", "release", "--dataset", "rates", "2026-10-31", "--reason", "looked at"]
+    assert filled(*release).exit_code == 0
+    assert filled("why", "report", "2026-10-31").exit_code == 0
+
+
+def test_a_reason_says_by_which_edge_where_that_is_not_a_plain_one(filled: Run, tmp_path: Path) -> None:
+    edges = [
+        {
+            "dataset": {"namespace": "s3://lake", "name": "rates"},
+            "mapping": {"kind": "window", "from": -1, "to": 0},
+            "condition": {"where": {"field": "rows", "op": ">", "value": 0}},
+        },
+        {"task": {"namespace": "shell", "name": "orders.rates"}, "condition": {"kind": "failed"}},
+        {"dataset": {"namespace": "s3://lake", "name": "orders"}},
+    ]
+    daily = {"kind": "daily", "start": "2026-01-01"}
+    task = {"namespace": "shell", "name": "trend", "partitioning": daily, "consumes": edges}
+    (tmp_path / "trend.json").write_text(json.dumps({"source": "trend", "tasks": [task]}))
+    assert filled("declare", str(tmp_path / "trend.json")).exit_code == 0
+    reasons = json.loads(filled("why", "trend", DAY, "--json").stdout)["reasons"]
+    said = {(reason["upstream"]["name"], reason.get("mapping"), reason.get("condition")) for reason in reasons}
+    assert ("rates", "{kind: window, from: -1}", "rows > 0") in said
+    assert ("orders.rates", None, "failed") in said
+    assert ("orders", None, None) in said
+    assert "mapping {kind: window, from: -1}, condition rows > 0" in filled("why", "trend", DAY).stdout

@@ -13,6 +13,7 @@ import pytest
 
 from dataforge.dispatch import claim as dispatch
 from dataforge.dispatch.announce import announce
+from dataforge.dispatch.reach import MOST_RECENT
 from dataforge.dispatch.waiting import waiting
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
@@ -253,3 +254,62 @@ def test_upstreams_that_finish_at_once_wake_the_downstream_and_it_is_claimed_onc
 @pytest.mark.long
 def test_thousands_of_rounds_miss_no_wake_up(database_url: str) -> None:
     _play(database_url, 2_000)
+
+
+def test_what_is_declared_after_its_upstreams_were_ready_is_announced(database: Database) -> None:
+    declared(database, task("a"))
+    for day in ("2026-11-03", "2026-11-04", DAY):
+        recorded(database, said("a", "succeeded", 0, partition=day, run=day, outputs=[ORDERS | {"partition": day}]))
+    recorded(database, said("load", "succeeded", 1, partition="2026-11-03"))
+    assert _announced(database) == []
+    declared(database, task("a"), task("load", "a", gates=["review"]), task("report", consumes=READS_ORDERS))
+    days = ["2026-11-03", "2026-11-04", DAY]
+    assert _announced(database) == [f"report {day}" for day in days]
+    declared(database, task("a"), task("load", "a"), task("report", consumes=READS_ORDERS))
+    assert sorted(_announced(database)) == ["load 2026-11-04", f"load {DAY}", *(f"report {day}" for day in days)]
+    declared(database, task("a"), task("load", "a"), task("report", "b", consumes=READS_ORDERS), task("b"))
+    declared(database, task("a"), task("load", "a"))
+    assert sorted(_announced(database)) == ["load 2026-11-04", f"load {DAY}"]
+
+
+def test_of_a_long_history_only_the_last_partitions_are_followed(database: Database) -> None:
+    first = date(2026, 9, 1)
+    days = [str(first + timedelta(days=each)) for each in range(MOST_RECENT + 10)]
+    recorded(database, *(said("a", "succeeded", 0, partition=day, run=day) for day in days))
+    assert _announced(database) == []
+    declared(database, task("a"), task("load", "a"))
+    assert sorted(_announced(database)) == [f"load {day}" for day in days[-MOST_RECENT:]]
+
+
+def test_a_dataset_that_gets_the_name_its_reader_waits_for_wakes_it(database: Database) -> None:
+    known = {"namespace": "glue://1", "name": "lake.orders"}
+    declared(database, task("report", consumes=[{"dataset": known}]))
+    recorded(database, said("load", "succeeded", 0, outputs=[ORDERS]))
+    assert _announced(database) == []
+    alias = {"namespace": LAKE, "name": "orders"}
+    declared(database, task("report", consumes=[{"dataset": known}]), datasets=[known | {"aliases": [alias]}])
+    assert _announced(database) == [f"report {DAY}"]
+
+
+def test_a_task_that_gets_a_trigger_is_announced_for_what_is_queued(database: Database) -> None:
+    recorded(database, said("load", "succeeded", 0, outputs=[ORDERS]))
+    trigger = {"any": [{"dataset": {"namespace": LAKE, "name": "orders"}}]}
+    declared(database, {"namespace": "ns", "name": "weekly", "trigger": trigger})
+    assert _announced(database) == ["weekly None"]
+
+
+def test_what_is_not_cut_by_time_or_needs_one_named_partition_is_announced_too(database: Database) -> None:
+    keys = [f"c{number:02}" for number in range(MOST_RECENT + 10)]
+    static = {"kind": "static", "keys": keys}
+    recorded(database, *(said("a", "succeeded", 0, partition=key, run=key) for key in keys))
+    clients = {"namespace": "ns", "name": "a", "partitioning": static}
+    declared(database, clients)
+    assert _announced(database) == []
+    fixed = {"task": {"namespace": "ns", "name": "a"}, "mapping": {"kind": "fixed", "key": "c00"}}
+    each = {"namespace": "ns", "name": "each", "partitioning": static, "consumes": [{"task": fixed["task"]}]}
+    once = {"namespace": "ns", "name": "once", "consumes": [fixed]}
+    recent = task("recent", consumes=[fixed]) | {"partitioning": {"kind": "daily", "start": "2026-11-01"}}
+    declared(database, clients, each, once, recent)
+    days = ["2026-11-01", "2026-11-02", "2026-11-03", "2026-11-04", DAY]
+    expected = [*(f"each {key}" for key in keys), "once None", *(f"recent {day}" for day in days)]
+    assert sorted(_announced(database)) == expected

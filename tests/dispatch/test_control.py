@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from dataforge.dispatch.announce import announce
+from dataforge.dispatch.waiting import waiting
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import verify
@@ -211,3 +213,25 @@ def test_an_order_that_means_nothing_is_refused_by_its_field(
     body = json.dumps(ordered("pause", 0, "load") | event).encode()
     (rejected,) = record_native(database, "dev", [body], NOTHING).rejected
     assert field in [error.field for error in rejected.errors]
+
+
+def test_what_a_check_refused_is_announced_when_it_is_released_or_made_anew(database: Database) -> None:
+    orders = {"namespace": LAKE, "name": "orders"}
+    declared(database, task("load"), task("report", consumes=[{"dataset": orders}]))
+    failed = {**ORDERS, "checks": [{"name": "unique_id", "success": False}]}
+    recorded(database, said("load", "running", 0, run="a"), said("load", "succeeded", 5, run="a", outputs=[ORDERS]))
+    assert announced(database, 6) == ["report"]
+    recorded(database, said("check", "failed", 7, inputs=[failed]))
+    assert announced(database, 8) == []
+    recorded(database, ordered("release", 9, dataset=orders, partition=DAY, reason="looked at"))
+    assert announced(database, 10) == ["report"]
+    recorded(database, said("check", "failed", 11, run="again", inputs=[failed]))
+    assert announced(database, 12) == []
+    recorded(database, said("load", "running", 13, run="b"), said("load", "succeeded", 14, run="b", outputs=[ORDERS]))
+    assert announced(database, 15) == ["report"]
+
+
+def announced(database: Database, minutes: float) -> list[str]:
+    while announce(database, "dev", at(minutes)):
+        pass
+    return [each.task.name for each in waiting(database, "dev", 100, at(minutes)).items if each.task.name == "report"]

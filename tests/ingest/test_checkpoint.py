@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -263,3 +264,25 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pem").chmod(0o644)
     with pytest.raises(StartupError, match="can be read by others"):
         signing_key(tmp_path)
+
+
+def test_what_people_marked_and_checks_refused_is_kept(database: Database, shelf: Shelf) -> None:
+    about: dict[str, Any] = {"task": {"namespace": "ns", "name": "load"}, "partition": "2026-11-01"}
+    orders = {"namespace": "s3://lake", "name": "orders", "partition": "2026-11-01"}
+    refused = orders | {"checks": [{"name": "rows", "success": False}]}
+    marked = {"control": "mark", "state": "succeeded", "by": "anna", "reason": "r"}
+    events = [
+        about | {"time": "2026-11-02T01:00:00Z", "state": "succeeded", "outputs": [orders]},
+        about | {"time": "2026-11-02T02:00:00Z", "state": "failed", "run": "c", "inputs": [refused]},
+        about | {"time": "2026-11-02T03:00:00Z", "partition": "2026-10-31"} | marked,  # nobody else has told of it
+    ]
+    record_native(database, "dev", [json.dumps(event).encode() for event in events], NOTHING)
+    right = digest(database, "dev")
+    make(database, shelf)
+    found = verify(database, "dev", shelf=shelf)
+    assert (found.found.first, found.events) == ((), 0)
+    with database.transaction() as connection:
+        for statement in ("delete from mark", "delete from failed_check", "delete from partition_state"):
+            connection.execute(statement)
+    assert replay(database, "dev", shelf=shelf).found.counts.keys() == {"mark", "failed_check", "partition_state"}
+    assert digest(database, "dev") == right

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,8 +14,10 @@ from dataforge.ingest.batch import record_native, record_openlineage
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import checkpoint, replay, verify
 from dataforge.ledger.checkpoint import Shelf
+from dataforge.ledger.declare import declare
 from dataforge.ledger.scope import Part
 from dataforge.ledger.verify import digest
+from dataforge.model import definition
 from dataforge.model.errors import InvalidInput
 from dataforge.storage.database import Database
 from dataforge.storage.signing_key import signing_key
@@ -132,3 +136,28 @@ def test_names_that_a_file_has_to_escape_are_found_in_a_checkpoint(database: Dat
 def test_a_domain_that_nobody_has_is_refused(shop: Database) -> None:
     with pytest.raises(InvalidInput, match="no task is of the domain 'nonsense'"):
         verify(shop, "dev", part=Part(domain="nonsense"))
+
+
+@pytest.mark.parametrize("part", [Part(domain="sales"), Part(since=FIFTH, until=FIFTH + timedelta(hours=1))])
+def test_what_others_refused_of_a_part_and_what_people_marked_belongs_to_it(database: Database, part: Part) -> None:
+    tasks = [{"namespace": "ns", "name": "load", "domain": "sales"}, {"namespace": "ns", "name": "check"}]
+    declare(database, "dev", definition.parse({"source": "s", "tasks": tasks}))
+    orders = {"namespace": "s3://lake", "name": "orders", "partition": "d"}
+
+    def said(name: str, hour: int, state: str, **more: Any) -> bytes:
+        about = {"time": (FIFTH + timedelta(hours=hour)).isoformat(), "task": {"namespace": "ns", "name": name}}
+        return json.dumps({**about, "partition": "d", "state": state, **more}).encode()
+
+    refused = orders | {"checks": [{"name": "rows", "success": False}]}
+    events = [
+        said("load", 0, "running"),
+        said("load", 1, "failed", outputs=[orders]),
+        said("load", 2, "succeeded", control="mark", by="anna", reason="r"),
+        said("check", 3, "running"),
+        said("check", 4, "failed", inputs=[refused]),
+    ]
+    assert record_native(database, "dev", events, NOTHING).rejected == []
+    found = verify(database, "dev", part=part)
+    assert found.found.first == ()
+    assert found.compared is not None
+    assert found.compared.partitions == 2

@@ -158,6 +158,9 @@ def test_a_check_that_another_run_makes_is_waited_for_and_counts(database: Datab
     record(database, checked_by(15, success=False, severity="error"))
     assert answer(database).status == "blocked"
     record(database, checked_by(20, success=True))
+    assert [reason.code for reason in answer(database).reasons] == ["upstream_quarantined"]
+    release = {"control": "release", "dataset": ORDERS, "partition": DAY, "by": "anna", "reason": "looked at"}
+    record(database, release | {"time": at(15)})
     assert answer(database).runnable
 
 
@@ -167,10 +170,11 @@ def test_a_check_of_older_data_does_not_count(database: Database) -> None:
 
 
 def test_a_check_of_a_run_that_was_cleared_does_not_count_twice(database: Database) -> None:
-    first, second = checked_by(15, success=False), checked_by(20, success=True)
+    first, second = checked_by(15, success=False, severity="warn"), checked_by(20, success=True)
     runs = [{**event, "run": "t", "attempt": attempt} for attempt, event in enumerate((first, second), 1)]
-    assert asked(database, SOUND, wrote(), *runs).runnable
-    assert not asked(database, SOUND, *[{**event, "attempt": 5 - event["attempt"]} for event in runs]).runnable
+    passed = {"field": "check.unique_id.success", "op": "=", "value": True}
+    assert asked(database, passed, wrote(), *runs).runnable
+    assert not asked(database, passed, *[{**event, "attempt": 5 - event["attempt"]} for event in runs]).runnable
 
 
 def openlineage(task: str, minute: int, kind: str = "COMPLETE", **more: Any) -> Shape:

@@ -1,5 +1,6 @@
 """The plans of folding: a batch looks its keys up, whatever the tables hold and however old their statistics are."""
 
+import json
 import re
 from typing import Any, LiteralString
 
@@ -8,35 +9,56 @@ import pytest
 from benchmarks import workload
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
-from dataforge.storage import attempt, partition
+from dataforge.storage import attempt, completeness, mark, partition, quality, reach
 from dataforge.storage.database import Database
 from dataforge.storage.record_set import keys, spread
 
-STATEMENTS = ["OF_RUNS", "OF_EXTERNAL", "TOUCHES", "CHILDREN", "MAPPED", "WITHDRAW", "RESOLVE", "CLEAR"]
-GROWING = re.compile(r"Seq Scan on (attempt|touch|write|run|outcome|partition_state|event)\b")
+COMPLETENESS = ["PRODUCTS", "LISTED", "CLAIMED", "RUNS", "PARTITIONS"]
+STATEMENTS = ["OF_RUNS", "OF_EXTERNAL", "TOUCHES", "CHILDREN", "MAPPED", "WITHDRAW", "RESOLVE", "CLEAR", *COMPLETENESS]
+STATEMENTS += ["WITHDRAW_FAILED", "INSTANCES", "RECENT", "WANTED"]
+GROWING = re.compile(r"Seq Scan on (attempt|touch|write|run|outcome|partition_state|event|failed_check)\b")
 
 
 @pytest.fixture(scope="module", params=["never analyzed", "analyzed"])
 def grown(module_database: Database, request: pytest.FixtureRequest) -> Database:
     events = workload.native(3_000)
     for begin in range(0, len(events), 500):
-        record_native(module_database, "dev", events[begin : begin + 500], NOTHING)
+        record_native(module_database, "dev", [*map(_refused, events[begin : begin + 500])], NOTHING)
     if request.param == "analyzed":
         with module_database.transaction() as connection:
             connection.execute("analyze")
     return module_database
 
 
+def _refused(body: bytes) -> bytes:
+    """The event with a check that failed on what it wrote, so that there are many of them too."""
+    event = json.loads(body)
+    for output in event.get("outputs", []):
+        output["checks"] = [{"name": "rows", "success": False}]
+    return json.dumps(event).encode()
+
+
 def _parameters(database: Database, environment: int = 1) -> dict[str, Any]:
     with database.transaction() as connection:
         runs = [(row[0], row[1]) for row in connection.execute("select task_id, run from attempt limit 100")]
         places = connection.execute("select node_kind, node_id, partition from write limit 100").fetchall()
+    nodes = {"kinds": [row[0] for row in places], "nodes": [row[1] for row in places]}
+    nodes["partitions"] = [run for _, run in runs]
     rows = [{"kind": kind, "node": node, "key": key, "members": [node]} for kind, node, key in places]
-    return {"environment": environment, **keys(runs), "external": [run for _, run in runs], "places": spread(rows)}
+    return {
+        "environment": environment,
+        **keys(runs),
+        "external": [run for _, run in runs],
+        "places": spread(rows),
+        **nodes,
+        "most": 10,
+        "datasets": [row["node"] for row in rows],
+    }
 
 
 def _plan(database: Database, name: str, environment: int) -> str:
-    statement: LiteralString = getattr(attempt, name, None) or getattr(partition, name)
+    modules = (attempt, completeness, partition, quality, mark, reach)
+    statement: LiteralString = next(getattr(each, name) for each in modules if hasattr(each, name))
     with database.transaction() as connection:
         found = connection.execute("explain " + statement, _parameters(database, environment))
         return "\n".join(row[0] for row in found)

@@ -1,0 +1,127 @@
+"""Which runs of its producers a partition of a dataset consists of: its shares.
+
+The rule, for one producer:
+
+* Keys that are no time windows are shares of their own: of twelve regional jobs each brings one.
+* Windows under `same` are shares of their own, too: a month consists of its days.
+* Under every other mapping, and where the dataset's partition has no time, a run writes anew what it names, so that of
+  different windows the latest run stands for all of them: a run that rewrites three days needs none of the next two.
+* What cannot be told (a dynamic set of keys, more than 1,000 of them) counts as one share.
+
+Guarantees an answer that depends on the declaration alone, never on the present time.
+"""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from dataforge.model.downstream import downstream_keys, producing_keys
+from dataforge.model.edge import All, Along, Dimension, Fixed, Mapping, Same
+from dataforge.model.errors import InvalidInput
+from dataforge.model.partition import Partitioning
+from dataforge.model.windows import exists, time_dimension
+
+_EVER = datetime(2101, 1, 1, tzinfo=UTC)  # every partition that a producer will have had
+_SAME = Same()
+
+
+class Share(msgspec.Struct, frozen=True, order=True):
+    """What one partition of a producer brings, or with `dimension` all of those that have the key in that place."""
+
+    key: str | None = None  # None: any run of it
+    dimension: int | None = None
+
+    def brought_by(self, key: str) -> bool:
+        """Whether a run for this partition of the producer brings it."""
+        if self.key is None:
+            return True
+        if self.dimension is None:
+            return key == self.key
+        parts = key.split("|")
+        return self.dimension < len(parts) and parts[self.dimension] == self.key
+
+
+ANY = Share()
+
+
+def shares(mapping: Mapping, key: str, task: Partitioning | None, dataset: Partitioning | None) -> tuple[Share, ...]:
+    """What a producer brings to the dataset's partition `key`; nothing where none of its partitions writes it."""
+    timed = time_dimension(task) if task is not None else None
+    if task is None or timed is None or _tiles(mapping, task, dataset):
+        keys = _keys(mapping, key, task, dataset)
+        return (ANY,) if keys is None else tuple(Share(each) for each in keys)
+    if task.windowed:
+        return (ANY,) if _writes(mapping, key, task, dataset) else ()
+    return _standing_for_windows(mapping, key, task, dataset)
+
+
+def most_shares(mapping: Mapping, task: Partitioning | None, dataset: Partitioning | None) -> int | None:
+    """The most that a producer can bring to any one partition; None where no number is known."""
+    if task is None or task.kind == "none":
+        return 1
+    if task.windowed:
+        return 1 if not _tiles(mapping, task, dataset) or dataset in (None, task) else None
+    if task.kind == "static":
+        apart = isinstance(mapping, Same) and dataset is not None and dataset.kind == "static"
+        return 1 if apart else len(task.keys)
+    return None
+
+
+def _keys(
+    mapping: Mapping, key: str, task: Partitioning | None, dataset: Partitioning | None
+) -> tuple[str, ...] | None:
+    """The producer's partitions that write this one; None where they cannot be told."""
+    try:
+        return producing_keys(mapping, key, task, dataset, _EVER)
+    except InvalidInput:
+        return None
+
+
+def _tiles(mapping: Mapping, task: Partitioning, dataset: Partitioning | None) -> bool:
+    """Whether each time window of the producer brings a part of its own."""
+    if dataset is None or time_dimension(dataset) is None:
+        return dataset is None and isinstance(mapping, Same)
+    if isinstance(mapping, Along):
+        return _is_time(task, mapping.dimension) and isinstance(mapping.mapping, Same)
+    if isinstance(mapping, Dimension):
+        time = next((name for name, part in sorted(dataset.dimensions.items()) if part.windowed), "")
+        rule = mapping.dimensions.get(time, _SAME)
+        if isinstance(rule, Along):
+            return _is_time(task, rule.dimension) and isinstance(rule.mapping, Same)
+        return isinstance(rule, Same) and (task.windowed or _is_time(task, time))
+    return isinstance(mapping, Same)
+
+
+def _is_time(task: Partitioning, dimension: str) -> bool:
+    return dimension in task.dimensions and task.dimensions[dimension].windowed
+
+
+def _writes(mapping: Mapping, key: str, task: Partitioning, dataset: Partitioning | None) -> bool:
+    """Whether any window of the producer writes the partition."""
+    if isinstance(mapping, All) or (dataset is not None and dataset.kind == "none"):
+        return exists(dataset, key)
+    if isinstance(mapping, Fixed):
+        return key == mapping.key
+    return _keys(mapping, key, task, dataset) != ()
+
+
+def _standing_for_windows(
+    mapping: Mapping, key: str, task: Partitioning, dataset: Partitioning | None
+) -> tuple[Share, ...]:
+    """The keys of a producer's other dimension, each for all of its windows."""
+    names = sorted(task.dimensions)
+    place = next((at for at, name in enumerate(names) if not task.dimensions[name].windowed), None)
+    if place is None or not exists(dataset, key):
+        return (ANY,) if _keys(mapping, key, task, dataset) != () else ()
+    other = task.dimensions[names[place]]
+    try:
+        if isinstance(mapping, Along) and mapping.dimension == names[place]:
+            parts = downstream_keys(mapping.mapping, key, other, dataset, _EVER)
+        else:
+            found = _keys(mapping, key, task, dataset)
+            parts = other.keys if found is None else tuple(dict.fromkeys(each.split("|")[place] for each in found))
+            if found is None and other.kind != "static":
+                return (ANY,)
+    except InvalidInput:
+        return (ANY,)
+    return tuple(Share(part, place) for part in parts)

@@ -1,0 +1,363 @@
+"""Partitions that several runs make: what a run wrote by its declared mapping, when all of it is there, and stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dataforge.dispatch.announce import announce
+from dataforge.ingest.batch import record_native
+from dataforge.ingest.redaction import NOTHING
+from dataforge.ingest.replay import verify
+from dataforge.ledger.declare import declare
+from dataforge.ledger.findings import findings
+from dataforge.ledger.readiness import Named, verdict
+from dataforge.ledger.verify import digest
+from dataforge.model.definition import parse
+from dataforge.model.errors import InvalidInput
+from dataforge.model.filter import FindingFilter
+from dataforge.model.verdict import Verdict
+from dataforge.storage.database import Database
+
+NOW = datetime(2026, 11, 9, tzinfo=UTC)
+DAY = "2026-11-03"
+DAILY = {"kind": "daily", "start": "2026-10-01"}
+REGIONS = {"kind": "static", "keys": ["eu", "us"]}
+ORDERS = {"namespace": "s3", "name": "orders"}
+
+
+def _task(name: str, *, cut: Any = DAILY, mapping: Any = None, reads: bool = False, after: str = "") -> dict[str, Any]:
+    """A producer of orders; with `reads` it updates them in place."""
+    consumes: list[dict[str, Any]] = [{"dataset": ORDERS}] if reads else []
+    if after:
+        consumes.append({"task": {"namespace": "ns", "name": after}})
+    produced = {**ORDERS, **({"mapping": mapping} if mapping else {})}
+    owned = {"namespace": "ns", "name": name, "owner": f"team-{name}", "partitioning": cut}
+    return {**owned, "consumes": consumes, "produces": [produced]}
+
+
+REPORT = {"namespace": "ns", "name": "report", "partitioning": DAILY, "consumes": [{"dataset": ORDERS}]}
+
+
+def _declare(database: Database, *tasks: dict[str, Any], when: Any = None, cut: Any = DAILY) -> None:
+    orders = {**ORDERS, "partitioning": cut, **({"complete_when": when} if when else {})}
+    declare(database, "dev", parse({"source": "dags", "tasks": [*tasks, REPORT], "datasets": [orders]}))
+
+
+def _say(database: Database, name: str, state: str = "succeeded", key: str = DAY, hour: int = 1, **more: Any) -> None:
+    event = {"time": f"2026-11-08T{hour:02}:30:00Z", "task": {"namespace": "ns", "name": name}, "partition": key}
+    started = {**event, "time": f"2026-11-08T{hour:02}:00:00Z", "state": "running"}
+    said = [
+        {**each, "run": f"{key}-{hour}", "outputs": [ORDERS], **more} for each in (started, {**event, "state": state})
+    ]
+    assert record_native(database, "dev", said, NOTHING).rejected == []
+
+
+def _ask(database: Database, name: str = "report", day: str = DAY) -> Verdict:
+    return verdict(database, "dev", Named(name, "ns", day), NOW)
+
+
+def _named(answer: Verdict) -> list[tuple[str, str | None]]:
+    return [(reason.code.value, reason.upstream.name if reason.upstream else None) for reason in answer.reasons]
+
+
+def test_a_run_that_rewrites_three_days_makes_all_of_them(database: Database) -> None:
+    _declare(database, _task("load", mapping={"kind": "window", "from": -2, "to": 0}))
+    _say(database, "load")
+    days = {day: _ask(database, day=f"2026-11-0{day}").runnable for day in (1, 2, 3, 4)}
+    assert days == {1: True, 2: True, 3: True, 4: False}
+
+
+def test_what_a_run_wrote_follows_a_mapping_that_is_declared_after_it(database: Database) -> None:
+    _declare(database, _task("load"))
+    _say(database, "load")
+    assert not _ask(database, day="2026-11-02").runnable
+    _declare(database, _task("load", mapping={"kind": "window", "from": -1, "to": 0}))
+    assert _ask(database, day="2026-11-02").runnable
+    _declare(database, _task("load", mapping={"kind": "window", "from": -1, "to": -1}))
+    assert [_ask(database, day=day).runnable for day in ("2026-11-02", DAY)] == [True, False]
+
+
+def test_regional_jobs_fill_a_day_together(database: Database) -> None:
+    cut = {"kind": "product", "dimensions": {"date": DAILY, "region": REGIONS}}
+    _declare(database, _task("load", cut=cut, mapping={"kind": "along", "dimension": "date"}))
+    _say(database, "load", key=f"{DAY}|eu")
+    answer = _ask(database)
+    assert (answer.status, _named(answer)) == ("waiting", [("upstream_missing", "load")])
+    assert (answer.reasons[0].partition, answer.reasons[0].owner) == (f"{DAY}|us", "team-load")
+    assert answer.reasons[0].message.startswith(f"orders for {DAY} is not complete: load for {DAY}|us has not run yet")
+    _say(database, "load", key=f"{DAY}|us", hour=2)
+    assert _ask(database).runnable
+
+
+def test_a_month_is_complete_with_its_days(database: Database) -> None:
+    monthly = {"kind": "monthly", "start": "2026-10-01"}
+    _declare(database, _task("load"), cut=monthly)
+    for day in range(1, 30):
+        _say(database, "load", key=f"2026-11-{day:02}")
+    assert [reason.partition for reason in _ask(database).reasons] == ["2026-11-30"]
+    _say(database, "load", key="2026-11-30")
+    assert _ask(database).runnable
+
+
+def test_producers_that_are_missing_running_or_failed_are_named_each(database: Database) -> None:
+    _declare(database, *map(_task, ("a", "b", "c", "d")))
+    _say(database, "a")
+    _say(database, "b", "failed")
+    _say(database, "c", "running")
+    assert _named(_ask(database)) == [("upstream_failed", "b"), ("upstream_missing", "d"), ("upstream_running", "c")]
+    for name in ("b", "c", "d"):
+        _say(database, name, hour=3)
+    assert _ask(database).runnable
+
+
+@pytest.mark.parametrize(("when", "needed"), [("any_producer", 1), (2, 2), (None, 3)])
+def test_as_many_producers_as_are_declared_make_it_complete(database: Database, when: Any, needed: int) -> None:
+    _declare(database, *map(_task, ("a", "b", "c")), when=when)
+    for count, name in enumerate(("a", "b", "c"), start=1):
+        _say(database, name)
+        assert _ask(database).runnable is (count >= needed)
+
+
+def test_a_failure_does_not_hold_back_what_others_have_completed(database: Database) -> None:
+    _declare(database, *map(_task, ("a", "b")), when="any_producer")
+    _say(database, "a", "failed")
+    assert (_ask(database).status, _named(_ask(database))) == ("waiting", [("upstream_missing", "b")])
+    _say(database, "b")
+    assert _ask(database).runnable
+
+
+def test_a_manifest_lists_what_has_to_have_arrived(database: Database) -> None:
+    cut = {"kind": "product", "dimensions": {"date": DAILY, "region": {"kind": "dynamic", "set": "regions"}}}
+    load = _task("load", cut=cut, mapping={"kind": "along", "dimension": "date"})
+    _declare(database, load, when={"manifest": ["eu", "us"]})
+    _say(database, "load", key=f"{DAY}|eu")
+    assert "lacks us, which its manifest lists" in _ask(database).reasons[0].message
+    _say(database, "load", key=f"{DAY}|us")
+    assert _ask(database).runnable
+
+
+def test_whoever_was_only_observed_to_write_holds_nothing_back(database: Database) -> None:
+    _declare(database, *map(_task, ("a", "b")))
+    _say(database, "a")
+    _say(database, "b", hour=2)
+    _say(database, "somebody", "failed", hour=3)
+    assert _ask(database).runnable
+
+
+def test_stages_update_in_place_one_after_the_other(database: Database) -> None:
+    tasks = (_task("load"), _task("clean", reads=True), _task("enrich", reads=True, after="clean"))
+    _declare(database, *tasks)
+    assert _named(_ask(database, "clean")) == [("upstream_missing", "load")]
+    _say(database, "load")
+    assert _ask(database, "clean").runnable
+    assert [name for _, name in _named(_ask(database, "enrich"))] == ["clean"]
+    assert [name for _, name in _named(_ask(database))] == ["clean", "enrich"]
+    _say(database, "clean", "failed", hour=2)
+    assert ("upstream_failed", "clean") in _named(_ask(database))
+    _say(database, "clean", hour=3)
+    assert _ask(database, "enrich").runnable
+    _say(database, "enrich", hour=4)
+    assert _ask(database).runnable
+    _say(database, "load", hour=5)
+    answer = _ask(database)
+    assert (answer.status, [name for _, name in _named(answer)]) == ("blocked", ["clean", "enrich"])
+    assert "run it again" in answer.reasons[0].message
+
+
+def test_the_consumer_is_announced_when_the_last_producer_has_ended(database: Database) -> None:
+    def announced() -> list[str]:
+        announce(database, "dev", NOW)
+        with database.transaction() as connection:
+            query = "select t.name from wakeup w join task t on t.id = w.task_id and t.environment = w.environment"
+            rows = connection.execute(f"{query} where partition = %s and not held order by 1", [DAY]).fetchall()
+        return [name for (name,) in rows]
+
+    _declare(database, _task("a"), _task("b"), _task("clean", reads=True))
+    _say(database, "a")
+    assert announced() == []
+    _say(database, "b")
+    assert announced() == ["clean"]
+    _say(database, "clean", hour=2)
+    assert announced() == ["report"]
+
+
+def test_a_run_on_what_only_some_had_written_began_too_early(database: Database) -> None:
+    _declare(database, *map(_task, ("a", "b")))
+    last = "2026-11-07"  # over when its producers were first seen to run: what came before nobody could tell
+    _say(database, "a", key=last, hour=1)
+    _say(database, "b", key=last, hour=5)
+    for hour in (3, 9):
+        read: Any = {"run": f"at-{hour}", "outputs": [], "inputs": [{**ORDERS, "partition": last}]}
+        _say(database, "report", key=last, hour=hour, **read)
+    found = findings(database, "dev", FindingFilter(since=datetime(2026, 11, 1, tzinfo=UTC)), NOW).items
+    early = [(each.run, [one.node.name for one in each.inputs]) for each in found if each.code == "started_too_early"]
+    assert early == [("at-3", ["orders"])]
+
+
+def test_the_state_is_rebuilt_from_what_was_recorded(database: Database) -> None:
+    _declare(database, _task("load", mapping={"kind": "window", "from": -1, "to": 0}), _task("clean", reads=True))
+    _say(database, "load")
+    _say(database, "clean", hour=2)
+    _say(database, "load", key="2026-11-04", hour=3)
+    assert verify(database, "dev").found.agrees
+
+
+@pytest.mark.parametrize(
+    ("when", "field"),
+    [
+        (0, "datasets[0].complete_when"),
+        (-1, "datasets[0].complete_when"),
+        ("most", "datasets[0].complete_when"),
+        ({"manifest": []}, "datasets[0].complete_when.manifest"),
+        ({"manifest": ["eu", "eu"]}, "datasets[0].complete_when.manifest[1]"),
+        (3, "datasets[s3/orders].complete_when"),
+    ],
+)
+def test_what_can_never_be_complete_is_refused(database: Database, when: Any, field: str) -> None:
+    empty = digest(database, "dev")
+    with pytest.raises(InvalidInput) as refused:
+        orders = {**ORDERS, "partitioning": DAILY, "complete_when": when}
+        manifest = {"source": "dags", "tasks": [_task("a"), _task("b")], "datasets": [orders]}
+        declare(database, "dev", parse(manifest))
+    assert refused.value.errors[0].field == field
+    assert digest(database, "dev") == empty
+
+
+SHAPES: dict[
+    str, tuple[Any, Any, Callable[[int], list[list[str]]]]
+] = {  # a producer: how it is cut, its mapping, and of which of its partitions a day consists
+    "same": (DAILY, None, lambda day: [[f"2026-11-0{day}"]]),
+    "rewrites": (
+        DAILY,
+        {"kind": "window", "from": -1, "to": 0},
+        lambda day: [[f"2026-11-0{day}", f"2026-11-0{day + 1}"]],
+    ),
+    "regional": (
+        {"kind": "product", "dimensions": {"date": DAILY, "region": REGIONS}},
+        {"kind": "along", "dimension": "date"},
+        lambda day: [[f"2026-11-0{day}|eu"], [f"2026-11-0{day}|us"]],
+    ),
+}
+_RANK = ("failed", "running", "missing", "succeeded")
+
+
+class _Said(NamedTuple):
+    producer: int
+    key: int  # which of the producer's keys
+    hour: int
+    state: str
+
+
+@st.composite
+def _histories(draw: st.DrawFn) -> tuple[list[str], list[bool], Any, list[_Said]]:
+    shapes = draw(st.lists(st.sampled_from(sorted(SHAPES)), min_size=1, max_size=3))
+    stages = [index > 0 and draw(st.booleans()) for index in range(len(shapes))]
+    when = draw(st.sampled_from(["all_producers", "any_producer"]))
+    hours = draw(st.lists(st.integers(1, 20), unique=True, max_size=8))
+    said = [
+        _Said(
+            draw(st.integers(0, len(shapes) - 1)),
+            draw(st.integers(0, 3)),
+            hour,
+            draw(st.sampled_from(["succeeded", "succeeded", "failed", "running"])),
+        )
+        for hour in hours
+    ]
+    return shapes, stages, when, said
+
+
+def _keys(shape: str) -> list[str]:
+    return (
+        ["2026-11-02|eu", "2026-11-02|us", "2026-11-03|eu", "2026-11-03|us"]
+        if shape == "regional"
+        else (["2026-11-02", "2026-11-03", "2026-11-04", "2026-11-05"])
+    )
+
+
+def _expected(shapes: list[str], stages: list[bool], when: str, said: list[_Said], day: int) -> str:
+    """The day's state, written from docs/completeness.md."""
+    parts: list[tuple[bool, str, int]] = []  # of each share: whether it is a stage's, its state, when it began
+    for index, shape in enumerate(shapes):
+        for keys in SHAPES[shape][2](day):
+            runs = [each for each in said if each.producer == index and _keys(shape)[each.key] in keys]
+            last = max(runs, key=lambda each: each.hour, default=None)
+            parts.append((stages[index], last.state if last else "missing", last.hour if last else 0))
+    if len(parts) == 1:
+        return parts[0][1]
+    written = [(state, hour) for stage, state, hour in parts if not stage]
+    latest = max((hour for state, hour in written if state == "succeeded"), default=0)
+    staged = ["missing" if s == "succeeded" and hour < latest else s for stage, s, hour in parts if stage]
+    states = [state for state, _ in written]
+    if when == "any_producer":
+        first = ("succeeded", "running", "missing", "failed")
+        states = [min(states, key=first.index)]
+    return min([*states, *staged], key=_RANK.index)
+
+
+def _declared(shapes: list[str], stages: list[bool], when: str) -> list[dict[str, Any]]:
+    """The producers and the dataset, each declared by a source of its own."""
+    tasks = [
+        _task(f"p{index}", cut=SHAPES[shape][0], mapping=SHAPES[shape][1])
+        | ({"consumes": [{"dataset": ORDERS, "mapping": _read(shape)}]} if stages[index] else {})
+        for index, shape in enumerate(shapes)
+    ]
+    found = [{"source": task["name"], "tasks": [task]} for task in tasks]
+    return [*found, {"source": "data", "datasets": [{**ORDERS, "partitioning": DAILY, "complete_when": when}]}]
+
+
+def _read(shape: str) -> dict[str, Any]:
+    return {"kind": "along", "dimension": "date"} if shape == "regional" else {"kind": "same"}
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(history=_histories(), order=st.randoms(use_true_random=False))
+def test_the_state_is_that_of_the_rule_in_any_order(module_database: Database, history: Any, order: Any) -> None:
+    shapes, stages, when, said = history
+    digests, statuses = [], []
+    for environment in _fresh(module_database):
+        steps: list[Any] = [*_declared(shapes, stages, when), *said, *said[:2]]
+        order.shuffle(steps)
+        for step in steps:
+            if isinstance(step, dict):
+                declare(module_database, environment, parse(step), now=NOW)
+            else:
+                _record(module_database, environment, shapes, step)
+        digests.append(digest(module_database, environment))
+        statuses.append(_states(module_database, environment))
+    assert digests[0] == digests[1]
+    assert statuses[0] == statuses[1]
+    expected = {f"2026-11-0{day}": _expected(shapes, stages, when, said, day) for day in (2, 3)}
+    found = {day: statuses[0].get(day, "missing").replace("ready", "succeeded") for day in expected}
+    assert found == expected
+
+
+def _record(database: Database, environment: str, shapes: list[str], said: _Said) -> None:
+    key = _keys(shapes[said.producer])[said.key]
+    event = {"task": {"namespace": "ns", "name": f"p{said.producer}"}, "partition": key, "run": f"{key}-{said.hour}"}
+    begun = {**event, "time": f"2026-11-08T{said.hour:02}:00:00Z", "state": "running", "outputs": [ORDERS]}
+    ended = {**begun, "time": f"2026-11-08T{said.hour:02}:30:00Z", "state": said.state}
+    assert record_native(database, environment, [begun, ended], NOTHING).rejected == []
+
+
+def _fresh(database: Database) -> list[str]:
+    names = [f"e{uuid4().hex}" for _ in range(2)]
+    with database.transaction() as connection:
+        for name in names:
+            connection.execute("insert into environment (name) values (%s)", [name])
+    return names
+
+
+def _states(database: Database, environment: str) -> dict[str, str]:
+    query = """
+    select s.partition, s.status from partition_state s join environment e on e.id = s.environment
+    where e.name = %s and s.node_kind = 'dataset'
+    """
+    with database.transaction() as connection:
+        return dict(connection.execute(query, [environment]).fetchall())
