@@ -169,16 +169,25 @@ def _inputs(events: Sequence[Event]) -> dict[tuple[str, str], tuple[datetime, st
     }
 
 
-def claims_of(run: Run) -> list[Claim]:
-    """What a run says of its task's partition and of the datasets that it wrote."""
+Leads = Callable[[str, str, str, datetime | None], list[str]]
+
+
+def to_its_own(_task: str, _dataset: str, partition: str, _at: datetime | None) -> list[str]:
+    """Where an output is of which neither the event nor a declaration says the partition."""
+    return [partition]
+
+
+def claims_of(run: Run, leads: Leads = to_its_own) -> list[Claim]:
+    """What a run says of its task's partition and of what it wrote. `leads` says of which partitions the outputs are
+    where its events name none, by its task, the dataset, its own partition and its end."""
     last = run.last
     found = [_own(run, last)]
-    found += _written(run, last)
+    found += _written(run, last, leads)
     before = next((each for each in reversed(run.tries[:-1]) if each.state == "succeeded"), None)
     if before is None:
         return found
     standing = {claim.place: claim for claim in found}
-    for claim in [_own(run, before), *_written(run, before)]:
+    for claim in [_own(run, before), *_written(run, before, leads)]:
         now = standing.get(claim.place)
         if now is not None and now.status != "ready":
             found.append(claim._replace(past=True))
@@ -202,17 +211,21 @@ def _own(run: Run, each: Try) -> Claim:
     return Claim(place, run.task, run.name, run.group, each.status, each.state, began, since)
 
 
-def _written(run: Run, each: Try) -> list[Claim]:
+def _written(run: Run, each: Try, leads: Leads) -> list[Claim]:
     """Outputs without a partition are of the run's own; one that is named says more."""
     found: dict[Place, Claim] = {}
     for (dataset, partition), output in sorted(each.outputs.items()):
-        place = ("dataset", dataset, partition or each.partition)
-        found[place] = _own(run, each)._replace(place=place, version=output.version, rows=output.rows)
+        keys = [partition] if partition else leads(run.task, dataset, each.partition, each.ended or each.began)
+        for place in (("dataset", dataset, key) for key in keys):
+            found[place] = _own(run, each)._replace(place=place, version=output.version, rows=output.rows)
     return list(found.values())
 
 
 def states_of(
-    runs: Iterable[Run], canonical: Callable[[str], str], quarantines: dict[Place, list[tuple[datetime, bool]]]
+    runs: Iterable[Run],
+    canonical: Callable[[str], str],
+    quarantines: dict[Place, list[tuple[datetime, bool]]],
+    leads: Leads = to_its_own,
 ) -> dict[Place, State]:
     """What is believed of each partition. `canonical` gives the name that stands for a dataset; `quarantines` are the
     orders about a place, under the name that they were given for, each with whether it holds back or lets go."""
@@ -222,7 +235,7 @@ def states_of(
 
     by_place: dict[Place, list[Claim]] = {}
     for run in runs:
-        for claim in claims_of(run):
+        for claim in claims_of(run, leads):
             by_place.setdefault(stands(claim.place), []).append(claim)
     orders: dict[Place, list[tuple[datetime, bool]]] = {}
     for place, given in quarantines.items():

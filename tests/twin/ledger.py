@@ -7,7 +7,7 @@ namespace for tasks (`ns`) and one for datasets (`lake`), which is all that the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from tests.twin.windows import Cut, is_key, partitions, tiles, windowed
 
 Definition = dict[str, Any]
 STRICTNESS = ("ignore", "warn", "block")
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 AHEAD = 2  # steps that are looked at to tell what comes by itself
 
 
@@ -194,7 +195,40 @@ class View:
                 quarantines.setdefault(place, []).append(
                     (datetime.fromisoformat(order["time"]), order["control"] == "quarantine")
                 )
-        return states_of(self.runs.values(), self.canonical, quarantines)
+        return states_of(self.runs.values(), self.canonical, quarantines, self.leads)
+
+    def leads(self, task: str, dataset: str, partition: str, at: datetime | None) -> list[str]:
+        """The partitions to which the declared mapping of what a task produces leads; its own, where none does."""
+        declared = self.tasks.get(task, {}).get("produces", ())
+        same = [each for each in declared if self.canonical(each["name"]) == self.canonical(dataset)]
+        if not same:
+            return [partition]
+        ours, theirs = self.cut("task", task), self.cut("dataset", self.canonical(dataset))
+        try:
+            groups = needed(same[0].get("mapping", {}), partition, ours, theirs, at or _EARLIEST)
+        except Untold:
+            return [partition]
+        return [key for group in groups for key in group] or [partition]
+
+    def several_make_one(self) -> bool:
+        """Whether a partition has several that make it together (docs/completeness.md), or a task that updates it in
+        place: of those the plain model of tests/ledger/test_completeness.py tells."""
+        makers: dict[str, list[tuple[str, Definition]]] = {}
+        for task in self.tasks:
+            for each in self.tasks[task].get("produces", ()):
+                makers.setdefault(self.canonical(each["name"]), []).append((task, each.get("mapping", {})))
+        shared = any(len(found) > 1 or self._shares(dataset, *found[0]) for dataset, found in makers.items())
+        reads = [(task, self.node(edge)) for task in self.tasks for edge in self.tasks[task].get("consumes", ())]
+        return shared or any(
+            kind == "dataset" and task in [maker for maker, _ in makers.get(name, ())] for task, (kind, name) in reads
+        )
+
+    def _shares(self, dataset: str, task: str, mapping: Definition) -> bool:
+        """Whether several partitions of a task may make one of its dataset together: other windows, or keys."""
+        ours, theirs, plain = self.cut("task", task), self.cut("dataset", dataset), mapping in ({}, {"kind": "same"})
+        if ours is None or ours["kind"] == "static":
+            return not plain or (theirs is not None and theirs["kind"] == "none")
+        return bool(plain and windowed(ours) and windowed(theirs) and ours != theirs)
 
     def order(self, verbs: Sequence[str], **about: Any) -> Event | None:
         """The latest order of one of these verbs about exactly this."""
@@ -313,7 +347,9 @@ class View:
 
     def counts(self, place: Place, made: Claim) -> list[int | None]:
         """The rows that the instances behind a success reported of it."""
-        claims = [claim for run in self.runs.values() for claim in claims_of(run) if claim.status == "ready"]
+        claims = [
+            claim for run in self.runs.values() for claim in claims_of(run, self.leads) if claim.status == "ready"
+        ]
         group = [
             c
             for c in claims

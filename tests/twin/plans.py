@@ -14,7 +14,7 @@ from tests.twin.rules import RULES
 from tests.twin.windows import Cut
 
 TASKS = ("t0", "t1", "t2", "t3")
-DATASETS = ("d0", "d1", "d2")
+DATASETS = ("d0", "d1", "d2", "d3")
 ALIAS = "a0"  # of d0, where that is declared with it
 DAILY = {"kind": "daily", "start": "2026-10-24"}
 BERLIN = {"kind": "daily", "start": "2026-10-24", "time_zone": "Europe/Berlin"}
@@ -56,16 +56,18 @@ def manifests(draw: st.DrawFn, source: str, cuts: dict[str, Cut]) -> Definition:
     names = [name for name in (TASKS[:3] if north else TASKS[2:]) if not draw(rarely(8))]
     if not north and not draw(rarely(6)):  # of a task that both declare neither is taken
         names = [name for name in names if name != "t2"]
-    datasets = [_dataset(draw, name) for name in (DATASETS[:1] if north else DATASETS[1:]) if draw(st.booleans())]
     own = {name: draw(st.sampled_from(_CUTS)) for name in names}
+    wanted = [name for name in (DATASETS[:1] if north else DATASETS[1:]) if draw(st.booleans())]
+    datasets = [_dataset(draw, name, {**cuts, **own}) for name in wanted]
     known = {**cuts, **own, **{each["name"]: each.get("partitioning") for each in datasets}}
     tasks = [_task(draw, name, known) for name in names]
     pools = [{"name": "p", "slots": draw(st.integers(1, 3))}] if north and draw(st.booleans()) else []
     return {"source": source, "tasks": tasks, "datasets": datasets, "pools": pools}
 
 
-def _dataset(draw: st.DrawFn, name: str) -> Definition:
-    cut = draw(st.sampled_from(_CUTS))
+def _dataset(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Definition:
+    """Mostly cut as the task that writes it."""
+    cut = draw(st.sampled_from(_CUTS)) if draw(rarely(3)) else cuts.get(name.replace("d", "t"))
     aliased = name == "d0" and draw(st.booleans())
     return {
         "namespace": "lake",
@@ -106,7 +108,7 @@ def _datasets_read(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Iterator
 
 
 def _produced(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Definition:
-    dataset = DATASETS[min(TASKS.index(name), 2)]
+    dataset = DATASETS[TASKS.index(name)]
     found: Definition = {"namespace": "lake", "name": ALIAS if dataset == "d0" and draw(rarely(3)) else dataset}
     if draw(rarely(5)):
         found["mapping"] = _mapping(draw, cuts[name], cuts.get(dataset), produced=True)
@@ -177,7 +179,7 @@ def events(draw: st.DrawFn, tasks: dict[str, Definition], cuts: dict[str, Cut]) 
 def _named(draw: st.DrawFn, task: Definition, name: str, listed: str) -> str:
     if listed == "outputs":
         declared = [each["name"] for each in task.get("produces", ())]
-        return declared[0] if declared else DATASETS[min(TASKS.index(name), 2) if name in TASKS else 2]
+        return declared[0] if declared else DATASETS[TASKS.index(name) if name in TASKS else 3]
     read = [each["dataset"]["name"] for each in task.get("consumes", ()) if "dataset" in each]
     return str(draw(st.sampled_from(read or DATASETS)))
 

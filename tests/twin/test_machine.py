@@ -118,6 +118,10 @@ class Machine(RuleBasedStateMachine):
         told = {key: value for key, value in manifest.items() if key != "valid_from"}
         self.facts.declared.append((since, len(before), told))
         self.facts.changed()
+        if self.facts.view.several_make_one():
+            self.facts.declared = before
+            self.facts.changed()
+            return
         stands = self.facts.view.manifests[manifest["source"]] is told
         refused = self._refused(told) if stands and told != standing else None
         try:
