@@ -32,7 +32,7 @@ from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import verify
 from dataforge.ledger.declare import declare
 from dataforge.ledger.verify import digest
-from dataforge.local import processes
+from dataforge.local import health, processes
 from dataforge.local.postgres import database_url
 from dataforge.model import definition
 from dataforge.settings import Settings, load
@@ -136,6 +136,7 @@ class Clients:
                 else:
                     with self.account.lock:
                         self.account.failures += 1
+                    self.stop.wait(0.2)
                 self.stop.wait(random.uniform(0, 0.05))
 
     def _claim(self, worker: int) -> None:
@@ -181,16 +182,9 @@ def _kill(settings: Settings, name: str) -> None:
 
 def _wait_until_up(settings: Settings) -> None:
     deadline = time.monotonic() + PATIENCE
-    while processes.trouble(settings) is not None or not _answers(settings):
-        assert time.monotonic() < deadline, processes.trouble(settings)
+    while (trouble := health.trouble(settings)) is not None:
+        assert time.monotonic() < deadline, (trouble, processes.status(settings))
         time.sleep(0.1)
-
-
-def _answers(settings: Settings) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{settings.port}/ready", timeout=5).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def _recorded(database: Database) -> list[dict[str, Any]]:
@@ -217,6 +211,7 @@ def test_whatever_is_killed_under_load_nothing_is_lost_and_nothing_is_there_twic
             assert not again or _taken(client, again)
             account.acknowledged |= {event["id"] for event in again}
         _examine(settings, account)
+        print(f"round {number + 1}: {name}, {len(account.sent)} events", flush=True)  # noqa: T201 - how far it is
     said = (
         f"{len(account.sent)} events, {account.failures} batches unanswered, {account.granted.total()} claims granted"
     )
