@@ -1,11 +1,13 @@
-"""What the ledger believes of each partition, and what its twin does, in one shape."""
+"""What the ledger and its twin answer and believe, each in one shape."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from dataforge.model.verdict import Verdict
 from dataforge.storage.database import Database
 from tests.twin.fold import Place, State
+from tests.twin.ledger import Answer
 
 BELIEVED = """
 select s.node_kind::text, coalesce(d.name, n.name), s.partition, s.status::text, s.run_state::text, s.since, p.name,
@@ -36,4 +38,32 @@ def states(found: dict[Place, State]) -> dict[Place, tuple[Any, ...]]:
             *((state.made.run, state.made.since, state.made.version) if state.made else (None, None, None)),
         )
         for place, state in found.items()
+    }
+
+
+def shown(verdict: Verdict) -> dict[str, Any]:
+    reasons, warnings = (
+        frozenset(
+            (r.code.value, (r.upstream.kind, r.upstream.name) if r.upstream else None, r.partition) for r in listed
+        )
+        for listed in (verdict.reasons, verdict.warnings)
+    )
+    return {
+        "runnable": verdict.runnable,
+        "status": verdict.status.value,
+        "reasons": reasons,
+        "warnings": warnings,
+        "basis": verdict.basis,
+        "fate": verdict.fate,
+    }
+
+
+def expected(found: Answer) -> dict[str, Any]:
+    return {
+        "runnable": found.runnable,
+        "status": found.status,
+        "reasons": found.reasons,
+        "warnings": found.warnings,
+        "basis": found.basis,
+        "fate": found.fate,
     }

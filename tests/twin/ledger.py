@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from tests.twin.fold import Claim, Event, Place, Run, RunName, State, claims_of, runs_of, states_of
-from tests.twin.mapping import Group, Untold, fits, needed
+from tests.twin.mapping import Group, Untold, needed
 from tests.twin.windows import Cut, is_key, partitions, tiles, windowed
 
 Definition = dict[str, Any]
@@ -73,63 +73,17 @@ class Answer(NamedTuple):
         return not self.reasons
 
 
-class Facts:
-    """Everything that was said until a moment. `view` answers from it; a change makes a new view."""
-
-    def __init__(self) -> None:
-        self.declared: list[tuple[datetime, int, Definition]] = []  # from when on, its number, the manifest
-        self.events: list[Event] = []
-        self.orders: list[Event] = []
-        self.leases: dict[str, Lease] = {}  # those of which no end was written down
-        self._view: View | None = None
-
-    @property
-    def view(self) -> View:
-        if self._view is None:
-            self._view = View(self)
-        return self._view
-
-    def changed(self) -> None:
-        """To be called after every change."""
-        self._view = None
-
-    def record(self, events: Sequence[Event]) -> None:
-        """Events again say nothing new."""
-        for event in events:
-            into = self.orders if "control" in event else self.events
-            if event not in into:
-                into.append(event)
-        self.changed()
-
-    def next_attempt(self, task: str, run: str) -> int:
-        """One more than was ever claimed or reported of a run; a claim is reported as it begins."""
-        known = self.view.runs.get((task, run))
-        return known.last.number + 1 if known else 1
-
-    def expire(self, now: datetime) -> None:
-        """Leases that ran out end their attempts in failure, at the moment at which they did."""
-        for lease in [each for each in self.leases.values() if each.until <= now]:
-            del self.leases[lease.claim]
-            self.record([event_of(lease, "failed", lease.until)])
-        self.changed()
-
-
-def event_of(lease: Lease, state: str, at: datetime, **more: Any) -> Event:
-    """What a claim's begin and end say of its run."""
-    named = {"partition": lease.key} if lease.key else {}
-    task = {"namespace": "ns", "name": lease.task}
-    told = {"time": at.isoformat(), "task": task, "run": lease.run, "attempt": lease.attempt, "state": state}
-    return {**told, **named, **more}
-
-
 class View:
     """Answers from facts as they are."""
 
-    def __init__(self, facts: Facts) -> None:
-        self.events, self.orders, self.leases = list(facts.events), list(facts.orders), dict(facts.leases)
-        self.manifests: dict[str, Definition] = {}
-        for _, _, manifest in sorted(facts.declared, key=lambda each: each[:2]):
-            self.manifests[manifest["source"]] = manifest
+    def __init__(
+        self,
+        manifests: dict[str, Definition],
+        events: Sequence[Event] = (),
+        orders: Sequence[Event] = (),
+        leases: Sequence[Lease] = (),
+    ) -> None:
+        self.manifests, self.events, self.orders, self.leases = manifests, events, orders, leases
 
     # What is declared and what was observed
 
@@ -209,26 +163,6 @@ class View:
         except Untold:
             return [partition]
         return [key for group in groups for key in group] or [partition]
-
-    def several_make_one(self) -> bool:
-        """Whether a partition has several that make it together (docs/completeness.md), or a task that updates it in
-        place: of those the plain model of tests/ledger/test_completeness.py tells."""
-        makers: dict[str, list[tuple[str, Definition]]] = {}
-        for task in self.tasks:
-            for each in self.tasks[task].get("produces", ()):
-                makers.setdefault(self.canonical(each["name"]), []).append((task, each.get("mapping", {})))
-        shared = any(len(found) > 1 or self._shares(dataset, *found[0]) for dataset, found in makers.items())
-        reads = [(task, self.node(edge)) for task in self.tasks for edge in self.tasks[task].get("consumes", ())]
-        return shared or any(
-            kind == "dataset" and task in [maker for maker, _ in makers.get(name, ())] for task, (kind, name) in reads
-        )
-
-    def _shares(self, dataset: str, task: str, mapping: Definition) -> bool:
-        """Whether several partitions of a task may make one of its dataset together: other windows, or keys."""
-        ours, theirs, plain = self.cut("task", task), self.cut("dataset", dataset), mapping in ({}, {"kind": "same"})
-        if ours is None or ours["kind"] == "static":
-            return not plain or (theirs is not None and theirs["kind"] == "none")
-        return bool(plain and windowed(ours) and windowed(theirs) and ours != theirs)
 
     def order(self, verbs: Sequence[str], **about: Any) -> Event | None:
         """The latest order of one of these verbs about exactly this."""
@@ -356,73 +290,6 @@ class View:
             if (c.task, c.group, c.place[0], c.place[2]) == (made.task, made.group, place[0], place[2])
         ]
         return [c.rows for c in group if self.canonical(c.place[1]) == place[1]]
-
-    # Which definitions are refused
-
-    def problem(self) -> str | None:
-        """Why these definitions cannot stand together: `misfit` or `cycle`; `perhaps` where a loop of edges leads by
-        what nobody has cut, or a task reads otherwise than it writes what it updates, of which the ledger assumes the
-        worst (docs/decisions/0006)."""
-        for name, task in self.tasks.items():
-            ends = [(self.node(edge), edge.get("mapping", {})) for edge in task.get("consumes", ())]
-            ends += [(("dataset", self.canonical(e["name"])), e.get("mapping", {})) for e in task.get("produces", ())]
-            if any(not fits(mapping, self.cut("task", name), self.cut(*node)) for node, mapping in ends):
-                return "misfit"
-        return self._cycle()
-
-    def _cycle(self) -> str | None:
-        """Whether some partition of a task would need itself or a later one of its own, tried on a few of each."""
-        now = datetime.fromisoformat("2026-10-27T00:00:00+00:00")
-        declared = View.__new__(View)
-        declared.events, declared.orders, declared.leases, declared.manifests = [], [], {}, self.manifests
-        looping = [task for task in self.tasks if self._loops(declared, task)]
-        if any(self._leads_back(declared, task, now) for task in looping):
-            return "cycle"
-        nodes = [declared.around(task) for task in looping]
-        uncut = any(self.cut(*node) is None for around in nodes for node in around)
-        return "perhaps" if uncut or any(len(set(around)) < len(around) for around in nodes) else None
-
-    def around(self, task: str) -> list[tuple[str, str]]:
-        """A task with what it reads and writes."""
-        read = [self.node(edge) for edge in self.consumed(task)]
-        return [("task", task), *read, *(("dataset", name) for name, _ in self.produced(task))]
-
-    @staticmethod
-    def _loops(declared: View, task: str) -> bool:
-        """Whether a chain of edges leads from a task back to itself."""
-        reached: set[str] = set()
-        ahead = [task]
-        while ahead:
-            for kind, name in [declared.node(edge) for edge in declared.consumed(ahead.pop())]:
-                new = ({name} if kind == "task" else declared.writers(name)) - reached
-                reached |= new
-                ahead += new
-        return task in reached
-
-    @staticmethod
-    def _leads_back(declared: View, task: str, now: datetime) -> bool:
-        keys = declared.few_keys(task)
-        for place, key in enumerate(keys):
-            reached: set[tuple[str, str]] = set()
-            ahead = [(task, key)]
-            while ahead:
-                needs, _ = declared.needs(*ahead.pop(), now)
-                for need in needs:
-                    new = (
-                        {(need.name, need.key)}
-                        if need.kind == "task"
-                        else set(declared.makers(need.name, need.key, now))
-                    )
-                    ahead += new - reached
-                    reached |= new
-            ordered = windowed(declared.cut("task", task))
-            if any((task, each) in reached for each in (keys[place:] if ordered else [key])):
-                return True
-        return False
-
-    def few_keys(self, task: str) -> list[str]:
-        """The first partitions of a task, in order; of what is not cut, its only one."""
-        return few_keys(self.cut("task", task))
 
 
 def few_keys(cut: Cut, most: int = 4) -> list[str]:

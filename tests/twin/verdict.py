@@ -38,7 +38,7 @@ class _Asked:
         self.cut = self.defined.get("partitioning")
         self.place: Place = ("task", task, key)
         self.own = view.states.get(self.place)
-        self.lease = next((each for each in view.leases.values() if (each.task, each.key) == (task, key)), None)
+        self.lease = next((each for each in view.leases if (each.task, each.key) == (task, key)), None)
         self.again = view.to_rerun(self.place)
         spelled = str(self.defined.get("trigger_rule", "all_success"))
         self.rule = rules.LEGACY.get(spelled, spelled)
@@ -170,7 +170,7 @@ class _Asked:
     def crowded_out(self) -> Iterator[Reason]:
         for pool, wanted in self.defined.get("pools", {}).items():
             slots = self.view.pools.get(pool)
-            held = [each for each in self.view.leases.values() if each.until > self.now]
+            held = [each for each in self.view.leases if each.until > self.now]
             taken = sum(each.pools.get(pool, 0) for each in held)
             if slots is None or taken + wanted > slots:
                 yield Reason("pool_full", passes=slots is not None and wanted <= slots)
