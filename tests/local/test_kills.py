@@ -181,10 +181,15 @@ def _kill(settings: Settings, name: str) -> None:
 
 
 def _wait_until_up(settings: Settings) -> None:
+    """Until the API answers and every process runs again, none given up by the supervisor."""
     deadline = time.monotonic() + PATIENCE
-    while (trouble := health.trouble(settings)) is not None:
+    while (trouble := health.trouble(settings)) is not None or not _all_run(settings):
         assert time.monotonic() < deadline, (trouble, processes.status(settings))
         time.sleep(0.1)
+
+
+def _all_run(settings: Settings) -> bool:
+    return {state.state for state in processes.status(settings)} == {"RUNNING"}
 
 
 def _recorded(database: Database) -> list[dict[str, Any]]:
