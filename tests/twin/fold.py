@@ -53,17 +53,33 @@ class Try(NamedTuple):
         return STATUS.get(self.state, "failed")
 
 
+class Mark(NamedTuple):
+    """What a person says of a run as a whole: it succeeded, failed, was skipped, or is queued again (cleared)."""
+
+    at: datetime
+    state: str
+    partition: str
+
+
 class Run(NamedTuple):
     """One execution; the instances of a mapped task are runs that share a group."""
 
     task: str
     name: str
     group: str
-    tries: list[Try]
+    tries: list[Try]  # one at least: of a run that only a person has told of, what was said
+    mark: Mark | None = None  # the latest
 
     @property
     def last(self) -> Try:
         return self.tries[-1]
+
+    @property
+    def marked(self) -> Mark | None:
+        """The mark, as long as it stands: until an attempt has begun after it."""
+        begins = [each.began or each.ended for each in self.tries]
+        late = self.mark is not None and any(each is not None and each > self.mark.at for each in begins)
+        return None if late else self.mark
 
     @property
     def told(self) -> int | None:
@@ -101,8 +117,8 @@ class State(NamedTuple):
     claims: tuple[Claim, ...]  # of the run that decides
 
 
-def runs_of(events: Iterable[Event]) -> dict[RunName, Run]:
-    """Every run that events speak of, with its attempts in order."""
+def runs_of(events: Iterable[Event], marks: Iterable[Event] = ()) -> dict[RunName, Run]:
+    """Every run that events and people speak of, with its attempts in order."""
     by_try: dict[tuple[str, str, int], list[Event]] = {}
     groups: dict[RunName, str] = {}
     for event in events:
@@ -114,7 +130,19 @@ def runs_of(events: Iterable[Event]) -> dict[RunName, Run]:
     for task, name, number in sorted(by_try):
         run = found.setdefault((task, name), Run(task, name, groups[task, name], []))
         run.tries.append(_try(number, by_try[task, name, number]))
+    for said in sorted(marks, key=_at):
+        task, name = said["task"]["name"], said.get("run") or said.get("partition") or "default"
+        mark = Mark(_at(said), said.get("state", "queued"), said.get("partition") or "")
+        known = found.get((task, name))
+        alone = known is None or not known.tries[0].number
+        found[task, name] = Run(task, name, name, [_alone(mark)] if alone or known is None else known.tries, mark)
     return found
+
+
+def _alone(mark: Mark) -> Try:
+    """A run that only a person has told of."""
+    ended = mark.at if mark.state in FINAL else None
+    return Try(0, mark.partition, mark.state, None, ended, {}, {}, None)
 
 
 def _try(number: int, events: Sequence[Event]) -> Try:
@@ -180,10 +208,13 @@ def to_its_own(_task: str, _dataset: str, partition: str, _at: datetime | None) 
 def claims_of(run: Run, leads: Leads = to_its_own) -> list[Claim]:
     """What a run says of its task's partition and of what it wrote. `leads` says of which partitions the outputs are
     where its events name none, by its task, the dataset, its own partition and its end."""
-    last = run.last
-    found = [_own(run, last)]
-    found += _written(run, last, leads)
-    before = next((each for each in reversed(run.tries[:-1]) if each.state == "succeeded"), None)
+    last, tries = run.last, run.tries[:-1]
+    found = [_own(run, last), *_written(run, last, leads)]
+    if run.marked is not None:
+        found = _as_marked(found, last, run.marked)
+        tries = run.tries if run.marked.state == "queued" else tries
+        last = last._replace(state=run.marked.state)
+    before = next((each for each in reversed(tries) if each.state == "succeeded"), None)
     if before is None:
         return found
     standing = {claim.place: claim for claim in found}
@@ -203,6 +234,26 @@ def claims_of(run: Run, leads: Leads = to_its_own) -> list[Claim]:
             else:
                 found.append(claim)
     return found
+
+
+def _as_marked(claims: Sequence[Claim], last: Try, mark: Mark) -> list[Claim]:
+    """What the run says once a person has marked it. What its platform says too changes no time; else it has been so
+    since the mark, and where no begin is known, the end that it was given stands for that."""
+    if last.state == mark.state and mark.state in FINAL:
+        return list(claims)
+    ended = mark.at if mark.state in FINAL else None
+    began = last.began or (last.ended if last.state == mark.state else ended)
+    status = STATUS.get(mark.state, "failed")
+    since = [None if mark.state == "queued" or claim.place[0] == "task" else claim.since for claim in claims]
+    return [
+        claim._replace(
+            status=status,
+            state=mark.state,
+            began=began if claim.place[0] == "task" else claim.began,
+            since=max(each for each in (said, mark.at) if each is not None),
+        )
+        for claim, said in zip(claims, since, strict=True)
+    ]
 
 
 def _own(run: Run, each: Try) -> Claim:

@@ -137,7 +137,7 @@ class View:
 
     @cached_property
     def runs(self) -> dict[RunName, Run]:
-        return runs_of(self.events)
+        return runs_of(self.events, [order for order in self.orders if order["control"] in ("mark", "clear")])
 
     @cached_property
     def states(self) -> dict[Place, State]:
@@ -192,6 +192,11 @@ class View:
         run = self.runs[state.task, state.run]
         begun = run.last.began or state.since
         return begun is None or begun < datetime.fromisoformat(order["time"])
+
+    def marked(self, state: State | None) -> str | None:
+        """As what a person has marked the run that decides."""
+        mark = self.runs[state.task, state.run].marked if state is not None else None
+        return mark.state if mark is not None else None
 
     # What is needed
 

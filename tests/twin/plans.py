@@ -15,6 +15,7 @@ from tests.twin.windows import Cut
 
 TASKS = ("t0", "t1", "t2", "t3")
 DATASETS = ("d0", "d1", "d2", "d3")
+MAPPED = "t1"  # its runs have instances
 ALIAS = "a0"  # of d0, where that is declared with it
 DAILY = {"kind": "daily", "start": "2026-10-24"}
 BERLIN = {"kind": "daily", "start": "2026-10-24", "time_zone": "Europe/Berlin"}
@@ -157,7 +158,7 @@ def events(draw: st.DrawFn, tasks: dict[str, Definition], cuts: dict[str, Cut]) 
         "task": {"namespace": "ns", "name": name},
         "state": draw(st.sampled_from([*RANKS, "running", "succeeded", "succeeded", "succeeded"])),
     }
-    mapped = name == "t1"  # a run of its instances is not also a run of the whole
+    mapped = name == MAPPED  # a run of its instances is not also a run of the whole
     if not draw(rarely(12)):
         found["partition"] = draw(st.sampled_from(few_keys(cuts.get(name)))) or "whole"
     if mapped or draw(st.booleans()):
@@ -203,6 +204,8 @@ def orders(draw: st.DrawFn, cuts: dict[str, Cut]) -> dict[str, Any]:
     about = draw(st.sampled_from(_ABOUT[verb]))
     if about in ("task", "dataset"):
         name = draw(st.sampled_from(TASKS if about == "task" else DATASETS))
+        if verb in ("mark", "clear") and name == MAPPED:  # a mark of a mapped run is of its instances
+            name = "t0"
         found[about] = {"namespace": "ns" if about == "task" else "lake", "name": name}
         key = draw(st.sampled_from(few_keys(cuts.get(name))))
         if key and not (verb in ("pause", "cancel", "resume", "not_before") and draw(st.booleans())):
@@ -216,6 +219,10 @@ def orders(draw: st.DrawFn, cuts: dict[str, Cut]) -> dict[str, Any]:
             found["partition"] = draw(st.sampled_from(["2026-10-24", "2026-10-25"]))
     if verb in ("approve", "refuse"):
         found["gate"] = "review"
+    if verb == "mark":
+        found["state"] = draw(st.sampled_from(["succeeded", "failed", "skipped"]))
+    if verb in ("mark", "clear") and draw(rarely(3)):
+        found["run"] = draw(st.sampled_from(["r1", "r2"]))
     return found
 
 
@@ -231,5 +238,7 @@ _ABOUT = {
     "release": ["task", "dataset"],
     "rerun": ["task", "dataset"],
     "not_before": ["task"],
+    "mark": ["task"],
+    "clear": ["task"],
 }
-_VERBS = [*_ABOUT, "resume", "resume", "approve", "set", "rerun", "quarantine", "release"]
+_VERBS = [*_ABOUT, "resume", "resume", "approve", "set", "rerun", "quarantine", "release", "mark", "clear"]

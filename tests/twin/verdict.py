@@ -80,7 +80,9 @@ class _Asked:
 
     @property
     def standing(self) -> State | None:
-        """What is to be run again has no state, nor has an attempt whose lease ran out."""
+        """What was cleared or is to be run again has no state, nor has an attempt whose lease ran out."""
+        if self.view.marked(self.own) == "queued":
+            return None
         if self.own is not None and self.own.status == "running":
             lease = self.lease
             over = lease is not None and lease.until <= self.now
@@ -118,7 +120,7 @@ class _Asked:
             yield Reason("canceled")
         elif own is not None and own.status != "failed":
             yield Reason("already_done")
-        running = self.own is not None and self.own.status == "running"
+        running = self.own is not None and self.own.status == "running" and self.view.marked(self.own) != "queued"
         if self.lease is not None and self.lease.until > self.now and not running:
             yield Reason("already_running", passes=True)
 
@@ -311,6 +313,8 @@ class _Asked:
             yield from self.told_of(need)
         if self.again:
             yield Reason("rerun_ordered")
+        if self.view.marked(self.own) is not None:
+            yield Reason("marked")
         for edge, code in self.untold:
             if not edge.get("required", True):
                 yield Reason(code, self.view.node(edge))
