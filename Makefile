@@ -13,7 +13,7 @@ AIRFLOW := .airflow
 AIRFLOW_PY := $(AIRFLOW)/venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test test-long explore test-real airflow check format bench screenshots score manifest dictionary \
+.PHONY: help up down status test test-long mutants explore test-real airflow check format bench screenshots score manifest dictionary \
 	lock lock-airflow clean
 
 help: ## show this list
@@ -33,6 +33,9 @@ test: $(INSTALLED) ## run the tests (ARGS="-k name" for some, JOBS=1 for one pro
 
 test-long: $(INSTALLED) ## run the tests that take minutes each: races by the thousand, kills by the dozen
 	@$(PY) -m pytest -n $(JOBS) --dist loadgroup -m long $(ARGS)
+
+mutants: $(INSTALLED) ## break each rule on purpose in a copy, and see that the tests notice (ONLY=pool for some)
+	@$(PY) -m benchmarks.mutation $(if $(ONLY),--only "$(ONLY)")
 
 explore: $(INSTALLED) ## try every property on examples never seen before (ROUNDS=10)
 	@for round in $$(seq $(ROUNDS)); do \

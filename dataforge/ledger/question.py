@@ -312,7 +312,8 @@ def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
         history=_history(need.window_cut, facts.histories.get(place, [])),
         obstacle=facts.obstacles.get(place),
         late=seen.late.get(place),
-        rerun=seen.orders.rerun(place),
+        # What was never made is missing, and not stale; an order about it is read only where it is asked for as well.
+        rerun=seen.orders.rerun(place) if state is not None else None,
         lacks=tuple(
             _producer(seen, need, each, facts)
             for each in seen.lacking.get((place[1], place[2], False), ())

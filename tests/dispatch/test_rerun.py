@@ -8,10 +8,11 @@ import pytest
 
 from dataforge.dispatch import rerun as dispatch
 from dataforge.ingest.replay import verify
+from dataforge.ledger.readiness import Named, readiness
 from dataforge.model.errors import Conflict, InvalidInput, NotFound
 from dataforge.model.rerun import Downstream, Rerunning
 from dataforge.storage.database import Database
-from tests.dispatch.night import DAY, LAKE, asked, at, claimed, codes, declared, ended, task
+from tests.dispatch.night import DAY, LAKE, asked, at, claimed, codes, declared, ended, ordered, recorded, task
 
 ORDERS = {"namespace": LAKE, "name": "orders"}
 
@@ -84,3 +85,11 @@ def test_an_order_without_a_reason_changes_nothing(night: Database) -> None:
     with pytest.raises(InvalidInput, match="reason"):
         dispatch.rerun(night, "dev", Rerunning(name="load", partition=DAY, reason=""), at(60))
     assert codes(asked(night, "load")) == ["already_done"]
+
+
+def test_an_order_about_what_never_ran_says_nothing_of_it_whatever_else_is_asked(database: Database) -> None:
+    blocks = {"task": {"namespace": "ns", "name": "load"}, "staleness": "block"}
+    declared(database, task("load"), task("report", consumes=[blocks]))
+    recorded(database, ordered("rerun", 0, "load", partition=DAY, reason="a late file"))
+    together = readiness(database, "dev", [Named("load", None, DAY), Named("report", None, DAY)], at(60)).items
+    assert codes(together[1]) == codes(asked(database, "report")) == ["upstream_missing"]

@@ -1,10 +1,10 @@
-"""Recording, held against an independent twin: the same events folded by a few lines of plain Python."""
+"""Recording, held against an independent twin: the same events folded by plain Python (tests/twin/fold.py)."""
 
 import json
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,16 +16,11 @@ from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger.verify import digest
 from dataforge.storage import event as event_log
 from dataforge.storage.database import Database
+from tests.twin.believed import believed as all_believed
+from tests.twin.believed import states
+from tests.twin.fold import RANKS, runs_of, states_of
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
-RANKS = ["queued", "running", "up_for_retry", "succeeded", "skipped", "canceled", "upstream_failed", "failed"]
-STATUS = {
-    "succeeded": "ready",
-    "skipped": "skipped",
-    "queued": "running",
-    "running": "running",
-    "up_for_retry": "running",
-}
 
 native_events = st.fixed_dictionaries(
     {
@@ -72,63 +67,6 @@ def new_environment(database: Database, name: str) -> str:
     return name
 
 
-def twin(events: list[dict[str, Any]]) -> dict[tuple[str, str, str], tuple[str, str]]:
-    """What the ledger must believe of each partition: {(kind, name, partition): (status, run)}."""
-    attempts: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
-    for event in events:
-        attempts.setdefault((event["task"]["name"], event["run"], event["attempt"]), []).append(event)
-    claims: dict[tuple[str, str, str], list[tuple[str, str, str]]] = {}
-    for task, run in sorted({(task, run) for task, run, _ in attempts}):
-        tries = [_told(attempts[key]) for key in sorted(attempts) if key[:2] == (task, run)]
-        last = tries[-1]
-        claims.setdefault(("task", task, last.partition), []).append((last.began, run, last.status))
-        before = next((each for each in reversed(tries[:-1]) if each.state == "succeeded"), None)
-        written = {last.partition: last} if last.wrote else {}
-        if before is not None and before.wrote:  # what it wrote is written again, unless the last try is over
-            again = last.status == "running" or last.state == "failed"
-            written.setdefault(before.partition, last if again else before)
-        for partition, each in written.items():
-            claims.setdefault(("dataset", "orders", partition), []).append((each.began, f"{task}/{run}", each.status))
-    return {place: _latest(found) for place, found in claims.items() if not _tied(found)}
-
-
-class Try(NamedTuple):
-    """What the events of one attempt say of it."""
-
-    partition: str
-    state: str
-    began: str
-    wrote: bool
-
-    @property
-    def status(self) -> str:
-        return STATUS.get(self.state, "failed")
-
-
-def _told(events: list[dict[str, Any]]) -> Try:
-    state = max((event["state"] for event in events), key=RANKS.index)
-    starts = [event["time"] for event in events if event["state"] == "running"]
-    final = RANKS.index(state) >= 3
-    ends = [e["time"] for e in events if e["state"] == state or (not final and e["state"] == "up_for_retry")]
-    ends = ends if RANKS.index(state) >= 2 else []
-    return Try(
-        partition=max(event["partition"] for event in events),
-        state=state,
-        began=min(starts) if starts else max(ends, default=""),
-        wrote=any(event.get("outputs") for event in events),
-    )
-
-
-def _tied(found: list[tuple[str, str, str]]) -> bool:
-    """Whether runs that never began claim a place together: ids decide then, which the twin does not know."""
-    return len(found) > 1 and max(found)[0] == ""
-
-
-def _latest(found: list[tuple[str, str, str]]) -> tuple[str, str]:
-    _began, run, status = max(found)
-    return status, run
-
-
 PARTITIONS = """
 select node_kind::text, coalesce(d.name, n.name), partition, status::text, p.name, s.run from partition_state s
 join environment e on e.id = s.environment
@@ -148,18 +86,16 @@ def believed(database: Database, environment: str) -> dict[tuple[str, str, str],
     }
 
 
-def _distinct_starts(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Moves events apart, so that no two runs begin at the same moment: the tie is broken by ids, which is
-    tested by the digests, and which the twin does not know."""
-    apart = []
-    for index, event in enumerate(events):
-        moved = datetime.fromisoformat(event["time"]) + timedelta(seconds=index % 59)
-        apart.append({**event, "time": moved.isoformat()})
-    return apart
+def _apart(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Moves events apart, so that no two runs begin at the same moment: ids would decide then."""
+    return [
+        {**event, "time": (datetime.fromisoformat(event["time"]) + timedelta(microseconds=index)).isoformat()}
+        for index, event in enumerate(events)
+    ]
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.lists(native_events, min_size=1, max_size=25).map(_distinct_starts), st.integers(0, 2**20))
+@given(st.lists(native_events, min_size=1, max_size=25).map(_apart), st.integers(0, 2**20))
 def test_partition_states_are_those_of_the_twin(database: Database, events: list[dict[str, Any]], seed: int) -> None:
     random = Random(seed)
     shuffled = [*events, *random.choices(events, k=3)]
@@ -168,9 +104,8 @@ def test_partition_states_are_those_of_the_twin(database: Database, events: list
     cut = random.randrange(len(shuffled) + 1)
     record(database, shuffled[:cut], environment)
     record(database, shuffled[cut:], environment)
-    expected = twin(events)
-    found = believed(database, environment)
-    assert {place: found.get(place) for place in expected} == expected
+    expected = states_of(runs_of(events).values(), lambda dataset: dataset, {})
+    assert all_believed(database, environment) == states(expected)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

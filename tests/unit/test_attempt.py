@@ -91,6 +91,14 @@ def test_any_order_with_repeats_gives_the_same_attempt(said: list[Attempt], rand
     assert reduce(merge, shuffled) == reduce(merge, [*said, said[0]])
 
 
+@given(statements, statements)
+def test_the_stronger_evidence_wins_whatever_is_said_and_when(first: Statement, second: Statement) -> None:
+    merged = merge(Attempt(KEY, RunKind.TASK, "", first, "r", "r"), Attempt(KEY, RunKind.TASK, "", second, "r", "r"))
+    assert merged.statement.evidence == max(first.evidence, second.evidence)
+    if first.evidence == second.evidence:
+        assert merged.statement.state.rank == max(first.state.rank, second.state.rank)
+
+
 @given(statements)
 def test_a_late_start_never_reopens_a_finished_run(end: Statement) -> None:
     late = Statement(end.evidence, RunState.RUNNING, end.at + timedelta(days=1), b"zz")

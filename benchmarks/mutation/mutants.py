@@ -1,0 +1,182 @@
+"""The rules that are broken, each by one edit of the source, with the tests that have to notice.
+
+A text has to stand in its file exactly; where it stands several times all of them are replaced.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    """A rule, the edit that breaks it, and the files of tests that are run against it."""
+
+    rule: str
+    file: str
+    before: str
+    after: str
+    tests: tuple[str, ...]
+
+
+MACHINE = "tests/twin/test_machine.py"
+_STATES = (
+    "s.node_kind = w.kind and s.node_id = w.node\n    and s.partition = w.partition\n"
+    "left join run r on r.environment = %(environment)s and r.task_id = s.task_id and r.run = s.run\n    and (s.status"
+)
+
+MUTANTS = (
+    Mutant(
+        "stronger evidence wins over a higher rank of state",
+        "dataforge/model/state.py",
+        "return (self.evidence, self.state.rank, self.at, self.event)",
+        "return (self.state.rank, self.evidence, self.at, self.event)",
+        ("tests/unit/test_attempt.py", "tests/unit/test_run.py", "tests/ingest/test_spark.py"),
+    ),
+    Mutant(
+        "within a run the attempt with the higher number counts",
+        "dataforge/model/run.py",
+        "        attempt.incarnation or EARLIEST,\n        attempt.number or 0,",
+        "        attempt.incarnation or EARLIEST,\n        0,",
+        ("tests/unit/test_run.py", "tests/ledger/test_record.py", MACHINE),
+    ),
+    Mutant(
+        "between runs of one partition the later started wins",
+        "dataforge/storage/partition.py",
+        "order by c.started_at desc nulls last, c.task_id, c.run desc limit 1",
+        "order by c.started_at nulls last, c.task_id, c.run desc limit 1",
+        ("tests/ledger/test_record.py",),
+    ),
+    Mutant(
+        "a later failed attempt keeps the last success",
+        "dataforge/ledger/kept.py",
+        "            found.append(replace(claim, past=True))",
+        "            pass",
+        ("tests/ledger/test_record.py",),
+    ),
+    Mutant(
+        "none_failed_min_one_success needs one success",
+        "dataforge/model/trigger_rule.py",
+        "Rule.NONE_FAILED_MIN_ONE_SUCCESS: lambda c: c.success + c.skipped == c.total and c.success > 0,",
+        "Rule.NONE_FAILED_MIN_ONE_SUCCESS: lambda c: c.success + c.skipped == c.total,",
+        ("tests/unit/test_trigger_rule.py", "tests/truth/test_airflow_decisions.py"),
+    ),
+    Mutant(
+        "one_failed counts an upstream_failed as a failure",
+        "dataforge/model/trigger_rule.py",
+        "Rule.ONE_FAILED: lambda c: c.failures > 0,",
+        "Rule.ONE_FAILED: lambda c: c.failed > 0,",
+        ("tests/unit/test_trigger_rule.py", "tests/truth/test_airflow_decisions.py"),
+    ),
+    Mutant(
+        "what is only inferred satisfies nothing",
+        "dataforge/model/upstream.py",
+        "return self.evidence > Evidence.INFERRED",
+        "return self.evidence >= Evidence.INFERRED",
+        ("tests/unit/test_readiness.py", "tests/ledger/test_readiness.py"),
+    ),
+    Mutant(
+        "a worker whose lease ran out records nothing",
+        "dataforge/dispatch/claim.py",
+        "    if lease.expires_at <= now:\n        raise Fenced(",
+        "    if lease.expires_at <= now and lease.ending is not None:\n        raise Fenced(",
+        ("tests/dispatch/test_claim.py",),
+    ),
+    Mutant(
+        "a claim decides again under the lock",
+        "dataforge/dispatch/claim.py",
+        "        _require_runnable(verdict, trusted)\n        lease",
+        "        lease",
+        ("tests/dispatch/test_claim.py",),
+    ),
+    Mutant(
+        "the slots of all leases on a pool are counted",
+        "dataforge/storage/lease.py",
+        "coalesce(sum(taken.slots) filter",
+        "coalesce(max(taken.slots) filter",
+        ("tests/dispatch/test_claim.py",),
+    ),
+    Mutant(
+        "a dataset that becomes ready wakes who reads it",
+        "dataforge/storage/partition.py",
+        "    where node_kind = 'task' or status <> 'running'",
+        "    where node_kind = 'task'",
+        ("tests/dispatch/test_announce.py",),
+    ),
+    Mutant(
+        "each of several changes at once wakes what lies downstream",
+        "dataforge/dispatch/announce.py",
+        '        for each in changes\n        if each.change == "ended"',
+        '        for each in list(changes)[:-1]\n        if each.change == "ended"',
+        ("tests/dispatch/test_announce.py",),
+    ),
+    Mutant(
+        "no state of another environment is read",
+        "dataforge/storage/readiness.py",
+        f"join partition_state s on s.environment = %(environment)s and {_STATES}",
+        f"join partition_state s on {_STATES}",
+        ("tests/ledger/test_readiness.py", MACHINE),
+    ),
+    Mutant(
+        "a data interval is half-open",
+        "dataforge/model/partition.py",
+        "    while begin.at < interval.end:",
+        "    while begin.at <= interval.end:",
+        ("tests/unit/test_partition.py",),
+    ),
+    Mutant(
+        "a window mapping includes its last window",
+        "dataforge/model/mapping.py",
+        "step(mine, window, mapping.to).end)",
+        "step(mine, window, mapping.to).start)",
+        ("tests/unit/test_mapping.py",),
+    ),
+    Mutant(
+        "a run that began later lifts a quarantine",
+        "dataforge/storage/partition.py",
+        "where said.value = 'true' and (seen.begun is null or said.at >= seen.begun)",
+        "where said.value = 'true'",
+        ("tests/dispatch/test_control.py",),
+    ),
+    Mutant(
+        "what is written under an alias is the dataset's",
+        "dataforge/ledger/settle.py",
+        "moved |= partitions.canonical(connection, environment, claimed | places)",
+        "moved |= claimed | places",
+        ("tests/ledger/test_declare.py", "tests/dispatch/test_announce.py", MACHINE),
+    ),
+    Mutant(
+        "a loop whose steps add up to nothing is a cycle",
+        "dataforge/graph/strict.py",
+        "weighed[among] * (size + 1) + 1)",
+        "weighed[among] * (size + 1))",
+        ("tests/unit/test_strict.py", "tests/ledger/test_declare.py"),
+    ),
+    Mutant(
+        "an input written after the run began makes what it built stale",
+        "dataforge/model/freshness.py",
+        "success.ended_at <= built.begun:",
+        "success.ended_at <= (built.ended_at or built.begun):",
+        ("tests/unit/test_freshness.py", "tests/ledger/test_freshness_twin.py"),
+    ),
+    Mutant(
+        "an unchanged version makes nothing stale",
+        "dataforge/model/freshness.py",
+        "        if read.version == success.version:\n            return None",
+        "",
+        ("tests/unit/test_freshness.py", "tests/ledger/test_freshness_twin.py"),
+    ),
+    Mutant(
+        "an order to run again is carried out by a later run",
+        "dataforge/model/control.py",
+        "(begun is None or begun < order.at)",
+        "(begun is None or begun > order.at)",
+        ("tests/dispatch/test_rerun.py",),
+    ),
+    Mutant(
+        "an event is known by its producer's id",
+        "dataforge/ingest/native.py",
+        "blake2b(named if shape.id else canonical(document)",
+        "blake2b(canonical(document)",
+        ("tests/ingest/test_batch.py",),
+    ),
+)

@@ -1,0 +1,417 @@
+"""A state machine that tells the ledger and its twin the same, and holds the one to the other after each step.
+
+After each step the twin's verdict on every partition is the ledger's, and so is what is believed of each; a claim is
+granted exactly where the twin finds it runnable; nothing that became runnable is missing among the wake-ups; and in the
+end the same facts in another order give the same digest.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from random import Random
+from typing import Any, ClassVar
+from uuid import UUID
+
+import psycopg
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from dataforge.dispatch import claim as dispatch
+from dataforge.dispatch.announce import announce
+from dataforge.dispatch.waiting import waiting
+from dataforge.ingest import native
+from dataforge.ingest.batch import record_native
+from dataforge.ingest.redaction import NOTHING
+from dataforge.ingest.replay import verify
+from dataforge.ledger import record as recording
+from dataforge.ledger.declare import declare
+from dataforge.ledger.readiness import Named, readiness
+from dataforge.ledger.verify import digest
+from dataforge.model import definition
+from dataforge.model.claim import Claiming, ClaimRefused, Fenced, Outcome
+from dataforge.model.declaration import CycleError
+from dataforge.model.errors import Conflict, DatabaseUnavailable, InvalidInput
+from dataforge.storage import environment as environments
+from dataforge.storage import event as event_log
+from dataforge.storage import wakeup as wakeups
+from dataforge.storage.database import Database
+from dataforge.storage.lease import Ending
+from tests.twin import plans
+from tests.twin.believed import believed, expected, shown, states
+from tests.twin.facts import Facts, event_of
+from tests.twin.ledger import Definition, Lease, few_keys
+from tests.twin.refusal import problem, several_make_one
+from tests.twin.verdict import answer
+
+BEGIN = datetime(2026, 10, 27, 5, 0, tzinfo=UTC)
+ENDINGS: dict[Ending, str] = {"completed": "succeeded", "failed": "failed", "released": "failed"}
+_environments = count()
+
+
+class Machine(RuleBasedStateMachine):
+    """One environment of the ledger and one twin, told the same."""
+
+    database: ClassVar[Database]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = f"twin{next(_environments)}"
+        _create(self.database, self.name)
+        self.facts, self.now, self.tick = Facts(), BEGIN, count(1)
+        self.told: list[tuple[str, Any, datetime]] = []  # what the ledger took, in its order
+        self.late: list[Definition] = []
+        self.owed: set[tuple[str, str]] = set()  # what has become runnable and waits to be claimed
+        self.ended: list[str] = []
+        self.crashed = 0  # how many facts there were at the last crash
+
+    # Time
+
+    def moment(self, minutes_ago: int = 0) -> datetime:
+        """A moment that is no other's, so that no two things happen at once."""
+        return self.now - timedelta(minutes=minutes_ago) + timedelta(microseconds=next(self.tick))
+
+    @rule(minutes=st.sampled_from([1, 30, 60, 600, 1_500, 3_000]))
+    def pass_time(self, minutes: int) -> None:
+        self.now += timedelta(minutes=minutes)
+
+    # Definitions
+
+    @property
+    def cuts(self) -> dict[str, Any]:
+        view = self.facts.view
+        return {
+            **{name: view.cut("task", name) for name in view.tasks},
+            **{name: view.cut("dataset", name) for name in view.datasets},
+        }
+
+    @rule(data=st.data(), source=st.sampled_from(["north", "south"]))
+    def declare(self, data: st.DataObject, source: str) -> None:
+        self._declare(data.draw(plans.manifests(source, self.cuts)), self.moment())
+
+    @precondition(lambda self: self.facts.declared)
+    @rule(data=st.data(), minutes=st.integers(1, 3_000))
+    def declare_late(self, data: st.DataObject, minutes: int) -> None:
+        """What held from an earlier moment on is a part of the past where its source has declared another since."""
+        source = data.draw(st.sampled_from(["north", "south"]))
+        since = self.moment(minutes)
+        manifest = data.draw(plans.manifests(source, self.cuts))
+        self._declare({**manifest, "valid_from": since.isoformat()}, self.moment(), since)
+
+    @rule(source=st.sampled_from(["north", "south"]), again=st.booleans())
+    def retire_or_repeat(self, source: str, again: bool) -> None:
+        standing = self.facts.view.manifests.get(source)
+        nothing: Definition = {"source": source, "tasks": [], "datasets": [], "pools": []}
+        self._declare(standing if again and standing is not None else nothing, self.moment())
+
+    def _declare(self, manifest: Definition, now: datetime, since: datetime | None = None) -> None:
+        since = since or now
+        before = list(self.facts.declared)
+        standing = self.facts.view.manifests.get(manifest["source"])
+        told = {key: value for key, value in manifest.items() if key != "valid_from"}
+        self.facts.declared.append((since, len(before), told))
+        self.facts.changed()
+        if several_make_one(self.facts.view):
+            self.facts.declared = before
+            self.facts.changed()
+            return
+        stands = self.facts.view.manifests[manifest["source"]] is told
+        refused = self._refused(told) if stands and told != standing else None
+        try:
+            declare(self.database, self.name, definition.parse(manifest), now=now)
+            answered = None
+        except (Conflict, CycleError, InvalidInput) as error:
+            answered = str(error)
+        if answered is not None:
+            self.facts.declared = before
+            self.facts.changed()
+            assert refused or not stands or _overdrawn(told), f"the ledger refused: {answered}"
+            return
+        assert refused in (None, "perhaps"), f"the ledger took what is a {refused}"
+        if stands:  # wake-ups are owed for facts, as they lead by the edges of now
+            self.owed.clear()
+        self.told.append(("declare", manifest, now))
+
+    def _refused(self, manifest: Definition) -> str | None:
+        others = [each for source, each in self.facts.view.manifests.items() if source != manifest["source"]]
+        elsewhere = {task["name"] for each in others for task in each["tasks"]}
+        if elsewhere & {task["name"] for task in manifest["tasks"]}:
+            return "conflict"
+        return "overdrawn" if _overdrawn(manifest) else problem(self.facts.view)
+
+    # Events and orders
+
+    @rule(data=st.data(), hold_back=plans.rarely(5))
+    def events(self, data: st.DataObject, hold_back: bool) -> None:
+        drawn = data.draw(st.lists(plans.events(self.facts.view.tasks, self.cuts), min_size=1, max_size=4))
+        stamped = [self._stamped(event, data.draw(st.integers(0, 600))) for event in drawn]
+        if hold_back:
+            self.late += stamped
+        else:
+            self._record(stamped)
+
+    @precondition(lambda self: self.late or self.facts.events)
+    @rule(data=st.data())
+    def deliver_late_and_again(self, data: st.DataObject) -> None:
+        again = data.draw(st.lists(st.sampled_from(self.facts.events), max_size=2)) if self.facts.events else []
+        batch = data.draw(st.permutations([*self.late, *again]))
+        self.late = []
+        self._record(list(batch))
+
+    @precondition(lambda self: self.facts.declared)
+    @rule(data=st.data(), ago=st.integers(0, 30))
+    def succeed_with_all(self, data: st.DataObject, ago: int) -> None:
+        """Every partition of a task has run and written what it writes, as on a good night."""
+        task = data.draw(st.sampled_from(plans.TASKS))
+        view, batch = self.facts.view, []
+        for key in few_keys(view.cut("task", task)):
+            written = [
+                {"namespace": "lake", "name": place[1], **({"partition": place[2]} if place[2] else {}), "rows": 7}
+                for place in view.written(task, key, self.now)
+            ]
+            said: Definition = {"task": {"namespace": "ns", "name": task}, "state": "succeeded", "run": f"night {key}"}
+            said |= {"partition": key} if key else {}
+            said |= {"outputs": written} if written else {}
+            batch += [self._stamped({**said, "state": "running"}, ago), self._stamped(said, ago)]
+        self._record(batch)
+
+    @rule(data=st.data(), ago=st.integers(0, 100))
+    def order(self, data: st.DataObject, ago: int) -> None:
+        drawn = self._stamped(data.draw(plans.orders(self.cuts)), ago)
+        if drawn["control"] == "not_before":
+            drawn["until"] = (self.now + timedelta(minutes=data.draw(st.integers(-60, 600)))).isoformat()
+        self._record([drawn])
+
+    def _stamped(self, event: Definition, minutes_ago: int) -> Definition:
+        return {**event, "time": self.moment(minutes_ago).isoformat()}
+
+    def _record(self, batch: list[Definition]) -> None:
+        with _Owing(self):
+            result = record_native(self.database, self.name, [json.dumps(each).encode() for each in batch], NOTHING)
+            assert result.rejected == [], result.rejected
+            self.facts.record(batch)
+
+    # Claims
+
+    def partitions(self) -> list[tuple[str, str]]:
+        view = self.facts.view
+        known = sorted({*view.tasks, *view.seen})
+        return [(task, key) for task in known for key in {*few_keys(view.cut("task", task)), ""}]
+
+    @precondition(lambda self: self.facts.declared)
+    @rule(data=st.data(), seconds=st.sampled_from([60, 3_600, 86_400]), eager=plans.rarely(4))
+    def claim(self, data: st.DataObject, seconds: int, eager: bool) -> None:
+        now, everything = self.moment(), self.partitions()
+        runnable = [each for each in everything if answer(self.facts.view, *each, now).runnable]
+        if not everything:
+            return
+        task, key = data.draw(st.sampled_from(everything if eager or not runnable else sorted(runnable)))
+        found = answer(self.facts.view, task, key, now)
+        wanted = Claiming(name=task, partition=key, worker="w", lease_seconds=seconds)
+        try:
+            granted = dispatch.claim(self.database, self.name, wanted, now)
+        except ClaimRefused:
+            assert not (found.runnable and found.basis == "declared")
+            return
+        assert found.runnable
+        assert found.basis == "declared"
+        with _Owing(self):
+            self.facts.expire(now)
+            run = key or "default"
+            attempt = self.facts.next_attempt(task, run)
+            assert granted.attempt == attempt
+            pools = self.facts.view.tasks[task].get("pools", {})
+            lease = Lease(granted.claim, task, key, run, attempt, now, now + timedelta(seconds=seconds), pools)
+            self.facts.leases[lease.claim] = lease
+            self.facts.record([event_of(lease, "running", now)])
+        self.owed.discard((task, key))
+
+    @precondition(lambda self: self.facts.leases)
+    @rule(data=st.data(), seconds=st.sampled_from([60, 7_200]))
+    def heartbeat(self, data: st.DataObject, seconds: int) -> None:
+        lease = data.draw(st.sampled_from(list(self.facts.leases.values())))
+        now = self.moment()
+        try:
+            dispatch.heartbeat(self.database, self.name, UUID(lease.claim), seconds, now)
+        except Fenced:
+            assert lease.until <= now
+            return
+        assert lease.until > now
+        self.facts.leases[lease.claim] = lease._replace(until=now + timedelta(seconds=seconds))
+        self.facts.changed()
+
+    @precondition(lambda self: self.facts.leases)
+    @rule(data=st.data(), ending=st.sampled_from(list(ENDINGS)), writes=st.booleans())
+    def end(self, data: st.DataObject, ending: Ending, writes: bool) -> None:
+        lease = data.draw(st.sampled_from(list(self.facts.leases.values())))
+        now = self.moment()
+        places = list(self.facts.view.written(lease.task, lease.key, now)) if writes and ending == "completed" else []
+        outputs = [
+            {"namespace": "lake", "name": name, **({"partition": key} if key else {}), "rows": 7}
+            for _, name, key in places
+        ]
+        with _Owing(self):
+            try:
+                dispatch.end(self.database, self.name, UUID(lease.claim), ending, Outcome(outputs=outputs), now)
+            except Fenced:
+                assert lease.until <= now
+                return
+            assert lease.until > now
+            del self.facts.leases[lease.claim]
+            more = {"outputs": outputs} if outputs else {}
+            self.facts.record([event_of(lease, ENDINGS[ending], now, **more)])
+        self.ended.append(lease.claim)
+
+    @precondition(lambda self: self.ended)
+    @rule(data=st.data())
+    def end_what_has_ended(self, data: st.DataObject) -> None:
+        """A worker that is no longer the holder records nothing."""
+        with pytest.raises(Fenced):
+            dispatch.heartbeat(
+                self.database, self.name, UUID(data.draw(st.sampled_from(self.ended))), 60, self.moment()
+            )
+
+    @precondition(lambda self: self.facts.leases)
+    @rule()
+    def write_down_what_ran_out(self) -> None:
+        self._write_down_what_ran_out()
+
+    def _write_down_what_ran_out(self) -> None:
+        now = self.moment()
+        over = [each.claim for each in self.facts.leases.values() if each.until <= now]
+        with _Owing(self):
+            assert dispatch.end_what_ran_out(self.database, self.name, now) == len(over)
+            self.facts.expire(now)
+        self.ended += over
+
+    # Crashes
+
+    @property
+    def may_crash(self) -> bool:
+        return len(self.facts.events) + len(self.facts.orders) >= self.crashed + 8
+
+    @precondition(lambda self: self.may_crash)
+    @rule(data=st.data())
+    def crash_while_recording(self, data: st.DataObject) -> None:
+        """The connection is lost in the middle of a transaction: nothing of it has happened, and it is told again."""
+        drawn = data.draw(st.lists(plans.events(self.facts.view.tasks, self.cuts), min_size=1, max_size=2))
+        batch = [self._stamped(event, 5) for event in drawn]
+        with suppress(DatabaseUnavailable, psycopg.Error), self.database.transaction() as connection:
+            here = environments.lock(connection, self.name)
+            recording.record(connection, here, [native.parse(each, NOTHING) for each in batch])
+            self._cut(connection)
+        self.agree()
+        self._record(batch)
+
+    @precondition(lambda self: self.may_crash)
+    @rule()
+    def crash_while_announcing(self) -> None:
+        with suppress(DatabaseUnavailable, psycopg.Error), self.database.transaction() as connection:
+            here = environments.find(connection, self.name)
+            assert wakeups.try_lock(connection, here.id)
+            wakeups.take(connection, here.id, 100)
+            self._cut(connection)
+
+    def _cut(self, connection: psycopg.Connection) -> None:
+        self.crashed = len(self.facts.events) + len(self.facts.orders)
+        with psycopg.connect(self.database.url, autocommit=True) as other:
+            other.execute("select pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])
+        connection.execute("select 1")
+
+    # What holds after each step
+
+    @precondition(lambda self: self.owed)
+    @rule()
+    def no_wake_up_is_missed(self) -> None:
+        self._write_down_what_ran_out()
+        now = self.moment()
+        while announce(self.database, self.name, now):
+            pass
+        items = waiting(self.database, self.name, 1_000, now).items
+        listed = {(item.task.name, item.partition or "") for item in items}
+        answers = {each: answer(self.facts.view, *each, now) for each in self.owed}
+        self.owed = {each for each, found in answers.items() if found.own}
+        crowded = self.facts.view.pools  # what has no room beside others is listed when it has
+        missed = {
+            each
+            for each in self.owed
+            if answers[each].runnable and each not in listed and not (crowded and self._pooled(each[0]))
+        }
+        assert not missed, f"not announced: {missed}, listed: {listed}"
+
+    def _pooled(self, task: str) -> bool:
+        return bool(self.facts.view.tasks[task].get("pools"))
+
+    @invariant()
+    def agree(self) -> None:
+        now = self.moment()
+        asked = self.partitions()
+        verdicts = readiness(self.database, self.name, [Named(task, "ns", key) for task, key in asked], now).items
+        found = {each: shown(verdict) for each, verdict in zip(asked, verdicts, strict=True)}
+        wanted = {each: expected(answer(self.facts.view, *each, now)) for each in asked}
+        for each in asked:
+            assert found[each] == wanted[each], (each, now)
+        assert believed(self.database, self.name) == states(self.facts.view.states)
+
+    def teardown(self) -> None:
+        if self.owed:
+            self.no_wake_up_is_missed()
+        if not self.told and not self.facts.events:
+            return
+        assert verify(self.database, self.name).found.agrees
+        assert digest(self.database, self.name) == self._told_otherwise()
+
+    def _told_otherwise(self) -> str:
+        """The digest of the same facts in another order, some of them twice, declarations in theirs."""
+        other, random = f"{self.name}-again", Random(len(self.facts.events))
+        _create(self.database, other)
+        with self.database.transaction() as connection:
+            here = environments.find(connection, self.name)
+            bodies = [event.body for page in event_log.read_all(connection, here.id) for event in page]
+        bodies += random.choices(bodies, k=2) if bodies else []
+        random.shuffle(bodies)
+        steps = sorted(random.randrange(len(bodies) + 1) for _ in self.told)
+        last = 0
+        for (_, manifest, now), step in zip(self.told, steps, strict=True):
+            record_native(self.database, other, list(bodies[last:step]), NOTHING)
+            declare(self.database, other, definition.parse(manifest), now=now)
+            last = step
+        record_native(self.database, other, list(bodies[last:]), NOTHING)
+        return digest(self.database, other)
+
+
+class _Owing:
+    """What a fact makes runnable, or held by something of its own alone, is owed a wake-up."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def __enter__(self) -> None:
+        self.before = self.machine.facts.view
+
+    def __exit__(self, *_: object) -> None:
+        machine, now = self.machine, self.machine.moment()
+        for each in machine.partitions():
+            after = answer(machine.facts.view, *each, now)
+            if after.own and after.basis == "declared" and not answer(self.before, *each, now).own:
+                machine.owed.add(each)
+
+
+def on(database: Database) -> type[Machine]:
+    """The machine on this database."""
+    return type("On", (Machine,), {"database": database})
+
+
+def _create(database: Database, name: str) -> None:
+    with database.transaction() as connection:
+        connection.execute("insert into environment (name) values (%s)", [name])
+
+
+def _overdrawn(manifest: Definition) -> bool:
+    slots = {pool["name"]: pool["slots"] for pool in manifest["pools"]}
+    return any(
+        wanted > slots.get(pool, wanted) for task in manifest["tasks"] for pool, wanted in task.get("pools", {}).items()
+    )

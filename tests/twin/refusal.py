@@ -1,0 +1,96 @@
+"""The twin of what a declaration refuses: mappings that fit no partition, and loops that do not lead back in time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from tests.twin.ledger import Definition, View, few_keys
+from tests.twin.mapping import fits
+from tests.twin.windows import windowed
+
+_NOW = datetime.fromisoformat("2026-10-27T00:00:00+00:00")  # loops are followed as of then
+
+
+def problem(view: View) -> str | None:
+    """Why these definitions cannot stand together: `misfit` or `cycle`; `perhaps` where a loop of edges leads by what
+    nobody has cut, or a task reads otherwise than it writes what it updates, of which the ledger assumes the worst
+    (docs/decisions/0006)."""
+    for name, task in view.tasks.items():
+        ends = [(view.node(edge), edge.get("mapping", {})) for edge in task.get("consumes", ())]
+        ends += [(("dataset", view.canonical(e["name"])), e.get("mapping", {})) for e in task.get("produces", ())]
+        if any(not fits(mapping, view.cut("task", name), view.cut(*node)) for node, mapping in ends):
+            return "misfit"
+    return _cycle(View(view.manifests))
+
+
+def _cycle(declared: View) -> str | None:
+    """Whether some partition of a task would need itself or a later one of its own, tried on a few of each."""
+    looping = [task for task in declared.tasks if _loops(declared, task)]
+    if any(_leads_back(declared, task) for task in looping):
+        return "cycle"
+    nodes = [_around(declared, task) for task in looping]
+    uncut = any(declared.cut(*node) is None for around in nodes for node in around)
+    return "perhaps" if uncut or any(len(set(around)) < len(around) for around in nodes) else None
+
+
+def _around(declared: View, task: str) -> list[tuple[str, str]]:
+    """A task with what it reads and writes."""
+    read = [declared.node(edge) for edge in declared.consumed(task)]
+    return [("task", task), *read, *(("dataset", name) for name, _ in declared.produced(task))]
+
+
+def _loops(declared: View, task: str) -> bool:
+    """Whether a chain of edges leads from a task back to itself."""
+    reached: set[str] = set()
+    ahead = [task]
+    while ahead:
+        for kind, name in [declared.node(edge) for edge in declared.consumed(ahead.pop())]:
+            new = ({name} if kind == "task" else declared.writers(name)) - reached
+            reached |= new
+            ahead += new
+    return task in reached
+
+
+def _leads_back(declared: View, task: str) -> bool:
+    keys = few_keys(declared.cut("task", task))
+    for place, key in enumerate(keys):
+        reached = _reached(declared, task, key)
+        later = keys[place:] if windowed(declared.cut("task", task)) else [key]
+        if any((task, each) in reached for each in later):
+            return True
+    return False
+
+
+def _reached(declared: View, task: str, key: str) -> set[tuple[str, str]]:
+    """Every partition of a task that one of them needs, in any number of steps."""
+    reached: set[tuple[str, str]] = set()
+    ahead = [(task, key)]
+    while ahead:
+        for need in declared.needs(*ahead.pop(), _NOW)[0]:
+            direct = {(need.name, need.key)} if need.kind == "task" else None
+            new = (direct or set(declared.makers(need.name, need.key, _NOW))) - reached
+            reached |= new
+            ahead += new
+    return reached
+
+
+def several_make_one(view: View) -> bool:
+    """Whether a partition has several that make it together (docs/completeness.md), or a task that updates it in place:
+    of those the plain model of tests/ledger/test_completeness.py tells."""
+    makers: dict[str, list[tuple[str, Definition]]] = {}
+    for task in view.tasks:
+        for each in view.tasks[task].get("produces", ()):
+            makers.setdefault(view.canonical(each["name"]), []).append((task, each.get("mapping", {})))
+    shared = any(len(found) > 1 or _shares(view, dataset, *found[0]) for dataset, found in makers.items())
+    reads = [(task, view.node(edge)) for task in view.tasks for edge in view.tasks[task].get("consumes", ())]
+    return shared or any(
+        kind == "dataset" and task in [maker for maker, _ in makers.get(name, ())] for task, (kind, name) in reads
+    )
+
+
+def _shares(view: View, dataset: str, task: str, mapping: Definition) -> bool:
+    """Whether several partitions of a task may make one of its dataset together: other windows, or keys."""
+    ours, theirs, plain = view.cut("task", task), view.cut("dataset", dataset), mapping in ({}, {"kind": "same"})
+    if ours is None or ours["kind"] == "static":
+        return not plain or (theirs is not None and theirs["kind"] == "none")
+    return bool(plain and windowed(ours) and windowed(theirs) and ours != theirs)

@@ -1,0 +1,379 @@
+"""The twin of readiness: may a task run for a partition now, and if not, every reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.twin import rules
+from tests.twin.fold import FINAL, Place, State
+from tests.twin.ledger import AHEAD, STRICTNESS, Answer, Definition, Need, Reason, View
+from tests.twin.staleness import newer
+from tests.twin.windows import is_key, window
+
+_OWN = ("paused", "canceled", "gate_pending", "condition_unmet", "not_before", "pool_full")
+_FINAL = ("upstream_failed", "upstream_quarantined", "canceled", "paused", "gate_pending", "pool_full")
+_SHOWN = {
+    "running": "running",
+    "ready": "succeeded",
+    "stale": "succeeded",
+    "skipped": "skipped",
+    "failed": "failed",
+    "quarantined": "blocked",
+}
+_OF_RUN = {"upstream_failed": "upstream_failed", "canceled": "blocked"}
+
+
+def answer(view: View, task: str, key: str, now: datetime, ahead: int = AHEAD, aged: bool = True) -> Answer:
+    """The verdict. `ahead` is how many steps further upstream are looked at for what will not come by itself; only what
+    was asked for itself is looked at for staleness (`aged`)."""
+    return _Asked(view, task, key, now, ahead, aged).answer()
+
+
+class _Asked:
+    def __init__(self, view: View, task: str, key: str, now: datetime, ahead: int, aged: bool) -> None:
+        self.view, self.task, self.key, self.now, self.ahead, self.aged = view, task, key, now, ahead, aged
+        self.defined: Definition = view.tasks.get(task, {})
+        self.cut = self.defined.get("partitioning")
+        self.place: Place = ("task", task, key)
+        self.own = view.states.get(self.place)
+        self.lease = next((each for each in view.leases if (each.task, each.key) == (task, key)), None)
+        self.again = view.to_rerun(self.place)
+        spelled = str(self.defined.get("trigger_rule", "all_success"))
+        self.rule = rules.LEGACY.get(spelled, spelled)
+
+    def answer(self) -> Answer:
+        observed = any("observed" in edge for edge in self.view.consumed(self.task))
+        observed = observed or (self.key != "" and "partitioning" not in self.defined) or not self.defined
+        basis = "observed" if observed else "declared"
+        if (code := self.misfit()) is not None:
+            return Answer("unknown", frozenset({(code, None, None)}), frozenset(), basis, None, False)
+        self.needs, self.untold = self.view.needs(self.task, self.key, self.now)
+        self.asked = self.upstreams()
+        reasons = list(self.reasons())
+        return Answer(
+            status=self.status(reasons),
+            reasons=frozenset(reason.shown for reason in reasons),
+            warnings=frozenset(reason.shown for reason in self.warnings()),
+            basis=basis,
+            fate=self.fate(),
+            own=all(reason.code in _OWN and reason.upstream is None for reason in reasons),
+        )
+
+    def misfit(self) -> str | None:
+        if self.cut is None:
+            alone = self.own is None and ("task", self.task, "") in self.view.states
+            return "no_such_partition" if alone and self.key else None
+        if self.cut["kind"] != "none" and not self.key:
+            return "partition_unknown"
+        return None if is_key(self.cut, self.key) else "no_such_partition"
+
+    def upstreams(self) -> list[Need]:
+        """One for each partition and condition; where several edges ask for the same, the strictest counts."""
+        found: dict[Any, Need] = {}
+        for need in sorted(self.view.chosen(self.needs, self.serves), key=_strictness):
+            found[need.place, str(need.edge.get("condition"))] = need
+        return list(found.values())
+
+    # Its own state
+
+    @property
+    def standing(self) -> State | None:
+        """What was cleared or is to be run again has no state, nor has an attempt whose lease ran out."""
+        if self.view.marked(self.own) == "queued":
+            return None
+        if self.own is not None and self.own.status == "running":
+            lease = self.lease
+            over = lease is not None and lease.until <= self.now
+            began = self.view.runs[self.own.task, self.own.run].last.began
+            return None if over and lease is not None and began == lease.since else self.own
+        return None if self.again else self.own
+
+    def status(self, reasons: list[Reason]) -> str:
+        own = self.standing
+        if own is not None:
+            return _OF_RUN.get(own.state, _SHOWN[own.status])
+        if not reasons:
+            return "runnable"
+        return "waiting" if all(reason.passes for reason in reasons) else "blocked"
+
+    def reasons(self) -> Iterator[Reason]:
+        yield from self.of_its_own()
+        if not self.defined and not self.view.consumed(self.task):
+            yield Reason("dependencies_unknown")
+        yield from self.kept_out()
+        required = [need for need in self.asked if need.edge.get("required", True)]
+        yield from self.against_rule([need for need in required if _ruled(need)])
+        for need in required:
+            yield from self.against(need)
+        for edge, code in self.untold:
+            if edge.get("required", True):
+                yield Reason(code, self.view.node(edge))
+
+    def of_its_own(self) -> Iterator[Reason]:
+        """That it is done already, or is being done."""
+        own = self.standing
+        if own is not None and own.status == "running":
+            yield Reason("already_running", passes=True)
+        elif own is not None and own.state == "canceled":
+            yield Reason("canceled")
+        elif own is not None and own.status != "failed":
+            yield Reason("already_done")
+        running = self.own is not None and self.own.status == "running" and self.view.marked(self.own) != "queued"
+        if self.lease is not None and self.lease.until > self.now and not running:
+            yield Reason("already_running", passes=True)
+
+    def against(self, need: Need) -> Iterator[Reason]:
+        """What one required upstream says against it, beside the trigger rule."""
+        if not _ruled(need):
+            yield from self.judged(need)
+        branching = need.kind == "task" and self.view.tasks.get(need.name, {}).get("branching", False)
+        if branching and self.own is None and self.whole(need) in (None, "succeeded"):
+            yield self.about(need, "branch_undecided", passes=True)
+        if need.edge.get("staleness", "warn") == "block" and self.is_stale(need):
+            yield self.about(need, "upstream_stale")
+        if self.to_rerun(need) and self.waits(need):
+            yield self.about(need, "upstream_stale", passes=True)
+
+    def to_rerun(self, need: Need) -> bool:
+        """What was never made is missing, and not stale."""
+        return need.place in self.view.states and self.view.to_rerun(need.place)
+
+    def kept_out(self) -> Iterator[Reason]:
+        """Times, holds, gates, facts and pools."""
+        mine = window(self.cut, self.key)
+        wait = timedelta(minutes=int(self.defined.get("run_after", "PT0M").strip("PTM")))
+        if mine is not None and self.now < mine.end + wait:
+            yield Reason("not_before", passes=True)
+        domain = self.defined.get("domain")
+        subjects: list[dict[str, Any]] = [{"task": self.task}, {}]
+        subjects += [{"task": self.task, "partition": self.key}] if self.key else []
+        subjects += [{"domain": domain}] if domain else []
+        for about in subjects:
+            hold = self.view.order(["pause", "cancel", "resume"], **about)
+            if hold is not None and hold["control"] != "resume":
+                yield Reason("paused" if hold["control"] == "pause" else "canceled")
+        for about in subjects:
+            order = self.view.order(["not_before"], **about) if "task" in about else None
+            if order is not None and self.now < datetime.fromisoformat(order["until"]):
+                yield Reason("not_before", passes=True)
+        for gate in self.defined.get("gates", ()):
+            said = self.view.order(["approve", "refuse"], task=self.task, partition=self.key or None, gate=gate)
+            if said is None or said["control"] == "refuse":
+                yield Reason("gate_pending")
+        for required in self.defined.get("requires", ()):
+            partition = (self.key or None) if required.get("each_partition") else None
+            said = self.view.order(["set"], fact=required["fact"], partition=partition)
+            if said is None or said["value"] != required.get("equals", True):
+                yield Reason("condition_unmet")
+        yield from self.crowded_out()
+
+    def crowded_out(self) -> Iterator[Reason]:
+        for pool, wanted in self.defined.get("pools", {}).items():
+            slots = self.view.pools.get(pool)
+            held = [each for each in self.view.leases if each.until > self.now]
+            taken = sum(each.pools.get(pool, 0) for each in held)
+            if slots is None or taken + wanted > slots:
+                yield Reason("pool_full", passes=slots is not None and wanted <= slots)
+
+    # Its upstreams
+
+    def against_rule(self, needs: list[Need]) -> Iterator[Reason]:
+        shares = [(need, state) for need in needs for state in self.each(need)]
+        states = [state for _, state in shares]
+        if rules.met(self.rule, states):
+            return
+        wanted = rules.WANTED[self.rule]
+        in_the_way = [need for need, state in shares if state not in wanted] or needs
+        found = [self.unmet(need, wanted) for need in needs if need in in_the_way]
+        pending = any(state is None and self.instances(need) for need, state in shares)
+        comes = self.rule in rules.ONE_IS_ENOUGH and (pending or any(reason.passes for reason in found))
+        yield from (reason._replace(passes=True) for reason in found) if comes else found
+
+    def judged(self, need: Need) -> Iterator[Reason]:
+        """An edge that is judged by itself: on a dataset, or with another condition than success."""
+        if not self.serves(need):
+            yield self.unmet(need, rules.CONDITIONS[_condition(need)])
+            return
+        where = need.edge.get("condition", {}).get("where")
+        if where is not None and not _holds(where, self.rows(need.place)):
+            yield self.about(need, "condition_unmet")
+
+    def serves(self, need: Need) -> bool:
+        return self.whole(need) in rules.CONDITIONS[_condition(need)]
+
+    def rows(self, place: Place) -> int | None:
+        """The rows that the last success of a dataset's partition reported, mapped instances together."""
+        made = self.view.states[place].made
+        if made is None:
+            return None
+        counts = self.view.counts(place, made)
+        return sum(each for each in counts if each is not None) if None not in counts else None
+
+    def outcome(self, need: Need) -> str | None:
+        state = self.view.states.get(need.place)
+        if state is None:
+            return None
+        if state.status == "ready":
+            return "succeeded"
+        return state.state if state.status in ("failed", "skipped") else None
+
+    def instances(self, need: Need) -> list[str | None]:
+        """How the instances of a mapped upstream ended; None for one that has not, or of which nothing was seen."""
+        state = self.view.states.get(need.place)
+        if state is None or need.kind != "task" or not any(c.run != c.group for c in state.claims):
+            return []
+        found: list[str | None] = [c.state if c.state in FINAL else None for c in state.claims]
+        told = [self.view.runs[c.task, c.run].told for c in state.claims]
+        missing = max((each for each in told if each is not None), default=0) - len(found)
+        return found + [None] * max(missing, 0)
+
+    def each(self, need: Need) -> list[str | None]:
+        """What an upstream task contributes to a trigger rule: of a mapped one each instance by itself."""
+        return self.instances(need) or [self.whole(need)]
+
+    def whole(self, need: Need) -> str | None:
+        """How an upstream ended as a whole: of a mapped one a failure at once, else nothing before all have ended."""
+        found = self.outcome(need)
+        state = self.view.states.get(need.place)
+        unseen = len(self.instances(need)) > len(state.claims) if state else False
+        return None if unseen and found in ("succeeded", "skipped") else found
+
+    def unmet(self, need: Need, wanted: tuple[str | None, ...]) -> Reason:
+        code = self.code(need, wanted)
+        comes = code == "upstream_running" or (code == "upstream_missing" and self.will_come(need))
+        return self.about(need, code, passes=comes)
+
+    def code(self, need: Need, wanted: tuple[str | None, ...]) -> str:
+        instances = self.instances(need)
+        unwanted = [state for state in instances if state is not None and state not in wanted]
+        if unwanted:
+            return _unwanted(max(unwanted, key=FINAL.index))
+        if None in instances:
+            return "upstream_running"
+        state = self.view.states.get(need.place)
+        if state is None:
+            return "upstream_missing"
+        if state.status == "quarantined":
+            return "upstream_quarantined"
+        outcome = self.outcome(need)
+        if outcome is None:
+            return "upstream_running"
+        return "condition_unmet" if outcome in wanted else _unwanted(outcome)
+
+    def about(self, need: Need, code: str, passes: bool = False) -> Reason:
+        return Reason(code, (need.kind, need.name), need.place[2], passes)
+
+    def will_come(self, need: Need) -> bool:
+        """Whether what is missing comes by itself: it is known, and nothing that failed stands behind it."""
+        view = self.view
+        if need.kind == "task":
+            known = need.name in view.tasks or need.name in view.seen
+        else:
+            known = need.name in view.datasets or bool(view.writers(need.name))
+        return known and not self.obstructed(need)
+
+    def obstructed(self, need: Need) -> bool:
+        if not self.ahead:
+            return False
+        makers = (
+            [(need.name, need.place[2])]
+            if need.kind == "task"
+            else self.view.makers(need.name, need.place[2], self.now)
+        )
+        return any(_Asked(self.view, *maker, self.now, self.ahead - 1, aged=False).fails() for maker in makers)
+
+    def fails(self) -> bool:
+        """Whether this partition, which something waits for, will not come by itself, as far as a failure is known."""
+        found = self.answer()
+        if found.status in ("failed", "upstream_failed"):
+            return True
+        if found.status != "blocked":
+            return False
+        if any(code in _FINAL for code, _, _ in found.reasons):
+            return True
+        missing = [
+            need for need in self.asked if need.edge.get("required", True) and need.place not in self.view.states
+        ]
+        return any(self.obstructed(need) for need in missing)
+
+    def is_stale(self, need: Need) -> bool:
+        state = self.view.states.get(need.place)
+        return bool(self.aged and state and state.status == "ready" and newer(self.view, need.place, self.now))
+
+    def waits(self, need: Need) -> bool:
+        """Whether it waits for an upstream that is to be run again: where it is itself, or takes nothing stale."""
+        return self.again or need.edge.get("staleness", "warn") == "block"
+
+    # What is only told
+
+    def warnings(self) -> Iterator[Reason]:
+        for need in self.asked:
+            yield from self.told_of(need)
+        if self.again:
+            yield Reason("rerun_ordered")
+        if self.view.marked(self.own) is not None:
+            yield Reason("marked")
+        for edge, code in self.untold:
+            if not edge.get("required", True):
+                yield Reason(code, self.view.node(edge))
+        if self.own is not None and self.own.status == "ready":
+            for kind, name, key in newer(self.view, self.place, self.now):
+                yield Reason("upstream_stale", (kind, name), key)
+        if self.fate() is not None:
+            yield Reason("condition_unmet")
+
+    def told_of(self, need: Need) -> Iterator[Reason]:
+        required, staleness = need.edge.get("required", True), need.edge.get("staleness", "warn")
+        if not required:
+            yield from self.judged(need)
+        if staleness == "warn" or (staleness == "block" and not required):
+            if self.is_stale(need):
+                yield self.about(need, "upstream_stale")
+            if self.to_rerun(need) and not self.waits(need):
+                yield self.about(need, "upstream_stale")
+
+    def fate(self) -> str | None:
+        """What Airflow makes of its own task that it can no longer start."""
+        if self.defined.get("platform") != "airflow" or self.own is not None:
+            return None
+        ruled = [need for need in self.asked if need.edge.get("required", True) and _ruled(need)]
+        states = [state for need in ruled for state in self.each(need)]
+        return None if rules.met(self.rule, states) else rules.fate(self.rule, states)
+
+
+def _condition(need: Need) -> str:
+    return str(need.edge.get("condition", {}).get("kind", "succeeded"))
+
+
+def _ruled(need: Need) -> bool:
+    """Whether the trigger rule speaks of the edge: of a task, unless the edge has a condition of its own."""
+    return need.kind == "task" and _condition(need) == "succeeded"
+
+
+def _strictness(need: Need) -> tuple[bool, int]:
+    return (need.edge.get("required", True), STRICTNESS.index(need.edge.get("staleness", "warn")))
+
+
+def _unwanted(outcome: str) -> str:
+    return {"succeeded": "condition_unmet", "skipped": "upstream_skipped"}.get(outcome, "upstream_failed")
+
+
+def _holds(where: Definition, rows: int | None) -> bool:
+    """A comparison of rows, or all, any, or not of some; what was never reported satisfies nothing."""
+    return _truth(where, rows) is True
+
+
+def _truth(where: Definition, rows: int | None) -> bool | None:
+    if "not" in where:
+        inner = _truth(where["not"], rows)
+        return None if inner is None else not inner
+    if "field" not in where:
+        decisive = "any" in where
+        parts = [_truth(each, rows) for each in where["any" if decisive else "all"]]
+        return decisive if decisive in parts else None if None in parts else not decisive
+    if rows is None:
+        return None
+    wanted = int(where["value"])
+    return {">": rows > wanted, "<": rows < wanted, "=": rows == wanted}[where["op"]]
