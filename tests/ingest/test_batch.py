@@ -212,6 +212,12 @@ def test_a_native_event_is_known_by_its_producers_id(database: Database) -> None
     assert (first.applied, again.applied, again.duplicates) == (1, 1, 1)
 
 
+def test_an_event_under_a_known_id_is_that_event_however_it_is_written(database: Database) -> None:
+    assert record_native(database, "dev", [{**NATIVE, "id": "e1"}], NOTHING).applied == 1
+    again = record_native(database, "dev", [{**NATIVE, "id": "e1", "platform": "shell"}], NOTHING)
+    assert (again.applied, again.duplicates) == (0, 1)
+
+
 def test_a_file_may_hold_events_of_either_kind(database: Database) -> None:
     assert record_any(database, "dev", [NATIVE, run_event()], NOTHING).applied == 2
     assert count(database, "event") == 2

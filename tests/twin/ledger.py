@@ -17,6 +17,7 @@ from tests.twin.windows import Cut, is_key, partitions, tiles, windowed
 
 Definition = dict[str, Any]
 STRICTNESS = ("ignore", "warn", "block")
+_SOON = datetime(2026, 10, 28, tzinfo=UTC)
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 AHEAD = 2  # steps that are looked at to tell what comes by itself
 
@@ -298,9 +299,9 @@ class View:
 
 
 def few_keys(cut: Cut, most: int = 4) -> list[str]:
-    """The first partitions of a cut."""
+    """The first partitions of a cut, of those that begin before the machine does."""
     if cut is None:
         return ["2026-10-25"]
     if windowed(cut):
-        return [tile.key for tile in partitions(cut)[:most]]
+        return [tile.key for tile in partitions(cut)[:most] if tile.start < _SOON]
     return list(cut.get("keys", [""]))

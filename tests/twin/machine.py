@@ -18,7 +18,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dataforge.dispatch import claim as dispatch
 from dataforge.dispatch.announce import announce
@@ -48,6 +48,7 @@ from tests.twin.refusal import problem, several_make_one
 from tests.twin.verdict import answer
 
 BEGIN = datetime(2026, 10, 27, 5, 0, tzinfo=UTC)
+END = datetime(2026, 11, 1, tzinfo=UTC)  # the clock stays within what the twin has a calendar for
 ENDINGS: dict[Ending, str] = {"completed": "succeeded", "failed": "failed", "released": "failed"}
 _environments = count()
 
@@ -76,7 +77,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(minutes=st.sampled_from([1, 30, 60, 600, 1_500, 3_000]))
     def pass_time(self, minutes: int) -> None:
-        self.now += timedelta(minutes=minutes)
+        self.now = min(self.now + timedelta(minutes=minutes), END)
 
     # Definitions
 
@@ -87,6 +88,11 @@ class Machine(RuleBasedStateMachine):
             **{name: view.cut("task", name) for name in view.tasks},
             **{name: view.cut("dataset", name) for name in view.datasets},
         }
+
+    @initialize(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        for source in ("north", "south"):
+            self.declare(data, source)
 
     @rule(data=st.data(), source=st.sampled_from(["north", "south"]))
     def declare(self, data: st.DataObject, source: str) -> None:
@@ -265,6 +271,15 @@ class Machine(RuleBasedStateMachine):
             self.facts.record([event_of(lease, ENDINGS[ending], now, **more)])
         self.ended.append(lease.claim)
 
+    @precondition(lambda self: self.facts.leases)
+    @rule(data=st.data())
+    def end_too_late(self, data: st.DataObject) -> None:
+        """A worker whose lease ran out records nothing, even where nobody else has come."""
+        lease = data.draw(st.sampled_from(list(self.facts.leases.values())))
+        self.now = max(self.now, lease.until)
+        with pytest.raises(Fenced):
+            dispatch.end(self.database, self.name, UUID(lease.claim), "completed", Outcome(), self.moment())
+
     @precondition(lambda self: self.ended)
     @rule(data=st.data())
     def end_what_has_ended(self, data: st.DataObject) -> None:
@@ -353,8 +368,13 @@ class Machine(RuleBasedStateMachine):
         found = {each: shown(verdict) for each, verdict in zip(asked, verdicts, strict=True)}
         wanted = {each: expected(answer(self.facts.view, *each, now)) for each in asked}
         for each in asked:
-            assert found[each] == wanted[each], (each, now)
-        assert believed(self.database, self.name) == states(self.facts.view.states)
+            apart = {
+                name: (told, wanted[each][name]) for name, told in found[each].items() if told != wanted[each][name]
+            }
+            assert not apart, f"{each} at {now}, the ledger's answer and the twin's: {apart}"
+        told, own = believed(self.database, self.name), states(self.facts.view.states)
+        differing = {each: (told.get(each), own.get(each)) for each in {*told, *own} if told.get(each) != own.get(each)}
+        assert not differing, f"at {now}, the ledger's states and the twin's: {differing}"
 
     def teardown(self) -> None:
         if self.owed:

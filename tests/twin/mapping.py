@@ -87,19 +87,22 @@ def _first_of_period(period: str, cut: Cut, tile: Tile) -> Tile:
         parts = (local.year, (local.month - 1) // 3, local.month, local.day)
         return parts[: {"year": 1, "quarter": 2, "month": 3, "day": 4}[period]]
 
-    return next(each for each in tiles(cut) if named(each) == named(tile))
+    wanted = named(tile)
+    return next(each for each in tiles(cut) if named(each) == wanted)
 
 
 def _reaching(mapping: Mapping, key: str, ours: Cut, theirs: Cut, now: datetime) -> list[Group]:
     """`all` and `last`: what had ended when the own window ended; without a window, by now."""
     if theirs is None:
         return [("",)]
-    mine = window(ours, key)
-    horizon = mine.end if mine is not None else now
     if mapping["kind"] == "all" and theirs["kind"] == "static":
         return [(each,) for each in theirs["keys"]]
     if not windowed(theirs):
         raise Untold("partition_unknown")
+    if windowed(ours) and not is_key(ours, key):
+        raise Untold("no_such_partition")
+    mine = window(ours, key)
+    horizon = mine.end if mine is not None else now
     ended = [tile for tile in partitions(theirs) if tile.end <= horizon]
     if mapping["kind"] == "all":
         return [(tile.key,) for tile in ended]

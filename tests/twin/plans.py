@@ -24,7 +24,7 @@ MONTHLY = {"kind": "monthly", "start": "2026-09-01"}
 HOURLY = {"kind": "hourly", "start": "2026-10-25", "time_zone": "Europe/Berlin"}
 STATIC = {"kind": "static", "keys": ["a", "b"]}
 WHOLE = {"kind": "none"}
-_CUTS = [*[DAILY] * 8, BERLIN, BERLIN, WEEKLY, MONTHLY, HOURLY, STATIC, STATIC, WHOLE, WHOLE, None]
+_CUTS = [*[DAILY] * 8, BERLIN, BERLIN, *[DAILY] * 8, WEEKLY, MONTHLY, HOURLY, STATIC, STATIC, WHOLE, WHOLE, None]
 _MAPPINGS: list[Definition] = [
     {"kind": "same"},
     {"kind": "window", "from": -1, "to": 0},
@@ -62,7 +62,7 @@ def manifests(draw: st.DrawFn, source: str, cuts: dict[str, Cut]) -> Definition:
     datasets = [_dataset(draw, name, {**cuts, **own}) for name in wanted]
     known = {**cuts, **own, **{each["name"]: each.get("partitioning") for each in datasets}}
     tasks = [_task(draw, name, known) for name in names]
-    pools = [{"name": "p", "slots": draw(st.integers(1, 3))}] if north and draw(st.booleans()) else []
+    pools = [{"name": "p", "slots": draw(st.integers(1, 3))}] if north and not draw(rarely(4)) else []
     return {"source": source, "tasks": tasks, "datasets": datasets, "pools": pools}
 
 
@@ -83,7 +83,7 @@ def _task(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Definition:
     if cuts[name] is not None:
         found["partitioning"] = cuts[name]
     for option, values in _OPTIONS.items():
-        if draw(rarely(7)):
+        if draw(rarely(3 if option in ("trigger_rule", "pools") else 8)):
             found[option] = draw(st.sampled_from(values))
     found["consumes"] = [*_tasks_read(draw, name, cuts), *_datasets_read(draw, name, cuts)]
     if draw(st.booleans()):

@@ -17,6 +17,9 @@ from benchmarks.scratch import new_database
 from dataforge.storage.database import Database
 from tests.twin.machine import on
 
+# The pool of connections draws random numbers in a thread of its own, whenever it likes.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
+
 # A failure is told as it was drawn, of at most so many steps: to make it smaller would take hours.
 _SETTINGS = settings(
     deadline=None,

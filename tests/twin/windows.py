@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 Cut = dict[str, Any] | None
 _FIRST, _LAST = date(2026, 5, 1), date(2026, 12, 2)  # nothing that the machine asks for lies beyond
+_FIRST_HOUR, _LAST_HOUR = date(2026, 9, 29), date(2026, 11, 3)  # nor, where it asks for hours, beyond these
 WINDOWED = ("hourly", "daily", "weekly", "monthly")
 
 
@@ -53,8 +54,8 @@ def _days(kind: str, zone: str) -> Iterator[tuple[str, datetime]]:
 
 def _hours(zone: str) -> Iterator[tuple[str, datetime]]:
     """Of an hour that the clocks show twice, the second has its offset in the key."""
-    moment = datetime(_FIRST.year, _FIRST.month, _FIRST.day, tzinfo=UTC)
-    while moment.date() < _LAST:
+    moment = datetime(_FIRST_HOUR.year, _FIRST_HOUR.month, _FIRST_HOUR.day, tzinfo=UTC)
+    while moment.date() < _LAST_HOUR:
         local = moment.astimezone(ZoneInfo(zone))
         yield local.strftime("%Y-%m-%d-%H:%M") + (local.strftime("%z") if local.fold else ""), moment
         moment += timedelta(hours=1)
@@ -69,8 +70,13 @@ def start_of(cut: Cut) -> datetime:
 
 def partitions(cut: Cut) -> list[Tile]:
     """The windows that are partitions of the cut."""
-    begin = start_of(cut)
-    return [tile for tile in tiles(cut) if tile.start >= begin]
+    assert cut is not None
+    return _partitions(cut["kind"], cut.get("time_zone", "UTC"), start_of(cut))
+
+
+@cache
+def _partitions(kind: str, zone: str, begin: datetime) -> list[Tile]:
+    return [tile for tile in _tiles(kind, zone) if tile.start >= begin]
 
 
 def is_key(cut: Cut, key: str) -> bool:
