@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,10 @@ from click.testing import CliRunner
 from benchmarks.scratch import free_port
 from dataforge.cli.main import cli
 from dataforge.local import health, leftovers, processes
+from dataforge.local.configuration import API, POSTGRES, WORKER
 from dataforge.local.layout import Layout
 from dataforge.local.postgres import MAJOR_VERSION, database_url
+from dataforge.local.supervision import Supervisor
 from dataforge.model.errors import DatabaseUnavailable, SettingsError, StartupError
 from dataforge.settings import Settings, as_environ, load
 
@@ -64,6 +67,22 @@ def test_changed_settings_restart_what_depends_on_them(settings: Settings) -> No
     processes.up(moved, _no_history)
     assert health.trouble(moved) is None
     assert health.trouble(settings) is not None
+
+
+@pytest.mark.long
+def test_what_cannot_start_while_the_database_is_away_starts_when_it_is_back(settings: Settings) -> None:
+    processes.up(settings, _no_history)
+    supervisor = Supervisor(Layout(settings.home))
+    supervisor.stop_process(POSTGRES)
+    for name in (API, WORKER):
+        os.kill(supervisor.processes()[name].pid or 0, signal.SIGKILL)
+    time.sleep(15)  # longer than a supervisor's three tries take
+    supervisor.start_process(POSTGRES)
+    deadline = time.monotonic() + 90
+    while (trouble := health.trouble(settings)) is not None:
+        assert time.monotonic() < deadline, trouble
+        time.sleep(0.5)
+    assert all(state.is_up for state in supervisor.processes().values())
 
 
 def test_what_a_killed_supervisor_leaves_behind_is_cleared_away(settings: Settings) -> None:
