@@ -75,20 +75,24 @@ def _places(upstreams: Iterable[Upstream], staleness: Meaning) -> set[Place]:
 
 def _age(asked: Asked, question: Question, told: Mapping[Place, _Told]) -> Question:
     own, mine = question.own, told.get(_own(asked))
-    if own is not None and mine is not None and mine.reasons:
+    if own is not None and _is_ready(own) and mine is not None and mine.reasons:
         question = replace(question, own=_stale(own), changed=mine.reasons)
     doubts = tuple(
         half_known(each)
         for each in question.upstreams
-        if each.staleness == "block" and (found := told.get(_place(each))) and found.half_known and not found.reasons
+        if each.staleness == "block"
+        and _is_ready(each.state)
+        and (found := told.get(_place(each)))
+        and found.half_known
+        and not found.reasons
     )
     upstreams = tuple(_aged(each, told) for each in question.upstreams)
     return replace(question, upstreams=upstreams, changed=(*question.changed, *doubts))
 
 
 def _aged(upstream: Upstream, told: Mapping[Place, _Told]) -> Upstream:
-    found = told.get(_place(upstream)) if upstream.state else None
-    if upstream.state is None or found is None or not found.reasons:
+    found = told.get(_place(upstream))
+    if upstream.state is None or not _is_ready(upstream.state) or found is None or not found.reasons:
         return upstream
     return replace(upstream, state=_stale(upstream.state), because=way_up(found.reasons[0]))
 

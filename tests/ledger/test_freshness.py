@@ -166,6 +166,17 @@ def test_what_blocks_on_what_is_stale_does_not_read_what_is_stale_in_turn(databa
     assert [each.upstream.name for each in reason.because] == ["orders", "raw"]
 
 
+def test_what_failed_anew_is_failed_and_not_stale_though_what_it_made_before_is(database: Database) -> None:
+    declared(database, {"name": "mail", "consumes": [{"dataset": _named("report")}]})
+    record(database, extract(0, 2), clean(3, 4))
+    reported = {"inputs": [data("orders")], "outputs": [data("report")]}
+    record(database, run("report", 5, 6, **reported), run("mail", 7, 8), extract(10, 11))
+    record(database, run("report", 12, 13, "failed", **reported))
+    answer = verdict(database, "dev", Named("mail", "ns", DAY), NOW)
+    assert [reason.code.value for reason in answer.reasons] == ["already_done", "upstream_failed"]
+    assert [reason.code.value for reason in answer.warnings] == ["upstream_stale"]
+
+
 def test_how_far_up_was_looked_is_said(database: Database) -> None:
     own = {"dataset": _named("sum"), "mapping": {"kind": "window", "from": -1, "to": -1}}
     start = {"kind": "daily", "start": "2026-09-01"}
