@@ -89,17 +89,23 @@ def test_spark_with_its_parents_outcomes_is_as_it_happened(database: Database, p
     assert holds(spark.score_with_parents(database, "dev", CAPTURES / "spark"))
 
 
+_HISTORIES = {
+    "airflow": ("airflow/events.jsonl",),
+    "airflow_edge": ("airflow_edge/events.jsonl",),
+    "dbt": ("dbt/events.jsonl", "dbt_http/dbt_duckdb_build_structured_logs.json"),
+    "dbt_edge": DBT_EDGE,
+    "spark": ("spark/events.jsonl",),
+    "spark_edge": ("spark_edge/events.jsonl",),
+}
+_QUICK = {"airflow": SHUFFLES, "airflow_edge": 12, "dbt": 20, "dbt_edge": 12, "spark": 10, "spark_edge": 8}
+
+
 @pytest.mark.parametrize(
     ("names", "shuffles"),
     [
-        (("airflow/events.jsonl",), SHUFFLES),
-        (("airflow_edge/events.jsonl",), 30),
-        (("dbt/events.jsonl", "dbt_http/dbt_duckdb_build_structured_logs.json"), 20),
-        (DBT_EDGE, 30),
-        (("spark/events.jsonl",), 10),
-        (("spark_edge/events.jsonl",), 20),
+        *(pytest.param(names, _QUICK[name], id=name) for name, names in _HISTORIES.items()),
+        *(pytest.param(names, 200, id=f"{name}-200", marks=pytest.mark.long) for name, names in _HISTORIES.items()),
     ],
-    ids=["airflow", "airflow_edge", "dbt", "dbt_edge", "spark", "spark_edge"],
 )
 def test_any_order_repeats_and_batches_give_the_same_digest(
     database: Database, names: tuple[str, ...], shuffles: int

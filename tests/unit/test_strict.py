@@ -171,7 +171,7 @@ def undecided_in_place(links: list[Link], known: dict[Name, Partitioning]) -> bo
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(graphs, st.lists(cuts, min_size=TASKS, max_size=TASKS), st.lists(cuts, min_size=DATASETS, max_size=DATASETS))
 def test_a_loop_is_refused_exactly_when_a_partition_would_need_itself_or_a_later_one(
     links: list[Link], by_task: list[Partitioning], by_dataset: list[Partitioning]
