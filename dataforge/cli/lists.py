@@ -62,7 +62,7 @@ def _parameter(field: FilterField) -> Callable[[Callable[..., None]], Callable[.
         f"--{field.name}",
         type=kind,
         required=field.required,
-        default=field.default,
+        **({} if field.required else {"default": field.default}),
         show_default=field.default is not None,
         callback=moment if field.kind == "date-time" else None,
         help=field.description,

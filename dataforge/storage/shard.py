@@ -8,7 +8,7 @@ key that was named once stays, so a chunk is split and never joined to another; 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import islice, pairwise
@@ -95,7 +95,7 @@ def fold(connection: Connection, environment: int, said: Mapping[RunKey, Iterabl
         before = known.get(place, {})
         after = merge_all(before, shards)
         if after != before:
-            saved += _chunks(place, after)
+            saved += _chunks(place, after, before)
             if before and place[1] == "" and begins_chunk(min(after)):
                 emptied.append(place[0])
     connection.cursor().executemany(SAVE, [{"environment": environment, **row} for row in saved])
@@ -111,16 +111,14 @@ def _contents(
     return {((row[0], row[1]), row[2]): {each.key: each for each in unpack(row[3])} for row in rows}
 
 
-def _chunks(place: tuple[RunKey, str], shards: Mapping[str, Shard]) -> Iterator[Row]:
-    """The rows of what was one chunk, split where a key begins one."""
+def _chunks(place: tuple[RunKey, str], shards: Mapping[str, Shard], known: Collection[str]) -> Iterator[Row]:
+    """The rows of what was one chunk of the known keys, split where one of the others begins one."""
     (task_id, run), first = place
-    ordered = [shards[key] for key in sorted(shards)]
-    begins = [0, *(index for index, shard in enumerate(ordered) if index and begins_chunk(shard.key)), len(ordered)]
-    for begin, end in pairwise(begins):
-        chunk = ordered[begin:end]
-        if begin or begins_chunk(chunk[0].key):
-            first = chunk[0].key
-        yield {"task_id": task_id, "run": run, "first": first, **_row(chunk)}
+    ordered = sorted(shards)
+    begun = {index for index, key in enumerate(ordered) if key not in known and begins_chunk(key)}
+    for begin, end in pairwise(sorted({0, *begun, len(ordered)})):
+        named = ordered[begin] if begin in begun else first
+        yield {"task_id": task_id, "run": run, "first": named, **_row([shards[key] for key in ordered[begin:end]])}
 
 
 def begins_chunk(key: str) -> bool:

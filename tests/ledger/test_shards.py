@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -38,10 +37,9 @@ _environments = count()
 
 
 @pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of a few shards, so that a short manifest has many."""
     monkeypatch.setattr(storage, "MEAN_SHARDS", 3)
-    yield
 
 
 def _event(minutes: float, state: str, *shards: Any, **more: Any) -> dict[str, Any]:
@@ -53,6 +51,13 @@ def _event(minutes: float, state: str, *shards: Any, **more: Any) -> dict[str, A
 
 def _done(key: str, state: str = "succeeded", **more: Any) -> dict[str, Any]:
     return {"key": key, "state": state, **more}
+
+
+def _new_environment(database: Database) -> str:
+    name = f"shards-{next(_environments)}"
+    with database.transaction() as connection:
+        connection.execute("insert into environment (name) values (%s)", [name])
+    return name
 
 
 def _tried(database: Database, *events: dict[str, Any], environment: str = "dev") -> BatchResult:
@@ -148,7 +153,7 @@ def test_a_task_may_allow_that_some_fail_whenever_it_says_so(database: Database)
     )
     declare(database, "dev", _manifest(shards={"allow_failed": 1}))
     assert _run(database).error == "1 of 3 shards failed, 1 missing; first: b (1 is allowed)"
-    assert verify(database, "dev").equal
+    assert verify(database, "dev").found.first == ()
 
 
 @pytest.mark.parametrize("wrong", [-1, 1_000_001, 0.5, "some", True])
@@ -194,7 +199,7 @@ _SAID = st.tuples(
 
 
 def _twin(said: list[tuple[int, str, dict[str, Any]]]) -> dict[str, tuple[str, Any]]:
-    """Each shard's state and rows: of the ends that were told the last, of several at once the worst, with most rows."""
+    """Each shard's state and rows: of the ends told the last, of several at once the worst, with most rows."""
     worst = ["succeeded", "skipped", "failed"]
     ends: dict[str, list[tuple[int, int, int]]] = {}
     for at, _, shards in said:
@@ -209,13 +214,14 @@ def _twin(said: list[tuple[int, str, dict[str, Any]]]) -> dict[str, tuple[str, A
     return found
 
 
+@pytest.mark.usefixtures("small_chunks")
 @given(said=st.lists(_SAID, min_size=1, max_size=6), data=st.data())
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_manifest_is_the_same_in_any_order_and_equals_its_twin(
-    database: Database, small_chunks: None, said: list[tuple[int, str, dict[str, Any]]], data: st.DataObject
+    database: Database, said: list[tuple[int, str, dict[str, Any]]], data: st.DataObject
 ) -> None:
     events = [_event(at, state, *({"key": key, **each} for key, each in shards.items())) for at, state, shards in said]
-    one, other = (f"e{next(_environments)}" for _ in range(2))
+    one, other = _new_environment(database), _new_environment(database)
     _recorded(database, *events, environment=one)
     shuffled = data.draw(st.permutations(events))
     cut = data.draw(st.integers(0, len(events)))
@@ -223,7 +229,7 @@ def test_a_manifest_is_the_same_in_any_order_and_equals_its_twin(
         if batch:
             _recorded(database, *batch, environment=other)
     assert digest(database, one) == digest(database, other)
-    assert verify(database, other).equal
+    assert verify(database, other).found.first == ()
     expected = _twin(said)
     found = {each.key: (each.state.value, each.rows) for each in _listed(database, other, limit=3)}
     assert found == expected
@@ -235,13 +241,15 @@ def test_a_manifest_is_the_same_in_any_order_and_equals_its_twin(
     assert _run(database, other).state == ("running" if not ended else "failed" if lacking else "succeeded")
 
 
-def test_shards_are_rebuilt_from_a_checkpoint(database: Database, tmp_path: Path, small_chunks: None) -> None:
-    keys = signing_key(tmp_path / "keys")
+@pytest.mark.usefixtures("small_chunks")
+def test_shards_are_rebuilt_from_a_checkpoint(database: Database, tmp_path: Path) -> None:
+    key = signing_key(tmp_path / "keys")
     _recorded(database, _event(0, "running", *_KEYS), _event(5, "running", *map(_done, _KEYS[:6])))
-    shelf = Shelf(tmp_path / "shelf", "dev", keys.trusted)
-    checkpoint(database, "dev", shelf, keys, NOON)
+    shelf = Shelf(tmp_path / "checkpoints", "dev", key.public)
+    assert checkpoint(database, "dev", shelf, key, NOON).checkpoint is not None
     _recorded(database, _event(9, "succeeded", *map(_done, _KEYS[6:])))
-    assert verify(database, "dev", shelf).equal
+    found = verify(database, "dev", shelf=shelf)
+    assert (found.found.first, found.events) == ((), 1)
     assert _run(database).state == "succeeded"
 
 
@@ -270,8 +278,9 @@ def test_more_shards_than_an_event_or_a_run_may_have_are_refused(
     assert [each.key for each in _listed(database)] == ["a", "b", "c", "d"]
 
 
+@pytest.mark.usefixtures("small_chunks")
 def test_a_page_unpacks_a_bounded_number_of_chunks_and_goes_on(
-    database: Database, small_chunks: None, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "MOST_CHUNKS", 2)
     names = [f"file{number:03}" for number in range(100)]
