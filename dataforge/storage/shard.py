@@ -91,13 +91,13 @@ def fold(connection: Connection, environment: int, said: Mapping[RunKey, Iterabl
     known = _contents(connection, environment, list(spoken))
     saved: list[Row] = []
     emptied: list[RunKey] = []
-    for place, shards in spoken.items():
-        before = known.get(place, {})
+    for chunk, shards in spoken.items():
+        before = known.get(chunk, {})
         after = merge_all(before, shards)
         if after != before:
-            saved += _chunks(place, after, before)
-            if before and place[1] == "" and begins_chunk(min(after)):
-                emptied.append(place[0])
+            saved += _chunks(chunk, after, before)
+            if before and chunk[1] == "" and begins_chunk(min(after)):
+                emptied.append(chunk[0])
     connection.cursor().executemany(SAVE, [{"environment": environment, **row} for row in saved])
     if emptied:
         connection.execute(EMPTY, {"environment": environment, **keys(emptied)})

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dataforge.ingest import native_shard
 from dataforge.ingest.batch import BatchResult, record_native
 from dataforge.ingest.redaction import NOTHING
-from dataforge.ingest.replay import checkpoint, verify
+from dataforge.ingest.replay import checkpoint, replay, verify
 from dataforge.ledger import catalog, shard
 from dataforge.ledger.checkpoint import Shelf
 from dataforge.ledger.declare import declare
@@ -251,6 +251,17 @@ def test_shards_are_rebuilt_from_a_checkpoint(database: Database, tmp_path: Path
     found = verify(database, "dev", shelf=shelf)
     assert (found.found.first, found.events) == ((), 1)
     assert _run(database).state == "succeeded"
+
+
+def test_a_manifest_that_is_not_what_events_said_is_found_and_mended(database: Database) -> None:
+    _recorded(database, _event(0, "succeeded", _done("a"), _done("b")))
+    before = digest(database, "dev")
+    with database.transaction() as connection:
+        connection.execute("update shard_chunk set hash = decode(md5('x'), 'hex')")
+    assert "shard_chunk" in {each.table for each in verify(database, "dev").found.first}
+    replay(database, "dev")
+    assert digest(database, "dev") == before
+    assert [each.key for each in _listed(database)] == ["a", "b"]
 
 
 def test_an_event_that_says_nonsense_of_shards_is_refused_field_by_field(database: Database) -> None:
