@@ -192,7 +192,6 @@ _CHOICES = {  # by the end of the path: there msgspec only says that a value is 
     r"role": "one of upstream, mapped_over, setup, short_circuit",
     r"complete_when": "all_producers, any_producer, how many producers it takes, from 1 on, or {manifest: [keys]}",
     r"complete_when\.manifest": "a list of the keys that have to have been written",
-    r"allow_failed": "how many of a run's shards may have failed or be missing, from 0 on",
     r"version": "one of run, reported, content",
 }
 
