@@ -242,6 +242,16 @@ def test_a_manifest_is_the_same_in_any_order_and_equals_its_twin(
 
 
 @pytest.mark.usefixtures("small_chunks")
+def test_a_chunk_that_begins_before_all_others_takes_their_place(database: Database) -> None:
+    late, known = next(key for key in _KEYS if storage.begins_chunk(key)), ["g", "i", "j"]
+    assert not any(map(storage.begins_chunk, known))
+    _recorded(database, _event(0, "running", *known))
+    _recorded(database, _event(1, "running", late))
+    assert [each.key for each in _listed(database)] == [late, *known]
+    assert _run(database).shards == ShardCounts(4, 0, 0, 0, 4)
+
+
+@pytest.mark.usefixtures("small_chunks")
 def test_shards_are_rebuilt_from_a_checkpoint(database: Database, tmp_path: Path) -> None:
     key = signing_key(tmp_path / "keys")
     _recorded(database, _event(0, "running", *_KEYS), _event(5, "running", *map(_done, _KEYS[:6])))
