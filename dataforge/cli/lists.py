@@ -106,7 +106,7 @@ def _evidence(run: RunItem) -> str:
 @_filtered_by(ShardFilter)
 @pass_invocation
 def shards(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
-    """List the shards of one run of the task NAME, by their keys."""
+    """List the shards of one run of the task NAME: its files, customers or other parts, by their keys."""
     titles = ("SHARD", "STATE", "ENDED (UTC)", "ROWS")
     _print(_collect(invocation, "shards", _read(ShardFilter, given)), titles, _shard, as_json=as_json)
 
