@@ -12,7 +12,7 @@ from dataforge.storage import shard
 from dataforge.storage.database import Database
 from tests.storage.plan import rows_read
 
-# A hundred tasks with fifty runs each, every run of fifty chunks; one chunk in ten has a shard that failed.
+# Twenty tasks with fifty runs each, every run of fifty chunks; one chunk in ten has a shard that failed.
 _FILL = """
 insert into task (environment, id, namespace, name, seen) select 1, n, 'ns', 'task' || n, true
 from generate_series(1, 20) n;
