@@ -1,10 +1,16 @@
-"""`make bench`: every group of measurements, or the one named (ingest, answers, size, start)."""
+"""`make bench`: every group of measurements, or the one named (ingest, answers, shards, size, start)."""
 
 import sys
 
-from benchmarks import answers, ingest, size, start
+from benchmarks import answers, ingest, shards, size, start
 
-GROUPS = {"ingest": ingest.main, "answers": answers.main, "size": size.main, "start": start.main}
+GROUPS = {
+    "ingest": ingest.main,
+    "answers": answers.main,
+    "shards": shards.main,
+    "size": size.main,
+    "start": start.main,
+}
 
 
 def main(names: list[str]) -> int:

@@ -30,6 +30,7 @@ from dataforge.api.rejects import list_rejects
 from dataforge.api.reruns import order_rerun
 from dataforge.api.run_graph import get_run_graph
 from dataforge.api.runs import list_runs
+from dataforge.api.shards import list_shards
 from dataforge.api.tasks import list_tasks
 from dataforge.api.updates import list_updates
 from dataforge.api.versions import get_definition, list_versions
@@ -89,6 +90,7 @@ def _version_1() -> Router:
             list_tasks,
             list_datasets,
             list_runs,
+            list_shards,
             list_partitions,
             list_keys,
             register_keys,

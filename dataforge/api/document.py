@@ -40,6 +40,7 @@ _GROUPS = {
         "list_tasks",
         "list_datasets",
         "list_runs",
+        "list_shards",
         "list_partitions",
         "list_updates",
         "list_keys",

@@ -73,7 +73,10 @@ def record_events(
     task runs, and `source` what its platform calls the run: up to 20 strings or whole numbers by name. `map_index`,
     from 0 on, tells the instances of a mapped task apart, and `instances` beside it how many there are: before one
     event has said that, what waits for all of them waits on. A streaming task tells by `watermark` how far it has come,
-    which makes the windows ready that it has passed, and by `late` which partitions got rows after that.
+    which makes the windows ready that it has passed, and by `late` which partitions got rows after that. `shards` tells
+    of the files, customers or other parts that the run is made of, up to 20,000 an event: `[{"key", "state", "rows"}]`,
+    where the state (pending unless given, succeeded, skipped, failed) may follow in a later event. A run that succeeded
+    is failed while more shards of it failed or are pending than its task allows.
 
     What a person orders or says is an event too, with `control` and `by`: `{"control": "mark", "task", "partition" or
     "run", "state": "succeeded", "by", "reason"}` decides how a run counts until a later try begins, and `clear` that it

@@ -1,4 +1,4 @@
-"""`tasks`, `datasets`, `runs`, `partitions`, `updates` and `rejects`: what the ledger holds, as tables or as JSON.
+"""`tasks`, `datasets`, `runs`, `shards`, `partitions`, `updates`, `rejects`: what the ledger holds, as tables or JSON.
 
 Guarantees that a list takes the very filters that the API takes, since the options are made from the same types.
 """
@@ -23,13 +23,14 @@ from dataforge.model.filter import (
     PartitionFilter,
     RejectFilter,
     RunFilter,
+    ShardFilter,
     TaskFilter,
     UpdateFilter,
 )
 from dataforge.model.listing import Page
 
 if TYPE_CHECKING:
-    from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
+    from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, ShardItem, TaskItem, UpdateItem
 
 _Filter = TypeVar("_Filter", bound=Paging)
 _ARGUMENTS = ("name", "partition")  # given by place, as everywhere on the command line
@@ -60,7 +61,8 @@ def _parameter(field: FilterField) -> Callable[[Callable[..., None]], Callable[.
     return click.option(
         f"--{field.name}",
         type=kind,
-        default=field.default,
+        required=field.required,
+        **({} if field.required else {"default": field.default}),
         show_default=field.default is not None,
         callback=moment if field.kind == "date-time" else None,
         help=field.description,
@@ -80,7 +82,15 @@ def _run(run: RunItem) -> Sequence[object]:
     took = table.duration(run.started_at, run.ended_at)
     partitions = table.several(run.partitions)
     started, version = table.moment(run.started_at), run.version and run.version[:_DIGITS]
-    return run.name, partitions, run.state, run.attempt, started, took, _evidence(run), version
+    return run.name, partitions, _state(run), run.attempt, started, took, _evidence(run), version
+
+
+def _state(run: RunItem) -> str:
+    """How it stands, and how many of its shards are done where it has any."""
+    counts = run.shards
+    if counts is None:
+        return run.state
+    return f"{run.state}, {counts.succeeded + counts.skipped:,} of {counts.total:,} shards"
 
 
 def _evidence(run: RunItem) -> str:
@@ -90,6 +100,19 @@ def _evidence(run: RunItem) -> str:
         return run.evidence
     why = f": {mark.reason}" if mark.reason else ""
     return f"{'cleared' if mark.cleared else 'marked'} by {mark.by} at {table.moment(mark.at)}{why}"
+
+
+@click.command()
+@_filtered_by(ShardFilter)
+@pass_invocation
+def shards(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
+    """List the shards of one run of the task NAME: its files, customers or other parts, by their keys."""
+    titles = ("SHARD", "STATE", "ENDED (UTC)", "ROWS")
+    _print(_collect(invocation, "shards", _read(ShardFilter, given)), titles, _shard, as_json=as_json)
+
+
+def _shard(item: ShardItem) -> Sequence[object]:
+    return item.key, item.state, table.moment(item.ended_at), item.rows
 
 
 @click.command()

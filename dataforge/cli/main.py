@@ -37,6 +37,7 @@ VERBS = {
     "control": Verb("dataforge.cli.control:control", "Pause, approve, set facts, quarantine, mark and clear."),
     "keys": Verb("dataforge.cli.keys:keys", "List the keys of a dynamic set, or register some and take some off."),
     "runs": Verb("dataforge.cli.lists:runs", "List runs."),
+    "shards": Verb("dataforge.cli.lists:shards", "List the shards of one run of the task NAME."),
     "partitions": Verb("dataforge.cli.lists:partitions", "List partitions of tasks and datasets, and their states."),
     "updates": Verb(
         "dataforge.cli.lists:updates", "List the dataset updates that a run of the triggered task NAME consumed."

@@ -95,7 +95,7 @@ def _record(
                     if reject.outage(error):
                         raise
                     _log.warning("an event could not be recorded, and is kept in the rejects", exc_info=True)
-                    rejected.append(Rejected(index, [_refusal(error)]))
+                    rejected.append(Rejected(index, _refusal(error)))
         for each in rejected:
             body = bodies[each.index]
             reject.insert(connection, locked.id, _bytes(body, NOTHING), _bytes(body, redaction), each.errors)
@@ -107,9 +107,11 @@ def _complaints(error: InvalidInput) -> list[FieldError]:
     return error.errors or [FieldError("$", None, str(error))]
 
 
-def _refusal(error: Exception) -> FieldError:
+def _refusal(error: Exception) -> list[FieldError]:
+    if isinstance(error, InvalidInput):  # what only shows beside what is recorded already
+        return _complaints(error)
     first = (str(error).splitlines() or [type(error).__name__])[0]
-    return FieldError("$", None, f"values that can be recorded: {first}")
+    return [FieldError("$", None, f"values that can be recorded: {first}")]
 
 
 def _bytes(body: object, redaction: Redaction) -> bytes:

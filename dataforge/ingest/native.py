@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from dataforge.ingest import control, facets, native_report, native_stream, paths, run
+from dataforge.ingest import control, facets, native_report, native_shard, native_stream, paths, run
 from dataforge.ingest.envelope import check_time, decode
 from dataforge.ingest.native_report import Input, Output
+from dataforge.ingest.native_shard import Shard
 from dataforge.ingest.native_stream import Late
 from dataforge.ingest.openlineage import canonical
 from dataforge.ingest.redaction import Redaction
@@ -61,6 +62,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     source: dict[str, Any] | None = None
     watermark: str | None = None
     late: list[Late] = []
+    shards: list[Shard] = []
 
 
 def parse(body: bytes | object, redaction: Redaction, event_id: bytes | None = None) -> Event:
@@ -79,12 +81,13 @@ def parse(body: bytes | object, redaction: Redaction, event_id: bytes | None = N
     at = check_time("time", shape.time, errors)
     interval = _interval(shape, errors)
     streamed = native_stream.read(shape.watermark, shape.outputs, shape.late, at)
-    errors += streamed.errors
+    errors += [*streamed.errors, *native_shard.problems(shape.shards)]
     if errors:
         raise refusal(errors)
     event_id = event_id or _identity(shape, document)
     facts = _facts(shape, at, event_id, interval)
     facts = streamed.stated(facts, facts.attempts[0].key.task, facts.attempts[0].key.run)
+    facts = native_shard.stated(facts, shape.shards, at)
     return Event(event_id, at, "native", shape.task.namespace, canonical(kept), facts)
 
 

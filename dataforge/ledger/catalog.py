@@ -1,4 +1,4 @@
-"""Lists of what the ledger holds: tasks, datasets, runs and attempts, partitions, rejects, page by page.
+"""Lists of what the ledger holds: tasks, datasets, runs, attempts and shards, partitions, rejects, page by page.
 
 Guarantees that a page is one transaction's view, and that its cost does not grow with the ledger: what a page
 reads, filtered or not, is a bounded range of one index.
@@ -12,10 +12,20 @@ from msgspec.structs import replace
 
 from dataforge.ledger import update
 from dataforge.ledger.staleness import FAR, staleness
-from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
-from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter, UpdateFilter
+from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, ShardItem, TaskItem, UpdateItem
+from dataforge.model.errors import NotFound
+from dataforge.model.filter import (
+    DatasetFilter,
+    PartitionFilter,
+    RejectFilter,
+    RunFilter,
+    ShardFilter,
+    TaskFilter,
+    UpdateFilter,
+)
 from dataforge.model.listing import Examined, Page, cut, read_cursor, write_cursor
 from dataforge.model.reference import DatasetRef, TaskRef, node_id
+from dataforge.model.shard import ShardKey
 from dataforge.model.state import PartitionStatus, RunKind
 from dataforge.storage import (
     attempt_list,
@@ -25,7 +35,9 @@ from dataforge.storage import (
     readiness,
     reference,
     reject_list,
+    run_graph,
     run_list,
+    shard,
     task_list,
     update_list,
 )
@@ -49,6 +61,21 @@ def runs(database: Database, name: str, wanted: RunFilter) -> Page[RunItem]:
         found = source.find(connection, within, wanted, task, read_cursor(wanted.cursor, Place))
         places, last = cut(found, wanted.limit)
         return Page(source.load(connection, within, places), write_cursor(last))
+
+
+def shards(database: Database, name: str, wanted: ShardFilter) -> Page[ShardItem]:
+    """The shards of one run in the environment `name`, in the order of their keys. Raises NotFound for a task or a run
+    that nobody knows."""
+    with database.transaction() as connection:
+        within = environment.find(connection, name).id
+        task = reference.resolve_task(connection, within, wanted.namespace, wanted.name)
+        if not run_graph.load(connection, within, [(task.id, wanted.run)]):
+            raise NotFound(f"there is no run {wanted.run!r} of {task.namespace}/{task.name}")
+        seen = read_cursor(wanted.cursor, ShardKey)
+        after = seen.key if seen else ""
+        found = shard.page(connection, within, (task.id, wanted.run), wanted.state, after, wanted.limit)
+        items = [ShardItem(each.key, each.state, each.ended_at, each.rows) for each in found.shards]
+        return Page(items, write_cursor(ShardKey(found.last) if found.last is not None else None))
 
 
 def tasks(database: Database, name: str, wanted: TaskFilter) -> Page[TaskItem]:

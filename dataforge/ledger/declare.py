@@ -26,6 +26,7 @@ from dataforge.storage import dataset as datasets
 from dataforge.storage import definition as definitions
 from dataforge.storage import edge as edges
 from dataforge.storage import environment as environments
+from dataforge.storage import shard as shards
 from dataforge.storage import task as tasks
 from dataforge.storage import version as versions
 from dataforge.storage import wakeup as wakeups
@@ -162,6 +163,7 @@ def _write(connection: Connection, environment: int, decided: Plan) -> None:
         connection,
         environment,
         tasks=touched,
+        runs=shards.runs_of(connection, environment, touched),
         datasets={dataset.ref.id for dataset in decided.datasets.touched},
         produced=_produced_otherwise(before, completeness.declared(connection, environment, touched))
         | {dataset.ref.id for dataset in decided.datasets.touched},

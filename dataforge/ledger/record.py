@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from dataforge.ledger import partition_set, stream
+from dataforge.ledger import partition_set, shard, stream
 from dataforge.ledger.settle import settle
 from dataforge.model import control
 from dataforge.model.attempt import Attempt, merge, merge_all
@@ -62,6 +62,7 @@ def apply(connection: Connection, environment: int, events: Sequence[Event]) -> 
     touched_tasks, rewired = _fold_tasks(connection, environment, events)
     touched_datasets, renamed = _fold_datasets(connection, environment, events)
     runs = _fold_attempts(connection, environment, [a for event in events for a in event.facts.attempts])
+    shard.fold(connection, environment, events)
     runs |= _fold_outcomes(connection, environment, events)
     runs |= _fold_marks(connection, environment, events)
     grew = _fold_edges(connection, environment, events)

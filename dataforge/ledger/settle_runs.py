@@ -27,13 +27,16 @@ from dataforge.model.run import (
     PartitionFrom,
     Run,
     Standing,
+    counted,
     ended_at,
+    fallen,
     output_belief,
     settle,
     stand,
     status_of,
     wrote_nothing,
 )
+from dataforge.model.shard import Tally, shortfall, tolerated
 from dataforge.model.state import Evidence, RunKind, RunState
 from dataforge.storage import attempt as attempts
 from dataforge.storage import mark as marks
@@ -41,6 +44,7 @@ from dataforge.storage import outcome as outcomes
 from dataforge.storage import partition as partitions
 from dataforge.storage import quality
 from dataforge.storage import run as runs
+from dataforge.storage import shard as shards
 from dataforge.storage import task as tasks
 from dataforge.storage.attempt import RunKey, StoredAttempt
 from dataforge.storage.completeness import Product
@@ -61,6 +65,8 @@ class _Level(msgspec.Struct):
     marks: dict[RunKey, Mark]
     above: dict[tuple[int, str], StoredAttempt]  # by task id and external run
     cuts: dict[int, tuple[Partitioning, bool]]  # by task id: the partitioning, and whether it was declared
+    tallies: dict[RunKey, Tally]
+    allowed: dict[int, int]  # by task id: how many shards may have failed or be missing
     products: dict[tuple[int, int], Product]  # by task and name of the dataset: what is declared to be produced
 
 
@@ -120,6 +126,8 @@ def _load(connection: Connection, environment: int, keys: Sequence[RunKey]) -> _
         marks=_marks(connection, environment, keys, [each.attempt for each in stored]),
         above={(each.attempt.key.task.id, each.attempt.external_run): each for each in above},
         cuts={row.id: (partition.from_json(row.partitioning), row.partitioning_origin == "declared") for row in basis},
+        tallies=shards.tallies(connection, environment, keys),
+        allowed={row.id: tolerated(row.definition) for row in basis},
         products=products_of(connection, environment, _unplaced(stored)),
     )
 
@@ -162,6 +170,9 @@ def _settle_run(level: _Level, key: RunKey) -> tuple[Run, list[tuple[Standing, A
     stood = stand(own, parents)
     outcome, mark = level.outcomes.get(key), level.marks.get(key)
     run = _by_platform(level, key, stood) if stood or outcome else None
+    if run is not None and (tally := level.tallies.get(key)) is not None:
+        short = shortfall(tally, level.allowed[key[0]])
+        run, stood = counted(run, tally.counts, short), [fallen(each, short) for each in stood]
     if mark is not None and stands(mark, stood, outcome):
         run = marked(run, mark)
     assert run is not None, "somebody has told of the run: its platform, or a person whose mark stands then"

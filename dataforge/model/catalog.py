@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from dataforge.model.attempt import Touch
 from dataforge.model.errors import FieldError
+from dataforge.model.shard import ShardCounts, ShardState
 from dataforge.model.state import PartitionStatus, RunKind, RunState
 
 EvidenceLabel = Literal["inferred", "reported", "confirmed", "operator"]
@@ -91,6 +92,18 @@ class RunItem(msgspec.Struct, frozen=True, kw_only=True):
     marked: Annotated[
         MarkItem | None, Meta(description="What a person said of it, where its state rests on that; else null.")
     ] = None
+    shards: Annotated[
+        ShardCounts | None, Meta(description="Its shards, as all its attempts told of them; null where it has none.")
+    ] = None
+
+
+class ShardItem(msgspec.Struct, frozen=True):
+    """One shard of a run."""
+
+    key: Annotated[str, Meta(description="Its key, which is its own within the run.")]
+    state: Annotated[ShardState, Meta(description="How it stands; pending: nobody has said how it ended.")]
+    ended_at: Annotated[datetime | None, Meta(description="When its end was told; null while it is pending.")]
+    rows: Annotated[int | None, Meta(description="Its rows, where the run counted them.")]
 
 
 class TaskItem(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ import msgspec
 from dataforge.model.attempt import Attempt, Interval, RunPointer, Source
 from dataforge.model.control import Control
 from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.model.shard import Shard
 from dataforge.model.state import RunKind, RunState
 
 EventKind = Literal["run", "job", "dataset", "native", "control"]
@@ -89,6 +90,14 @@ class LateFact(msgspec.Struct, frozen=True):
     rows: int
 
 
+class ShardsFact(msgspec.Struct, frozen=True):
+    """What an event says of the shards of a run: which there are, and how some of them ended."""
+
+    task: TaskRef
+    run: str
+    shards: tuple[Shard, ...]
+
+
 class Facts(msgspec.Struct, frozen=True):
     """All that one event states."""
 
@@ -101,6 +110,7 @@ class Facts(msgspec.Struct, frozen=True):
     marks: tuple[Mark, ...] = ()
     watermarks: tuple[WatermarkFact, ...] = ()
     late: tuple[LateFact, ...] = ()
+    shards: tuple[ShardsFact, ...] = ()
 
 
 class Event(msgspec.Struct, frozen=True):

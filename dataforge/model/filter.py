@@ -13,6 +13,7 @@ import msgspec
 
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.finding import FindingCode
+from dataforge.model.shard import ShardState
 from dataforge.model.state import PartitionStatus, RunKind, RunState
 
 Namespace = Annotated[str, msgspec.Meta(description="Only items of this namespace.")]
@@ -103,6 +104,15 @@ class UpdateFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True
     run: (
         Annotated[str, msgspec.Meta(description="The run; without one, what waits for the task's next run.")] | None
     ) = None
+
+
+class ShardFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which shards to list: those of one run."""
+
+    name: Annotated[str, msgspec.Meta(description="The task; its namespace may be left out where it is unique.")]
+    run: Annotated[str, msgspec.Meta(description="Which run of it, as lists of runs show it.")]
+    namespace: Annotated[str, msgspec.Meta(description="The task's namespace.")] | None = None
+    state: Annotated[ShardState, msgspec.Meta(description="Only shards in this state.")] | None = None
 
 
 class RejectFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -18,6 +18,7 @@ from dataforge.model.control import Scalar
 from dataforge.model.edge import Consumes, Produces, TriggerRule, canonical_condition, canonical_mapping
 from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.model.shard import Tolerance
 from dataforge.model.trigger import Trigger
 
 _Slots = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
@@ -53,6 +54,7 @@ class TaskDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     priority: _Priority = 0  # of what may run now the greater is announced first
     gates: tuple[str, ...] = ()  # approvals that a person has to give for each partition
     requires: tuple[Requirement, ...] = ()
+    shards: Tolerance | None = None  # how many of a run's shards may have failed or be missing; none unless it says so
     consumes: tuple[Consumes, ...] = ()
     produces: tuple[Produces, ...] = ()
 

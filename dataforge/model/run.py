@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from dataforge.model.attempt import Attempt, Interval, Source, Touch, merge_sources
 from dataforge.model.event import Outcome
 from dataforge.model.partition import Partitioning, keys_of
+from dataforge.model.shard import ShardCounts
 from dataforge.model.state import Evidence, PartitionStatus, RunKind, RunState
 
 PartitionFrom = Literal["event", "declared", "parent", "root"]
@@ -64,6 +66,7 @@ class Run(msgspec.Struct, frozen=True):
     interval: Interval | None
     error: str | None
     source: Source
+    shards: ShardCounts | None = None
 
 
 def stand(attempts: Iterable[Attempt], parents: Mapping[str, Ancestor]) -> list[Standing]:
@@ -208,6 +211,25 @@ def _place(
         keys = keys_of(partitioning, ancestor.interval) if declared and ancestor.interval else ancestor.partitions
         return ancestor.interval, keys, found if keys else None
     return None, (), None
+
+
+def counted(run: Run, counts: ShardCounts, short: str | None) -> Run:
+    """The run with its shards. Where too many of them failed or are missing (`short` says so) it is no success, whoever
+    says that it is: they are its own word too, and tell more."""
+    if short is None or run.belief.state is not RunState.SUCCEEDED:
+        return replace(run, shards=counts)
+    return replace(run, belief=_fallen(run.belief), error=short, shards=counts)
+
+
+def fallen(standing: Standing, short: str | None) -> Standing:
+    """An attempt of such a run, which made nothing that stays either."""
+    if short is None or standing.belief.state is not RunState.SUCCEEDED:
+        return standing
+    return replace(standing, belief=_fallen(standing.belief))
+
+
+def _fallen(belief: Belief) -> Belief:
+    return Belief(RunState.FAILED, min(belief.evidence, Evidence.REPORTED))
 
 
 def status_of(belief: Belief) -> PartitionStatus:

@@ -43,6 +43,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     told: int | None = None  # how many instances there are, as an event said
     held: Held | None = None  # why it is quarantined
     mark: Order | None = None  # by whom its run was marked or cleared, where that decides
+    error: str | None = None  # what was wrong with the failed run, of one that has shards
 
     @property
     def outcome(self) -> RunState | None:
@@ -298,7 +299,8 @@ def _predicate(upstream: Upstream, code: Code, now: datetime) -> str:
 def _as_it_stands(state: State) -> str:
     if state.cleared:
         return f"was cleared{state.mark.said if state.mark else ''}, and is to be run again"
-    return _SAID[state.outcome or state.run_state] + (f", as marked{state.mark.said}" if state.mark else "")
+    how = ": " + state.error if state.error else ""
+    return _SAID[state.outcome or state.run_state] + how + (f", as marked{state.mark.said}" if state.mark else "")
 
 
 def _held(upstream: Upstream) -> str:

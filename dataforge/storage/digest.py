@@ -83,8 +83,17 @@ QUERIES: tuple[tuple[str, str], ...] = (
         "run",
         f"""
         select jsonb_build_array({_TASK.format("x.task_id")}, run, kind, map_index, state, evidence, attempt,
-            attempt_id, partitions, partition_from, started_at, ended_at, interval_start, interval_end, error, source)
+            attempt_id, partitions, partition_from, started_at, ended_at, interval_start, interval_end, error, source,
+            shards)
         from run x where environment = %s
+        """,
+    ),
+    (
+        "shard_chunk",
+        f"""
+        select jsonb_build_array({_TASK.format("x.task_id")}, run, first, succeeded, skipped, failed, pending,
+            encode(hash, 'hex'))
+        from shard_chunk x where environment = %s
         """,
     ),
     (

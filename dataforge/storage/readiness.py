@@ -234,12 +234,12 @@ def producers(connection: Connection, environment: int, datasets: Iterable[int])
 STATES = """
 select w.kind, w.node, w.partition, s.status, s.run_state, s.evidence, s.since,
     case when s.status = 'running' then r.started_at end, mapped.instances, mapped.told,
-    s.held
+    s.held, case when s.status = 'failed' and r.shards is not null then r.error end
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
     and s.partition = w.partition
 left join run r on r.environment = %(environment)s and r.task_id = s.task_id and r.run = s.run
-    and (s.status = 'running' or w.kind = 'task')
+    and (s.status in ('running', 'failed') or w.kind = 'task')
 left join lateral (
     select jsonb_agg(jsonb_build_array(run_state, settled, number) order by run_state, settled) as instances,
         max(told) as told
@@ -276,8 +276,9 @@ def states(connection: Connection, environment: int, places: Iterable[Place]) ->
             told=told,
             held=_held(held, checked.get((kind, node, partition), (None, None))),
             mark=marked.get((kind, node, partition)),
+            error=error,
         )
-        for kind, node, partition, status, run_state, evidence, since, started_at, instances, told, held in rows
+        for kind, node, partition, status, run_state, evidence, since, started_at, instances, told, held, error in rows
     }
 
 

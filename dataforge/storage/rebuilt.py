@@ -49,6 +49,7 @@ STATE: tuple[Table, ...] = (
     Table("attempt"),
     Table("touch"),
     Table("outcome"),
+    Table("shard_chunk", unlike=("content",)),  # it has a hash
     Table("run"),
     Table("watermark"),
     Table("late"),

@@ -10,17 +10,17 @@ from dataforge.storage.record_set import Row, keys, spread
 
 SAVE = """
 insert into run (environment, task_id, run, kind, group_run, map_index, state, evidence, attempt, attempt_id,
-    partitions, partition_from, started_at, ended_at, interval_start, interval_end, error, source)
+    partitions, partition_from, started_at, ended_at, interval_start, interval_end, error, source, shards)
 select %s, * from jsonb_to_recordset(%s::jsonb) as stands (task_id bigint, run text, kind run_kind, group_run text,
     map_index integer, state run_state, evidence evidence, attempt integer, attempt_id text, partitions text[],
     partition_from text, started_at timestamptz, ended_at timestamptz, interval_start timestamptz,
-    interval_end timestamptz, error text, source jsonb)
+    interval_end timestamptz, error text, source jsonb, shards jsonb)
 on conflict (environment, task_id, run) do update set
     kind = excluded.kind, group_run = excluded.group_run, map_index = excluded.map_index, state = excluded.state,
     evidence = excluded.evidence, attempt = excluded.attempt, attempt_id = excluded.attempt_id,
     partitions = excluded.partitions, partition_from = excluded.partition_from, started_at = excluded.started_at,
     ended_at = excluded.ended_at, interval_start = excluded.interval_start, interval_end = excluded.interval_end,
-    error = excluded.error, source = excluded.source
+    error = excluded.error, source = excluded.source, shards = excluded.shards
 """
 
 
@@ -49,6 +49,7 @@ def _row(key: RunKey, run: Run) -> Row:
         "interval_end": run.interval.end if run.interval else None,
         "error": run.error,
         "source": run.source,
+        "shards": run.shards,
     }
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 from psycopg import Connection
 
 from dataforge.model.catalog import IntervalItem, MarkItem, RunItem, TouchItem
 from dataforge.model.filter import RunFilter
 from dataforge.model.listing import Examined, examined
+from dataforge.model.shard import ShardCounts
 from dataforge.model.state import RunKind, RunState
 from dataforge.storage import run_window, touch_list
 from dataforge.storage.run_window import Place
@@ -54,7 +55,7 @@ select r.kind, t.namespace, t.name, r.partitions, r.run, r.attempt, r.state, r.s
             and s.valid_from <= coalesce(r.started_at, r.ended_at)
             and coalesce(s.valid_to, 'infinity') > coalesce(r.started_at, r.ended_at)
         order by s.valid_from desc, s.source limit 1)),
-    r.task_id, coalesce(r.attempt_id, ''), mark.marked_by, mark.at, mark.state = 'queued', mark.reason
+    r.task_id, coalesce(r.attempt_id, ''), r.shards, mark.marked_by, mark.at, mark.state = 'queued', mark.reason
 from unnest(%(tasks)s::bigint[], %(runs)s::text[]) with ordinality as wanted (task_id, run, place)
 join run r on r.environment = %(environment)s and r.task_id = wanted.task_id and r.run = wanted.run
 join task t on t.environment = %(environment)s and t.id = r.task_id
@@ -79,8 +80,14 @@ def load(connection: Connection, environment: int, places: Sequence[Place]) -> l
     rows = connection.execute(LOAD, parameters).fetchall()
     touched = touch_list.load(connection, environment, [(row[16], row[4], row[17]) for row in rows])
     items = [shown(row, *touches) for row, touches in zip(rows, touched, strict=True)]
-    marks = [MarkItem(*row[18:]) if row[18] is not None else None for row in rows]
-    return [msgspec.structs.replace(item, marked=mark) for item, mark in zip(items, marks, strict=True)]
+    return [
+        replace(item, marked=_marked(row[19:]), shards=ShardCounts(**row[18]) if row[18] is not None else None)
+        for item, row in zip(items, rows, strict=True)
+    ]
+
+
+def _marked(columns: Sequence[Any]) -> MarkItem | None:
+    return MarkItem(*columns) if columns[0] is not None else None
 
 
 def shown(row: Sequence[Any], inputs: list[TouchItem], outputs: list[TouchItem]) -> RunItem:

@@ -208,6 +208,7 @@ _OF_RUNS: dict[str, Scope] = {
     "attempt": _RUN,
     "touch": _RUN,
     "outcome": sql.SQL("and (x.task_id, x.group_run) in (select task_id, run from compared_run)"),
+    "shard_chunk": _RUN,
     "run": _RUN,
     "write": _RUN,
     "quality": _RUN,

@@ -16,7 +16,7 @@ Client = TestClient[Litestar]
 _RUN_FIELDS = {
     *("kind", "namespace", "name", "partition", "partitions", "run", "attempt", "state", "started_at"),
     *("ended_at", "data_interval", "inputs", "outputs", "error", "evidence", "partition_from", "source"),
-    *("version", "marked"),
+    *("version", "marked", "shards"),
 }
 
 
@@ -111,6 +111,7 @@ def test_a_run_shows_exactly_its_fields(client: Client) -> None:
         "version": None,
         "source": {},
         "marked": None,
+        "shards": None,
     }
 
 

@@ -144,3 +144,23 @@ def test_times_and_durations_are_short() -> None:
     assert table.duration(start, datetime(2026, 11, 1, 6, 1, 5, tzinfo=UTC)) == "1m 05s"
     assert table.duration(start, datetime(2026, 11, 2, 7, 1, 5, tzinfo=UTC)) == "25h 01m"
     assert (table.several([]), table.several(["a"]), table.several(["a", "b", "c"])) == (None, "a", "a +2")
+
+
+def test_the_shards_of_a_run_are_counted_and_listed(run: Run) -> None:
+    event = {
+        "time": "2026-11-01T06:00:00Z",
+        "task": {"namespace": "shell", "name": "files.load"},
+        "run": "r",
+        "state": "succeeded",
+        "shards": [{"key": "a.json", "state": "succeeded", "rows": 12}, {"key": "b.json", "state": "failed"}],
+    }
+    assert run("ingest", "-", input=json.dumps(event).encode()).exit_code == 0
+    assert "failed, 1 of 2 shards" in run("runs").stdout
+    header, first, second = run("shards", "files.load", "--run", "r").stdout.splitlines()
+    assert header.split() == ["SHARD", "STATE", "ENDED", "(UTC)", "ROWS"]
+    assert first.split() == ["a.json", "succeeded", "2026-11-01", "06:00:00", "12"]
+    assert second.split() == ["b.json", "failed", "2026-11-01", "06:00:00", "-"]
+    only = _json(run("shards", "files.load", "--run", "r", "--state", "failed", "--json"))
+    assert [each["key"] for each in only["items"]] == ["b.json"]
+    without = run("shards", "files.load")
+    assert (without.exit_code, "--run" in without.stderr) == (2, True)

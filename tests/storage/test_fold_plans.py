@@ -9,14 +9,14 @@ import pytest
 from benchmarks import workload
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
-from dataforge.storage import attempt, completeness, mark, partition, quality, reach
+from dataforge.storage import attempt, completeness, mark, partition, quality, reach, shard
 from dataforge.storage.database import Database
 from dataforge.storage.record_set import keys, spread
 
 COMPLETENESS = ["PRODUCTS", "LISTED", "CLAIMED", "RUNS", "PARTITIONS"]
 STATEMENTS = ["OF_RUNS", "OF_EXTERNAL", "TOUCHES", "CHILDREN", "MAPPED", "WITHDRAW", "RESOLVE", "CLEAR", *COMPLETENESS]
-STATEMENTS += ["WITHDRAW_FAILED", "INSTANCES", "RECENT", "WANTED"]
-GROWING = re.compile(r"Seq Scan on (attempt|touch|write|run|outcome|partition_state|event|failed_check)\b")
+STATEMENTS += ["WITHDRAW_FAILED", "INSTANCES", "RECENT", "WANTED", "FIRSTS", "CONTENTS", "TALLY"]
+GROWING = re.compile(r"Seq Scan on (attempt|touch|write|run|outcome|partition_state|event|failed_check|shard_chunk)\b")
 
 
 @pytest.fixture(scope="module", params=["never analyzed", "analyzed"])
@@ -31,8 +31,8 @@ def grown(module_database: Database, request: pytest.FixtureRequest) -> Database
 
 
 def _refused(body: bytes) -> bytes:
-    """The event with a check that failed on what it wrote, so that there are many of them too."""
-    event = json.loads(body)
+    """The event with a check that failed on what it wrote and a shard, so that there are many of them too."""
+    event = {**json.loads(body), "shards": [{"key": "a"}]}
     for output in event.get("outputs", []):
         output["checks"] = [{"name": "rows", "success": False}]
     return json.dumps(event).encode()
@@ -52,12 +52,13 @@ def _parameters(database: Database, environment: int = 1) -> dict[str, Any]:
         "places": spread(rows),
         **nodes,
         "most": 10,
+        "firsts": ["" for _ in runs],
         "datasets": [row["node"] for row in rows],
     }
 
 
 def _plan(database: Database, name: str, environment: int) -> str:
-    modules = (attempt, completeness, partition, quality, mark, reach)
+    modules = (attempt, completeness, partition, quality, mark, reach, shard)
     statement: LiteralString = next(getattr(each, name) for each in modules if hasattr(each, name))
     with database.transaction() as connection:
         found = connection.execute("explain " + statement, _parameters(database, environment))
