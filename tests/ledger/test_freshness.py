@@ -169,7 +169,7 @@ def test_what_blocks_on_what_is_stale_does_not_read_what_is_stale_in_turn(databa
 def test_what_failed_anew_is_failed_and_not_stale_though_what_it_made_before_is(database: Database) -> None:
     declared(database, {"name": "mail", "consumes": [{"dataset": _named("report")}]})
     record(database, extract(0, 2), clean(3, 4))
-    reported = {"inputs": [data("orders")], "outputs": [data("report")]}
+    reported: dict[str, Any] = {"inputs": [data("orders")], "outputs": [data("report")]}
     record(database, run("report", 5, 6, **reported), run("mail", 7, 8), extract(10, 11))
     record(database, run("report", 12, 13, "failed", **reported))
     answer = verdict(database, "dev", Named("mail", "ns", DAY), NOW)
