@@ -75,6 +75,7 @@ def _dataset(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Definition:
         "name": name,
         **({"partitioning": cut} if cut else {}),
         **({"aliases": [{"namespace": "lake", "name": ALIAS}]} if aliased else {}),
+        **({"version": draw(st.sampled_from(["reported", "content"]))} if draw(st.booleans()) else {}),
     }
 
 
