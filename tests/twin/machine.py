@@ -8,6 +8,7 @@ end the same facts in another order give the same digest.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -29,22 +30,26 @@ from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import verify
 from dataforge.ledger import record as recording
 from dataforge.ledger.declare import declare
+from dataforge.ledger.freshness import freshness
 from dataforge.ledger.readiness import Named, readiness
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
 from dataforge.model.claim import Claiming, ClaimRefused, Fenced, Outcome
 from dataforge.model.declaration import CycleError
 from dataforge.model.errors import Conflict, DatabaseUnavailable, InvalidInput
+from dataforge.model.freshness import FreshnessQuestion
 from dataforge.storage import environment as environments
 from dataforge.storage import event as event_log
 from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Database
 from dataforge.storage.lease import Ending
 from tests.twin import plans
-from tests.twin.believed import believed, expected, shown, states
+from tests.twin.believed import believed, expected, shown, stale, states
 from tests.twin.facts import Facts, event_of
+from tests.twin.fold import Place
 from tests.twin.ledger import Definition, Lease, few_keys
 from tests.twin.refusal import problem, several_make_one
+from tests.twin.staleness import stale_inputs
 from tests.twin.verdict import answer
 
 BEGIN = datetime(2026, 10, 27, 5, 0, tzinfo=UTC)
@@ -171,18 +176,26 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data(), ago=st.integers(0, 30))
     def succeed_with_all(self, data: st.DataObject, ago: int) -> None:
         """Every partition of a task has run and written what it writes, as on a good night."""
-        task = data.draw(st.sampled_from(plans.TASKS))
+        task, night = data.draw(st.sampled_from(plans.TASKS)), data.draw(st.integers(1, 3))
+        version, notes = data.draw(st.sampled_from([None, "v1", "v1", "v2"])), data.draw(st.booleans())
         view, batch = self.facts.view, []
         for key in few_keys(view.cut("task", task)):
-            written = [
-                {"namespace": "lake", "name": place[1], **({"partition": place[2]} if place[2] else {}), "rows": 7}
-                for place in view.written(task, key, self.now)
-            ]
-            said: Definition = {"task": {"namespace": "ns", "name": task}, "state": "succeeded", "run": f"night {key}"}
+            said: Definition = {"task": {"namespace": "ns", "name": task}, "run": f"night {night} {key}"}
             said |= {"partition": key} if key else {}
-            said |= {"outputs": written} if written else {}
-            batch += [self._stamped({**said, "state": "running"}, ago), self._stamped(said, ago)]
+            written = [_data(place, version, rows=7) for place in view.written(task, key, self.now)]
+            read = list(self._noted(task, key)) if notes else []
+            begins = {**said, "state": "running", **({"inputs": read} if read else {})}
+            ends = {**said, "state": "succeeded", **({"outputs": written} if written else {})}
+            batch += [self._stamped(begins, ago), self._stamped(ends, ago)]
         self._record(batch)
+
+    def _noted(self, task: str, key: str) -> Iterator[Definition]:
+        """What a run reads, with the versions that it finds."""
+        view = self.facts.view
+        for place in {need.place for need in view.needs(task, key, self.now)[0] if need.kind == "dataset"}:
+            state = view.states.get(place)
+            if state is not None and state.made is not None and state.made.version is not None:
+                yield _data(place, state.made.version)
 
     @rule(data=st.data(), ago=st.integers(0, 100))
     def order(self, data: st.DataObject, ago: int) -> None:
@@ -255,10 +268,7 @@ class Machine(RuleBasedStateMachine):
         lease = data.draw(st.sampled_from(list(self.facts.leases.values())))
         now = self.moment()
         places = list(self.facts.view.written(lease.task, lease.key, now)) if writes and ending == "completed" else []
-        outputs = [
-            {"namespace": "lake", "name": name, **({"partition": key} if key else {}), "rows": 7}
-            for _, name, key in places
-        ]
+        outputs = [_data(place, data.draw(st.sampled_from([None, "v1"])), rows=7) for place in places]
         with _Owing(self):
             try:
                 dispatch.end(self.database, self.name, UUID(lease.claim), ending, Outcome(outputs=outputs), now)
@@ -336,7 +346,22 @@ class Machine(RuleBasedStateMachine):
             other.execute("select pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])
         connection.execute("select 1")
 
-    # What holds after each step
+    # What holds after each step, and what is asked now and then
+
+    @precondition(lambda self: self.facts.events)
+    @rule()
+    def tell_what_is_stale(self) -> None:
+        """Of every partition that was made the inputs that have changed, or are stale themselves."""
+        view, now = self.facts.view, self.moment()
+        made = sorted(place for place, state in view.states.items() if state.made is not None)
+        asked = [
+            FreshnessQuestion(name=name, kind=kind, partition=key or None, namespace="ns" if kind == "task" else "lake")
+            for kind, name, key in made
+        ]
+        items = freshness(self.database, self.name, asked, now).items
+        for place, item in zip(made, items, strict=True):
+            found, wanted = stale(item), set(stale_inputs(view, place, now))
+            assert found == wanted, f"{place} at {now}, the ledger's stale inputs and the twin's: {found}, {wanted}"
 
     @precondition(lambda self: self.owed)
     @rule()
@@ -381,6 +406,7 @@ class Machine(RuleBasedStateMachine):
             self.no_wake_up_is_missed()
         if not self.told and not self.facts.events:
             return
+        self.tell_what_is_stale()
         assert verify(self.database, self.name).found.agrees
         assert digest(self.database, self.name) == self._told_otherwise()
 
@@ -418,6 +444,12 @@ class _Owing:
             after = answer(machine.facts.view, *each, now)
             if after.own and after.basis == "declared" and not answer(self.before, *each, now).own:
                 machine.owed.add(each)
+
+
+def _data(place: Place, version: str | None, **more: Any) -> Definition:
+    """What is said of a partition of a dataset that is read or written."""
+    named = {"partition": place[2]} if place[2] else {}
+    return {"namespace": "lake", "name": place[1], **named, **({"version": version} if version else {}), **more}
 
 
 def on(database: Database) -> type[Machine]:

@@ -100,25 +100,29 @@ def _is_newer(view: View, place: Place, made: Claim, need: Need) -> bool:
         return False
     begun = _begun(view, place, made)
     policy = view.datasets.get(need.name, {}).get("version", "run") if need.kind == "dataset" else "run"
-    if need.kind == "dataset" and success.version is not None:
-        read = _read(view, made, _ended(view, place, made), need.place)
-        if read is not None:
-            word, whole = read
-            if word == success.version:
-                return policy == "run" and begun is not None and _is_later_than_meant(view, need.place, word, begun)
-            if not whole:
-                return True
-    if begun is None:
-        return False
+    read = _read(view, made, _ended(view, place, made), need.place) if need.kind == "dataset" else None
+    if read is not None and success.version is not None:
+        word, whole = read
+        if word == success.version:
+            return policy == "run" and begun is not None and _is_later_than_meant(view, need.place, word, begun)
+        if not whole:
+            return True
+    return begun is not None and _has_changed(view, need.place, success, policy, begun)
+
+
+def _has_changed(view: View, place: Place, success: Claim, policy: str, begun: datetime) -> bool:
+    """Whether the version that is there now is another than the one that was there at a moment."""
     if policy == "run" or success.version is None:
-        ended = _ended(view, need.place, success)
+        ended = _ended(view, place, success)
         return ended is not None and ended > begun
-    was = _were_there(view, need.place)
-    words = [each.version for each in was if each.since is not None and each.since <= begun]
+    was = _were_there(view, place)
+    before = [each.version for each in was if each.since is not None and each.since <= begun]
     after = [each.version for each in was if each.since is not None and each.since > begun]
+    if not before:
+        return True
     if policy == "content":
-        return words[-1:] != [success.version]
-    return bool(after) and any(word != success.version for word in [*(words[-1:] or [None]), *after])
+        return before[-1] != success.version
+    return any(word != before[-1] for word in after)
 
 
 def _is_later_than_meant(view: View, place: Place, word: str, begun: datetime) -> bool:
