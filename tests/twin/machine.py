@@ -30,26 +30,21 @@ from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import verify
 from dataforge.ledger import record as recording
 from dataforge.ledger.declare import declare
-from dataforge.ledger.freshness import freshness
-from dataforge.ledger.readiness import Named, readiness
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
 from dataforge.model.claim import Claiming, ClaimRefused, Fenced, Outcome
 from dataforge.model.declaration import CycleError
 from dataforge.model.errors import Conflict, DatabaseUnavailable, InvalidInput
-from dataforge.model.freshness import FreshnessQuestion
 from dataforge.storage import environment as environments
-from dataforge.storage import event as event_log
 from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Database
 from dataforge.storage.lease import Ending
 from tests.twin import plans
-from tests.twin.believed import believed, expected, shown, stale, states
+from tests.twin.agreement import create, of_staleness, of_states, of_verdicts, told_otherwise
 from tests.twin.facts import Facts, event_of
 from tests.twin.fold import Place
 from tests.twin.ledger import Definition, Lease, few_keys
 from tests.twin.refusal import problem, several_make_one
-from tests.twin.staleness import stale_inputs
 from tests.twin.verdict import answer
 
 BEGIN = datetime(2026, 10, 27, 5, 0, tzinfo=UTC)
@@ -66,9 +61,9 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.name = f"twin{next(_environments)}"
-        _create(self.database, self.name)
+        create(self.database, self.name)
         self.facts, self.now, self.tick = Facts(), BEGIN, count(1)
-        self.told: list[tuple[str, Any, datetime]] = []  # what the ledger took, in its order
+        self.told: list[tuple[Definition, datetime]] = []  # the declarations that the ledger took, in its order
         self.late: list[Definition] = []
         self.owed: set[tuple[str, str]] = set()  # what has become runnable and waits to be claimed
         self.ended: list[str] = []
@@ -144,7 +139,7 @@ class Machine(RuleBasedStateMachine):
         assert refused in (None, "perhaps"), f"the ledger took what is a {refused}"
         if stands:  # wake-ups are owed for facts, as they lead by the edges of now
             self.owed.clear()
-        self.told.append(("declare", manifest, now))
+        self.told.append((manifest, now))
 
     def _refused(self, manifest: Definition) -> str | None:
         others = [each for source, each in self.facts.view.manifests.items() if source != manifest["source"]]
@@ -352,16 +347,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def tell_what_is_stale(self) -> None:
         """Of every partition that was made the inputs that have changed, or are stale themselves."""
-        view, now = self.facts.view, self.moment()
-        made = sorted(place for place, state in view.states.items() if state.made is not None)
-        asked = [
-            FreshnessQuestion(name=name, kind=kind, partition=key or None, namespace="ns" if kind == "task" else "lake")
-            for kind, name, key in made
-        ]
-        items = freshness(self.database, self.name, asked, now).items
-        for place, item in zip(made, items, strict=True):
-            found, wanted = stale(item), set(stale_inputs(view, place, now))
-            assert found == wanted, f"{place} at {now}, the ledger's stale inputs and the twin's: {found}, {wanted}"
+        of_staleness(self.database, self.name, self.facts.view, self.moment())
 
     @precondition(lambda self: self.owed)
     @rule()
@@ -388,18 +374,8 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def agree(self) -> None:
         now = self.moment()
-        asked = self.partitions()
-        verdicts = readiness(self.database, self.name, [Named(task, "ns", key) for task, key in asked], now).items
-        found = {each: shown(verdict) for each, verdict in zip(asked, verdicts, strict=True)}
-        wanted = {each: expected(answer(self.facts.view, *each, now)) for each in asked}
-        for each in asked:
-            apart = {
-                name: (told, wanted[each][name]) for name, told in found[each].items() if told != wanted[each][name]
-            }
-            assert not apart, f"{each} at {now}, the ledger's answer and the twin's: {apart}"
-        told, own = believed(self.database, self.name), states(self.facts.view.states)
-        differing = {each: (told.get(each), own.get(each)) for each in {*told, *own} if told.get(each) != own.get(each)}
-        assert not differing, f"at {now}, the ledger's states and the twin's: {differing}"
+        of_verdicts(self.database, self.name, self.facts.view, self.partitions(), now)
+        of_states(self.database, self.name, self.facts.view, now)
 
     def teardown(self) -> None:
         if self.owed:
@@ -408,25 +384,9 @@ class Machine(RuleBasedStateMachine):
             return
         self.tell_what_is_stale()
         assert verify(self.database, self.name).found.agrees
-        assert digest(self.database, self.name) == self._told_otherwise()
-
-    def _told_otherwise(self) -> str:
-        """The digest of the same facts in another order, some of them twice, declarations in theirs."""
-        other, random = f"{self.name}-again", Random(len(self.facts.events))
-        _create(self.database, other)
-        with self.database.transaction() as connection:
-            here = environments.find(connection, self.name)
-            bodies = [event.body for page in event_log.read_all(connection, here.id) for event in page]
-        bodies += random.choices(bodies, k=2) if bodies else []
-        random.shuffle(bodies)
-        steps = sorted(random.randrange(len(bodies) + 1) for _ in self.told)
-        last = 0
-        for (_, manifest, now), step in zip(self.told, steps, strict=True):
-            record_native(self.database, other, list(bodies[last:step]), NOTHING)
-            declare(self.database, other, definition.parse(manifest), now=now)
-            last = step
-        record_native(self.database, other, list(bodies[last:]), NOTHING)
-        return digest(self.database, other)
+        assert digest(self.database, self.name) == told_otherwise(
+            self.database, self.name, self.told, Random(len(self.facts.events))
+        )
 
 
 class _Owing:
@@ -455,11 +415,6 @@ def _data(place: Place, version: str | None, **more: Any) -> Definition:
 def on(database: Database) -> type[Machine]:
     """The machine on this database."""
     return type("On", (Machine,), {"database": database})
-
-
-def _create(database: Database, name: str) -> None:
-    with database.transaction() as connection:
-        connection.execute("insert into environment (name) values (%s)", [name])
 
 
 def _overdrawn(manifest: Definition) -> bool:
