@@ -49,7 +49,9 @@ def of_staleness(database: Database, name: str, view: View, now: datetime) -> No
     """Of each partition that was made the inputs that have changed, or are stale themselves."""
     made = sorted(place for place, state in view.states.items() if state.made is not None)
     asked = [
-        FreshnessQuestion(name=node, kind=kind, partition=key or None, namespace="ns" if kind == "task" else "lake")
+        FreshnessQuestion(name=node, kind="task", partition=key or None, namespace="ns")
+        if kind == "task"
+        else FreshnessQuestion(name=node, kind="dataset", partition=key or None, namespace="lake")
         for kind, node, key in made
     ]
     for place, item in zip(made, freshness(database, name, asked, now).items, strict=True):
