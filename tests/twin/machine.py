@@ -170,9 +170,12 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.facts.declared)
     @rule(data=st.data(), ago=st.integers(0, 30))
     def succeed_with_all(self, data: st.DataObject, ago: int) -> None:
-        """Every partition of a task has run and written what it writes, as on a good night."""
-        task, night = data.draw(st.sampled_from(plans.TASKS)), data.draw(st.integers(1, 3))
-        version, notes = data.draw(st.sampled_from([None, "v1", "v1", "v2"])), data.draw(st.booleans())
+        """Every partition of some tasks has run and written what it writes, as on a good night."""
+        for task in data.draw(st.lists(st.sampled_from(plans.TASKS), min_size=1, max_size=3)):
+            night, notes = data.draw(st.integers(1, 3)), data.draw(st.booleans())
+            self._succeed(task, night, data.draw(st.sampled_from([None, "v1", "v1", "v2"])), notes, ago)
+
+    def _succeed(self, task: str, night: int, version: str | None, notes: bool, ago: int) -> None:
         view, batch = self.facts.view, []
         for key in few_keys(view.cut("task", task)):
             said: Definition = {"task": {"namespace": "ns", "name": task}, "run": f"night {night} {key}"}
@@ -187,7 +190,7 @@ class Machine(RuleBasedStateMachine):
     def _noted(self, task: str, key: str) -> Iterator[Definition]:
         """What a run reads, with the versions that it finds."""
         view = self.facts.view
-        for place in {need.place for need in view.needs(task, key, self.now)[0] if need.kind == "dataset"}:
+        for place in sorted({need.place for need in view.needs(task, key, self.now)[0] if need.kind == "dataset"}):
             state = view.states.get(place)
             if state is not None and state.made is not None and state.made.version is not None:
                 yield _data(place, state.made.version)
