@@ -112,17 +112,16 @@ def _is_newer(view: View, place: Place, made: Claim, need: Need) -> bool:
 
 def _has_changed(view: View, place: Place, success: Claim, policy: str, begun: datetime) -> bool:
     """Whether the version that is there now is another than the one that was there at a moment."""
-    if policy == "run" or success.version is None:
+    was = _were_there(view, place)
+    if policy == "run" or success.version is None or not was:
         ended = _ended(view, place, success)
         return ended is not None and ended > begun
-    was = _were_there(view, place)
     before = [each.version for each in was if each.since is not None and each.since <= begun]
     after = [each.version for each in was if each.since is not None and each.since > begun]
-    if not before:
-        return True
-    if policy == "content":
-        return before[-1] != success.version
-    return any(word != before[-1] for word in after)
+    if not before or not after:
+        return bool(after)
+    counting = after if policy == "reported" else after[-1:]
+    return any(word is None or word != before[-1] for word in counting)
 
 
 def _is_later_than_meant(view: View, place: Place, word: str, begun: datetime) -> bool:
