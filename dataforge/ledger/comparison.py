@@ -14,6 +14,7 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
+from dataforge.ledger.data_version import successes
 from dataforge.ledger.need import Asked, Need, Sketch, chosen, makers, ref, sketch, used_edges, window
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.model.freshness import (
@@ -30,8 +31,8 @@ from dataforge.model.freshness import (
 from dataforge.model.state import PartitionStatus
 from dataforge.model.upstream import LateData
 from dataforge.model.verdict import Code, Reason
-from dataforge.storage import data_version, readiness
 from dataforge.storage import freshness as storage
+from dataforge.storage import readiness
 from dataforge.storage import stream as streams
 from dataforge.storage.database import Connection
 from dataforge.storage.freshness import Built, Standing
@@ -234,7 +235,7 @@ def _looked_back(
     }
     if not asking:
         return dict(given)
-    found = data_version.successes(connection, environment, {each for _, each in asking})
+    found = successes(connection, environment, {each for _, each in asking})
     return {
         place: [
             (each, replace(told, successes=tuple(found.get(each, ()))) if (place, each) in asking else told)

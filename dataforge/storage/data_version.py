@@ -7,12 +7,23 @@ an index for every one of them.
 from collections.abc import Iterable
 from typing import Any
 
-from psycopg import Connection
+import msgspec
 
 from dataforge.model.data_version import Version
+from dataforge.storage.database import Connection
 from dataforge.storage.readiness import Place
 
 MOST_LOOKED_AT = 400  # the last claims on one partition, under each of its dataset's names
+
+
+class Written(msgspec.Struct, frozen=True):
+    """A success that wrote a partition of a dataset, or an attempt that did where its declared mapping leads there."""
+
+    place: Place
+    version: Version
+    dataset: int  # under the name that was written
+    unplaced: tuple[str, ...] | None = None  # an attempt's own partitions, where it named none of what it wrote
+
 
 # A run that was cleared and ran again has one claim, of its last attempt; when an earlier attempt of it had succeeded,
 # that was a version too. Mapped instances are one run, which is done when all are, and whose version is all of theirs.
@@ -31,8 +42,8 @@ with asked as (
         order by started_at desc nulls last limit %(most)s
     ) c
 ), earlier as (
-    select c.node, c.partition, c.id, c.task_id, c.run, a.attempt_id, a.started_at,
-        case when a.said_state = 'succeeded' then a.said_at else a.ended_at end as since, t.version
+    select c.node, c.partition, c.id, c.task_id, c.run, a.attempt_id, coalesce(a.started_at, e.since) as started_at,
+        e.since, t.version, case when t.partition = '' then a.partitions end as unplaced
     from (select distinct on (node, partition, id, task_id, run) * from claim where run = group_run
         order by node, partition, id, task_id, run) c
     cross join lateral (
@@ -40,11 +51,11 @@ with asked as (
         where environment = %(environment)s and task_id = c.task_id and run = c.run
         order by attempt_id limit 50  -- the order of the primary key, or one that ends with another column is taken
     ) a
+    cross join lateral (select case when a.said_state = 'succeeded' then a.said_at else a.ended_at end as since) e
     cross join lateral (
-        select version from touch
+        select version, partition from touch
         where environment = %(environment)s and task_id = a.task_id and run = a.run and attempt_id = a.attempt_id
-            and direction = 'output' and dataset_id = c.id
-            and (partition = c.partition or (partition = '' and c.partition = any (a.partitions)))
+            and direction = 'output' and dataset_id = c.id and partition in (c.partition, '')
         order by partition desc limit 1
     ) t
     where a.state = 'succeeded' and a.kind = 'task' and not exists (
@@ -62,14 +73,16 @@ with asked as (
     group by 1, 2, 3, 4, 5
     having bool_and(m.status = 'ready')
 ), success as (
-    select node, partition, producer_task_id, producer_run, since, version, started_at, task_id, run, attempt_id, id
+    select node, partition, producer_task_id, producer_run, since, version, started_at, task_id, run, attempt_id, id,
+        null::text[] as unplaced
     from claim where run = group_run and status = 'ready'
     union all
-    select node, partition, task_id, run, since, version, started_at, task_id, run, attempt_id, id from earlier
+    select node, partition, task_id, run, since, version, started_at, task_id, run, attempt_id, id, unplaced
+    from earlier
     union all
-    select node, partition, task_id, group_run, since, version, started_at, task_id, group_run, '', id from mapped
+    select node, partition, task_id, group_run, since, version, started_at, task_id, group_run, '', id, null from mapped
 )
-select node, partition, since, producer_task_id, producer_run, version from success
+select node, partition, since, producer_task_id, producer_run, version, id, unplaced from success
 order by node, partition, started_at desc nulls last, task_id, run desc, version desc nulls last, attempt_id desc, id
 """
 
@@ -85,12 +98,12 @@ def successes_of(environment: int, places: Iterable[Place]) -> dict[str, Any]:
     }
 
 
-def successes(connection: Connection, environment: int, places: Iterable[Place]) -> dict[Place, list[Version]]:
+def successes(connection: Connection, environment: int, places: Iterable[Place]) -> list[Written]:
     """The successes that wrote each of these partitions of datasets, the one that takes precedence first; of one that
-    was written more often than `MOST_LOOKED_AT` times the last ones."""
-    found: dict[Place, list[Version]] = {}
-    for node, partition, since, task_id, run, version in connection.execute(
-        SUCCESSES, successes_of(environment, places)
-    ):
-        found.setdefault(("dataset", node, partition), []).append(Version(since, (task_id, run), version))
-    return found
+    was written more often than `MOST_LOOKED_AT` times the last ones. Which partitions an attempt before the last wrote
+    is left open where it named none."""
+    rows = connection.execute(SUCCESSES, successes_of(environment, places))
+    return [
+        Written(("dataset", node, key), Version(since, (task_id, run), word), name, None if own is None else tuple(own))
+        for node, key, since, task_id, run, word, name, own in rows
+    ]

@@ -139,6 +139,29 @@ def test_a_run_that_is_cleared_and_reports_the_same_version_changes_nothing(
     assert one(database).status == status
 
 
+def test_of_a_run_that_was_cleared_the_earlier_attempt_counts_where_nobody_told_of_its_start(
+    database: Database,
+) -> None:
+    declared(database, datasets=[{**_named("raw"), "version": "content"}])
+    first = [said | {"run": "again"} for said in extract(1, 2, version="a")]
+    second = [said | {"run": "again", "attempt": 2} for said in extract(10, 11, version="a")]
+    record(database, extract(0, 1, version="b"), first[1:], clean(3, 4), second)
+    assert one(database).status == "fresh"
+
+
+def test_of_a_run_that_was_cleared_the_earlier_attempt_counts_where_its_mapping_leads(database: Database) -> None:
+    before = {**_named("raw"), "mapping": {"kind": "window", "from": -1, "to": -1}}
+    daily = {"kind": "daily", "start": "2026-11-01"}
+    raws = {**_named("raw"), "version": "content", "partitioning": daily}
+    declared(database, {"name": "extract", "produces": [before]}, datasets=[raws])
+    for attempt, begun in ((1, 0), (2, 10)):
+        wrote = {"namespace": "s3://lake", "name": "raw", "version": "a"}
+        again = run("extract", begun, begun + 1, key="2026-11-06", outputs=[wrote])
+        record(database, [said | {"run": "again", "attempt": attempt} for said in again])
+        record(database, clean(3, 4) if attempt == 1 else [])
+    assert one(database).status == "fresh"
+
+
 def test_the_declared_policy_judges_what_was_recorded_before(database: Database) -> None:
     record(database, extract(0, 2, version="a"), clean(3, 4), extract(10, 11, version="a"))
     assert one(database).status == "stale"

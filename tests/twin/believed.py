@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dataforge.model.verdict import Verdict
+from dataforge.model.freshness import Freshness
+from dataforge.model.verdict import Code, Verdict
 from dataforge.storage.database import Database
 from tests.twin.fold import Place, State
 from tests.twin.ledger import Answer
@@ -56,6 +57,12 @@ def shown(verdict: Verdict) -> dict[str, Any]:
         "basis": verdict.basis,
         "fate": verdict.fate,
     }
+
+
+def stale(found: Freshness) -> set[Place]:
+    """The inputs that make a partition stale."""
+    stale = [reason for reason in found.reasons if reason.code is Code.UPSTREAM_STALE]
+    return {(r.upstream.kind, r.upstream.name, r.partition or "") for r in stale if r.upstream is not None}
 
 
 def expected(found: Answer) -> dict[str, Any]:

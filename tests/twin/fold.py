@@ -95,6 +95,7 @@ class Claim(NamedTuple):
     task: str
     run: str
     group: str
+    number: int  # of the attempt
     status: str
     state: str
     began: datetime | None
@@ -115,6 +116,7 @@ class State(NamedTuple):
     begun: datetime | None
     made: Claim | None  # the last success
     claims: tuple[Claim, ...]  # of the run that decides
+    successes: tuple[Claim, ...]  # all that there ever were, the one that takes precedence last
 
 
 def runs_of(events: Iterable[Event], marks: Iterable[Event] = ()) -> dict[RunName, Run]:
@@ -236,6 +238,13 @@ def claims_of(run: Run, leads: Leads = to_its_own) -> list[Claim]:
     return found
 
 
+def successes_before(run: Run, leads: Leads = to_its_own) -> list[Claim]:
+    """The successes of all attempts before the one that counts now; of one that was cleared, before the next."""
+    cleared = run.marked is not None and run.marked.state == "queued"
+    tries = [each for each in (run.tries if cleared else run.tries[:-1]) if each.state == "succeeded"]
+    return [claim for each in tries for claim in [_own(run, each), *_written(run, each, leads)]]
+
+
 def _as_marked(claims: Sequence[Claim], last: Try, mark: Mark) -> list[Claim]:
     """What the run says once a person has marked it. What its platform says too changes no time; else it has been so
     since the mark, and where no begin is known, the end that it was given stands for that."""
@@ -259,7 +268,7 @@ def _as_marked(claims: Sequence[Claim], last: Try, mark: Mark) -> list[Claim]:
 def _own(run: Run, each: Try) -> Claim:
     place = ("task", run.task, each.partition)
     began, since = each.began or each.ended, each.ended or each.began
-    return Claim(place, run.task, run.name, run.group, each.status, each.state, began, since)
+    return Claim(place, run.task, run.name, run.group, each.number, each.status, each.state, began, since)
 
 
 def _written(run: Run, each: Try, leads: Leads) -> list[Claim]:
@@ -285,14 +294,17 @@ def states_of(
         return (place[0], canonical(place[1]), place[2]) if place[0] == "dataset" else place
 
     by_place: dict[Place, list[Claim]] = {}
+    before: dict[Place, list[Claim]] = {}
     for run in runs:
         for claim in claims_of(run, leads):
             by_place.setdefault(stands(claim.place), []).append(claim)
+        for claim in successes_before(run, leads):
+            before.setdefault(stands(claim.place), []).append(claim)
     orders: dict[Place, list[tuple[datetime, bool]]] = {}
     for place, given in quarantines.items():
         orders.setdefault(stands(place), []).extend(given)
     return {
-        place: _state(claims, orders.get(place, ()))
+        place: _state(claims, orders.get(place, ()))._replace(successes=_successes(claims, before.get(place, ())))
         for place, claims in by_place.items()
         if any(not claim.past for claim in claims)
     }
@@ -309,7 +321,33 @@ def _state(claims: Sequence[Claim], orders: Iterable[tuple[datetime, bool]]) -> 
         status, since = "quarantined", max(each for each in (since, held[0]) if each)
     made = max((claim for claim in claims if _made(claim, claims)), key=_order, default=None)
     run = min(claim.run for claim in group)
-    return State(status, state, since, latest.task, run, begun, made, tuple(group))
+    return State(status, state, since, latest.task, run, begun, made, tuple(group), ())
+
+
+def _successes(claims: Sequence[Claim], before: Sequence[Claim]) -> tuple[Claim, ...]:
+    """Every success, each attempt's as it is said now. The instances of a mapped task are one, once all have succeeded;
+    it is as its instances are now, whatever they were before they were cleared."""
+    alone = [claim for claim in claims if claim.status == "ready" and claim.run == claim.group]
+    known = {(claim.task, claim.run, claim.number, claim.place) for claim in alone}
+    alone += [c for c in before if c.run == c.group and (c.task, c.run, c.number, c.place) not in known]
+    groups: dict[tuple[str, str], list[Claim]] = {}
+    for claim in claims:
+        if claim.run != claim.group and not claim.past:
+            groups.setdefault((claim.task, claim.group), []).append(claim)
+    whole = [_whole(group) for group in groups.values() if all(claim.status == "ready" for claim in group)]
+    return tuple(sorted([*alone, *whole], key=_order))
+
+
+def _whole(group: Sequence[Claim]) -> Claim:
+    """The success of a mapped task, whose version is all of theirs."""
+    words = {claim.version for claim in group if claim.version is not None}
+    told = all(claim.version is not None for claim in group)
+    return group[0]._replace(
+        run=group[0].group,
+        began=max((claim.began for claim in group if claim.began), default=None),
+        since=max((claim.since for claim in group if claim.since), default=None),
+        version=" ".join(sorted(words)) if told else None,
+    )
 
 
 def _order(claim: Claim) -> tuple[bool, float, int, str, str]:

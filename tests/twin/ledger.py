@@ -85,6 +85,7 @@ class View:
         leases: Sequence[Lease] = (),
     ) -> None:
         self.manifests, self.events, self.orders, self.leases = manifests, events, orders, leases
+        self._makers: dict[tuple[str, str, datetime], list[tuple[str, str]]] = {}
 
     # What is declared and what was observed
 
@@ -254,18 +255,20 @@ class View:
         return found
 
     def makers(self, dataset: str, key: str, now: datetime) -> list[tuple[str, str]]:
-        """The partitions of tasks whose runs write this one of a dataset: each that there may be is tried."""
+        """The partitions of tasks whose runs write this one of a dataset: each that there may be is tried, once."""
+        if (dataset, key, now) not in self._makers:
+            self._makers[dataset, key, now] = list(self._making(dataset, key, now))
+        return self._makers[dataset, key, now]
+
+    def _making(self, dataset: str, key: str, now: datetime) -> Iterator[tuple[str, str]]:
         theirs = self.cut("dataset", dataset)
         if not is_key(theirs, key):
-            return []
-        tasks = sorted({*self.tasks, *self.seen})
-        edges = [(task, mapping) for task in tasks for name, mapping in self.produced(task) if name == dataset]
-        return [
-            (task, own)
-            for task, mapping in edges
-            for own in self._candidates(task, mapping, key, theirs, now)
-            if self._writes(mapping, own, self.cut("task", task), theirs, key, now)
-        ]
+            return
+        for task in sorted({*self.tasks, *self.seen}):
+            for mapping in [mapping for name, mapping in self.produced(task) if name == dataset]:
+                for own in self._candidates(task, mapping, key, theirs, now):
+                    if self._writes(mapping, own, self.cut("task", task), theirs, key, now):
+                        yield task, own
 
     def _candidates(self, task: str, mapping: Definition, key: str, theirs: Cut, now: datetime) -> list[str]:
         ours, kind = self.cut("task", task), mapping.get("kind", "same")

@@ -8,6 +8,7 @@ end the same facts in another order give the same digest.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -29,20 +30,19 @@ from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import verify
 from dataforge.ledger import record as recording
 from dataforge.ledger.declare import declare
-from dataforge.ledger.readiness import Named, readiness
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
 from dataforge.model.claim import Claiming, ClaimRefused, Fenced, Outcome
 from dataforge.model.declaration import CycleError
 from dataforge.model.errors import Conflict, DatabaseUnavailable, InvalidInput
 from dataforge.storage import environment as environments
-from dataforge.storage import event as event_log
 from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Database
 from dataforge.storage.lease import Ending
 from tests.twin import plans
-from tests.twin.believed import believed, expected, shown, states
+from tests.twin.agreement import create, of_staleness, of_states, of_verdicts, told_otherwise
 from tests.twin.facts import Facts, event_of
+from tests.twin.fold import Place
 from tests.twin.ledger import Definition, Lease, few_keys
 from tests.twin.refusal import problem, several_make_one
 from tests.twin.verdict import answer
@@ -61,9 +61,9 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.name = f"twin{next(_environments)}"
-        _create(self.database, self.name)
+        create(self.database, self.name)
         self.facts, self.now, self.tick = Facts(), BEGIN, count(1)
-        self.told: list[tuple[str, Any, datetime]] = []  # what the ledger took, in its order
+        self.told: list[tuple[Definition, datetime]] = []  # the declarations that the ledger took, in its order
         self.late: list[Definition] = []
         self.owed: set[tuple[str, str]] = set()  # what has become runnable and waits to be claimed
         self.ended: list[str] = []
@@ -139,7 +139,7 @@ class Machine(RuleBasedStateMachine):
         assert refused in (None, "perhaps"), f"the ledger took what is a {refused}"
         if stands:  # wake-ups are owed for facts, as they lead by the edges of now
             self.owed.clear()
-        self.told.append(("declare", manifest, now))
+        self.told.append((manifest, now))
 
     def _refused(self, manifest: Definition) -> str | None:
         others = [each for source, each in self.facts.view.manifests.items() if source != manifest["source"]]
@@ -170,19 +170,30 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.facts.declared)
     @rule(data=st.data(), ago=st.integers(0, 30))
     def succeed_with_all(self, data: st.DataObject, ago: int) -> None:
-        """Every partition of a task has run and written what it writes, as on a good night."""
-        task = data.draw(st.sampled_from(plans.TASKS))
+        """Every partition of some tasks has run and written what it writes, as on a good night."""
+        for task in data.draw(st.lists(st.sampled_from(plans.TASKS), min_size=1, max_size=3)):
+            night, notes = data.draw(st.integers(1, 3)), data.draw(st.booleans())
+            self._succeed(task, night, data.draw(st.sampled_from([None, "v1", "v1", "v2"])), notes, ago)
+
+    def _succeed(self, task: str, night: int, version: str | None, notes: bool, ago: int) -> None:
         view, batch = self.facts.view, []
         for key in few_keys(view.cut("task", task)):
-            written = [
-                {"namespace": "lake", "name": place[1], **({"partition": place[2]} if place[2] else {}), "rows": 7}
-                for place in view.written(task, key, self.now)
-            ]
-            said: Definition = {"task": {"namespace": "ns", "name": task}, "state": "succeeded", "run": f"night {key}"}
+            said: Definition = {"task": {"namespace": "ns", "name": task}, "run": f"night {night} {key}"}
             said |= {"partition": key} if key else {}
-            said |= {"outputs": written} if written else {}
-            batch += [self._stamped({**said, "state": "running"}, ago), self._stamped(said, ago)]
+            written = [_data(place, version, rows=7) for place in view.written(task, key, self.now)]
+            read = list(self._noted(task, key)) if notes else []
+            begins = {**said, "state": "running", **({"inputs": read} if read else {})}
+            ends = {**said, "state": "succeeded", **({"outputs": written} if written else {})}
+            batch += [self._stamped(begins, ago), self._stamped(ends, ago)]
         self._record(batch)
+
+    def _noted(self, task: str, key: str) -> Iterator[Definition]:
+        """What a run reads, with the versions that it finds."""
+        view = self.facts.view
+        for place in sorted({need.place for need in view.needs(task, key, self.now)[0] if need.kind == "dataset"}):
+            state = view.states.get(place)
+            if state is not None and state.made is not None and state.made.version is not None:
+                yield _data(place, state.made.version)
 
     @rule(data=st.data(), ago=st.integers(0, 100))
     def order(self, data: st.DataObject, ago: int) -> None:
@@ -255,10 +266,7 @@ class Machine(RuleBasedStateMachine):
         lease = data.draw(st.sampled_from(list(self.facts.leases.values())))
         now = self.moment()
         places = list(self.facts.view.written(lease.task, lease.key, now)) if writes and ending == "completed" else []
-        outputs = [
-            {"namespace": "lake", "name": name, **({"partition": key} if key else {}), "rows": 7}
-            for _, name, key in places
-        ]
+        outputs = [_data(place, data.draw(st.sampled_from([None, "v1"])), rows=7) for place in places]
         with _Owing(self):
             try:
                 dispatch.end(self.database, self.name, UUID(lease.claim), ending, Outcome(outputs=outputs), now)
@@ -336,7 +344,13 @@ class Machine(RuleBasedStateMachine):
             other.execute("select pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])
         connection.execute("select 1")
 
-    # What holds after each step
+    # What holds after each step, and what is asked now and then
+
+    @precondition(lambda self: self.facts.events)
+    @rule()
+    def tell_what_is_stale(self) -> None:
+        """Of every partition that was made the inputs that have changed, or are stale themselves."""
+        of_staleness(self.database, self.name, self.facts.view, self.moment())
 
     @precondition(lambda self: self.owed)
     @rule()
@@ -363,44 +377,19 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def agree(self) -> None:
         now = self.moment()
-        asked = self.partitions()
-        verdicts = readiness(self.database, self.name, [Named(task, "ns", key) for task, key in asked], now).items
-        found = {each: shown(verdict) for each, verdict in zip(asked, verdicts, strict=True)}
-        wanted = {each: expected(answer(self.facts.view, *each, now)) for each in asked}
-        for each in asked:
-            apart = {
-                name: (told, wanted[each][name]) for name, told in found[each].items() if told != wanted[each][name]
-            }
-            assert not apart, f"{each} at {now}, the ledger's answer and the twin's: {apart}"
-        told, own = believed(self.database, self.name), states(self.facts.view.states)
-        differing = {each: (told.get(each), own.get(each)) for each in {*told, *own} if told.get(each) != own.get(each)}
-        assert not differing, f"at {now}, the ledger's states and the twin's: {differing}"
+        of_verdicts(self.database, self.name, self.facts.view, self.partitions(), now)
+        of_states(self.database, self.name, self.facts.view, now)
 
     def teardown(self) -> None:
         if self.owed:
             self.no_wake_up_is_missed()
         if not self.told and not self.facts.events:
             return
+        self.tell_what_is_stale()
         assert verify(self.database, self.name).found.agrees
-        assert digest(self.database, self.name) == self._told_otherwise()
-
-    def _told_otherwise(self) -> str:
-        """The digest of the same facts in another order, some of them twice, declarations in theirs."""
-        other, random = f"{self.name}-again", Random(len(self.facts.events))
-        _create(self.database, other)
-        with self.database.transaction() as connection:
-            here = environments.find(connection, self.name)
-            bodies = [event.body for page in event_log.read_all(connection, here.id) for event in page]
-        bodies += random.choices(bodies, k=2) if bodies else []
-        random.shuffle(bodies)
-        steps = sorted(random.randrange(len(bodies) + 1) for _ in self.told)
-        last = 0
-        for (_, manifest, now), step in zip(self.told, steps, strict=True):
-            record_native(self.database, other, list(bodies[last:step]), NOTHING)
-            declare(self.database, other, definition.parse(manifest), now=now)
-            last = step
-        record_native(self.database, other, list(bodies[last:]), NOTHING)
-        return digest(self.database, other)
+        assert digest(self.database, self.name) == told_otherwise(
+            self.database, self.name, self.told, Random(len(self.facts.events))
+        )
 
 
 class _Owing:
@@ -420,14 +409,15 @@ class _Owing:
                 machine.owed.add(each)
 
 
+def _data(place: Place, version: str | None, **more: Any) -> Definition:
+    """What is said of a partition of a dataset that is read or written."""
+    named = {"partition": place[2]} if place[2] else {}
+    return {"namespace": "lake", "name": place[1], **named, **({"version": version} if version else {}), **more}
+
+
 def on(database: Database) -> type[Machine]:
     """The machine on this database."""
     return type("On", (Machine,), {"database": database})
-
-
-def _create(database: Database, name: str) -> None:
-    with database.transaction() as connection:
-        connection.execute("insert into environment (name) values (%s)", [name])
 
 
 def _overdrawn(manifest: Definition) -> bool:

@@ -58,7 +58,7 @@ def manifests(draw: st.DrawFn, source: str, cuts: dict[str, Cut]) -> Definition:
     if not north and not draw(rarely(6)):  # of a task that both declare neither is taken
         names = [name for name in names if name != "t2"]
     own = {name: draw(st.sampled_from(_CUTS)) for name in names}
-    wanted = [name for name in (DATASETS[:1] if north else DATASETS[1:]) if draw(st.booleans())]
+    wanted = [name for name in (DATASETS[:1] if north else DATASETS[1:]) if not draw(rarely(3))]
     datasets = [_dataset(draw, name, {**cuts, **own}) for name in wanted]
     known = {**cuts, **own, **{each["name"]: each.get("partitioning") for each in datasets}}
     tasks = [_task(draw, name, known) for name in names]
@@ -75,6 +75,7 @@ def _dataset(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Definition:
         "name": name,
         **({"partitioning": cut} if cut else {}),
         **({"aliases": [{"namespace": "lake", "name": ALIAS}]} if aliased else {}),
+        **({"version": draw(st.sampled_from(["reported", "content"]))} if not draw(rarely(3)) else {}),
     }
 
 
@@ -189,7 +190,7 @@ def _touched(draw: st.DrawFn, listed: str, dataset: str, cuts: dict[str, Cut]) -
     found: dict[str, Any] = {"namespace": "lake", "name": dataset}
     if draw(rarely(3)):
         found["partition"] = draw(st.sampled_from(few_keys(cuts.get("d0" if dataset == ALIAS else dataset)))) or "a"
-    if draw(rarely(3)):
+    if draw(st.booleans()):
         found["version"] = draw(st.sampled_from(["v1", "v2"]))
     if listed == "outputs" and draw(st.booleans()):
         found["rows"] = draw(st.sampled_from([0, 1, 7, 9]))

@@ -1,22 +1,54 @@
-"""The twin of staleness: which inputs of a partition that was made are newer than what was made from them."""
+"""The twin of staleness, by docs/staleness.md: which inputs of a partition that was made are newer than what was made
+from them, or themselves stale."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
 
 from tests.twin.fold import Claim, Place
 from tests.twin.ledger import Need, View
 from tests.twin.windows import is_key
 
 
-def newer(view: View, place: Place, now: datetime) -> list[Place]:
-    """The input partitions that were made again since the run behind `place` began, unless a version says that nothing
-    has changed."""
+class Built(NamedTuple):
+    """What a partition was built from, and which of that has changed since."""
+
+    inputs: tuple[Place, ...]
+    changed: tuple[Place, ...]
+
+
+def stale_inputs(view: View, place: Place, now: datetime) -> list[Place]:
+    """The inputs that make a partition stale: those that have changed, and those that are stale themselves."""
+    built = _built(view, place, now)
+    return [each for each in built.inputs if each in built.changed or _is_stale(view, each, now, below=place)]
+
+
+def _is_stale(view: View, place: Place, now: datetime, below: Place) -> bool:
+    """Whether a way leads up from a partition to one that something has changed for, and not by what lies below."""
+    passed, ahead = {below}, [place]
+    while ahead:
+        here = ahead.pop()
+        if here in passed:
+            continue
+        passed.add(here)
+        built = _built(view, here, now)
+        if built.changed:
+            return True
+        ahead += built.inputs
+    return False
+
+
+@lru_cache(maxsize=10_000)
+def _built(view: View, place: Place, now: datetime) -> Built:
     state = view.states.get(place)
     if state is None or state.made is None:
-        return []
-    return [need.place for need in _inputs(view, place, state.made, now) if _is_newer(view, place, state.made, need)]
+        return Built((), ())
+    needs = list(_inputs(view, place, state.made, now))
+    there = [need.place for need in needs if _made(view, need.place) is not None]
+    return Built(tuple(there), tuple(need.place for need in needs if _is_newer(view, place, state.made, need)))
 
 
 def _inputs(view: View, place: Place, made: Claim, now: datetime) -> Iterator[Need]:
@@ -62,19 +94,55 @@ def _made(view: View, place: Place) -> Claim | None:
 
 
 def _is_newer(view: View, place: Place, made: Claim, need: Need) -> bool:
+    """Whether the version that an input has now is another than the one that the run read."""
     success = _made(view, need.place)
     if success is None or (success.task, success.run) == (made.task, made.run):
         return False
-    if need.kind == "dataset" and success.version is not None:
-        read = _read(view, made, _ended(view, place, made), need.place)
-        if read is not None:
-            version, whole = read
-            if version == success.version:
-                return False
-            if not whole:
-                return True
-    begun, ended = _begun(view, place, made), _ended(view, need.place, success)
-    return begun is not None and ended is not None and ended > begun
+    begun = _begun(view, place, made)
+    policy = view.datasets.get(need.name, {}).get("version", "run") if need.kind == "dataset" else "run"
+    read = _read(view, made, _ended(view, place, made), need.place) if need.kind == "dataset" else None
+    if read is not None and success.version is not None:
+        word, whole = read
+        if word == success.version:
+            return policy == "run" and begun is not None and _is_later_than_meant(view, need.place, word, begun)
+        if not whole:
+            return True
+    return begun is not None and _has_changed(view, need.place, success, policy, begun)
+
+
+def _has_changed(view: View, place: Place, success: Claim, policy: str, begun: datetime) -> bool:
+    """Whether the version that is there now is another than the one that was there at a moment."""
+    was = _were_there(view, place)
+    if policy == "run" or success.version is None or not was:
+        ended = _ended(view, place, success)
+        return ended is not None and ended > begun
+    before = [each.version for each in was if each.since is not None and each.since <= begun]
+    after = [each.version for each in was if each.since is not None and each.since > begun]
+    if not before or not after:
+        return bool(after)
+    counting = after if policy == "reported" else after[-1:]
+    return any(word is None or word != before[-1] for word in counting)
+
+
+def _is_later_than_meant(view: View, place: Place, word: str, begun: datetime) -> bool:
+    """Where each success is a version, a word means the last that bore it when the run began, else the first after."""
+    was = _were_there(view, place)
+    bearing = [each for each in was if each.version == word]
+    before = [each for each in bearing if each.since is not None and each.since <= begun]
+    meant = before[-1:] or bearing[:1]
+    return bool(meant) and meant[0] is not was[-1]
+
+
+def _were_there(view: View, place: Place) -> list[Claim]:
+    """What was there, one after the other: at the end of each success, of those that had ended the one that takes
+    precedence."""
+    successes = view.states[place].successes
+    found: list[Claim] = []
+    for moment in sorted(each.since for each in successes if each.since is not None):
+        there = [each for each in successes if each.since is not None and each.since <= moment][-1]
+        if not found or there is not found[-1]:
+            found.append(there)
+    return found
 
 
 def _begun(view: View, place: Place, made: Claim) -> datetime | None:

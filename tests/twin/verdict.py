@@ -9,7 +9,7 @@ from typing import Any
 from tests.twin import rules
 from tests.twin.fold import FINAL, Place, State
 from tests.twin.ledger import AHEAD, STRICTNESS, Answer, Definition, Need, Reason, View
-from tests.twin.staleness import newer
+from tests.twin.staleness import stale_inputs
 from tests.twin.windows import is_key, window
 
 _OWN = ("paused", "canceled", "gate_pending", "condition_unmet", "not_before", "pool_full")
@@ -300,7 +300,7 @@ class _Asked:
 
     def is_stale(self, need: Need) -> bool:
         state = self.view.states.get(need.place)
-        return bool(self.aged and state and state.status == "ready" and newer(self.view, need.place, self.now))
+        return bool(self.aged and state and state.status == "ready" and stale_inputs(self.view, need.place, self.now))
 
     def waits(self, need: Need) -> bool:
         """Whether it waits for an upstream that is to be run again: where it is itself, or takes nothing stale."""
@@ -319,7 +319,7 @@ class _Asked:
             if not edge.get("required", True):
                 yield Reason(code, self.view.node(edge))
         if self.own is not None and self.own.status == "ready":
-            for kind, name, key in newer(self.view, self.place, self.now):
+            for kind, name, key in stale_inputs(self.view, self.place, self.now):
                 yield Reason("upstream_stale", (kind, name), key)
         if self.fate() is not None:
             yield Reason("condition_unmet")

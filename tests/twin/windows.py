@@ -86,10 +86,20 @@ def is_key(cut: Cut, key: str) -> bool:
     if cut["kind"] == "static":
         return key in cut["keys"]
     if windowed(cut):
-        return any(tile.key == key for tile in partitions(cut))
+        return key in _keys(cut["kind"], cut.get("time_zone", "UTC"), cut["start"])
     return key == ""
+
+
+@cache
+def _keys(kind: str, zone: str, start: str) -> frozenset[str]:
+    return frozenset(tile.key for tile in partitions({"kind": kind, "time_zone": zone, "start": start}))
 
 
 def window(cut: Cut, key: str) -> Tile | None:
     """The window of a key; None for what has none."""
-    return next((tile for tile in tiles(cut) if tile.key == key), None) if windowed(cut) else None
+    return _by_key(cut["kind"], cut.get("time_zone", "UTC")).get(key) if cut is not None and windowed(cut) else None
+
+
+@cache
+def _by_key(kind: str, zone: str) -> dict[str, Tile]:
+    return {tile.key: tile for tile in _tiles(kind, zone)}
