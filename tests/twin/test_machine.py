@@ -30,7 +30,7 @@ EXAMPLES = 50  # histories in one database
 
 
 def test_the_ledger_and_its_twin_agree_after_every_step(module_database: Database) -> None:
-    quick = settings(_SETTINGS, max_examples=10, stateful_step_count=20)
+    quick = settings(_SETTINGS, max_examples=8, stateful_step_count=20)
     run_state_machine_as_test(on(module_database), settings=quick)
 
 
