@@ -105,8 +105,8 @@ MUTANTS = (
     Mutant(
         "each of several changes at once wakes what lies downstream",
         "dataforge/dispatch/announce.py",
-        '        for each in changes\n        if each.change == "ended"',
-        '        for each in list(changes)[:-1]\n        if each.change == "ended"',
+        "        for each in changes\n        if each.change == change",
+        "        for each in list(changes)[:-1]\n        if each.change == change",
         ("tests/dispatch/test_announce.py",),
     ),
     Mutant(
