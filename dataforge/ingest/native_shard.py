@@ -12,14 +12,13 @@ from itertools import islice
 import msgspec
 from msgspec.structs import replace
 
-from dataforge.ingest.validation import LONGEST_KEY, name_problem
+from dataforge.ingest.validation import LONGEST_KEY, MOST_ROWS, name_problem
 from dataforge.model import shard
 from dataforge.model.errors import FieldError
 from dataforge.model.event import Facts, ShardsFact
 from dataforge.model.shard import ShardState
 
 MOST_SHARDS = 20_000  # of one event; a run may have more
-_MOST_ROWS = 2**53  # JSON's whole numbers
 _MOST_ERRORS = 100
 
 
@@ -46,8 +45,8 @@ def _problems(shards: Sequence[Shard]) -> Iterator[FieldError]:
             yield error
         if each.rows is not None and each.state is ShardState.PENDING:
             yield FieldError(f"{field}.rows", each.rows, "left out, or a state that says how the shard ended")
-        elif each.rows is not None and not 0 <= each.rows <= _MOST_ROWS:
-            yield FieldError(f"{field}.rows", each.rows, f"a number from 0 to {_MOST_ROWS}")
+        elif each.rows is not None and not 0 <= each.rows <= MOST_ROWS:
+            yield FieldError(f"{field}.rows", each.rows, f"a number from 0 to {MOST_ROWS}")
         if each.key in seen:
             yield FieldError(f"{field}.key", each.key, "each shard once")
         seen.add(each.key)

@@ -15,14 +15,13 @@ from msgspec.structs import replace
 from dataforge.ingest import paths
 from dataforge.ingest.envelope import check_time
 from dataforge.ingest.native_report import Output
-from dataforge.ingest.validation import LONGEST_KEY, LONGEST_NAME, name_problem
+from dataforge.ingest.validation import LONGEST_KEY, LONGEST_NAME, MOST_ROWS, name_problem
 from dataforge.model.errors import FieldError
 from dataforge.model.event import Facts, LateFact, WatermarkFact
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.stream import FARTHEST_AHEAD
 
 MOST_LATE = 1_000  # partitions of one event
-_MOST_ROWS = 2**53  # JSON's whole numbers
 
 
 class LateDataset(msgspec.Struct, forbid_unknown_fields=True):
@@ -83,8 +82,8 @@ def _late_errors(late: Sequence[Late]) -> Iterator[FieldError]:
         field = f"late[{index}]"
         if error := name_problem(f"{field}.partition", each.partition, LONGEST_KEY):
             yield error
-        if not 1 <= each.rows <= _MOST_ROWS:
-            yield FieldError(f"{field}.rows", each.rows, f"a number from 1 to {_MOST_ROWS}")
+        if not 1 <= each.rows <= MOST_ROWS:
+            yield FieldError(f"{field}.rows", each.rows, f"a number from 1 to {MOST_ROWS}")
         for name in ("namespace", "name") if each.dataset is not None else ():
             if error := name_problem(f"{field}.dataset.{name}", getattr(each.dataset, name), LONGEST_NAME):
                 yield error

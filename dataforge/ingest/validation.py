@@ -6,6 +6,7 @@ from dataforge.model.errors import FieldError, InvalidInput
 # A unique index of PostgreSQL holds entries of at most 2,704 bytes; a namespace and a name share one, and so do
 # the ids of a run and of an attempt.
 LONGEST_NAME, LONGEST_KEY = 1_200, 512
+MOST_ROWS = 2**53  # JSON's whole numbers
 
 
 def name_problem(field: str, value: str, longest: int = LONGEST_NAME) -> FieldError | None:

@@ -36,12 +36,14 @@ def aged(
 ) -> dict[Asked, Question]:
     """The same questions, their partitions and upstreams stale where something newer is behind them. Without `warn`
     only what decides is looked at."""
-    upstreams = [each for question in questions.values() for each in question.upstreams if _is_ready(each.state)]
+    upstreams = [each for question in questions.values() for each in question.upstreams if _was_made(each.state)]
     deciding = _places(upstreams, "block")
-    near = {_own(asked) for asked, question in questions.items() if _is_ready(question.own)} if warn else set()
+    near = {_own(asked) for asked, question in questions.items() if _was_made(question.own)} if warn else set()
     near |= set(sorted(_places(upstreams, "warn"))[:MOST_WARNED]) if warn else set()
-    told = _told(staleness(connection, environment, near, now, NEAR))
-    told |= _told(staleness(connection, environment, deciding, now, FAR), deciding=True) if deciding else {}
+    warned = staleness(connection, environment, near, now, NEAR)
+    told = _told(warned)
+    if deciding:
+        told |= _told(staleness(connection, environment, deciding, now, FAR, warned.compared), deciding=True)
     return {asked: _age(asked, question, told) for asked, question in questions.items()}
 
 
@@ -65,7 +67,7 @@ def _place(upstream: Upstream) -> Place:
     return (upstream.node.kind, node_id(upstream.node.namespace, upstream.node.name), upstream.partition)
 
 
-def _is_ready(state: State | None) -> bool:
+def _was_made(state: State | None) -> bool:
     return state is not None and state.status in (PartitionStatus.READY, PartitionStatus.STALE)
 
 
@@ -75,13 +77,13 @@ def _places(upstreams: Iterable[Upstream], staleness: Meaning) -> set[Place]:
 
 def _age(asked: Asked, question: Question, told: Mapping[Place, _Told]) -> Question:
     own, mine = question.own, told.get(_own(asked))
-    if own is not None and _is_ready(own) and mine is not None and mine.reasons:
+    if own is not None and _was_made(own) and mine is not None and mine.reasons:
         question = replace(question, own=_stale(own), changed=mine.reasons)
     doubts = tuple(
         half_known(each)
         for each in question.upstreams
         if each.staleness == "block"
-        and _is_ready(each.state)
+        and _was_made(each.state)
         and (found := told.get(_place(each)))
         and found.half_known
         and not found.reasons
@@ -92,7 +94,7 @@ def _age(asked: Asked, question: Question, told: Mapping[Place, _Told]) -> Quest
 
 def _aged(upstream: Upstream, told: Mapping[Place, _Told]) -> Upstream:
     found = told.get(_place(upstream))
-    if upstream.state is None or not _is_ready(upstream.state) or found is None or not found.reasons:
+    if upstream.state is None or not _was_made(upstream.state) or found is None or not found.reasons:
         return upstream
     return replace(upstream, state=_stale(upstream.state), because=way_up(found.reasons[0]))
 

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from dataforge.ledger import update
 from dataforge.ledger.staleness import FAR, staleness
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, ShardItem, TaskItem, UpdateItem
-from dataforge.model.errors import NotFound
 from dataforge.model.filter import (
     DatasetFilter,
     PartitionFilter,
@@ -70,7 +69,7 @@ def shards(database: Database, name: str, wanted: ShardFilter) -> Page[ShardItem
         within = environment.find(connection, name).id
         task = reference.resolve_task(connection, within, wanted.namespace, wanted.name)
         if not run_graph.load(connection, within, [(task.id, wanted.run)]):
-            raise NotFound(f"there is no run {wanted.run!r} of {task.namespace}/{task.name}")
+            raise reference.no_such_run(task, wanted.run)
         seen = read_cursor(wanted.cursor, ShardKey)
         after = seen.key if seen else ""
         found = shard.page(connection, within, (task.id, wanted.run), wanted.state, after, wanted.limit)

@@ -70,7 +70,7 @@ def examine(connection: Connection, environment: int, places: Iterable[Place], n
         known,
         standing,
         storage.reads(connection, environment, _readers(built, needs)),
-        _late_data(connection, environment, {*built, *stale}),
+        streams.late_data(connection, environment, {*built, *stale}),
         now,
     )
     given = {place: _inputs(seen, built.get(place), needs[place]) for place in wanted}
@@ -83,10 +83,6 @@ def _late(compared: Compared, late: LateData) -> Compared:
     """A partition that a stream made is stale by what came for it after that, whatever its upstreams."""
     reason = Reason(code=Code.UPSTREAM_STALE, message=f"it {late.said}", since=late.last)
     return replace(compared, status=FreshnessStatus.STALE, reasons=(reason, *compared.reasons), late=reason)
-
-
-def _late_data(connection: Connection, environment: int, places: Iterable[Place]) -> dict[Place, LateData]:
-    return {place: LateData(*late) for place, late in streams.late_rows(connection, environment, places).items()}
 
 
 def _readers(built: Mapping[Place, Built], needs: Mapping[Place, Sequence[Need]]) -> Iterator[Success]:

@@ -11,11 +11,11 @@ import msgspec
 
 from dataforge.ledger.need import cut_of, mapping_of
 from dataforge.model import completeness as rule
+from dataforge.model.attempt import EARLIEST
 from dataforge.model.completeness import Claimed, CompleteWhen, Due, Judged, Standing, Writer, Writers, all_dues, dues
 from dataforge.model.edge import in_place
 from dataforge.model.errors import InvalidInput
 from dataforge.model.mapping import produced_keys
-from dataforge.model.run import EARLIEST
 from dataforge.storage import completeness as storage
 from dataforge.storage.completeness import DatasetPartition, Product
 from dataforge.storage.database import Connection

@@ -153,6 +153,7 @@ def _ensure_named(connection: Connection, environment: int, manifest: Manifest) 
 def _write(connection: Connection, environment: int, decided: Plan) -> None:
     manifest = decided.manifest
     touched = {task.ref.id for task in decided.tasks.touched}
+    touched_datasets = {dataset.ref.id for dataset in decided.datasets.touched}
     before = completeness.declared(connection, environment, touched)
     definitions.store(connection, environment, manifest)
     _write_tasks(connection, environment, decided)
@@ -164,17 +165,13 @@ def _write(connection: Connection, environment: int, decided: Plan) -> None:
         environment,
         tasks=touched,
         runs=shards.runs_of(connection, environment, touched),
-        datasets={dataset.ref.id for dataset in decided.datasets.touched},
+        datasets=touched_datasets,
         produced=_produced_otherwise(before, completeness.declared(connection, environment, touched))
-        | {dataset.ref.id for dataset in decided.datasets.touched},
+        | touched_datasets,
     )
-    _leave_word(connection, environment, decided)
-
-
-def _leave_word(connection: Connection, environment: int, decided: Plan) -> None:
-    """Lets what waits around all this be decided on: its upstreams may be there already."""
-    tasks: set[Node] = {("task", task.ref.id) for task in decided.tasks.touched}
-    wakeups.declared(connection, environment, tasks | {("dataset", each.ref.id) for each in decided.datasets.touched})
+    # What waits around all this is decided on: its upstreams may be there already.
+    around: set[Node] = {("task", each) for each in touched} | {("dataset", each) for each in touched_datasets}
+    wakeups.declared(connection, environment, around)
 
 
 def _produced_otherwise(before: set[completeness.DeclaredEdge], after: set[completeness.DeclaredEdge]) -> set[int]:

@@ -114,9 +114,9 @@ def sketch(
             continue
         node = nodes[edge.node]
         try:
-            found_ = list(_needs(edge, node, side))
-            needs += [need for need in found_ if (edge.node, need.key) not in own]
-            updates += [need for need in found_ if (edge.node, need.key) in own and edge.origin == "declared"]
+            mapped = list(_needs(edge, node, side))
+            needs += [need for need in mapped if (edge.node, need.key) not in own]
+            updates += [need for need in mapped if (edge.node, need.key) in own and edge.origin == "declared"]
         except InvalidInput as error:
             problems.append(_problem(edge, node, error))
     return Sketch(asked, cut, None, tuple(needs), tuple(problems), tuple(updates))

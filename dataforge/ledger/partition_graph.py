@@ -120,12 +120,12 @@ def _needed(walk: _Walk, tasks: set[Place], read: Iterable[Seen]) -> list[_Step]
     named = {(each.task, each.dataset_id) for each in read}
     known = around(walk.connection, walk.here.id, {node for _, node, _ in tasks})
     found = []
-    for place in tasks & {("task", node, key) for _, node, key in tasks if node in known.subjects}:
-        asked = Asked(place[1], place[2])
-        needs = sketch(
-            known.subjects[asked.task_id], known.edges.get(asked.task_id, []), known.nodes, asked, walk.now
-        ).needs
-        for need in needs:
+    for place in tasks:
+        subject = known.subjects.get(place[1])
+        if subject is None:
+            continue
+        edges, asked = known.edges.get(place[1], []), Asked(place[1], place[2])
+        for need in sketch(subject, edges, known.nodes, asked, walk.now).needs:
             guessed = need.edge.origin == "observed" and need.node.kind == "dataset"
             if not (guessed and (place, need.node.id) in named):
                 found.append(_Step(need.places[0], place))

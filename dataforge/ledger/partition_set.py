@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Set
 
 import msgspec
 
-from dataforge.model.listing import Page, read_cursor, write_cursor
+from dataforge.model.listing import Examined, Page, cut, read_cursor, write_cursor
 from dataforge.model.mapping import MOST_PARTITIONS
 from dataforge.model.partition import Partitioning
 from dataforge.model.partition_set import KeyFilter, SetKey, keys_in, sets_of, with_keys
@@ -53,14 +53,11 @@ def follow(connection: Connection, environment: int, recut: Set[Node], settled: 
     whole = recut | {place[:2] for place in places - present}  # where one is gone, others of its key may be left
     new = _shown(cuts, {place for place in present if place[:2] not in whole})
     known = storage.shown_by(connection, environment, sorted(whole))
-    left = _shown(cuts, {(*node, key) for node in whole & cuts.keys() for key in _keys(connection, environment, node)})
+    kept = {node: storage.partitions(connection, environment, node) for node in whole & cuts.keys()}
+    left = _shown(cuts, {(*node, key) for node, keys in kept.items() for key in keys})
     changed = _change(connection, environment, new | (left - known), known - left)
     if changed:
         announce(connection, environment, changed)
-
-
-def _keys(connection: Connection, environment: int, node: Node) -> list[str]:
-    return storage.partitions(connection, environment, node)
 
 
 def _shown(cuts: Mapping[Node, Partitioning], places: Iterable[Place]) -> set[Shown]:
@@ -89,6 +86,5 @@ def keys(database: Database, environment: str, name: str, wanted: KeyFilter) -> 
     with database.transaction() as connection:
         here = environments.find(connection, environment)
         found = storage.page(connection, here.id, name, wanted, after)
-    shown = found[: wanted.limit]
-    last = KeyPlace(shown[-1].key) if len(found) > wanted.limit else None
-    return Page(shown, write_cursor(last))
+    shown, last = cut(Examined(found, None), wanted.limit)
+    return Page(shown, write_cursor(KeyPlace(last.key) if last else None))

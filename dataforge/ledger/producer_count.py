@@ -6,11 +6,11 @@ A dataset that nobody is declared to produce yet is taken at its word.
 
 from collections.abc import Iterable, Iterator
 
-import msgspec
+from msgspec import convert
 
 from dataforge.ledger.cuts import Cuts
 from dataforge.model.declaration import Plan
-from dataforge.model.edge import SAME, Mapping, in_place
+from dataforge.model.edge import Mapping, in_place
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.manifest import DatasetDefinition
 from dataforge.model.share import most_shares
@@ -51,16 +51,11 @@ def _problems(
 def _most(found: Iterable[DeclaredEdge], dataset: DatasetDefinition, cuts: Cuts) -> int | None:
     """How many shares these edges can bring to a partition; None where that is not known. Whoever updates the dataset
     in place is not counted."""
-    read = {edge.task_id: _mapping(edge) for edge in found if edge.relation == "consumes"}
-    written = {edge.task_id: _mapping(edge) for edge in found if edge.relation == "produces"}
+    read = {edge.task_id: convert(edge.mapping, Mapping) for edge in found if edge.relation == "consumes"}
+    written = {edge.task_id: convert(edge.mapping, Mapping) for edge in found if edge.relation == "produces"}
     writers = {task: how for task, how in written.items() if task not in read or not in_place(read[task], how)}
     known = cuts.tasks(writers)
     theirs = cuts.datasets({dataset.ref.id}).get(dataset.ref.id)
     each = [most_shares(how, known.get(task), theirs) for task, how in writers.items()]
     counted = [most for most in each if most is not None]
     return sum(counted) if len(counted) == len(each) else None
-
-
-def _mapping(edge: DeclaredEdge) -> Mapping:
-    mapping: Mapping = msgspec.convert(edge.mapping, Mapping) if edge.mapping else SAME
-    return mapping

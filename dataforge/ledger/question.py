@@ -72,7 +72,7 @@ class _Seen(msgspec.Struct, frozen=True):
         """The places of upstreams that are missing or running."""
         places = {_stands(need, self.states) for each in self.sketches for need in each.needs}
         places = {place for place in places if (place[1], place[2], False) not in self.lacking or place[0] == "task"}
-        places |= {place for found in self.lacking.values() for each in found for place in _producing(each)}
+        places |= _producing(self.lacking)
         return {place for place in places if place not in self.states or _runs(self.states[place])}
 
     @property
@@ -91,27 +91,32 @@ def _see(
     ]
     places = {place for each in sketches for place in _places(each)}
     states = storage.states(connection, environment, places)
-    lacking = _lacking(connection, environment, sketches, states if explain else None)
-    states |= storage.states(
-        connection, environment, {place for found in lacking.values() for each in found for place in _producing(each)}
-    )
+    lacking = _lacking(connection, environment, sketches, states, explain=explain)
+    if producing := _producing(lacking):
+        states |= storage.states(connection, environment, producing)
     reported = _reported(connection, environment, sketches, states)
     ordered = orders(connection, environment, known.subjects, wanted, states, now)
-    late = _late_data(connection, environment, states)
+    stale = [place for place, state in states.items() if state.status is PartitionStatus.STALE]
+    late = streams.late_data(connection, environment, stale)
     return _Seen(known, sketches, states, reported, queues(connection, environment, known), ordered, lacking, late)
 
 
 def _lacking(
-    connection: Connection, environment: int, sketches: Iterable[Sketch], states: Mapping[Place, State] | None
+    connection: Connection,
+    environment: int,
+    sketches: Iterable[Sketch],
+    states: Mapping[Place, State],
+    *,
+    explain: bool,
 ) -> dict[Reading, tuple[Lack, ...]]:
-    """What is not there of the partitions that tasks update in place, and with `states` of those that are asked for
-    and not ready."""
+    """What is not there of the partitions that tasks update in place, and to explain of those that are asked for and
+    not ready."""
     readings: set[Reading] = set()
     for each in sketches:
         readings |= {(need.node.id, need.key, True) for need in each.updates if need.node.kind == "dataset"}
-        for need in each.needs if states is not None else ():
-            _, node, key = place = _stands(need, states or {})
-            if need.node.kind == "dataset" and not (states and place in states and states[place].status in _THERE):
+        for need in each.needs if explain else ():
+            kind, node, key = place = _stands(need, states)
+            if kind == "dataset" and (place not in states or states[place].status not in _THERE):
                 readings.add((node, key, False))
     return lacking(connection, environment, readings) if readings else {}
 
@@ -119,18 +124,14 @@ def _lacking(
 _THERE = frozenset({PartitionStatus.READY, PartitionStatus.STALE, PartitionStatus.SKIPPED})
 
 
-def _producing(lack: Lack) -> list[Place]:
-    """The partition of the producer that would bring what is not there, where it is known which."""
-    product, share = lack.product, lack.standing.due.share
-    named = product is not None and lack.standing.latest is None and share.dimension is None and share.key is not None
-    return [("task", product.task_id, share.key)] if named and product is not None and share.key is not None else []
-
-
-def _late_data(connection: Connection, environment: int, states: Mapping[Place, State]) -> dict[Place, LateData]:
-    """What came late for those of these partitions that are stale by it."""
-    stale = [place for place, state in states.items() if state.status is PartitionStatus.STALE]
-    found = streams.late_rows(connection, environment, stale) if stale else {}
-    return {place: LateData(*each) for place, each in found.items()}
+def _producing(lacking: Mapping[Reading, Iterable[Lack]]) -> set[Place]:
+    """The partitions of the producers that would bring what is not there, where it is known which."""
+    found: set[Place] = set()
+    for lack in (each for lacks in lacking.values() for each in lacks):
+        share = lack.standing.due.share
+        if lack.product and lack.standing.latest is None and share.dimension is None and share.key is not None:
+            found.add(("task", lack.product.task_id, share.key))
+    return found
 
 
 def _reported(

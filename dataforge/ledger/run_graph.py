@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from dataforge.model.catalog import NodeName, RunName
-from dataforge.model.errors import NotFound
 from dataforge.model.event import Relation
 from dataforge.model.lineage import Origin
 from dataforge.model.run_graph import Instance, Link, LinkKind, RunGraph, TaskEdge
@@ -40,7 +39,7 @@ def run_graph(database: Database, environment: str, name: tuple[str | None, str]
         task = reference.resolve_task(connection, here.id, *name)
         own = storage.load(connection, here.id, [(task.id, run)])
         if not own:
-            raise NotFound(f"there is no run {run!r} of {task.namespace}/{task.name}")
+            raise reference.no_such_run(task, run)
         external = storage.named_by_children(connection, here.id, (task.id, run))
         keys = storage.inside(connection, here.id, task.id, external, MOST_INSTANCES + 1)
         found = storage.load(connection, here.id, keys[:MOST_INSTANCES])

@@ -14,13 +14,12 @@ from dataforge.ledger.completeness import products_of, written_keys
 from dataforge.ledger.failing import failing
 from dataforge.ledger.kept import kept
 from dataforge.model import partition
-from dataforge.model.attempt import Attempt, AttemptKey, Touch
+from dataforge.model.attempt import EARLIEST, Attempt, AttemptKey, Touch
 from dataforge.model.event import Mark, Outcome
 from dataforge.model.mark import CLEARED, latest, marked, stands
 from dataforge.model.partition import Partitioning
 from dataforge.model.report import NOTHING, merged
 from dataforge.model.run import (
-    EARLIEST,
     UNTRUSTED,
     Ancestor,
     Belief,

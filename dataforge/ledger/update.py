@@ -5,10 +5,11 @@ from collections.abc import Mapping
 import msgspec
 
 from dataforge.ledger.surroundings import Surroundings
-from dataforge.model.errors import FieldError, InvalidInput, NotFound
+from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.trigger import Awaited, Queue, Trigger, before, latest
 from dataforge.model.verdict import NodeRef
+from dataforge.storage import reference
 from dataforge.storage import update as storage
 from dataforge.storage.database import Connection
 from dataforge.storage.update import Latest
@@ -62,7 +63,7 @@ def _span(connection: Connection, environment: int, task: TaskRef, run: str | No
         return Span(last.began, None) if last else _NOTHING
     known = storage.began(connection, environment, task.id, run)
     if known is None:
-        raise NotFound(f"there is no run {run!r} of {task.namespace}/{task.name}")
+        raise reference.no_such_run(task, run)
     group, began = known
     if began is None:
         return None

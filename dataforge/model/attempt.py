@@ -5,7 +5,7 @@ come in any order, any batches and any number of times, and the merged attempt i
 is derived (the run's state, its partitions, what is ready) is a function of merged attempts.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import reduce
 from typing import Literal, TypeVar
 
@@ -18,6 +18,7 @@ from dataforge.model.state import RunKind, Statement, strongest
 Direction = Literal["input", "output"]
 Source = dict[str, str | int | None]
 INSTANCES = "instances"  # in a mapped instance's source: into how many its task was expanded
+EARLIEST = datetime.min.replace(tzinfo=UTC)  # stands for a time that nobody has told
 _T = TypeVar("_T", int, str, datetime, "Interval", "RunPointer")
 
 

@@ -15,13 +15,14 @@ Guarantees that the judgement is a function of the declared producers and of the
 """
 
 from collections.abc import Collection, Iterable, Sequence, Set
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from dataforge.model import edge
+from dataforge.model.attempt import EARLIEST
 from dataforge.model.partition import Partitioning
 from dataforge.model.share import Share, shares
 from dataforge.model.state import Evidence, PartitionStatus, RunState
@@ -36,7 +37,6 @@ class Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 CompleteWhen = Literal["all_producers", "any_producer"] | Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | Listed
-_EARLIEST = datetime.min.replace(tzinfo=UTC)
 _LACKS = (PartitionStatus.FAILED, PartitionStatus.RUNNING, PartitionStatus.MISSING)
 
 
@@ -91,7 +91,7 @@ class Claimed(msgspec.Struct, frozen=True):
     @property
     def order(self) -> tuple[bool, datetime, int, str]:
         """The greatest counts: of claims on one partition the later started, then the run's identity."""
-        return (self.started_at is not None, self.started_at or _EARLIEST, -self.group[0], self.run)
+        return (self.started_at is not None, self.started_at or EARLIEST, -self.group[0], self.run)
 
 
 class Due(msgspec.Struct, frozen=True):

@@ -11,14 +11,14 @@ Guarantees an answer that is a function of the set of successes and of their pre
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 import msgspec
 
-VersionPolicy = Literal["run", "reported", "content"]
+from dataforge.model.attempt import EARLIEST
 
-_ALWAYS = datetime.min.replace(tzinfo=UTC)
+VersionPolicy = Literal["run", "reported", "content"]
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -63,4 +63,4 @@ def meant(history: Sequence[Version], label: str, moment: datetime) -> Version |
 
 
 def _begun(version: Version) -> datetime:
-    return version.since or _ALWAYS
+    return version.since or EARLIEST

@@ -5,13 +5,13 @@ derived state depends on the set of events alone.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
 
-from dataforge.model.attempt import Attempt, Interval, Source, Touch, merge_sources
+from dataforge.model.attempt import EARLIEST, Attempt, Interval, Source, Touch, merge_sources
 from dataforge.model.event import Outcome
 from dataforge.model.partition import Partitioning, keys_of
 from dataforge.model.shard import ShardCounts
@@ -19,7 +19,6 @@ from dataforge.model.state import Evidence, PartitionStatus, RunKind, RunState
 
 PartitionFrom = Literal["event", "declared", "parent", "root"]
 UNTRUSTED = frozenset({"spark"})  # platforms whose own COMPLETE is said by every run that was not killed
-EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 class Belief(msgspec.Struct, frozen=True):

@@ -7,15 +7,16 @@ they tell how each ended, at once or in increments, any number of times.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
+from dataforge.model.attempt import EARLIEST
+
 MOST_SHARDS = 1_000_000  # of one run
-_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 class ShardState(StrEnum):
@@ -41,7 +42,7 @@ class Shard(msgspec.Struct, frozen=True):
     @property
     def precedence(self) -> tuple[datetime, int, int]:
         """Of what was said of one shard the greatest stands: the latest end, and any end before none."""
-        return (self.ended_at or _EVER, _RANK[self.state], -1 if self.rows is None else self.rows)
+        return (self.ended_at or EARLIEST, _RANK[self.state], -1 if self.rows is None else self.rows)
 
 
 def merge(first: Shard, second: Shard) -> Shard:

@@ -154,8 +154,8 @@ def claimed(
     return found
 
 
-RUNS = """
-select distinct c.task_id, c.run
+# Every claim on these datasets, under any of their names.
+_CLAIMS = """
 from dataset asked
 join dataset d on d.environment = asked.environment and d.canonical_id = asked.canonical_id
 cross join lateral (
@@ -164,6 +164,7 @@ cross join lateral (
 ) c
 where asked.environment = (select %(environment)s::smallint) and asked.id = any(%(datasets)s)
 """
+RUNS = f"select distinct c.task_id, c.run {_CLAIMS}"
 
 
 def runs_of(connection: Connection, environment: int, datasets: Iterable[int]) -> set[RunKey]:
@@ -172,16 +173,7 @@ def runs_of(connection: Connection, environment: int, datasets: Iterable[int]) -
     return {(row[0], row[1]) for row in connection.execute(RUNS, parameters)}
 
 
-PARTITIONS = """
-select distinct d.canonical_id, c.partition
-from dataset asked
-join dataset d on d.environment = asked.environment and d.canonical_id = asked.canonical_id
-cross join lateral (
-    select * from write
-    where environment = (select %(environment)s::smallint) and node_kind = 'dataset' and node_id = d.id offset 0
-) c
-where asked.environment = (select %(environment)s::smallint) and asked.id = any(%(datasets)s)
-"""
+PARTITIONS = f"select distinct d.canonical_id, c.partition {_CLAIMS}"
 
 
 def partitions_of(connection: Connection, environment: int, datasets: Iterable[int]) -> set[Place]:

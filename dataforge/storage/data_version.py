@@ -11,7 +11,7 @@ import msgspec
 
 from dataforge.model.data_version import Version
 from dataforge.storage.database import Connection
-from dataforge.storage.readiness import Place
+from dataforge.storage.readiness import Place, columns
 
 MOST_LOOKED_AT = 400  # the last claims on one partition, under each of its dataset's names
 
@@ -89,13 +89,7 @@ order by node, partition, started_at desc nulls last, task_id, run desc, version
 
 def successes_of(environment: int, places: Iterable[Place]) -> dict[str, Any]:
     """The parameters of `successes`."""
-    ordered = sorted(set(places))
-    return {
-        "environment": environment,
-        "nodes": [place[1] for place in ordered],
-        "partitions": [place[2].replace("\0", "\ufffd") for place in ordered],
-        "most": MOST_LOOKED_AT,
-    }
+    return {**columns(environment, places), "most": MOST_LOOKED_AT}
 
 
 def successes(connection: Connection, environment: int, places: Iterable[Place]) -> list[Written]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from psycopg import Connection
 
-from dataforge.storage.readiness import Place
+from dataforge.storage.readiness import Place, columns
 
 MOST_RUNS = 50  # of one partition, the latest
 
@@ -40,7 +40,7 @@ class PartitionEdge(NamedTuple):
 OF_TASKS = """
 with ran as (
     select w.task_id, w.key, c.run, c.attempt_id
-    from unnest(%(nodes)s::bigint[], %(keys)s::text[]) as w (task_id, key)
+    from unnest(%(nodes)s::bigint[], %(partitions)s::text[]) as w (task_id, key)
     cross join lateral (
         select run, attempt_id from write
         where environment = %(environment)s and node_kind = 'task' and node_id = w.task_id and partition = w.key
@@ -82,7 +82,7 @@ def of_tasks(
 OF_DATASETS = """
 with named as (
     select w.node, w.key, t.*
-    from unnest(%(nodes)s::bigint[], %(keys)s::text[]) as w (node, key)
+    from unnest(%(nodes)s::bigint[], %(partitions)s::text[]) as w (node, key)
     join dataset m on m.environment = %(environment)s and m.canonical_id = w.node
     cross join lateral (
         select task_id, run, attempt_id, change, last_at from touch
@@ -121,12 +121,7 @@ def of_datasets(
 def _edges(
     connection: Connection, query: str, environment: int, places: Iterable[Place], *, written: bool
 ) -> list[PartitionEdge]:
-    ordered = sorted(set(places))
-    parameters = {
-        "environment": environment,
-        "nodes": [node for _, node, _ in ordered],
-        "keys": [key.replace("\0", "\ufffd") for _, _, key in ordered],
-        "written": written,
-        "most": MOST_RUNS,
-    }
-    return [PartitionEdge(*row) for row in connection.execute(query.encode(), parameters)] if ordered else []
+    parameters = {**columns(environment, places), "written": written, "most": MOST_RUNS}
+    return (
+        [PartitionEdge(*row) for row in connection.execute(query.encode(), parameters)] if parameters["nodes"] else []
+    )

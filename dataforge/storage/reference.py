@@ -129,6 +129,11 @@ def _near_datasets(connection: Connection, environment: int, name: str) -> list[
     return [DatasetRef(*row) for row in connection.execute(NEAR_DATASETS, parameters)]
 
 
+def no_such_run(task: TaskRef, run: str) -> NotFound:
+    """That nobody knows this run of a task."""
+    return NotFound(f"there is no run {run!r} of {task.namespace}/{task.name}")
+
+
 def _ambiguous(what: str, name: str, found: Sequence[TaskRef | DatasetRef]) -> NotFound:
     """A dataset that was found by an alias is listed under its canonical name."""
     return NotFound(f"{name!r} names more than one {what}: add its namespace", _nearest(name, found))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ import msgspec
 from psycopg import Connection
 
 from dataforge.model.stream import Late, Told
+from dataforge.model.upstream import LateData
 from dataforge.storage.partition import Place
 from dataforge.storage.readiness import columns
 from dataforge.storage.record_set import spread
@@ -286,7 +287,7 @@ group by 1, 2, 3
 """
 
 
-def late_rows(connection: Connection, environment: int, places: Iterable[Place]) -> dict[Place, tuple[int, datetime]]:
-    """How many rows came late for each of these stale partitions (datasets by canonical id), and the last when."""
-    rows = connection.execute(LATE_ROWS, columns(environment, places))
-    return {(row[0], row[1], row[2]): (int(row[3]), row[4]) for row in rows}
+def late_data(connection: Connection, environment: int, places: Collection[Place]) -> dict[Place, LateData]:
+    """What came late for those of these partitions (datasets by canonical id) that are stale by it."""
+    rows = connection.execute(LATE_ROWS, columns(environment, places)) if places else ()
+    return {(row[0], row[1], row[2]): LateData(int(row[3]), row[4]) for row in rows}

@@ -24,7 +24,7 @@ select environment, 'task', task_id, partition, task_id, run, attempt_id, group_
     producer_run, status, run_state, evidence, started_at, since from write;
 analyze touch, write;
 """
-_GIVEN: dict[str, Any] = {"environment": 1, "nodes": [7, 8], "keys": ["p3", "p4"], "most": 50}
+_GIVEN: dict[str, Any] = {"environment": 1, "nodes": [7, 8], "partitions": ["p3", "p4"], "most": 50}
 
 
 @pytest.fixture
