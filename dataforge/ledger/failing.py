@@ -1,13 +1,13 @@
 """Which partitions the attempts of a run have refused: those on which blocking checks failed.
 
-A check speaks of the partition that it names, else of those that its run was for. Of dbt's tests the outcome decides
+A check speaks of the partitions that its run read or wrote. Of dbt's tests the outcome decides
 and not the severity: one below its threshold has only warned, and one that broke is an error whatever its severity;
 dbt builds nothing on the model then. What failed are the relations that the test's last event names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from dataforge.model.attempt import Attempt, Touch
 from dataforge.model.quality import Failure
@@ -19,14 +19,17 @@ from dataforge.storage.quality import FailedCheck
 _DBT_TEST = "test."  # begins its name: test.<project>.<name>
 
 
-def failing(key: RunKey, stood: Iterable[tuple[Standing, Ancestor]]) -> list[FailedCheck]:
-    """Of each attempt and partition the latest failure."""
+Touched = Callable[[Standing, Touch, Ancestor], Iterable[str]]
+
+
+def failing(key: RunKey, stood: Iterable[tuple[Standing, Ancestor]], touched: Touched) -> list[FailedCheck]:
+    """Of each attempt and partition the latest failure; `touched` says which partitions were read or written."""
     found: dict[tuple[str, int, str, bool], FailedCheck] = {}
     for standing, taken in stood:
         attempt_id = standing.attempt.key.attempt_id
         for touch, failure in _failures(standing):
             own = touch.direction == "output"
-            for place in (touch.partition,) if touch.partition else taken.partitions or ("",):
+            for place in touched(standing, touch, taken):
                 row = FailedCheck(touch.dataset.id, place, *key, attempt_id, own, failure)
                 known = found.get((attempt_id, touch.dataset.id, place, own))
                 if known is None or failure > known.failure:

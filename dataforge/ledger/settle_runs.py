@@ -6,6 +6,7 @@ elsewhere than before, the runs below it are settled again.
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import partial
 
 import msgspec
 from msgspec.structs import replace
@@ -95,8 +96,8 @@ def _settle_level(connection: Connection, environment: int, keys: Sequence[RunKe
         settled[key] = run
         standings += stood
         claims += _claims(level, key, run, stood)
-        checked += _checked(key, stood)
-        failed += failing(key, stood)
+        checked += _checked(level, key, stood)
+        failed += failing(key, stood, partial(_touched, level))
     runs.delete(connection, environment, [key for key in keys if key not in settled])
     runs.save(connection, environment, settled)
     attempts.set_standing(connection, environment, standings)
@@ -287,7 +288,7 @@ def _output_claims(level: _Level, key: RunKey, run: Run, standing: Standing, tak
         if touch.direction == "input" or touch.change in _NO_WRITE or wrote_nothing(attempt, touch):
             continue
         belief = _output_belief(run, standing, touch, parent)
-        for place in _written(level, standing, touch, taken.partitions):
+        for place in _touched(level, standing, touch, taken):
             found[touch.dataset.id, place] = Claim(
                 node_kind="dataset",
                 node_id=touch.dataset.id,
@@ -306,28 +307,31 @@ def _output_claims(level: _Level, key: RunKey, run: Run, standing: Standing, tak
     return [found[place] for place in sorted(found)]
 
 
-def _written(level: _Level, standing: Standing, touch: Touch, own: tuple[str, ...]) -> tuple[str, ...]:
-    """The partitions that an output is of: those that its event names, else those to which the declared mapping leads,
-    of the run's task or of one that ran it; else the run's own."""
+def _touched(level: _Level, standing: Standing, touch: Touch, taken: Ancestor) -> tuple[str, ...]:
+    """The partitions that were read or written: those that the event names, else of an output those to which the
+    declared mapping leads, of the run's task or of one that ran it; else the run's own."""
     if touch.partition:
         return (touch.partition,)
+    own = taken.partitions or ("",)
+    if touch.direction == "input":
+        return own
     attempt, parent = standing.attempt, _parent(level, standing.attempt)
     pointers = (attempt.parent, parent.attempt.parent if parent else None)
     tasks = (attempt.key.task.id, *(pointer.task.id for pointer in pointers if pointer is not None))
     for task in tasks:
         if (product := level.products.get((task, touch.dataset.id))) is not None:
-            return written_keys(product, own, ended_at(attempt) or attempt.started_at) or own or ("",)
-    return own or ("",)
+            return written_keys(product, own, ended_at(attempt) or attempt.started_at) or own
+    return own
 
 
-def _checked(key: RunKey, stood: list[tuple[Standing, Ancestor]]) -> list[Checked]:
-    """What a run reports of the partitions that it read: those it names, else those it ran for."""
+def _checked(level: _Level, key: RunKey, stood: list[tuple[Standing, Ancestor]]) -> list[Checked]:
+    """What a run reports of the partitions that it read."""
     found: dict[tuple[int, str], Checked] = {}
     for standing, taken in stood[-1:]:
         for touch in standing.attempt.touches:
             if touch.direction == "output" or touch.report == NOTHING:
                 continue
-            for place in (touch.partition,) if touch.partition else taken.partitions or ("",):
+            for place in _touched(level, standing, touch, taken):
                 attempt_id, node = standing.attempt.key.attempt_id, touch.dataset.id
                 known = found.get((node, place))
                 said = merged(known.report, touch.report) if known else touch.report

@@ -153,6 +153,22 @@ def test_the_own_check_of_the_run_that_wrote_it_counts(database: Database) -> No
     assert state(database)[0] == "ready"
 
 
+def test_the_own_check_of_a_run_holds_back_all_that_its_mapping_says_it_wrote(database: Database) -> None:
+    written = {**ORDERS, "mapping": {"kind": "window", "from": -2, "to": 0}}
+    shape = {
+        "source": "s",
+        "tasks": [{"namespace": "ns", "name": "load", "partitioning": DAILY, "produces": [written]}],
+    }
+    declare(database, "dev", definition.parse({**shape, "datasets": [{**ORDERS, "partitioning": DAILY}]}))
+    first, last = load(0, 10, checks=[{"name": "rows", "success": False}])
+    del last["outputs"][0]["partition"]
+    record(database, first, last)
+    items = catalog.partitions(database, "dev", PartitionFilter(name="orders"), NOW).items
+    assert {item.partition: item.state.value for item in items} == dict.fromkeys(
+        ("2026-10-30", "2026-10-31", "2026-11-01"), "quarantined"
+    )
+
+
 def test_the_version_that_was_looked_at_decides_where_both_are_known(database: Database) -> None:
     record(database, *load(0, 10, version="v1"), *load(12, 20, "load@2", version="v2"), looked(25, version="v1"))
     assert state(database)[0] == "ready"
