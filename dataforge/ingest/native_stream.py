@@ -56,21 +56,25 @@ class Streamed(msgspec.Struct, frozen=True):
 def read(watermark: str | None, outputs: Sequence[Output], late: Sequence[Late], at: datetime) -> Streamed:
     """What an event of that time says of its stream."""
     errors: list[FieldError] = []
+    said: list[tuple[str, DatasetRef | None, str]] = [("watermark", None, watermark)] if watermark is not None else []
+    said += [
+        (f"outputs[{index}].watermark", _root(output.namespace, output.name), output.watermark)
+        for index, output in enumerate(outputs)
+        if output.watermark is not None
+    ]
     found: list[tuple[DatasetRef | None, datetime]] = []
-    if watermark is not None:
-        found.append((None, check_time("watermark", watermark, errors)))
-    for index, output in enumerate(outputs):
-        if output.watermark is not None:
-            moment = check_time(f"outputs[{index}].watermark", output.watermark, errors)
-            found.append((_root(output.namespace, output.name), moment))
-    errors += [_ahead(moment, at) for _, moment in found if moment > at + FARTHEST_AHEAD]
+    for field, dataset, text in said:
+        moment = check_time(field, text, errors)
+        found.append((dataset, moment))
+        if moment > at + FARTHEST_AHEAD:
+            errors.append(_ahead(field, moment, at))
     errors += _late_errors(late)
     return Streamed(tuple(found), tuple(late), tuple(errors))
 
 
-def _ahead(moment: datetime, at: datetime) -> FieldError:
+def _ahead(field: str, moment: datetime, at: datetime) -> FieldError:
     expected = f"a time at most {FARTHEST_AHEAD.days} day after that of the event, {at.isoformat()}"
-    return FieldError("watermark", moment.isoformat(), expected)
+    return FieldError(field, moment.isoformat(), expected)
 
 
 def _late_errors(late: Sequence[Late]) -> Iterator[FieldError]:

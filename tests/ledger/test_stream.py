@@ -200,6 +200,7 @@ def test_the_lateness_of_a_dataset_stands_in_the_place_of_its_tasks(database: Da
     [
         ({"watermark": "noon"}, "watermark"),
         ({"watermark": _at(2_000).isoformat()}, "watermark"),
+        ({"outputs": [CLICKS, {**CLICKS, "watermark": _at(2_000).isoformat()}]}, "outputs[1].watermark"),
         ({"outputs": [{**CLICKS, "watermark": "noon"}]}, "outputs[0].watermark"),
         ({"late": [{"partition": "p", "rows": 0}]}, "late[0].rows"),
         ({"late": [{"partition": "", "rows": 1}]}, "late[0].partition"),
