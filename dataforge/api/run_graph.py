@@ -71,4 +71,4 @@ def get_run_graph(
 ) -> RunGraph:
     """Its task instances with their map indexes and states, what came before what by the versions that it ran, and the
     runs that caused it or that it caused."""
-    return run_graph(database, env, (namespace, name), run)
+    return run_graph(database, env, (namespace, name), run, datetime.now(UTC))

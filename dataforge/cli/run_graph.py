@@ -17,13 +17,15 @@ _TITLES = ("NAME", "MAP INDEX", "STATE", "TRY", "STARTED (UTC)", "TOOK", "AFTER"
 
 def show_run(invocation: Invocation, name: tuple[str | None, str], run: str, *, as_json: bool) -> None:
     """Prints the expanded graph of one run."""
+    from datetime import UTC, datetime
+
     import msgspec
 
     from dataforge.cli.opened import opened
     from dataforge.ledger.run_graph import run_graph
 
     with opened(invocation) as database:
-        found = run_graph(database, invocation.settings.environment, name, run)
+        found = run_graph(database, invocation.settings.environment, name, run, datetime.now(UTC))
     if as_json:
         click.echo(msgspec.json.encode(found))
         return

@@ -10,7 +10,7 @@ Guarantees an answer of one moment, of at most so many instances, edges and link
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from dataforge.model.catalog import NodeName, RunName
 from dataforge.model.event import Relation
@@ -30,9 +30,10 @@ MOST_EDGES = 20_000
 MOST_LINKS = 1_000
 
 
-def run_graph(database: Database, environment: str, name: tuple[str | None, str], run: str) -> RunGraph:
+def run_graph(database: Database, environment: str, name: tuple[str | None, str], run: str, now: datetime) -> RunGraph:
     """What one run of the DAG, invocation or application `name` (namespace, name) consisted of. Raises NotFound for a
-    name that is unknown or not unique, and for a run that nobody knows."""
+    name that is unknown or not unique, and for a run that nobody knows. Where no time is told of it the edges are those
+    of `now`."""
     with database.transaction() as connection:
         graphs.hold_snapshot(connection)
         here = environments.find(connection, environment)
@@ -43,7 +44,7 @@ def run_graph(database: Database, environment: str, name: tuple[str | None, str]
         external = storage.named_by_children(connection, here.id, (task.id, run))
         keys = storage.inside(connection, here.id, task.id, external, MOST_INSTANCES + 1)
         found = storage.load(connection, here.id, keys[:MOST_INSTANCES])
-        edges = _edges(connection, here.id, own[0].instance, found)
+        edges = _edges(connection, here.id, own[0].instance, found, now)
         links = _links(connection, here.id, own[0], found)
     return RunGraph(
         run=own[0].instance,
@@ -54,10 +55,12 @@ def run_graph(database: Database, environment: str, name: tuple[str | None, str]
     )
 
 
-def _edges(connection: Connection, environment: int, run: Instance, found: Sequence[Loaded]) -> list[TaskEdge]:
+def _edges(
+    connection: Connection, environment: int, run: Instance, found: Sequence[Loaded], now: datetime
+) -> list[TaskEdge]:
     """The edges among the run's tasks, also those that lead over a dataset."""
     names = {each.task_id: NodeName(each.instance.namespace, each.instance.name) for each in found}
-    known = _known(connection, environment, run, found)
+    known = _known(connection, environment, run, found, now)
     edges = {
         TaskEdge(names[other], names[task], "declared" if declared else "observed")
         for task, relation, kind, other, declared in known
@@ -78,11 +81,13 @@ def _edges(connection: Connection, environment: int, run: Instance, found: Seque
     return sorted(_strongest(edges), key=lambda edge: (_rank(edge.from_), _rank(edge.to), _through(edge)))
 
 
-def _known(connection: Connection, environment: int, run: Instance, found: Sequence[Loaded]) -> list[PastEdge]:
+def _known(
+    connection: Connection, environment: int, run: Instance, found: Sequence[Loaded], now: datetime
+) -> list[PastEdge]:
     """What was declared when the run began, and what had been observed by its end."""
     tasks = {each.task_id for each in found}
     times = [at for each in (run, *(one.instance for one in found)) for at in (each.started_at, each.ended_at) if at]
-    begun, ended = run.started_at or min(times, default=datetime.now(UTC)), max(times, default=datetime.now(UTC))
+    begun, ended = run.started_at or min(times, default=now), max(times, default=now)
     relations: list[Relation] = ["consumes", "produces"]
     declared = past.of_tasks(connection, environment, begun, tasks, relations, MOST_EDGES)
     observed = past.of_tasks(connection, environment, ended, tasks, relations, MOST_EDGES)

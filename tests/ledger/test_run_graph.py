@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from dataforge.model.state import RunKind
 from dataforge.storage.database import Database
 
 CAPTURES = Path(__file__).parents[2] / "examples" / "captures"
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
 SETUP = "scheduled__2026-06-01T00:00:00+00:00"
 
 
@@ -43,7 +45,7 @@ def _runs(database: Database, kind: RunKind) -> Sequence[Any]:
 
 def test_a_dag_run_has_its_instances_by_map_index_and_the_edges_of_its_tasks(database: Database) -> None:
     _record(database, "airflow_edge/events.jsonl")
-    found = run_graph(database, "dev", (None, "mapped_edge"), "manual_1")
+    found = run_graph(database, "dev", (None, "mapped_edge"), "manual_1", NOW)
     mapped = {(each.name, each.map_index) for each in found.instances if each.map_index >= 0}
     assert len(mapped) > len({name for name, _ in mapped})
     assert all(each.state.final for each in found.instances)
@@ -55,10 +57,10 @@ def test_a_dag_run_has_its_instances_by_map_index_and_the_edges_of_its_tasks(dat
 def test_it_is_read_back_after_the_definition_has_changed(database: Database) -> None:
     _record(database, "airflow_edge/events.jsonl")
     (namespace,) = {each.namespace for each in _runs(database, RunKind.DAG)}
-    before = run_graph(database, "dev", (namespace, "setup_and_teardown"), SETUP)
+    before = run_graph(database, "dev", (namespace, "setup_and_teardown"), SETUP, NOW)
     first, *_, last = [{"namespace": namespace, "name": each.name} for each in before.instances]
     declare(database, "dev", definition.parse({"source": "new", "tasks": [{**first, "consumes": [{"task": last}]}]}))
-    after = run_graph(database, "dev", (namespace, "setup_and_teardown"), SETUP)
+    after = run_graph(database, "dev", (namespace, "setup_and_teardown"), SETUP, NOW)
     assert after == before
     assert len(_edges(after)) == 5
 
@@ -66,7 +68,7 @@ def test_it_is_read_back_after_the_definition_has_changed(database: Database) ->
 def test_updates_that_triggered_a_dag_run_are_links_to_the_runs_that_made_them(database: Database) -> None:
     _record(database, "airflow_edge/events.jsonl")
     (triggered,) = [each for each in _runs(database, RunKind.DAG) if each.name == "joined"]
-    links = run_graph(database, "dev", (None, "joined"), triggered.run).links
+    links = run_graph(database, "dev", (None, "joined"), triggered.run, NOW).links
     assert {(link.kind, link.from_.name, link.to.run) for link in links} == {
         ("dataset", "eu.berlin.report", triggered.run),
         ("dataset", "every_six_hours.load", triggered.run),
@@ -78,7 +80,7 @@ def test_a_spark_application_shows_its_jobs_and_the_run_that_ran_it(database: Da
     shown = 0
     for each in _runs(database, RunKind.TASK):
         if "application_id" in each.source:
-            found = run_graph(database, "dev", (each.namespace, each.name), each.run)
+            found = run_graph(database, "dev", (each.namespace, each.name), each.run, NOW)
             assert all(one.kind is RunKind.STEP for one in found.instances)
             assert all(link.kind == "ran" for link in found.links)
             shown += len(found.instances)
@@ -90,7 +92,7 @@ def test_a_dbt_invocation_shows_its_nodes_and_what_each_read(database: Database)
     declare(database, "dev", from_dbt(manifest, "prod-dbt", "duckdb://shop.duckdb"))
     _record(database, "dbt/events.jsonl")
     invocations = _runs(database, RunKind.DAG)
-    graphs = [run_graph(database, "dev", (each.namespace, each.name), each.run) for each in invocations]
+    graphs = [run_graph(database, "dev", (each.namespace, each.name), each.run, NOW) for each in invocations]
     assert any(edge.dataset is not None for found in graphs for edge in found.edges)
 
 
@@ -126,11 +128,11 @@ def test_a_run_that_a_task_triggered_is_a_link_from_both_ends(database: Database
     ]
     assert record_any(database, "dev", [json.dumps(event).encode() for event in events], NOTHING).rejected == []
     for name, run in (("outer", "o1"), ("inner", "i1")):
-        (link,) = run_graph(database, "dev", ("af", name), run).links
+        (link,) = run_graph(database, "dev", ("af", name), run, NOW).links
         assert (link.kind, link.from_.name, link.to.name) == ("triggered", "outer.start", "inner")
 
 
 def test_a_run_that_nobody_knows_is_not_found(database: Database) -> None:
     _record(database, "airflow/events.jsonl")
     with pytest.raises(NotFound, match="there is no run 'nowhere'"):
-        run_graph(database, "dev", (None, _runs(database, RunKind.DAG)[0].name), "nowhere")
+        run_graph(database, "dev", (None, _runs(database, RunKind.DAG)[0].name), "nowhere", NOW)
