@@ -159,6 +159,8 @@ def _marks(
     """What a person said of each run; of a mapped instance the later of what was said of it and of its task."""
     groups = {(a.key.task.id, a.key.run): (a.key.task.id, a.group_run) for a in stored if a.map_index >= 0}
     said = marks.of_runs(connection, environment, sorted({*keys, *groups.values()}))
+    if not said:
+        return {}
     mapped = attempts.mapped(connection, environment, [key for key in keys if key in said])
     of_each = {key: latest(said[one] for one in {key, groups.get(key, key)} if one in said) for key in keys}
     return {key: mark for key, mark in of_each.items() if mark is not None and key not in mapped}
