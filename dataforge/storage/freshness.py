@@ -53,6 +53,7 @@ class Built(msgspec.Struct, frozen=True):
     task: TaskRef
     partitions: tuple[str, ...]  # of the run
     parent_task_id: int | None  # of the run above it
+    streamed: bool  # whether it was made by a watermark that passed it
 
 
 # When the run began is the earliest of what is known: the run's own last attempt, which may be one that came after
@@ -61,7 +62,7 @@ BUILT = """
 select w.kind, w.node, w.partition, s.ready_task_id, s.ready_run,
     case when claim.streamed then claim.started_at else least(r.started_at, claim.started_at, mapped.started_at) end,
     case when s.status = 'ready' then greatest(s.ready_since, s.since) else s.ready_since end, s.ready_version,
-    t.namespace, t.name, coalesce(r.partitions, '{}'), a.parent_task_id
+    t.namespace, t.name, coalesce(r.partitions, '{}'), a.parent_task_id, coalesce(claim.streamed, false)
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
     and s.partition = w.partition
@@ -100,9 +101,9 @@ def built(connection: Connection, environment: int, places: Iterable[Place]) -> 
     """Of each of these partitions that was ever made, its last success."""
     found: dict[Place, Built] = {}
     for kind, node, partition, *row in connection.execute(BUILT, columns(environment, places)):
-        task_id, run, started_at, ended_at, version, namespace, name, partitions, parent = row
+        task_id, run, started_at, ended_at, version, namespace, name, partitions, parent, streamed = row
         success = Success(by=(task_id, run), started_at=started_at, ended_at=ended_at, version=version)
-        found[kind, node, partition] = Built(success, TaskRef(namespace, name), tuple(partitions), parent)
+        found[kind, node, partition] = Built(success, TaskRef(namespace, name), tuple(partitions), parent, streamed)
     return found
 
 

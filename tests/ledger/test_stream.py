@@ -172,6 +172,8 @@ def test_a_run_that_makes_it_anew_after_the_late_data_makes_it_ready(database: D
     again = {"task": {"namespace": "ns", "name": "repair"}, "run": "r1", "outputs": made}
     _recorded(database, _said(50, **again), _said(55, **{**again, "state": "succeeded"}))
     assert _listed(database)["2026-11-05-11:00"] == "ready"
+    question = FreshnessQuestion(name="clicks", partition="2026-11-05-11:00")
+    assert freshness(database, "dev", [question], _at(120)).items[0].status == "fresh"
 
 
 def test_a_watermark_of_one_output_moves_that_one_alone(database: Database) -> None:
