@@ -120,14 +120,14 @@ def _shard(item: ShardItem) -> Sequence[object]:
 @pass_invocation
 def partitions(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
     """List partitions of tasks and datasets, and their states."""
-    titles = ("KIND", "NAME", "PARTITION", "STATE", "SINCE (UTC)", "EVIDENCE", "VERSION")
+    titles = ("KIND", "NAME", "PARTITION", "STATE", "SINCE (UTC)", "EVIDENCE", "VERSION", "REASON")
     found = _collect(invocation, "partitions", _read(PartitionFilter, given), now=datetime.now(UTC))
     _print(found, titles, _partition, as_json=as_json)
 
 
 def _partition(item: PartitionItem) -> Sequence[object]:
-    since = table.moment(item.since)
-    return item.kind, item.name, item.partition, item.state, since, item.evidence, item.version
+    since, why = table.moment(item.since), item.reason and item.reason[:_LONGEST_REASON]
+    return item.kind, item.name, item.partition, item.state, since, item.evidence, item.version, why
 
 
 @click.command()

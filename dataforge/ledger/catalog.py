@@ -11,6 +11,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from dataforge.ledger import update
+from dataforge.ledger.partition_reason import reasons
 from dataforge.ledger.staleness import FAR, staleness
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, ShardItem, TaskItem, UpdateItem
 from dataforge.model.filter import (
@@ -48,7 +49,7 @@ from dataforge.storage.run_window import Place
 from dataforge.storage.task_list import TaskPlace
 from dataforge.storage.update_list import UpdatePlace
 
-MOST_JUDGED = 500  # ready partitions that one page looks through for stale ones
+MOST_JUDGED = 500  # partitions that are there which one page looks through for stale ones
 
 
 def runs(database: Database, name: str, wanted: RunFilter) -> Page[RunItem]:
@@ -108,26 +109,36 @@ def partitions(database: Database, name: str, wanted: PartitionFilter, now: date
     if wanted.state is PartitionStatus.STALE:
         return _stale_partitions(database, name, wanted, now)
     with database.transaction() as connection:
+        readiness.begin_snapshot(connection)
         within = environment.find(connection, name).id
         node = _node(connection, within, wanted)
         after = read_cursor(wanted.cursor, PartitionPlace)
         places, last = cut(partition_list.find(connection, within, wanted, node, after), wanted.limit)
-        return Page(partition_list.load(connection, within, places), write_cursor(last))
+        return Page(_explained(connection, within, places), write_cursor(last))
+
+
+def _explained(connection: Connection, within: int, places: list[PartitionPlace]) -> list[PartitionItem]:
+    """The partitions at these places, each with why it serves nobody."""
+    items = partition_list.load(connection, within, places)
+    keys = [(each.kind, each.node_id, each.partition) for each in places]
+    why = reasons(connection, within, {key: item.state for key, item in zip(keys, items, strict=True)})
+    return [replace(item, reason=why.get(key)) for key, item in zip(keys, items, strict=True)]
 
 
 def _stale_partitions(database: Database, name: str, wanted: PartitionFilter, now: datetime) -> Page[PartitionItem]:
-    """Of so many that are ready those that are stale, directly or in turn: nothing stores which are."""
-    ready = replace(wanted, state=PartitionStatus.READY, limit=MOST_JUDGED)
+    """Of so many that are there those that are stale, directly or in turn: nothing stores which are."""
+    built = replace(wanted, limit=MOST_JUDGED)
     with database.transaction() as connection:
         readiness.begin_snapshot(connection)
         within = environment.find(connection, name).id
         node, after = _node(connection, within, wanted), read_cursor(wanted.cursor, PartitionPlace)
-        judged, last = cut(partition_list.find(connection, within, ready, node, after), MOST_JUDGED)
+        judged, last = cut(partition_list.find(connection, within, built, node, after), MOST_JUDGED)
         places = [(each.kind, each.node_id, each.partition) for each in judged]
         found = staleness(connection, within, places, now, FAR)
-        stale = [each for each, place in zip(judged, places, strict=True) if found.stale(place)]
-        shown, last = cut(Examined(stale, last), wanted.limit)
-        items = [replace(item, state=PartitionStatus.STALE) for item in partition_list.load(connection, within, shown)]
+        why = {each: found.stale(place) for each, place in zip(judged, places, strict=True)}
+        shown, last = cut(Examined([each for each in judged if why[each]], last), wanted.limit)
+        loaded = zip(partition_list.load(connection, within, shown), shown, strict=True)
+        items = [replace(item, state=PartitionStatus.STALE, reason=why[each][0].message) for item, each in loaded]
         return Page(items, write_cursor(last))
 
 

@@ -91,9 +91,9 @@ def written_keys(product: Product, own: Iterable[str], at: datetime | None) -> t
 
 
 class _Together(msgspec.Struct, frozen=True):
-    """A partition that several runs make: how, its shares, and the claims on it."""
+    """A partition that several runs make: how and by whom, its shares, and the claims on it."""
 
-    writers: Writers
+    production: Production
     dues: tuple[Due, ...]
     claims: Sequence[Claimed]
 
@@ -105,11 +105,7 @@ def _together(
     known = productions(connection, environment, {dataset for dataset, _ in wanted})
     asked = {place: dues(known[place[0]].writers, place[1]) for place in wanted if place[0] in known}
     claims = storage.claimed(connection, environment, [place for place, found in asked.items() if found])
-    return {
-        place: _Together(known[place[0]].writers, found, claims.get(place, ()))
-        for place, found in asked.items()
-        if found
-    }
+    return {place: _Together(known[place[0]], found, claims.get(place, ())) for place, found in asked.items() if found}
 
 
 def judge(
@@ -117,7 +113,7 @@ def judge(
 ) -> dict[DatasetPartition, Judged]:
     """What the claims on these partitions come to; without those that a single run makes."""
     found = _together(connection, environment, places)
-    return {place: rule.judge(each.writers, each.dues, each.claims) for place, each in found.items()}
+    return {place: rule.judge(each.production.writers, each.dues, each.claims) for place, each in found.items()}
 
 
 def whole_since(
@@ -125,7 +121,7 @@ def whole_since(
 ) -> dict[DatasetPartition, datetime | None]:
     """Since when each of these partitions was first complete (None: never); without those that a single run makes."""
     found = _together(connection, environment, places)
-    return {place: rule.whole_since(each.writers, each.dues, each.claims) for place, each in found.items()}
+    return {place: rule.whole_since(each.production.writers, each.dues, each.claims) for place, each in found.items()}
 
 
 class Lack(msgspec.Struct, frozen=True):
@@ -133,6 +129,32 @@ class Lack(msgspec.Struct, frozen=True):
 
     product: Product | None
     standing: Standing
+
+
+class Shortfall(msgspec.Struct, frozen=True):
+    """Of a partition that several runs make: how many of its shares are there, and what it lacks."""
+
+    there: int
+    shares: int
+    needed: int
+    lacks: tuple[Lack, ...]
+
+
+def shortfalls(
+    connection: Connection, environment: int, places: Iterable[DatasetPartition]
+) -> dict[DatasetPartition, Shortfall]:
+    """What each of these partitions lacks; without those that lack nothing, or that a single run makes."""
+    found: dict[DatasetPartition, Shortfall] = {}
+    for place, each in _together(connection, environment, places).items():
+        judged = rule.judge(each.production.writers, each.dues, each.claims)
+        if judged.lacking:
+            lacks = _lacks(each.production, judged)
+            found[place] = Shortfall(judged.there, len(judged.standings), judged.needed, lacks)
+    return found
+
+
+def _lacks(production: Production, judged: Judged) -> tuple[Lack, ...]:
+    return tuple(Lack(production.products.get(each.due.task_id or 0), each) for each in judged.lacking)
 
 
 Reading = tuple[int, str, bool]  # a dataset's partition, and whether whoever reads it updates it in place
@@ -154,7 +176,5 @@ def lacking(connection: Connection, environment: int, readings: Iterable[Reading
         writers = production.writers.unstaged if reading[2] else production.writers
         judged = rule.judge(writers, shares, claims.get(reading[:2], ()))
         if judged.lacking:
-            found[reading] = tuple(
-                Lack(production.products.get(each.due.task_id or 0), each) for each in judged.lacking
-            )
+            found[reading] = _lacks(production, judged)
     return found

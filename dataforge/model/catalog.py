@@ -176,6 +176,13 @@ class PartitionItem(msgspec.Struct, frozen=True, kw_only=True):
     run: Annotated[RunName, Meta(description="The run that decided the state.")]
     version: Annotated[str | None, Meta(description="The version of the data, where the run has one.")]
     last_ready: Annotated[LastReady | None, Meta(description="Its last success; null if there was none.")]
+    reason: Annotated[
+        str | None,
+        Meta(
+            description="Why it is quarantined, by which check or whom; why it is stale; which of its shares are not"
+            " there, told of the first 100 such partitions of a page. Null where its state says all."
+        ),
+    ] = None
 
 
 class Complaint(msgspec.Struct, frozen=True):

@@ -128,6 +128,12 @@ class Judged(msgspec.Struct, frozen=True):
     status: PartitionStatus
     short: bool  # whether more has to come than these claims
     made: bool  # whether it was ever complete
+    needed: int  # how many of its shares have to be there
+
+    @property
+    def there(self) -> int:
+        """How many of its shares are there."""
+        return sum(each.status is PartitionStatus.READY for each in self.standings)
 
     @property
     def staged(self) -> bool:
@@ -172,7 +178,8 @@ def judge(given: Writers, asked: Iterable[Due], claims: Collection[Claimed]) -> 
     short = PartitionStatus.MISSING in states
     made = sum(each.made for each in written) >= needed and all(each.made for each in stages)
     groups = {each.latest.group for each in counted if each.latest is not None}
-    return Judged((*written, *stages), tuple(sorted(groups)), _together(states), short, made)
+    everything = (*written, *stages)
+    return Judged(everything, tuple(sorted(groups)), _together(states), short, made, needed + len(stages))
 
 
 def whole_since(given: Writers, asked: Iterable[Due], claims: Collection[Claimed]) -> datetime | None:

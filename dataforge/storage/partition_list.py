@@ -33,7 +33,7 @@ with looked_at as (
     order by node_kind, node_id, partition limit %(most)s
 ), judged as (
     select s.node_kind, s.node_id, s.partition,
-        (%(state)s::partition_status is null or s.status = %(state)s::partition_status)
+        (%(states)s::partition_status[] is null or s.status = any(%(states)s::partition_status[]))
         and (%(partition)s::text is null or s.partition = %(partition)s)
         and (%(namespace)s::text is null or coalesce(t.namespace, d.namespace) = %(namespace)s)
         and (%(owner)s::text is null or coalesce(t.owner, d.owner, '') = %(owner)s)
@@ -59,12 +59,14 @@ def find(
     node: int | None,
     after: PartitionPlace | None,
 ) -> Examined[PartitionPlace]:
-    """The partitions that one page's stretch holds, of one task or dataset or of all."""
+    """The partitions that one page's stretch holds, of one task or dataset or of all; of those that are to be stale
+    all that may be."""
     filtered = wanted != PartitionFilter(kind=wanted.kind, limit=wanted.limit, cursor=wanted.cursor)
     most = MOST_EXAMINED if filtered else wanted.limit + 1
     parameters = {
         **msgspec.structs.asdict(wanted),
         "environment": environment,
+        "states": states_of(wanted.state),
         "node": node,
         "after_kind": after.kind if after else None,
         "after_node": after.node_id if after else None,
@@ -74,6 +76,13 @@ def find(
     rows = connection.execute(MATCHING, parameters, prepare=False).fetchall()
     places = [(PartitionPlace(*row[:3]), row[3]) for row in rows]
     return examined(places, rows[0][4] if rows else 0, most)
+
+
+def states_of(state: PartitionStatus | None) -> list[PartitionStatus] | None:
+    """The stored states that a filter means: what is stale by what came late is stored so, the rest as ready."""
+    if state is PartitionStatus.STALE:
+        return [PartitionStatus.READY, PartitionStatus.STALE]
+    return None if state is None else [state]
 
 
 LOAD = """

@@ -15,13 +15,14 @@ from dataforge.dispatch.announce import announce
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import verify
+from dataforge.ledger import catalog
 from dataforge.ledger.declare import declare
 from dataforge.ledger.findings import findings
 from dataforge.ledger.readiness import Named, verdict
 from dataforge.ledger.verify import digest
 from dataforge.model.definition import parse
 from dataforge.model.errors import InvalidInput
-from dataforge.model.filter import FindingFilter
+from dataforge.model.filter import FindingFilter, PartitionFilter
 from dataforge.model.verdict import Verdict
 from dataforge.storage.database import Database
 
@@ -73,6 +74,38 @@ def test_a_run_that_rewrites_three_days_makes_all_of_them(database: Database) ->
     _say(database, "load")
     days = {day: _ask(database, day=f"2026-11-0{day}").runnable for day in (1, 2, 3, 4)}
     assert days == {1: True, 2: True, 3: True, 4: False}
+
+
+def _said(database: Database) -> list[tuple[str, str | None]]:
+    items = catalog.partitions(database, "dev", PartitionFilter(name="orders"), NOW).items
+    return [(item.state.value, item.reason) for item in items]
+
+
+def test_a_list_says_which_shares_of_a_partition_are_not_there(database: Database) -> None:
+    regions = [*REGIONS["keys"], "ap", "af", "sa"]
+    cut = {"kind": "product", "dimensions": {"date": DAILY, "region": {"kind": "static", "keys": regions}}}
+    _declare(database, _task("load", cut=cut, mapping={"kind": "along", "dimension": "date"}), _task("fix"))
+    _say(database, "load", key=f"{DAY}|us")
+    first = f"fix for {DAY} missing, load for {DAY}|eu missing"
+    assert _said(database) == [("missing", f"1 of 6 shares there: {first}, load for {DAY}|ap missing and 2 more")]
+    _say(database, "load", state="running", key=f"{DAY}|eu", hour=2)
+    running = first.replace("eu missing", "eu running")
+    assert _said(database) == [("running", f"1 of 6 shares there: {running}, load for {DAY}|ap missing and 2 more")]
+
+
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        (None, "1 of 3 shares there: one for 2026-11-03 missing and two for 2026-11-03 missing"),
+        (2, "1 of 3 shares there, 2 are needed: one for 2026-11-03 missing and two for 2026-11-03 missing"),
+        ({"manifest": [DAY, "other"]}, "1 of 2 shares there: other missing"),
+        ("any_producer", None),
+    ],
+)
+def test_a_list_says_how_many_shares_are_needed(database: Database, when: Any, said: str | None) -> None:
+    _declare(database, _task("load"), _task("one"), _task("two"), when=when)
+    _say(database, "load")
+    assert _said(database) == [("ready" if said is None else "missing", said)]
 
 
 def test_what_a_run_wrote_follows_a_mapping_that_is_declared_after_it(database: Database) -> None:

@@ -113,6 +113,20 @@ def test_a_check_that_failed_holds_back_what_it_looked_at_and_says_how_it_is_let
     assert verify(database, "dev").difference is None
 
 
+def test_a_list_says_by_which_check_or_by_whom_a_partition_is_held_back(database: Database) -> None:
+    def said() -> list[str | None]:
+        items = catalog.partitions(database, "dev", PartitionFilter(kind="dataset"), NOW).items
+        return [item.reason for item in items]
+
+    record(database, *load(0, 10))
+    assert said() == [None]
+    record(database, looked(15))
+    failed = "the check unique_id failed with severity error (by check, run check@15): 3 ids come twice"
+    assert said() == [f"quarantined, because {failed}"]
+    record(database, ordered("release", 16), ordered("quarantine", 17))
+    assert said() == ["quarantined by anna@example.com: looked at"]
+
+
 def test_a_later_pass_lifts_nothing_whoever_says_it(database: Database) -> None:
     declared(database)
     again = [looked(15, run="c"), looked(20, success=True, run="c"), looked(25, success=True)]

@@ -28,6 +28,7 @@ from dataforge.model import definition
 from dataforge.model.errors import InvalidInput
 from dataforge.model.filter import PartitionFilter
 from dataforge.model.freshness import FreshnessQuestion
+from dataforge.model.state import PartitionStatus
 from dataforge.model.verdict import Verdict
 from dataforge.storage.database import Database
 from dataforge.storage.signing_key import signing_key
@@ -144,6 +145,18 @@ def test_late_data_makes_the_partition_stale_with_its_count(database: Database) 
         "stale",
         "it got 1,234 rows after its watermark had passed it",
     )
+
+
+@pytest.mark.parametrize("state", [None, PartitionStatus.STALE])
+def test_a_list_says_what_came_late_whichever_way_it_is_asked(
+    database: Database, state: PartitionStatus | None
+) -> None:
+    declare(database, "dev", _manifest())
+    _recorded(database, _passed(20, 15), _late(40, "2026-11-05-11:00", 7))
+    asked = PartitionFilter(name="clicks", kind="dataset", state=state)
+    said = {item.partition: item.reason for item in catalog.partitions(database, "dev", asked, _at(120)).items}
+    assert said.pop("2026-11-05-11:00") == "it got 7 rows after its watermark had passed it"
+    assert set(said.values()) <= {None}
 
 
 def test_what_was_built_before_the_late_data_is_stale_by_it(database: Database) -> None:

@@ -91,9 +91,9 @@ def test_the_version_of_a_run_is_read_from_its_own_tasks_alone(connection: psyco
 
 def test_a_page_of_partitions_reads_little_more_than_it_shows(connection: psycopg.Connection[Any]) -> None:
     after = {"after_kind": None, "after_node": None, "after_partition": None}
-    given = {**asdict(PartitionFilter(limit=100)), "environment": 1, "node": None, **after, "most": 101}
+    given = {**asdict(PartitionFilter(limit=100)), "environment": 1, "node": None, **after, "most": 101, "states": None}
     assert rows_read(connection, partition_list.MATCHING, given)["partition_state"] <= 101
-    one = {**given, "kind": "task", "node": 7, "state": "ready", "most": MOST_EXAMINED}
+    one = {**given, "kind": "task", "node": 7, "states": ["ready"], "most": MOST_EXAMINED}
     assert rows_read(connection, partition_list.MATCHING, one)["partition_state"] <= _RUNS // 500
     behind = {**given, "after_kind": "task", "after_node": 250, "after_partition": "p1"}
     assert rows_read(connection, partition_list.MATCHING, behind)["partition_state"] <= 101

@@ -1,0 +1,54 @@
+"""Why partitions of a list serve nobody: who or which check holds them back, what came late, which shares they lack.
+
+Guarantees a price that does not depend on the ledger: a handful of queries for a page, and of the partitions that
+several runs make no more are judged than `MOST_SHORT`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dataforge.ledger.completeness import Lack, Shortfall, shortfalls
+from dataforge.model.state import PartitionStatus
+from dataforge.storage import readiness
+from dataforge.storage import stream as streams
+from dataforge.storage.database import Connection
+from dataforge.storage.readiness import Place
+
+MOST_SHORT = 100  # partitions of one page that are judged, each by up to 2,000 claims: the first that may lack a share
+_MOST_NAMED = 3  # shares of one partition
+_OPEN = frozenset({PartitionStatus.MISSING, PartitionStatus.RUNNING})
+
+
+def reasons(connection: Connection, environment: int, stands: Mapping[Place, PartitionStatus]) -> dict[Place, str]:
+    """Of these partitions (datasets by canonical id), as they stand, what is to be said beyond their states."""
+    quarantined = [place for place, status in stands.items() if status is PartitionStatus.QUARANTINED]
+    late = [place for place, status in stands.items() if status is PartitionStatus.STALE]
+    short = [place[1:] for place, status in stands.items() if place[0] == "dataset" and status in _OPEN]
+    found: dict[Place, str] = {
+        ("dataset", *place): _short(each)
+        for place, each in shortfalls(connection, environment, short[:MOST_SHORT]).items()
+    }
+    found |= {place: f"it {each.said}" for place, each in streams.late_data(connection, environment, late).items()}
+    held = readiness.states(connection, environment, quarantined) if quarantined else {}
+    return found | {place: f"quarantined{state.held.said}" for place, state in held.items() if state.held}
+
+
+def _short(found: Shortfall) -> str:
+    enough = f", {found.needed} are needed" if found.needed < found.shares else ""
+    lacks = [_named(each) for each in found.lacks[:_MOST_NAMED]]
+    if more := len(found.lacks) - len(lacks):
+        lacks.append(f"{more} more")
+    return f"{found.there} of {found.shares} shares there{enough}: {_listed(lacks)}"
+
+
+def _named(lack: Lack) -> str:
+    """A share that is not there, and how it stands."""
+    key, state = lack.standing.due.share.key, lack.standing.status.value
+    if lack.product is None:
+        return f"{key} {state}"
+    return f"{lack.product.name} for {key} {state}" if key else f"{lack.product.name} {state}"
+
+
+def _listed(named: Sequence[str]) -> str:
+    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
