@@ -18,6 +18,7 @@ import msgspec
 
 from dataforge.model.attempt import EARLIEST
 
+MOST_WHOLE = 100  # of the successes of one mapped run's instances
 VersionPolicy = Literal["run", "reported", "content"]
 
 
@@ -27,6 +28,44 @@ class Version(msgspec.Struct, frozen=True):
     since: datetime | None  # None: nobody knows, and it counts as always there
     by: tuple[int, str]  # task id, run
     label: str | None = None
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A success of one instance of a mapped run, or of such a run as a whole."""
+
+    instance: str
+    started_at: datetime | None
+    version: Version
+
+
+def whole(parts: Sequence[Part], instances: int) -> list[Part]:
+    """What a mapped run of so many instances had made once all of them had succeeded, and with each success of one of
+    them after that, the last first; `parts` are their successes, the one that takes precedence first.
+
+    An instance that is cleared leaves what it had made to be there until it succeeds again, as any run does. The last
+    `MOST_WHOLE` successes count.
+    """
+    ends = sorted(range(len(parts)), key=lambda place: (_begun(parts[place].version), -place))
+    there: dict[str, int] = {}
+    found: list[Part] = []
+    for done, place in enumerate(ends):
+        if there.setdefault(parts[place].instance, place) < place:
+            continue
+        there[parts[place].instance] = place
+        if len(there) == instances and len(ends) - done <= MOST_WHOLE:
+            found.append(_together([parts[each] for each in there.values()]))
+    return found[::-1]
+
+
+def _together(parts: Sequence[Part]) -> Part:
+    labels = {part.version.label for part in parts}
+    told = {label for label in labels if label is not None}
+    version = Version(
+        since=max((part.version.since for part in parts if part.version.since is not None), default=None),
+        by=parts[0].version.by,
+        label=" ".join(sorted(told)) if told == labels else None,
+    )
+    return Part("", max((part.started_at for part in parts if part.started_at is not None), default=None), version)
 
 
 def versions(successes: Iterable[Version], policy: VersionPolicy) -> tuple[Version, ...]:

@@ -18,6 +18,7 @@ from dataforge.storage.database import Database
 from tests.ledger.freshness_events import (
     DAY,
     NOW,
+    Event,
     ask,
     at,
     clean,
@@ -160,6 +161,49 @@ def test_of_a_run_that_was_cleared_the_earlier_attempt_counts_where_its_mapping_
         record(database, [said | {"run": "again", "attempt": attempt} for said in again])
         record(database, clean(3, 4) if attempt == 1 else [])
     assert one(database).status == "fresh"
+
+
+def instance(
+    index: int, begun: int, ended: int, state: str = "succeeded", attempt: int = 1, **version: Any
+) -> list[Event]:
+    """One instance of a mapped run that writes raw."""
+    more = {"run": "nightly", "map_index": index, "attempt": attempt}
+    start, end = extract(begun, ended, state, **version)
+    return [{**start, **more}, {**end, **more}]
+
+
+@pytest.mark.parametrize(
+    ("policy", "again", "status"),
+    [
+        ("run", ["a"], "stale"),
+        ("reported", ["a"], "fresh"),
+        ("reported", ["b", "a"], "stale"),
+        ("content", ["a"], "fresh"),
+        ("content", ["b", "a"], "fresh"),
+        ("content", ["b"], "stale"),
+    ],
+)
+def test_an_instance_of_a_mapped_run_that_was_cleared_has_not_changed_what_it_reports_again(
+    database: Database, policy: str, again: list[str], status: str
+) -> None:
+    declared(database, datasets=[{**_named("raw"), "version": policy}])
+    record(database, instance(0, 0, 1, version="a"), instance(1, 0, 2, version="a"), clean(3, 4))
+    for place, version in enumerate(again):
+        begun = 10 * (place + 1)
+        record(database, instance(1, begun, begun + 5, attempt=place + 2, version=version))
+    assert one(database).status == status
+
+
+def test_a_mapped_run_is_there_once_all_its_instances_are_and_not_forgotten_while_one_runs_again(
+    database: Database,
+) -> None:
+    declared(database, datasets=[{**_named("raw"), "version": "content"}])
+    record(database, instance(0, 0, 1, version="a"), clean(3, 4), instance(1, 0, 5, version="a"))
+    assert shown(one(database)) == NEWER  # it was made of one instance alone
+    record(database, clean(6, 7), instance(1, 10, 12, attempt=2, version="b"), instance(1, 20, 25, "failed", attempt=3))
+    assert shown(one(database)) == NEWER
+    record(database, instance(1, 30, 35, attempt=4, version="a"))
+    assert shown(one(database)) == ("fresh", [])
 
 
 def test_the_declared_policy_judges_what_was_recorded_before(database: Database) -> None:

@@ -325,17 +325,33 @@ def _state(claims: Sequence[Claim], orders: Iterable[tuple[datetime, bool]]) -> 
 
 
 def _successes(claims: Sequence[Claim], before: Sequence[Claim]) -> tuple[Claim, ...]:
-    """Every success, each attempt's as it is said now. The instances of a mapped task are one, once all have succeeded;
-    it is as its instances are now, whatever they were before they were cleared."""
-    alone = [claim for claim in claims if claim.status == "ready" and claim.run == claim.group]
-    known = {(claim.task, claim.run, claim.number, claim.place) for claim in alone}
-    alone += [c for c in before if c.run == c.group and (c.task, c.run, c.number, c.place) not in known]
-    groups: dict[tuple[str, str], list[Claim]] = {}
+    """Every success, each attempt's as it is said now. The instances of a mapped task are one."""
+    ready = [claim for claim in claims if claim.status == "ready"]
+    known = {(claim.task, claim.run, claim.number, claim.place) for claim in ready}
+    ready += [c for c in before if (c.task, c.run, c.number, c.place) not in known]
+    alone = [claim for claim in ready if claim.run == claim.group]
+    groups: dict[tuple[str, str], set[str]] = {}
     for claim in claims:
-        if claim.run != claim.group and not claim.past:
-            groups.setdefault((claim.task, claim.group), []).append(claim)
-    whole = [_whole(group) for group in groups.values() if all(claim.status == "ready" for claim in group)]
-    return tuple(sorted([*alone, *whole], key=_order))
+        if claim.run != claim.group:
+            groups.setdefault((claim.task, claim.group), set()).add(claim.run)
+    for (task, group), instances in groups.items():
+        alone += _wholes([c for c in ready if (c.task, c.group) == (task, group) and c.run in instances], instances)
+    return tuple(sorted(alone, key=_order))
+
+
+def _wholes(successes: Sequence[Claim], instances: set[str]) -> list[Claim]:
+    """What all instances had made, at the end of each success: of those that had ended by then the one that takes
+    precedence of each instance, once there is one of every."""
+    found: list[Claim] = []
+    for moment in sorted({claim.since for claim in successes if claim.since is not None}):
+        there = {
+            claim.run: claim
+            for claim in sorted(successes, key=_order)
+            if claim.since is not None and claim.since <= moment
+        }
+        if there.keys() == instances:
+            found.append(_whole(list(there.values())))
+    return found
 
 
 def _whole(group: Sequence[Claim]) -> Claim:
@@ -344,6 +360,7 @@ def _whole(group: Sequence[Claim]) -> Claim:
     told = all(claim.version is not None for claim in group)
     return group[0]._replace(
         run=group[0].group,
+        number=0,
         began=max((claim.began for claim in group if claim.began), default=None),
         since=max((claim.since for claim in group if claim.since), default=None),
         version=" ".join(sorted(words)) if told else None,
@@ -351,9 +368,10 @@ def _whole(group: Sequence[Claim]) -> Claim:
 
 
 def _order(claim: Claim) -> tuple[bool, float, int, str, str]:
-    """The later started wins; where nobody knows of a start, names decide."""
+    """The later started wins; where nobody knows of a start, names decide. Of what a mapped task made, the later."""
     began = claim.began.timestamp() if claim.began else 0.0
-    return (claim.began is not None, began, -node_id("ns", claim.task), claim.run, claim.version or "")
+    version = claim.version if claim.number else ""
+    return (claim.began is not None, began, -node_id("ns", claim.task), claim.run, version or "")
 
 
 def _together(group: Sequence[Claim]) -> tuple[str, str]:
