@@ -29,7 +29,7 @@ from dataforge.model.filter import (
 )
 from dataforge.model.finding import Finding
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
-from dataforge.model.lineage import Direction, Graph
+from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
 from dataforge.model.recorded import BatchAnswer, Recorded
 from dataforge.model.reference import DatasetRef, NodeKind
@@ -124,9 +124,10 @@ class LedgerResource(ConfigurableResource[Any]):
         depth: int | None = None,
         kind: NodeKind | None = None,
         at: datetime | None = None,
-    ) -> Graph:
-        """What lies up- or downstream of a task or dataset; now, or as of a time."""
-        return self._ledger.graph(name, namespace, direction, depth, kind, at)
+        partition: str | None = None,
+    ) -> Graph | PartitionGraph:
+        """What lies up- or downstream of a task or dataset, now or as of a time, or of one partition."""
+        return self._ledger.graph(name, namespace, direction, depth, kind, at, partition)
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
         """Makes the manifest all that this source declares."""

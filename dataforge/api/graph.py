@@ -13,9 +13,16 @@ from dataforge.api.operation import EnvironmentName, answers
 from dataforge.graph.follower import Follower
 from dataforge.ledger.lineage import MOST_NODES, lineage, lineage_at
 from dataforge.ledger.partition_graph import lineage_of
-from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.filter import named_moment
-from dataforge.model.lineage import Direction, Graph, GraphEdge, GraphNode, PartitionGraph, Window
+from dataforge.model.lineage import (
+    Direction,
+    Graph,
+    GraphEdge,
+    GraphNode,
+    PartitionGraph,
+    Window,
+    refuse_beside_partition,
+)
 from dataforge.model.reference import NodeKind
 from dataforge.storage.database import Database
 
@@ -71,17 +78,10 @@ def get_graph(
     """Across platforms and aliases; a dataset with several names is one node, under its canonical one. With `partition`
     the nodes are partitions, with their states."""
     if partition is not None:
-        _refuse_beside_partition("at", at)
-        _refuse_beside_partition("kind", window.kind)
+        refuse_beside_partition(at, window.kind)
         reference, now = (namespace, name), datetime.now(UTC)
         return lineage_of(database, env, reference, partition, now, window.direction, window.depth)
     asked = (window.direction, window.depth, window.kind)
     if at is not None:
         return lineage_at(database, env, (namespace, name), named_moment("at", at), *asked)
     return lineage(database, follower, env, (namespace, name), *asked)
-
-
-def _refuse_beside_partition(name: str, value: str | None) -> None:
-    if value is not None:
-        problem = FieldError(name, value, "no value beside partition: partitions are shown of now, of both kinds")
-        raise InvalidInput(f"{name} is {value!r}: expected {problem.expected}", [problem])

@@ -21,6 +21,7 @@ from dataforge.client.request import (
     claim_id,
     encoded,
     filtered,
+    graph_question,
     sound,
     source_name,
 )
@@ -53,7 +54,7 @@ from dataforge.model.filter import (
 )
 from dataforge.model.finding import Finding
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
-from dataforge.model.lineage import Direction, Graph
+from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
 from dataforge.model.recorded import BatchAnswer, Recorded, joined, joined_batches
 from dataforge.model.reference import DatasetRef, NodeKind
@@ -148,11 +149,16 @@ class DirectClient:
         depth: int | None = None,
         kind: NodeKind | None = None,
         at: datetime | None = None,
-    ) -> Graph:
+        partition: str | None = None,
+    ) -> Graph | PartitionGraph:
         from dataforge.ledger.lineage import lineage, lineage_at
+        from dataforge.ledger.partition_graph import lineage_of
 
-        asked = sound(GraphQuestion(name, namespace, direction, depth, kind, at))
+        asked = graph_question(GraphQuestion(name, namespace, direction, depth, kind, at, partition))
         reference, window = (asked.namespace, asked.name), (asked.direction, asked.depth, asked.kind)
+        if asked.partition is not None:
+            now, narrowed = datetime.now(UTC), (asked.direction, asked.depth)
+            return lineage_of(self._database, self._environment, reference, asked.partition, now, *narrowed)
         if asked.at is not None:
             return lineage_at(self._database, self._environment, reference, asked.at, *window)
         return lineage(self._database, self._follower, self._environment, reference, *window)

@@ -26,6 +26,7 @@ from dataforge.client.request import (
     encoded,
     filtered,
     given,
+    graph_question,
     sound,
     source_name,
 )
@@ -47,7 +48,7 @@ from dataforge.model.filter import (
 )
 from dataforge.model.finding import Finding
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
-from dataforge.model.lineage import Direction, Graph
+from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
 from dataforge.model.recorded import BatchAnswer, Recorded, joined, joined_batches
 from dataforge.model.reference import DatasetRef, NodeKind
@@ -156,8 +157,10 @@ class Client:
         depth: int | None = None,
         kind: NodeKind | None = None,
         at: datetime | None = None,
-    ) -> Graph:
-        return self._get("/graph", sound(GraphQuestion(name, namespace, direction, depth, kind, at)), Graph)
+        partition: str | None = None,
+    ) -> Graph | PartitionGraph:
+        asked = graph_question(GraphQuestion(name, namespace, direction, depth, kind, at, partition))
+        return self._get("/graph", asked, Graph if partition is None else PartitionGraph)
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
         path = f"/definitions/{quote(source_name(source), safe='')}"

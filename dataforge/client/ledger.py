@@ -31,7 +31,7 @@ from dataforge.model.filter import (
 )
 from dataforge.model.finding import Finding
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
-from dataforge.model.lineage import Direction, Graph
+from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
 from dataforge.model.recorded import BatchAnswer, Recorded
 from dataforge.model.reference import DatasetRef, NodeKind
@@ -105,8 +105,10 @@ class Ledger(Protocol):
         depth: int | None = None,
         kind: NodeKind | None = None,
         at: datetime | None = None,
-    ) -> Graph:
-        """What lies within `depth` steps (None: any) up- or downstream of a task or dataset; now, or as of a time."""
+        partition: str | None = None,
+    ) -> Graph | PartitionGraph:
+        """What lies within `depth` steps (None: any) up- or downstream of a task or dataset; now, or as of a time. With
+        a `partition` (of what has none: "") the partitions up- and downstream of that one, of now and of both kinds."""
         ...
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:

@@ -17,7 +17,7 @@ from dataforge.model.change import MOST_CHANGES
 from dataforge.model.decoding import convert, shorten
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.filter import Shape
-from dataforge.model.lineage import Direction
+from dataforge.model.lineage import Direction, refuse_beside_partition
 from dataforge.model.reference import DatasetRef, NodeKind
 
 MOST_EVENTS = 10_000  # of one request
@@ -50,6 +50,7 @@ class GraphQuestion(msgspec.Struct, frozen=True):
     depth: Annotated[int, msgspec.Meta(ge=0, le=10_000)] | None
     kind: NodeKind | None
     at: Annotated[datetime, msgspec.Meta(tz=True)] | None
+    partition: str | None
 
 
 class WakeupsQuestion(msgspec.Struct, frozen=True):
@@ -118,6 +119,14 @@ def sound(question: _Question) -> _Question:
     if isinstance(read, FieldError):
         raise InvalidInput(f"{read.field} is {read.value!r}: expected {read.expected}", [read])
     return read
+
+
+def graph_question(wanted: GraphQuestion) -> GraphQuestion:
+    """The question, sound by itself and of a partition without what that cannot be asked by. Raises InvalidInput."""
+    asked = sound(wanted)
+    if asked.partition is not None:
+        refuse_beside_partition(given(asked).get("at"), asked.kind)
+    return asked
 
 
 def filtered(wanted: Shape) -> Shape:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.reference import NodeKind
 from dataforge.model.state import PartitionStatus
 
@@ -20,6 +21,14 @@ class Window(msgspec.Struct, frozen=True):
     depth: int | None
     kind: NodeKind | None
     limit: int
+
+
+def refuse_beside_partition(at: object, kind: object) -> None:
+    """Refuses to narrow the lineage of a partition by what it cannot be narrowed by. Raises InvalidInput."""
+    for name, value in (("at", at), ("kind", kind)):
+        if value is not None:
+            problem = FieldError(name, value, "no value beside partition: partitions are shown of now, of both kinds")
+            raise InvalidInput(f"{name} is {value!r}: expected {problem.expected}", [problem])
 
 
 class GraphEnd(msgspec.Struct, frozen=True, order=True):

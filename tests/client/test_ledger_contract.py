@@ -143,6 +143,8 @@ QUESTIONS: dict[str, Callable[[Ledger], object]] = {
     "graph": lambda ledger: ledger.graph("orders", "s3://lake", "both"),
     "graph as of a time": lambda ledger: ledger.graph("orders", "s3://lake", at=datetime(2026, 11, 1, tzinfo=UTC)),
     "tasks downstream": lambda ledger: ledger.graph("s3://lake/orders", direction="downstream", depth=1, kind="task"),
+    "the lineage of a partition": lambda ledger: ledger.graph("orders.report", "shell", partition=DAY),
+    "the lineage of what has no partitions": lambda ledger: ledger.graph("orders.alarm", depth=1, partition=""),
     "what a declaration would change": lambda ledger: ledger.declare("shop", {"tasks": []}, dry_run=True),
 }
 
@@ -188,6 +190,11 @@ MISTAKES: dict[str, Callable[[Ledger], object]] = {
         at=datetime(2026, 11, 1),  # noqa: DTZ001  # what is refused
     ),
     "a depth below zero": lambda ledger: ledger.graph("orders", "s3://lake", depth=-1),
+    "a partition as of a time": lambda ledger: ledger.graph(
+        "orders", "s3://lake", at=datetime(2026, 11, 1, tzinfo=UTC), partition=DAY
+    ),
+    "a partition of one kind": lambda ledger: ledger.graph("orders", "s3://lake", kind="task", partition=DAY),
+    "a partition of the graph that is no key": lambda ledger: ledger.graph("orders", partition=cast(str, 1)),
     "a partition that is no key": lambda ledger: ledger.readiness([Named("a"), Named("b", partition=cast(str, 1))]),
     "too many questions": lambda ledger: ledger.readiness([Named("a")] * 1_001),
     "a kind that is none": lambda ledger: ledger.freshness([FreshnessQuestion(name="a", kind=cast(Any, "view"))]),
