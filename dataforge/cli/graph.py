@@ -78,9 +78,9 @@ def graph(
         raise click.UsageError("of a partition the present is shown, and both kinds: leave --at and --kind out")
     found: Graph | PartitionGraph
     if partition is not None:
-        found = _read_partition(invocation, (namespace, name), partition, way, asked["depth"])
+        found = read_partition(invocation, (namespace, name), partition, way, asked["depth"])
     else:
-        found = _read(invocation, (namespace, name), at, way, **asked)
+        found = read_graph(invocation, (namespace, name), at, way, **asked)
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
@@ -95,7 +95,7 @@ def _direction(named: Direction | None, *, upstream: bool, downstream: bool) -> 
     return "upstream" if upstream else "downstream"
 
 
-def _read(
+def read_graph(
     invocation: Invocation,
     reference: tuple[str | None, str],
     at: datetime | None,
@@ -103,6 +103,7 @@ def _read(
     depth: int | None,
     kind: NodeKind | None,
 ) -> Graph:
+    """What lies up- or downstream of a task or dataset, by its names; now, or as of a time."""
     from dataforge.graph.follower import Follower
     from dataforge.ledger.lineage import lineage, lineage_at
     from dataforge.local.postgres import database_url
@@ -118,9 +119,10 @@ def _read(
         database.close()
 
 
-def _read_partition(
+def read_partition(
     invocation: Invocation, reference: tuple[str | None, str], partition: str, direction: Direction, depth: int | None
 ) -> PartitionGraph:
+    """What lies up- or downstream of a partition of a task or dataset, now."""
     from datetime import UTC, datetime
 
     from dataforge.cli.opened import opened

@@ -32,6 +32,9 @@ VERBS = {
     "rejects": Verb("dataforge.cli.lists:rejects", "List the input that was refused, and why."),
     "why": Verb("dataforge.cli.why:why", "Say whether the task NAME may run for PARTITION, with every reason why not."),
     "graph": Verb("dataforge.cli.graph:graph", "Show what is upstream or downstream of a task or dataset."),
+    "impact": Verb(
+        "dataforge.cli.impact:impact", "Show what breaks if NAME changes: all that depends on it, by owner."
+    ),
     "claim": Verb("dataforge.cli.claim:claim", "Take a partition of a task for a time, and say how its run ended."),
     "rerun": Verb("dataforge.cli.rerun:rerun", "Order that what is done is run again, with its reason."),
     "control": Verb("dataforge.cli.control:control", "Pause, approve, set facts, quarantine, mark and clear."),
