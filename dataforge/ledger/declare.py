@@ -15,6 +15,7 @@ from dataforge.ledger.cuts import Cuts
 from dataforge.ledger.declaration import Placed
 from dataforge.ledger.fitting import refuse_misfits
 from dataforge.ledger.producer_count import refuse_counts
+from dataforge.ledger.production import otherwise, production
 from dataforge.ledger.settle import settle
 from dataforge.model import trigger
 from dataforge.model.declaration import Declared, Plan, holder, plan, refuse_conflicts
@@ -154,30 +155,25 @@ def _write(connection: Connection, environment: int, decided: Plan) -> None:
     manifest = decided.manifest
     touched = {task.ref.id for task in decided.tasks.touched}
     touched_datasets = {dataset.ref.id for dataset in decided.datasets.touched}
-    before = completeness.declared(connection, environment, touched)
+    before = production(connection, environment, touched, touched_datasets)
     definitions.store(connection, environment, manifest)
     _write_tasks(connection, environment, decided)
     _write_datasets(connection, environment, decided)
     if decided.pools.touched:
         definitions.replace_pools(connection, environment, manifest.source, manifest.pools)
+    changed = otherwise(before, production(connection, environment, touched, touched_datasets))
     settle(
         connection,
         environment,
         tasks=touched,
-        runs=shards.runs_of(connection, environment, touched),
+        runs=shards.runs_of(connection, environment, changed.allowed),
         datasets=touched_datasets,
-        produced=_produced_otherwise(before, completeness.declared(connection, environment, touched))
-        | touched_datasets,
+        places=completeness.partitions_of(connection, environment, changed.staged),
+        produced=changed.produced,
     )
     # What waits around all this is decided on: its upstreams may be there already.
     around: set[Node] = {("task", each) for each in touched} | {("dataset", each) for each in touched_datasets}
     wakeups.declared(connection, environment, around)
-
-
-def _produced_otherwise(before: set[completeness.DeclaredEdge], after: set[completeness.DeclaredEdge]) -> set[int]:
-    """The datasets of tasks whose edges have changed; that a task waits for another may order two stages of one."""
-    tasks = {edge[0] for edge in before ^ after}
-    return {edge[3] for edge in before | after if edge[0] in tasks and edge[1] == "produces"}
 
 
 def _write_tasks(connection: Connection, environment: int, decided: Plan) -> None:

@@ -14,7 +14,14 @@ from importlib.resources.abc import Traversable
 _PACKAGES = ("model", "ingest")
 _MODULES = (
     *("ledger/completeness", "ledger/declaration", "ledger/declare", "ledger/failing", "ledger/kept"),
-    *("ledger/partition_set", "ledger/record", "ledger/settle", "ledger/settle_runs", "ledger/shard"),
+    *(
+        "ledger/partition_set",
+        "ledger/production",
+        "ledger/record",
+        "ledger/settle",
+        "ledger/settle_runs",
+        "ledger/shard",
+    ),
     *("ledger/stream", "storage/attempt", "storage/completeness", "storage/control", "storage/dataset"),
     *("storage/edge", "storage/mark", "storage/outcome", "storage/partition", "storage/partition_set"),
     *("storage/quality", "storage/shard", "storage/stream", "storage/task", "storage/upstream_list"),

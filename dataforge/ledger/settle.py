@@ -23,6 +23,8 @@ from dataforge.storage.partition import Place
 from dataforge.storage.readiness import Node
 from dataforge.storage.task import EffectiveTask, TaskBasis
 
+MOST_PLACES = 2_000  # partitions whose claims are in memory at a time
+
 
 def settle(
     connection: Connection,
@@ -57,11 +59,14 @@ def settle(
 
 
 def _resolve(connection: Connection, environment: int, places: set[Place]) -> None:
-    judged = judge(connection, environment, {(node, key) for kind, node, key in places if kind == "dataset"})
-    partitions.resolve(connection, environment, places, judged)
-    completeness.wake(
-        connection, environment, [place for place, each in judged.items() if each.staged and each.lacking]
-    )
+    ordered = sorted(places)
+    for first in range(0, len(ordered), MOST_PLACES):
+        some = ordered[first : first + MOST_PLACES]
+        judged = judge(connection, environment, {(node, key) for kind, node, key in some if kind == "dataset"})
+        partitions.resolve(connection, environment, set(some), judged)
+        completeness.wake(
+            connection, environment, [place for place, each in judged.items() if each.staged and each.lacking]
+        )
 
 
 def _settle_tasks(connection: Connection, environment: int, ids: Set[int]) -> set[int]:

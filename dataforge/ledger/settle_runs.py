@@ -54,6 +54,7 @@ from dataforge.storage.quality import Checked, FailedCheck
 
 _NO_WRITE = frozenset({"DROP", "TRUNCATE", "ALTER"})  # what changes a table without putting data into it
 _NEVER = 0  # the ordinal of an attempt that was stored and not settled yet
+MOST_RUNS = 2_000  # whose attempts are in memory at a time
 DEEPEST = 64  # levels below a run; DAGs that trigger DAGs are long chains. More would be a loop of parents
 
 
@@ -76,11 +77,11 @@ def settle_runs(connection: Connection, environment: int, keys: Iterable[RunKey]
     places: set[Place] = set()
     wanted = set(keys)
     for _ in range(DEEPEST):
-        if not wanted:
-            break
-        touched, moved = _settle_level(connection, environment, sorted(wanted))
-        places |= touched
-        wanted = attempts.children(connection, environment, moved) if moved else set()
+        ordered, wanted = sorted(wanted), set()
+        for first in range(0, len(ordered), MOST_RUNS):
+            touched, moved = _settle_level(connection, environment, ordered[first : first + MOST_RUNS])
+            places |= touched
+            wanted |= attempts.children(connection, environment, moved) if moved else set()
     return places
 
 

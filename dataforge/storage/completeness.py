@@ -184,22 +184,37 @@ def partitions_of(connection: Connection, environment: int, datasets: Iterable[i
 
 
 DECLARED = """
-select task_id, relation, node_kind, node_id, mapping::text from edge
-where environment = %(environment)s and task_id = any(%(tasks)s) and origin = 'declared'
+select e.task_id, e.relation, e.node_kind, coalesce(d.canonical_id, e.node_id), e.mapping::text
+from edge e
+left join dataset d on e.node_kind = 'dataset' and d.environment = %(environment)s and d.id = e.node_id
+where e.environment = %(environment)s and e.task_id = any(%(tasks)s) and e.origin = 'declared'
+    and e.condition ->> 'kind' <> 'trigger'
 """
-DeclaredEdge = tuple[int, str, NodeKind, int, str]  # task, relation, kind and id of the node, mapping
+DeclaredEdge = tuple[int, str, NodeKind, int, str]  # task, relation, kind and id (of datasets the canonical), mapping
 
 
 def declared(connection: Connection, environment: int, tasks: Iterable[int]) -> set[DeclaredEdge]:
-    """What these tasks are declared to consume and produce."""
+    """What these tasks are declared to consume and produce, beside what only triggers them."""
     asked = sorted(set(tasks))
     rows = connection.execute(DECLARED, {"environment": environment, "tasks": asked}) if asked else ()
     return {(row[0], row[1], row[2], row[3], row[4]) for row in rows}
 
 
 def produced_by(connection: Connection, environment: int, tasks: Iterable[int]) -> set[int]:
-    """The datasets that these tasks are declared to produce, by the names that the edges give them."""
+    """The datasets that these tasks are declared to produce, by canonical id."""
     return {edge[3] for edge in declared(connection, environment, tasks) if edge[1] == "produces"}
+
+
+WHOLES = """
+select id, definition -> 'partitioning', definition -> 'complete_when' from dataset
+where environment = %(environment)s and id = any(%(datasets)s)
+"""
+
+
+def wholes(connection: Connection, environment: int, datasets: Iterable[int]) -> dict[int, tuple[Any, Any]]:
+    """How these datasets are declared to be cut, and when to be complete."""
+    rows = connection.execute(WHOLES, {"environment": environment, "datasets": sorted(set(datasets))})
+    return {row[0]: (row[1], row[2]) for row in rows}
 
 
 ANY_DECLARED = """
