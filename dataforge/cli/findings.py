@@ -46,8 +46,9 @@ def findings(
 ) -> None:
     """Say what history shows to be wrong, the worst first.
 
-    Runs that began before what they need was ready, or whose inputs changed under them; edges that were never observed,
-    or never declared; sources that have gone silent. Exits with 0 when there is nothing, and with 1 when there is.
+    Runs that began before what they need was ready or while it was quarantined, or whose inputs changed under them;
+    edges that were never observed, or never declared; sources that have gone silent. Exits with 0 when there is
+    nothing, and with 1 when there is.
     """
     wanted = FindingFilter(since=since, code=FindingCode(code) if code else None, owner=owner, limit=_PAGE)
     found = _collect(invocation, wanted)

@@ -1,4 +1,5 @@
-"""Findings about runs: those that began before what they need was ready, or under which it changed.
+"""Findings about runs: those that began before what they need was ready or while it was quarantined, or under which it
+changed.
 
 Guarantees that runs are looked at in the order of their start, the latest first, and that one page of them costs a
 bounded number of queries, each of a bounded size.
@@ -12,11 +13,20 @@ import msgspec
 from msgspec.structs import replace
 
 from dataforge.ledger.completeness import whole_since
+from dataforge.ledger.finding_quarantine import Began, held_then
 from dataforge.ledger.need import ref
 from dataforge.ledger.reading import Reading, Readings, readings
 from dataforge.ledger.surroundings import Surroundings
 from dataforge.model.finding import Finding
-from dataforge.model.finding_rule import CLOCKS_AGREE, Execution, Made, Needed, input_changed, started_too_early
+from dataforge.model.finding_rule import (
+    CLOCKS_AGREE,
+    Execution,
+    Made,
+    Needed,
+    input_changed,
+    started_on_quarantined,
+    started_too_early,
+)
 from dataforge.model.freshness import RunKey
 from dataforge.model.state import RunState
 from dataforge.storage import finding as storage
@@ -87,7 +97,7 @@ def _findings(run: Ran, needed: Sequence[Needed]) -> Iterator[FoundRun]:
         started_at=run.started_at,
         ended_at=run.ended_at,
     )
-    for rule in (started_too_early, input_changed):
+    for rule in (started_too_early, started_on_quarantined, input_changed):
         finding = rule(execution, needed)
         if finding is not None:
             yield FoundRun(run, finding)
@@ -110,8 +120,14 @@ def _needed(
     connection: Connection, environment: int, runs: Sequence[Ran], read: Readings
 ) -> dict[RunKey, list[Needed]]:
     pairs = [(run, reading) for run in runs for reading in read.of[run.key]]
-    then = _made(connection, environment, pairs)
+    stood = _made(connection, environment, pairs)
+    then = [made for _, made in stood]
     others = [_others(run, made) for (run, _), made in zip(pairs, then, strict=True)]
+    began = [
+        Began(run.key, at, reading.read_from, made, apart)
+        for (run, reading), (at, made), apart in zip(pairs, stood, others, strict=True)
+    ]
+    held = held_then(connection, environment, began)
     gaps = _gaps(connection, environment, pairs, then)
     seen_from = _seen_from(connection, environment, pairs, others)
     nodes = _nodes(connection, environment, read.known, {place[:2] for _, each in pairs for place in each.places})
@@ -122,7 +138,8 @@ def _needed(
             made = others[place]
             missing = place in gaps or (bool(made) and all(each.at is None for each in made))
             if missing or _known_from_the_first(reading, made, seen_from):
-                found[run.key].append(_one(reading, node, read.known.owner(node), made, missing=missing))
+                one = _one(reading, node, read.known.owner(node), made, missing=missing)
+                found[run.key].append(replace(one, held=held[place]))
     return found
 
 
@@ -171,8 +188,10 @@ def _one(reading: Reading, node: NodeRow, owner: str | None, made: Sequence[Made
     )
 
 
-def _made(connection: Connection, environment: int, pairs: Sequence[tuple[Ran, Reading]]) -> list[list[MadeThen]]:
-    """What was made of each partition; of one that '' may stand for also what was made of the whole."""
+def _made(
+    connection: Connection, environment: int, pairs: Sequence[tuple[Ran, Reading]]
+) -> list[tuple[Place, list[MadeThen]]]:
+    """What was made of each partition, or of the whole that stands for it where nothing was."""
     asked = [(place, each.read_until) for _, each in pairs for place in each.places]
     rows: list[list[MadeThen]] = []
     for first in range(0, len(asked), _MOST_PLACES):
@@ -183,8 +202,8 @@ def _made(connection: Connection, environment: int, pairs: Sequence[tuple[Ran, R
     each_row = iter(rows)
     found = []
     for _, reading in pairs:
-        of_places = [next(each_row) for _ in reading.places]
-        found.append(next((row for row in of_places if row), []))
+        of_places = [(place, next(each_row)) for place in reading.places]
+        found.append(next((each for each in of_places if each[1]), of_places[0]))
     return found
 
 

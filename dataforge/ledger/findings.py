@@ -37,7 +37,7 @@ _MOST_STRETCHES = 4  # of one page
 _MOST_SOURCES = 20  # that are looked at together
 _Part = Literal["runs", "edges", "sources"]
 _PARTS: dict[_Part, frozenset[FindingCode]] = {
-    "runs": frozenset({FindingCode.STARTED_TOO_EARLY, FindingCode.INPUT_CHANGED}),
+    "runs": frozenset({FindingCode.STARTED_TOO_EARLY, FindingCode.STARTED_ON_QUARANTINED, FindingCode.INPUT_CHANGED}),
     "edges": frozenset({FindingCode.EDGE_NEVER_DECLARED, FindingCode.EDGE_NEVER_OBSERVED}),
     "sources": frozenset({FindingCode.SOURCE_SILENT}),
 }

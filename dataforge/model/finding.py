@@ -23,6 +23,7 @@ class FindingCode(StrEnum):
     """What kind of thing was found."""
 
     STARTED_TOO_EARLY = "started_too_early"
+    STARTED_ON_QUARANTINED = "started_on_quarantined"
     INPUT_CHANGED = "input_changed"
     SOURCE_SILENT = "source_silent"
     EDGE_NEVER_DECLARED = "edge_never_declared"
@@ -49,9 +50,11 @@ class FoundInput(msgspec.Struct, frozen=True, kw_only=True):
     owner: Annotated[str | None, Meta(description="Who answers for it.")]
     at: Annotated[
         datetime | None,
-        Meta(description="When it became ready, or was written again; null if it has never been ready."),
+        Meta(description="When it became ready, was written again or quarantined; null if it has never been ready."),
     ]
-    run: Annotated[str | None, Meta(description="The run that made it then, by its platform's own id.")]
+    run: Annotated[
+        str | None, Meta(description="The run that made it then, or whose check failed, by its platform's own id.")
+    ]
 
 
 class FoundPartition(msgspec.Struct, frozen=True, order=True):

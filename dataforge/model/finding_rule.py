@@ -18,6 +18,7 @@ import msgspec
 
 from dataforge.model.event import Relation
 from dataforge.model.finding import MOST_SHOWN, Finding, FindingCode, FoundInput, Severity
+from dataforge.model.quality import Held
 from dataforge.model.reference import TaskRef
 from dataforge.model.state import RunState
 from dataforge.model.verdict import NodeRef
@@ -62,6 +63,7 @@ class Needed(msgspec.Struct, frozen=True, kw_only=True):
     made: tuple[Made, ...] = ()  # the last before `read_from`, and those after, as far as they were looked up
     missing: bool = False  # never made, though it is known that it was to be
     version: str | None = None  # of it, as the run recorded what it read
+    held: Held | None = None  # why it was quarantined when the run began to read it
 
 
 def started_too_early(run: Execution, needed: Iterable[Needed]) -> Finding | None:
@@ -83,7 +85,27 @@ def started_too_early(run: Execution, needed: Iterable[Needed]) -> Finding | Non
         FindingCode.STARTED_TOO_EARLY,
         Severity.HIGH if firm else Severity.MEDIUM,
         said,
-        [(each, next((made for made in each.made if made.at == first), None)) for first, each in late],
+        [_input(each, first, next((made.run for made in each.made if made.at == first), None)) for first, each in late],
+    )
+
+
+def started_on_quarantined(run: Execution, needed: Iterable[Needed]) -> Finding | None:
+    """That a partition which the run read was quarantined when it began to."""
+    held = sorted(((each.held.at, _name(each), each, each.held) for each in needed if each.held), key=lambda it: it[:2])
+    if not held:
+        return None
+    at, _, worst, why = held[0]
+    said = (
+        f"{_subject(run)} started at {_moment(run.started_at)} UTC, and {_label(worst)} was quarantined then (since"
+        f" {_moment(at)} UTC){why.said}"
+    )
+    firm = run.declared and run.state is not RunState.FAILED
+    return _of_run(
+        run,
+        FindingCode.STARTED_ON_QUARANTINED,
+        Severity.HIGH if firm else Severity.MEDIUM,
+        said,
+        [_input(each, since, why.run) for since, _, each, why in held],
     )
 
 
@@ -102,7 +124,8 @@ def input_changed(run: Execution, needed: Iterable[Needed]) -> Finding | None:
     # A whole table that is written again while it is read is what a dimension reloaded every night looks like.
     firm = run.declared and any(each.partition for each, _ in changed) and run.state is not RunState.FAILED
     severity = Severity.MEDIUM if firm else Severity.LOW
-    return _of_run(run, FindingCode.INPUT_CHANGED, severity, said, changed)
+    inputs = [_input(each, made.at, made.run) for each, made in changed]
+    return _of_run(run, FindingCode.INPUT_CHANGED, severity, said, inputs)
 
 
 def _was_late(needed: Needed) -> bool:
@@ -128,24 +151,12 @@ def _again(needed: Needed) -> Made | None:
     return min(later, key=lambda each: each.at, default=None)
 
 
-def _of_run(
-    run: Execution,
-    code: FindingCode,
-    severity: Severity,
-    said: str,
-    found: Sequence[tuple[Needed, Made | None]],
-) -> Finding:
-    more = f", and {len(found) - 1} more of its inputs" if len(found) > 1 else ""
-    inputs = tuple(
-        FoundInput(
-            node=each.node,
-            partition=each.partition or None,
-            owner=each.owner,
-            at=made.at if made else None,
-            run=made.run if made else None,
-        )
-        for each, made in found[:MOST_SHOWN]
-    )
+def _input(needed: Needed, at: datetime | None, run: str | None) -> FoundInput:
+    return FoundInput(node=needed.node, partition=needed.partition or None, owner=needed.owner, at=at, run=run)
+
+
+def _of_run(run: Execution, code: FindingCode, severity: Severity, said: str, inputs: Sequence[FoundInput]) -> Finding:
+    more = f", and {len(inputs) - 1} more of its inputs" if len(inputs) > 1 else ""
     return Finding(
         code=code,
         severity=severity,
@@ -155,7 +166,7 @@ def _of_run(
         run=run.run,
         owner=run.owner,
         since=run.started_at,
-        inputs=inputs,
+        inputs=tuple(inputs[:MOST_SHOWN]),
     )
 
 

@@ -3,11 +3,12 @@ they refused. Derived."""
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from psycopg import Connection
 
-from dataforge.model.quality import Failure
+from dataforge.model.quality import Failure, Held
 from dataforge.model.report import Report
 from dataforge.storage.attempt import RunKey
 from dataforge.storage.partition import Place
@@ -119,3 +120,101 @@ def _failed(found: FailedCheck) -> Row:
         "number": failure.number,
         "version": failure.version,
     }
+
+
+class Reign(msgspec.Struct, frozen=True, kw_only=True):
+    """From when to when what a run had made of a partition of a dataset could be refused, and what let it go."""
+
+    dataset_id: int  # the canonical one
+    partition: str
+    run: RunKey  # of a mapped run that as a whole
+    version: str | None
+    begun: datetime
+    until: datetime
+    released_at: datetime | None = None
+
+
+# Of what was looked at the first that failed on this version; of the run's own checks the first of its instances.
+REFUSED = """
+select distinct on (w.place) w.place, f.at, f.checks, f.number, t.name, f.run, a.error
+from unnest(%(nodes)s::bigint[], %(partitions)s::text[], %(tasks)s::bigint[], %(runs)s::text[], %(versions)s::text[],
+    %(begun)s::timestamptz[], %(untils)s::timestamptz[], %(released)s::timestamptz[])
+    with ordinality as w (node, partition, task_id, run, version, begun, until, released, place)
+cross join lateral (
+    select id from dataset where environment = %(environment)s and canonical_id = w.node offset 0
+) d
+cross join lateral (
+    (select * from failed_check
+    where environment = %(environment)s and dataset_id = d.id and partition = w.partition and not own
+        and at >= w.begun and at <= w.until and (w.released is null or at > w.released)
+        and (version = '' or w.version is null or version = w.version)
+    order by at limit 1)
+    union all
+    (select f.* from (
+        select * from failed_check
+        where environment = %(environment)s and dataset_id = d.id and partition = w.partition
+            and task_id = w.task_id offset 0
+    ) f
+    where f.own and f.at >= w.begun and f.at <= w.until and (w.released is null or f.at > w.released)
+        and exists (
+            select from (
+                select group_run from write
+                where environment = %(environment)s and task_id = f.task_id and run = f.run offset 0
+            ) c where c.group_run = w.run)
+    order by f.at limit 1)
+) f
+join task t on t.environment = %(environment)s and t.id = f.task_id
+left join attempt a on a.environment = %(environment)s and a.task_id = f.task_id and a.run = f.run
+    and a.attempt_id = f.attempt_id
+order by w.place, f.at, f.task_id, f.run
+"""
+
+
+def refused(connection: Connection, environment: int, reigns: Sequence[Reign]) -> list[Held | None]:
+    """For each of these the first check that refused it; None where none did."""
+    found: list[Held | None] = [None] * len(reigns)
+    for place, at, checks, number, task, run, error in (
+        connection.execute(REFUSED, refused_of(environment, reigns)) if reigns else ()
+    ):
+        found[place - 1] = Held(at=at, checks=checks, number=number, task=task, run=run, error=error)
+    return found
+
+
+def refused_of(environment: int, reigns: Sequence[Reign]) -> dict[str, Any]:
+    """The parameters of `refused`."""
+    return {
+        "environment": environment,
+        "nodes": [each.dataset_id for each in reigns],
+        "partitions": [each.partition for each in reigns],
+        "tasks": [each.run[0] for each in reigns],
+        "runs": [each.run[1] for each in reigns],
+        "versions": [each.version for each in reigns],
+        "begun": [each.begun for each in reigns],
+        "untils": [each.until for each in reigns],
+        "released": [each.released_at for each in reigns],
+    }
+
+
+LOOKED = """
+select w.place
+from unnest(%(tasks)s::bigint[], %(runs)s::text[], %(nodes)s::bigint[], %(partitions)s::text[])
+    with ordinality as w (task_id, run, node, partition, place)
+where exists (
+    select from (
+        select * from quality
+        where environment = %(environment)s and task_id = w.task_id and run = w.run offset 0
+    ) q join dataset d on d.environment = %(environment)s and d.id = q.dataset_id
+    where d.canonical_id = w.node and q.partition = w.partition)
+"""
+
+
+def looked(connection: Connection, environment: int, asked: Sequence[tuple[RunKey, int, str]]) -> set[int]:
+    """Which of these runs reported of these partitions of datasets (by canonical id) that they read: by place."""
+    parameters = {
+        "environment": environment,
+        "tasks": [run[0] for run, _, _ in asked],
+        "runs": [run[1] for run, _, _ in asked],
+        "nodes": [node for _, node, _ in asked],
+        "partitions": [partition for _, _, partition in asked],
+    }
+    return {row[0] - 1 for row in connection.execute(LOOKED, parameters)} if asked else set()

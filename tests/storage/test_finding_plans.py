@@ -9,9 +9,10 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from dataforge.storage import consequence, finding, finding_edge, finding_source, made
+from dataforge.storage import consequence, control, finding, finding_edge, finding_source, made, quality
 from dataforge.storage.database import Database
 from dataforge.storage.finding import RunPlace
+from dataforge.storage.quality import Reign
 from dataforge.storage.readiness import Place, columns
 from tests.storage.test_freshness_plans import _FILL, _nodes
 
@@ -24,14 +25,32 @@ insert into progress (environment, source, observed_through) values (1, 'ns', '2
 insert into task_version (environment, task_id, version, definition, source)
 select 1, n, decode(md5(n::text), 'hex'), '{}', 'test' from generate_series(1, 5000) n;
 analyze edge, progress, task_version;
+insert into failed_check (environment, dataset_id, partition, task_id, run, attempt_id, own, at, checks, number,
+    version)
+select 1, node_id, partition, task_id, run, '1', n % 2 = 0, timestamptz '2026-01-09', 'unique', 1, ''
+from (select *, row_number() over () as n from write) w;
+insert into quality (environment, dataset_id, partition, task_id, run, attempt_id, at, report)
+select 1, node_id, partition, task_id, run, '1', timestamptz '2026-01-09', '{}' from write;
+insert into control (environment, scope, subject_id, partition, kind, name, namespace, subject, value, at, said_by,
+    ordered_by)
+select distinct 1, 'dataset', node_id, partition, 'quarantine', '', 's3', 'd' || node_id, 'true'::jsonb,
+    timestamptz '2026-01-09', decode(md5('x'), 'hex'), 'anna' from write;
+analyze failed_check, quality, control;
 """
 _SINCE = datetime(2026, 1, 2, tzinfo=UTC)
 _UNTIL = datetime(2026, 1, 7, tzinfo=UTC)
+_FAILED = datetime(2026, 1, 9, tzinfo=UTC)  # when as many checks of every dataset failed as it was written
 _TASKS = list(range(2, 22))
 _NAMED: list[Place] = [("dataset", 1, ""), *(("dataset", node, "2026-01-09") for node in range(2, 21))]
 _PLACES: list[tuple[Place, datetime]] = [(place, _UNTIL) for place in _NAMED]
 _KEYS = columns(1, _NAMED)
 _RUNS: dict[str, Any] = {"environment": 1, "tasks": _TASKS, "runs": [f"r{5_000 + task - 1}" for task in _TASKS]}
+
+
+_REIGNS = [
+    Reign(dataset_id=task, partition="2026-01-09", run=(task, run), version=None, begun=_SINCE, until=_FAILED)
+    for task, run in zip(_TASKS, _RUNS["runs"], strict=True)
+]
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +71,9 @@ QUERIES: dict[str, tuple[LiteralString, dict[str, Any], int]] = {
     ),
     "touched": (finding.TOUCHED, {**_RUNS, "attempts": ["1"] * 20}, 20),
     "made": (made.MADE, made.made_of(1, _PLACES), 20 * 50),
+    "orders about quarantine": (control.QUARANTINE, _KEYS, 20),
+    "what checks refused": (quality.REFUSED, quality.refused_of(1, _REIGNS), 20),
+    "who looked": (quality.LOOKED, {**_RUNS, "nodes": _TASKS, "partitions": ["2026-01-09"] * 20}, 20),
     "earlier keys": (made.EARLIER_KEYS, {**_KEYS, "times": [_UNTIL] * 20}, 20 * 20),
     "first starts": (made.FIRST_STARTS, {"environment": 1, "tasks": _TASKS}, 20),
     "outputs": (consequence.OUTPUTS, _RUNS, 20 * 3),
