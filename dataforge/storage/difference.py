@@ -191,9 +191,21 @@ def _parts(table: Table, found: Shape, scope: Scope) -> dict[str, sql.Composable
         "columns": _listed(_written(table, found)),
         "columns_of_r": _listed(_written(table, found), "r"),
         "order": sql.SQL(", ").join(sql.SQL("coalesce({}, {})").format(_of("l", k), _of("r", k)) for k in found.key),
-        "unless_kept": sql.SQL("and r.environment is not null" if table.keeps_more else ""),
+        "unless_kept": _unless_kept(table),
         "action": _action(table, found),
     }
+
+
+def _unless_kept(table: Table) -> sql.Composable:
+    """Which rows of the live state alone are no difference: those that may have been there first. What spells out a
+    row that both states have must be in both."""
+    if not table.keeps_more:
+        return sql.SQL("")
+    if table.of is None:
+        return sql.SQL("and r.environment is not null")
+    told_of, columns = table.of
+    told = "and (r.environment is not null or exists (select from {} p where p.environment = %(rebuilt)s and {}))"
+    return sql.SQL(told).format(sql.Identifier(told_of), _equal("p", "l", columns))
 
 
 def _written(table: Table, found: Shape) -> tuple[str, ...]:

@@ -39,6 +39,15 @@ QUERIES: tuple[tuple[str, str], ...] = (
         """,
     ),
     (
+        "version_edge",
+        f"""
+        select jsonb_build_array({_TASK.format("x.task_id")}, encode(version, 'hex'), relation, node_kind, {_NODE})
+        from version_edge x
+        where environment = %s and exists (select from task t where t.environment = x.environment
+            and t.id = x.task_id and t.version = x.version)
+        """,
+    ),
+    (
         "dataset",
         f"""
         select jsonb_build_array(namespace, name, {_DATASET.format("x.canonical_id")}, observed, declared_by,

@@ -27,6 +27,9 @@ class Table(msgspec.Struct, frozen=True):
     name: LiteralString
     unlike: tuple[str, ...] = ()  # columns that say when or by which transaction, which a rebuilt state need not repeat
     keeps_more: bool = False  # rows of the live state alone stay: names, and what is append-only
+    of: tuple[LiteralString, tuple[LiteralString, ...]] | None = (
+        None  # ... where the rebuilt state lacks what they tell of
+    )
 
 
 # In the order of their foreign keys. A name that nothing was said of is no state, and may be referred to. A declaration
@@ -38,7 +41,7 @@ STATE: tuple[Table, ...] = (
     Table("dataset", keeps_more=True),
     Table("task_version", unlike=("definition", "source", "declared_at"), keeps_more=True),
     Table("dataset_version", unlike=("definition",), keeps_more=True),
-    Table("version_edge", keeps_more=True),
+    Table("version_edge", keeps_more=True, of=("task_version", ("task_id", "version"))),
     Table("definition_span"),
     Table("upstream_list"),
     Table("control"),

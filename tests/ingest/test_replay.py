@@ -49,6 +49,24 @@ def test_a_tampered_state_is_found(database: Database) -> None:
     assert {(each.rebuilt or {})["status"] for each in found.first} == {"ready"}
 
 
+def test_an_edge_that_no_definition_has_is_found_in_the_version_that_it_was_added_to(database: Database) -> None:
+    task = {"namespace": "ns", "name": "report", "consumes": [{"dataset": {"namespace": "lake", "name": "orders"}}]}
+    for owner in ("anna", "ben"):  # the version before does not stand any more
+        declare(database, "dev", definition.parse({"source": "s", "tasks": [{**task, "owner": owner}]}))
+    before = digest(database, "dev")
+    assert verify(database, "dev").found.agrees
+    with database.transaction() as connection:
+        connection.execute(
+            """
+            insert into version_edge (environment, task_id, version, relation, node_kind, node_id)
+            select environment, task_id, version, 'consumes', 'task', task_id from version_edge
+            """
+        )
+    found = verify(database, "dev").found
+    assert {table: count.extra for table, count in found.counts.items()} == {"version_edge": 2}
+    assert digest(database, "dev") != before
+
+
 def test_verifying_leaves_nothing_behind(database: Database) -> None:
     load(database.url, "dev")
     verify(database, "dev")
