@@ -12,6 +12,7 @@ from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.params import QueryParameter, RawBody
 from msgspec import Meta
 
+from dataforge.api.body import shaped
 from dataforge.api.operation import EnvironmentName, answers, takes_body
 from dataforge.ledger import change as ledger
 from dataforge.model.catalog import NodeName
@@ -25,8 +26,6 @@ from dataforge.model.change import (
     Producer,
     mirror_id,
 )
-from dataforge.model.decoding import convert, of_json
-from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.reference import NodeKind
 from dataforge.model.state import PartitionStatus, RunState
 from dataforge.storage.database import Database
@@ -149,8 +148,6 @@ def list_changes(
 def post_latest(database: NamedDependency[Database], env: EnvironmentName, body: RawBody) -> LatestAnswer:
     """For a reader to begin with: ask for the changes after `now` first, then for the latest states, and then follow
     the changes from that position. A dataset that nobody knows, or nobody has written, has no items."""
-    asked = convert(of_json(body), LatestQuestion, "")
-    if isinstance(asked, FieldError):
-        raise InvalidInput(f"{asked.field}: expected {asked.expected}", [asked])
+    asked = shaped(body, LatestQuestion)
     wanted = [(dataset.namespace, dataset.name) for dataset in asked.datasets]
     return LatestAnswer(ledger.latest(database, env, wanted, asked.each))

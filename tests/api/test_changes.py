@@ -143,3 +143,4 @@ def test_a_bad_question_for_the_latest_states_names_its_field(client: Client, bo
     [problem] = answer.json()["errors"]
     assert problem["field"] == field
     assert problem["expected"]
+    assert answer.json()["detail"].startswith("this is no JSON" if body == b"{" else f"{field} is ")

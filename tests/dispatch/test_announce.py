@@ -41,6 +41,14 @@ def test_a_partition_is_announced_when_its_last_upstream_is_there(database: Data
     assert _announced(database) == [f"load {DAY}"]
 
 
+def test_a_task_without_any_upstream_is_not_announced_and_can_be_claimed(database: Database) -> None:
+    declared(database, task("load"))
+    assert _announced(database) == []
+    granted = claimed(database, "load")
+    ended(database, granted, "failed", 61)
+    assert _announced(database, 62) == [f"load {DAY}"]
+
+
 def test_it_stays_announced_until_it_is_claimed(database: Database) -> None:
     declared(database, task("a"), task("load", "a"))
     recorded(database, said("a", "succeeded", 0))
