@@ -1,4 +1,5 @@
-"""Why partitions of a list serve nobody: who or which check holds them back, what came late, which shares they lack.
+"""Why partitions of a list serve nobody: who or which check holds them back, what came late, which shares they lack, or
+that the declared partitioning does not have them.
 
 Guarantees a price that does not depend on the ledger: a handful of queries for a page, and of the partitions that
 several runs make no more are judged than `MOST_SHORT`.
@@ -6,9 +7,11 @@ several runs make no more are judged than `MOST_SHORT`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from dataforge.ledger.completeness import Lack, Shortfall, shortfalls
+from dataforge.ledger.need import cut_of
+from dataforge.model.partition import InvalidPartitionKey, Partitioning, window_of
 from dataforge.model.state import PartitionStatus
 from dataforge.storage import readiness
 from dataforge.storage import stream as streams
@@ -31,7 +34,31 @@ def reasons(connection: Connection, environment: int, stands: Mapping[Place, Par
     }
     found |= {place: f"it {each.said}" for place, each in streams.late_data(connection, environment, late).items()}
     held = readiness.states(connection, environment, quarantined) if quarantined else {}
-    return found | {place: f"quarantined{state.held.said}" for place, state in held.items() if state.held}
+    found |= {place: f"quarantined{state.held.said}" for place, state in held.items() if state.held}
+    return found | _outside(connection, environment, stands)
+
+
+def _outside(connection: Connection, environment: int, places: Iterable[Place]) -> dict[Place, str]:
+    """Which of these the declared partitioning of their task or dataset does not have. What events say of them is kept
+    as a fact; no edge leads there."""
+    nodes = readiness.nodes(connection, environment, {place[:2] for place in places})
+    found: dict[Place, str] = {}
+    for place in places:
+        node = nodes[place[:2]]
+        cut = cut_of(node.partitioning, declared=True) if node.declared_cut else None
+        if cut is not None and (said := _misfit(cut, place[2])) is not None:
+            found[place] = said
+    return found
+
+
+def _misfit(cut: Partitioning, key: str) -> str | None:
+    if not key:
+        return None if cut.kind == "none" else f"of no partition, and {cut.kind} ones are declared"
+    try:
+        window_of(cut, key)
+    except InvalidPartitionKey as error:
+        return str(error)
+    return None
 
 
 def _short(found: Shortfall) -> str:

@@ -180,7 +180,8 @@ class PartitionItem(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         Meta(
             description="Why it is quarantined, by which check or whom; why it is stale; which of its shares are not"
-            " there, told of the first 100 such partitions of a page. Null where its state says all."
+            " there, told of the first 100 such partitions of a page; that the declared partitioning does not have it."
+            " Null where its state says all."
         ),
     ] = None
 
