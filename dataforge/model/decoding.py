@@ -1,7 +1,7 @@
 """Decoded JSON or YAML as a value, with errors that name the field, what it holds and what was expected."""
 
 import re
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -64,10 +64,24 @@ def _field_error(message: str, value: object, field: str, kind: type[msgspec.Str
 def _choices(kind: type[msgspec.Struct], path: str) -> str | None:
     """The values that a field of a struct may have; None where the path leads deeper than its own fields."""
     types = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
-    parts = get_args(types.get(path, type(None)))
-    literals = parts if get_origin(types.get(path)) is Literal else [v for part in parts for v in get_args(part)]
-    choices = [str(choice) for choice in literals if choice is not None]
-    return f"one of {', '.join(choices)}" if choices else None
+    given = types.get(path, type(None))
+    parts = (given,) if get_origin(given) is Literal else get_args(given)
+    words = [word for part in parts for word in _words(part)]
+    others = [said for part in parts if (said := _shape(part)) is not None]
+    return f"one of {', '.join([*words, *others])}" if words else None
+
+
+def _words(part: object) -> list[str]:
+    """The words that one way of a field may be spelled in."""
+    return [str(word) for word in get_args(part) if word is not None] if get_origin(part) is Literal else []
+
+
+def _shape(part: object) -> str | None:
+    """What a field may be beside words: a number, or an object with fields."""
+    kind = get_args(part)[0] if get_origin(part) is Annotated else part
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return f"an object with {', '.join(field.encode_name for field in msgspec.structs.fields(kind))}"
+    return "a whole number" if kind is int else None
 
 
 def join(*parts: str) -> str:

@@ -264,6 +264,16 @@ def test_what_can_never_be_complete_is_refused(database: Database, when: Any, fi
     assert digest(database, "dev") == empty
 
 
+def test_a_word_that_says_nothing_is_answered_with_all_that_would() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse({"source": "dags", "datasets": [{**ORDERS, "complete_when": "manifest"}]})
+    [error] = refused.value.errors
+    assert (error.value, error.expected) == (
+        "manifest",
+        "one of all_producers, any_producer, a whole number, an object with manifest",
+    )
+
+
 SHAPES: dict[
     str, tuple[Any, Any, Callable[[int], list[list[str]]]]
 ] = {  # a producer: how it is cut, its mapping, and of which of its partitions a day consists

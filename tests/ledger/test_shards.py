@@ -131,6 +131,24 @@ def test_a_run_that_lacks_shards_is_no_success_and_the_verdict_says_which(databa
     assert verdict(database, "dev", Named("report", None, DAY), NOON).runnable
 
 
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(told=st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["pending", "succeeded", "skipped", "failed"]))))
+def test_a_partition_whose_only_producer_lists_shards_is_ready_exactly_when_all_of_them_are_there(
+    database: Database, told: list[tuple[str, str]]
+) -> None:
+    environment = _new_environment(database)
+    declare(database, environment, _manifest())
+    _recorded(database, _event(0, "succeeded", "a", "b", "c"), environment=environment)
+    stands = dict.fromkeys("abc", "pending")
+    for minute, (key, state) in enumerate(told, 1):
+        _recorded(database, _event(minute, "running", _done(key, state)), environment=environment)
+        stands[key] = stands[key] if state == "pending" else state
+    items = catalog.partitions(database, environment, PartitionFilter(name="files"), NOON).items
+    ready = {"pending", "failed"}.isdisjoint(stands.values())
+    assert [item.state for item in items] == ["ready" if ready else "failed"]
+    assert verdict(database, environment, Named("report", None, DAY), NOON).runnable == ready
+
+
 def test_shards_that_are_only_missing_are_said_to_be(database: Database) -> None:
     _recorded(database, _event(0, "succeeded", "b", "a", _done("c")))
     assert _run(database).error == "2 of 3 shards missing; first: a"
