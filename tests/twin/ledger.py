@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import product
 from typing import Any, NamedTuple
 
 from tests.twin.fold import Claim, Event, Place, Run, RunName, State, claims_of, runs_of, states_of
 from tests.twin.mapping import Group, Untold, needed
-from tests.twin.windows import Cut, is_key, partitions, tiles, windowed
+from tests.twin.partition_set import held, with_keys
+from tests.twin.windows import Cut, dimensions, is_key, keys_by, tiles, windowed
 
 Definition = dict[str, Any]
 STRICTNESS = ("ignore", "warn", "block")
 _SOON = datetime(2026, 10, 28, tzinfo=UTC)
-_EARLIEST = datetime.min.replace(tzinfo=UTC)
+_EARLIEST, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 AHEAD = 2  # steps that are looked at to tell what comes by itself
 
 
@@ -111,8 +113,17 @@ class View:
         return {event["task"]["name"] for event in self.events}
 
     def cut(self, kind: str, name: str) -> Cut:
+        """How something is cut; its dynamic sets with the keys that they hold."""
+        return with_keys(self.declared_cut(kind, name), self.sets)
+
+    def declared_cut(self, kind: str, name: str) -> Cut:
         defined = (self.tasks if kind == "task" else self.datasets).get(name, {})
         return defined.get("partitioning")
+
+    @cached_property
+    def sets(self) -> dict[str, list[str]]:
+        """The keys that each dynamic set holds."""
+        return held(self.orders, self.states, self.declared_cut)
 
     def observed(self, task: str, listed: str) -> set[str]:
         """The datasets that a task was seen to read (`inputs`) or write (`outputs`)."""
@@ -159,7 +170,7 @@ class View:
         same = [each for each in declared if self.canonical(each["name"]) == self.canonical(dataset)]
         if not same:
             return [partition]
-        ours, theirs = self.cut("task", task), self.cut("dataset", self.canonical(dataset))
+        ours, theirs = self.declared_cut("task", task), self.declared_cut("dataset", self.canonical(dataset))
         try:
             groups = needed(same[0].get("mapping", {}), partition, ours, theirs, at or _EARLIEST)
         except Untold:
@@ -273,13 +284,13 @@ class View:
     def _candidates(self, task: str, mapping: Definition, key: str, theirs: Cut, now: datetime) -> list[str]:
         ours, kind = self.cut("task", task), mapping.get("kind", "same")
         anything = theirs is not None and theirs["kind"] == "none"
-        if ours is None:
-            whole = anything or kind in ("all", "last", "fixed")
-            return [] if whole else [tile.key for tile in tiles(theirs)] if windowed(theirs) else [key]
-        if not windowed(ours):
-            return list(ours.get("keys", [""]))
         begun_only = anything or kind in ("all", "last", "fixed")
-        return [tile.key for tile in partitions(ours) if not begun_only or tile.start <= now]
+        if ours is None:
+            return [] if begun_only else [tile.key for tile in tiles(theirs)] if windowed(theirs) else [key]
+        if begun_only:
+            return keys_by(ours, now)
+        named = {*key.split("|"), *mapping.get("keys", ()), *mapping.get("mapping", {}).get("keys", ())}
+        return keys_by(with_keys(ours, self.sets, named), now if dimensions(ours) else _LATEST)
 
     @staticmethod
     def _writes(mapping: Definition, own: str, ours: Cut, theirs: Cut, key: str, now: datetime) -> bool:
@@ -305,6 +316,8 @@ def few_keys(cut: Cut, most: int = 4) -> list[str]:
     """The first partitions of a cut, of those that begin before the machine does."""
     if cut is None:
         return ["2026-10-25"]
-    if windowed(cut):
-        return [tile.key for tile in partitions(cut)[:most] if tile.start < _SOON]
-    return list(cut.get("keys", [""]))
+    if cut["kind"] == "product":
+        return ["|".join(each) for each in product(*(few_keys(each, 2) for each in cut["dimensions"].values()))]
+    if cut["kind"] == "dynamic":
+        return ["a", "b", "c"][:most]
+    return keys_by(cut, _SOON)[:most]

@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.twin.cuts import CUTS, MAPPINGS
 from tests.twin.fold import RANKS
 from tests.twin.ledger import Definition, few_keys
 from tests.twin.mapping import fits
@@ -37,6 +38,7 @@ _MAPPINGS: list[Definition] = [
     {"kind": "fixed", "key": "a"},
     {"kind": "table", "keys": {"a": ["a", "b"], "b": []}},
     {"kind": "table", "keys": {"a": ["2026-10-25"], "b": ["2026-10-24", "2026-10-26"]}},
+    *MAPPINGS,
 ]
 _WHERE: list[Definition] = [
     {"field": "rows", "op": ">", "value": 5},
@@ -57,7 +59,8 @@ def manifests(draw: st.DrawFn, source: str, cuts: dict[str, Cut]) -> Definition:
     names = [name for name in (TASKS[:3] if north else TASKS[2:]) if not draw(rarely(8))]
     if not north and not draw(rarely(6)):  # of a task that both declare neither is taken
         names = [name for name in names if name != "t2"]
-    own = {name: draw(st.sampled_from(_CUTS)) for name in names}
+    some = draw(st.sampled_from([_CUTS, _CUTS, CUTS]))
+    own = {name: draw(st.sampled_from(some)) for name in names}
     wanted = [name for name in (DATASETS[:1] if north else DATASETS[1:]) if not draw(rarely(3))]
     datasets = [_dataset(draw, name, {**cuts, **own}) for name in wanted]
     known = {**cuts, **own, **{each["name"]: each.get("partitioning") for each in datasets}}
@@ -148,7 +151,7 @@ def _mapping(draw: st.DrawFn, ours: Cut, theirs: Cut, *, produced: bool = False)
     drawn: Definition = draw(
         st.sampled_from(_MAPPINGS if draw(rarely(20)) else [*fitting[:1] * 4, *fitting] or _MAPPINGS)
     )
-    return {"kind": "same"} if produced and "not_older_than" in drawn else drawn
+    return {"kind": "same"} if produced and "not_older_than" in str(drawn) else drawn
 
 
 @st.composite
@@ -242,4 +245,16 @@ _ABOUT = {
     "mark": ["task"],
     "clear": ["task"],
 }
-_VERBS = [*_ABOUT, "resume", "resume", "approve", "set", "rerun", "quarantine", "release", "mark", "clear"]
+_VERBS = [
+    *_ABOUT,
+    *["register"] * 3,
+    "resume",
+    "resume",
+    "approve",
+    "set",
+    "rerun",
+    "quarantine",
+    "release",
+    "mark",
+    "clear",
+]
