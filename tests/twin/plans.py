@@ -245,16 +245,4 @@ _ABOUT = {
     "mark": ["task"],
     "clear": ["task"],
 }
-_VERBS = [
-    *_ABOUT,
-    *["register"] * 3,
-    "resume",
-    "resume",
-    "approve",
-    "set",
-    "rerun",
-    "quarantine",
-    "release",
-    "mark",
-    "clear",
-]
+_VERBS = [*_ABOUT, "resume", "resume", "approve", "set", "rerun", "quarantine", "release", "mark", "clear"]
