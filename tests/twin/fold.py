@@ -19,6 +19,8 @@ RunName = tuple[str, str]  # task, run
 
 RANKS = ("queued", "running", "up_for_retry", "succeeded", "skipped", "canceled", "upstream_failed", "failed")
 FINAL = RANKS[3:]
+MADE = ("ready", "stale")  # a success, of a stream also one that data came late for
+STREAM = "/~watermark"  # after the name of a run, what its watermark has passed
 STATUS = {
     "succeeded": "ready",
     "skipped": "skipped",
@@ -103,6 +105,11 @@ class Claim(NamedTuple):
     version: str | None = None
     rows: int | None = None
     past: bool = False
+
+    @property
+    def of_run(self) -> str:
+        """The run, also where its watermark made it."""
+        return self.run.removesuffix(STREAM)
 
 
 class State(NamedTuple):
@@ -286,14 +293,18 @@ def states_of(
     canonical: Callable[[str], str],
     quarantines: dict[Place, list[tuple[datetime, bool]]],
     leads: Leads = to_its_own,
+    passed: Iterable[Claim] = (),
 ) -> dict[Place, State]:
     """What is believed of each partition. `canonical` gives the name that stands for a dataset; `quarantines` are the
-    orders about a place, under the name that they were given for, each with whether it holds back or lets go."""
+    orders about a place, under the name that they were given for, each with whether it holds back or lets go; `passed`
+    is what watermarks have passed."""
 
     def stands(place: Place) -> Place:
         return (place[0], canonical(place[1]), place[2]) if place[0] == "dataset" else place
 
     by_place: dict[Place, list[Claim]] = {}
+    for claim in passed:
+        by_place.setdefault(stands(claim.place), []).append(claim)
     before: dict[Place, list[Claim]] = {}
     for run in runs:
         for claim in claims_of(run, leads):
@@ -317,17 +328,17 @@ def _state(claims: Sequence[Claim], orders: Iterable[tuple[datetime, bool]]) -> 
     since = max((claim.since for claim in group if claim.since), default=None)
     begun = min((claim.began for claim in group if claim.began), default=None)
     held = max(orders, default=None)
-    if status == "ready" and held is not None and held[1] and (begun is None or held[0] >= begun):
+    if status in MADE and held is not None and held[1] and (begun is None or held[0] >= begun):
         status, since = "quarantined", max(each for each in (since, held[0]) if each)
     made = max((claim for claim in claims if _made(claim, claims)), key=_order, default=None)
-    run = min(claim.run for claim in group)
+    run = min(claim.of_run for claim in group)
     return State(status, state, since, latest.task, run, begun, made, tuple(group), ())
 
 
 def _successes(claims: Sequence[Claim], before: Sequence[Claim]) -> tuple[Claim, ...]:
     """Every success, each attempt's as it is said now. The instances of a mapped task are one, once all have succeeded;
     it is as its instances are now, whatever they were before they were cleared."""
-    alone = [claim for claim in claims if claim.status == "ready" and claim.run == claim.group]
+    alone = [claim for claim in claims if claim.status in MADE and claim.run == claim.group]
     known = {(claim.task, claim.run, claim.number, claim.place) for claim in alone}
     alone += [c for c in before if c.run == c.group and (c.task, c.run, c.number, c.place) not in known]
     groups: dict[tuple[str, str], list[Claim]] = {}
@@ -363,13 +374,15 @@ def _together(group: Sequence[Claim]) -> tuple[str, str]:
         return "failed", max((claim.state for claim in group), key=RANKS.index)
     if "running" in statuses:
         return "running", min((claim.state for claim in group), key=RANKS.index)
-    return ("skipped", "skipped") if set(statuses) == {"skipped"} else ("ready", "succeeded")
+    if set(statuses) == {"skipped"}:
+        return "skipped", "skipped"
+    return "stale" if "stale" in statuses else "ready", "succeeded"
 
 
 def _made(claim: Claim, claims: Sequence[Claim]) -> bool:
     """Whether the claim is a success that stood: of a mapped task when each instance has succeeded or been skipped, now
     or by an attempt before."""
-    if claim.status != "ready":
+    if claim.status not in MADE:
         return False
     if claim.run == claim.group:
         return True

@@ -12,6 +12,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any, NamedTuple
 
+from tests.twin import stream
 from tests.twin.fold import Claim, Event, Place, Run, RunName, State, claims_of, runs_of, states_of
 from tests.twin.mapping import Group, Untold, needed
 from tests.twin.partition_set import held, with_keys
@@ -162,7 +163,24 @@ class View:
                 quarantines.setdefault(place, []).append(
                     (datetime.fromisoformat(order["time"]), order["control"] == "quarantine")
                 )
-        return states_of(self.runs.values(), self.canonical, quarantines, self.leads)
+        return states_of(self.runs.values(), self.canonical, quarantines, self.leads, self.passed())
+
+    def passed(self) -> Iterator[Claim]:
+        """What watermarks have passed, of tasks and of what they write under each name."""
+        for task in sorted(stream.streaming(self.events)):
+            defined, cut = self.tasks.get(task, {}), self.declared_cut("task", task)
+            late = stream.lateness(defined)
+            outputs = [stream.Output("task", task, cut, late)]
+            declared = [each["name"] for each in defined.get("produces", ())]
+            for name in declared or sorted(self.observed(task, "outputs")):
+                dataset = self.datasets.get(self.canonical(name), {})
+                own = dataset.get("partitioning", cut)
+                outputs.append(stream.Output("dataset", name, own, stream.lateness(dataset, late)))
+            for each in outputs:
+                yield from stream.passed(self.events, task, each, self.is_same)
+
+    def is_same(self, dataset: str, other: str) -> bool:
+        return self.canonical(dataset) == self.canonical(other)
 
     def leads(self, task: str, dataset: str, partition: str, at: datetime | None) -> list[str]:
         """The partitions to which the declared mapping of what a task produces leads; its own, where none does."""

@@ -39,7 +39,7 @@ from dataforge.storage import environment as environments
 from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Database
 from dataforge.storage.lease import Ending
-from tests.twin import plans
+from tests.twin import plans, watermarks
 from tests.twin.agreement import create, of_staleness, of_states, of_verdicts, told_otherwise
 from tests.twin.cuts import registrations
 from tests.twin.facts import Facts, event_of
@@ -160,6 +160,17 @@ class Machine(RuleBasedStateMachine):
             self.late += stamped
         else:
             self._record(stamped)
+
+    @precondition(lambda self: self.facts.declared)
+    @rule(data=st.data(), ago=st.integers(0, 600), hold_back=plans.rarely(5))
+    def stream(self, data: st.DataObject, ago: int, hold_back: bool) -> None:
+        names = [name for name in plans.TASKS if name != plans.MAPPED]
+        drawn = data.draw(watermarks.streams(names, self.facts.view.tasks, self.cuts))
+        told = watermarks.said(self._stamped(drawn, ago))
+        if hold_back:
+            self.late.append(told)
+        else:
+            self._record([told])
 
     @precondition(lambda self: self.late or self.facts.events)
     @rule(data=st.data())

@@ -12,6 +12,7 @@ from tests.twin.fold import RANKS
 from tests.twin.ledger import Definition, few_keys
 from tests.twin.mapping import fits
 from tests.twin.rules import RULES
+from tests.twin.watermarks import LATENESS
 from tests.twin.windows import Cut
 
 TASKS = ("t0", "t1", "t2", "t3")
@@ -79,6 +80,7 @@ def _dataset(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Definition:
         **({"partitioning": cut} if cut else {}),
         **({"aliases": [{"namespace": "lake", "name": ALIAS}]} if aliased else {}),
         **({"version": draw(st.sampled_from(["reported", "content"]))} if not draw(rarely(3)) else {}),
+        **({"lateness": draw(st.sampled_from(LATENESS))} if draw(rarely(8)) else {}),
     }
 
 
@@ -126,6 +128,7 @@ _OPTIONS: dict[str, list[Any]] = {
     "domain": ["sales"],
     "run_after": ["PT30M", "PT120M"],
     "branching": [True],
+    "lateness": list(LATENESS),
     "pools": [{"p": 1}, {"p": 2}],
     "gates": [["review"]],
     "requires": [[{"fact": "closed"}], [{"fact": "closed", "equals": 3, "each_partition": True}]],
