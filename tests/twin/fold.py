@@ -126,19 +126,31 @@ class State(NamedTuple):
     successes: tuple[Claim, ...]  # all that there ever were, the one that takes precedence last
 
 
-def runs_of(events: Iterable[Event], marks: Iterable[Event] = ()) -> dict[RunName, Run]:
-    """Every run that events and people speak of, with its attempts in order."""
+def never_short(_task: str, _events: Sequence[Event]) -> bool:
+    """Of runs without shards."""
+    return False
+
+
+def runs_of(
+    events: Iterable[Event], marks: Iterable[Event] = (), is_short: Callable[[str, Sequence[Event]], bool] = never_short
+) -> dict[RunName, Run]:
+    """Every run that events and people speak of, with its attempts in order. `is_short` says of a task and of all
+    events of a run whether too much of it is undone for a success."""
     by_try: dict[tuple[str, str, int], list[Event]] = {}
+    by_run: dict[RunName, list[Event]] = {}
     groups: dict[RunName, str] = {}
     for event in events:
         group = event.get("run") or event.get("partition") or "default"
         name = group if "map_index" not in event else f"{group}[{event['map_index']}]"
         groups[event["task"]["name"], name] = group
         by_try.setdefault((event["task"]["name"], name, event.get("attempt", 1)), []).append(event)
+        by_run.setdefault((event["task"]["name"], name), []).append(event)
     found: dict[RunName, Run] = {}
     for task, name, number in sorted(by_try):
         run = found.setdefault((task, name), Run(task, name, groups[task, name], []))
-        run.tries.append(_try(number, by_try[task, name, number]))
+        each = _try(number, by_try[task, name, number])
+        fallen = each.state == "succeeded" and is_short(task, by_run[task, name])
+        run.tries.append(each._replace(state="failed") if fallen else each)
     for said in sorted(marks, key=_at):
         task, name = said["task"]["name"], said.get("run") or said.get("partition") or "default"
         mark = Mark(_at(said), said.get("state", "queued"), said.get("partition") or "")

@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any, NamedTuple
 
-from tests.twin import stream
+from tests.twin import shard, stream
 from tests.twin.fold import Claim, Event, Place, Run, RunName, State, claims_of, runs_of, states_of
 from tests.twin.mapping import Group, Untold, needed
 from tests.twin.partition_set import held, with_keys
@@ -151,7 +151,12 @@ class View:
 
     @cached_property
     def runs(self) -> dict[RunName, Run]:
-        return runs_of(self.events, [order for order in self.orders if order["control"] in ("mark", "clear")])
+        marks = [order for order in self.orders if order["control"] in ("mark", "clear")]
+        return runs_of(self.events, marks, self.is_short)
+
+    def is_short(self, task: str, events: Sequence[Event]) -> bool:
+        """Whether a run that these events tell of has done less of its shards than its task allows."""
+        return shard.is_short(events, self.tasks.get(task, {}).get("shards", {}).get("allow_failed", 0))
 
     @cached_property
     def states(self) -> dict[Place, State]:

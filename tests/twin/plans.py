@@ -13,7 +13,7 @@ from tests.twin.ledger import Definition, few_keys
 from tests.twin.mapping import fits
 from tests.twin.rules import RULES
 from tests.twin.watermarks import LATENESS
-from tests.twin.windows import Cut
+from tests.twin.windows import Cut, windowed
 
 TASKS = ("t0", "t1", "t2", "t3")
 DATASETS = ("d0", "d1", "d2", "d3")
@@ -47,6 +47,12 @@ _WHERE: list[Definition] = [
     {"any": [{"field": "rows", "op": "<", "value": 2}, {"field": "rows", "op": "=", "value": 9}]},
     {"all": [{"field": "rows", "op": ">", "value": 1}, {"field": "rows", "op": "<", "value": 9}]},
 ]
+
+
+_SHARDS = st.fixed_dictionaries(
+    {"key": st.sampled_from(["s1", "s2"])},
+    optional={"state": st.sampled_from(["succeeded", "succeeded", "skipped", "failed"])},
+)
 
 
 def rarely(odds: int = 6) -> st.SearchStrategy[bool]:
@@ -129,6 +135,7 @@ _OPTIONS: dict[str, list[Any]] = {
     "run_after": ["PT30M", "PT120M"],
     "branching": [True],
     "lateness": list(LATENESS),
+    "shards": [{"allow_failed": 1}],
     "pools": [{"p": 1}, {"p": 2}],
     "gates": [["review"]],
     "requires": [[{"fact": "closed"}], [{"fact": "closed", "equals": 3, "each_partition": True}]],
@@ -150,11 +157,20 @@ def _edge(draw: st.DrawFn, cuts: dict[str, Cut], name: str, other: str) -> Defin
 
 def _mapping(draw: st.DrawFn, ours: Cut, theirs: Cut, *, produced: bool = False) -> Definition:
     """Mostly one that fits, and mostly the plain one."""
-    fitting = [each for each in _MAPPINGS if fits(each, ours, theirs)]
+    fitting = [each for each in _MAPPINGS if _leads(each, ours, theirs)]
     drawn: Definition = draw(
         st.sampled_from(_MAPPINGS if draw(rarely(20)) else [*fitting[:1] * 4, *fitting] or _MAPPINGS)
     )
     return {"kind": "same"} if produced and "not_older_than" in str(drawn) else drawn
+
+
+def _leads(mapping: Definition, ours: Cut, theirs: Cut) -> bool:
+    """Whether it fits and will lead somewhere: by dimension only where both are known, and no client is a day."""
+    if ours is None or theirs is None:
+        return mapping not in MAPPINGS
+    return fits(mapping, ours, theirs) and not (
+        ours["kind"] == "dynamic" and mapping["kind"] == "same" and windowed(theirs)
+    )
 
 
 @st.composite
@@ -176,6 +192,8 @@ def events(draw: st.DrawFn, tasks: dict[str, Definition], cuts: dict[str, Cut]) 
             found["instances"] = draw(st.integers(2, 3))
     if draw(rarely(3)):
         found["attempt"] = draw(st.integers(1, 3))
+    if draw(rarely(6)):
+        found["shards"] = draw(st.lists(_SHARDS, min_size=1, max_size=2, unique_by=lambda shard: shard["key"]))
     for listed in ("outputs", "inputs"):
         if draw(st.booleans()) if listed == "outputs" else draw(rarely(5)):
             found[listed] = [_touched(draw, listed, _named(draw, tasks.get(name, {}), name, listed), cuts)]
