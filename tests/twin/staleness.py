@@ -146,8 +146,8 @@ def _were_there(view: View, place: Place) -> list[Claim]:
 
 
 def _begun(view: View, place: Place, made: Claim) -> datetime | None:
-    """From when on the run may have read its inputs; an instance of a mapped task from when the first of them did. What a
-    watermark has passed is built from what was there by then."""
+    """From when on the run may have read its inputs; an instance of a mapped task from when the first of them did. What
+    a watermark has passed is built from what was there by then."""
     if made.run != made.of_run:
         return made.began
     run = view.runs[made.task, made.of_run]
