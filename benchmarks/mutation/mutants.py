@@ -193,4 +193,32 @@ MUTANTS = (
         "blake2b(canonical(document)",
         ("tests/ingest/test_batch.py",),
     ),
+    Mutant(
+        "a dimension is mapped from the task's own of that name",
+        "dataforge/model/mapping.py",
+        "    if name in ours.dimensions:\n        return name",
+        "    if name in ours.dimensions:\n        return min(ours.dimensions)",
+        ("tests/unit/test_mapping.py", MACHINE),
+    ),
+    Mutant(
+        "what was taken off a set is not in it, though it was observed",
+        "dataforge/storage/partition_set.py",
+        "c.name = '' and c.value = 'false')",
+        "c.name = '' and c.value = 'true')",
+        ("tests/dispatch/test_partition_set.py", MACHINE),
+    ),
+    Mutant(
+        "what came before the watermark had passed is not late",
+        "dataforge/model/stream.py",
+        "for each in late if each.said_at > since)",
+        "for each in late if each.said_at)",
+        ("tests/ledger/test_stream.py", MACHINE),
+    ),
+    Mutant(
+        "a run with shards that nobody has told the end of is no success",
+        "dataforge/model/shard.py",
+        "tally.counts.failed + tally.counts.missing <= allowed",
+        "tally.counts.failed <= allowed",
+        ("tests/ledger/test_shards.py", MACHINE),
+    ),
 )

@@ -26,7 +26,7 @@ from dataforge.model.edge import (
     Window,
     chooses,
 )
-from dataforge.model.partition import Partitioning, window_of
+from dataforge.model.partition import Partitioning, parts_of, window_of
 from dataforge.model.windows import INSTANT, Unmappable, at, bound, covering, partitions, step, time_dimension, to_date
 
 MOST_PARTITIONS = 1_000  # of one edge: each that is missing is named in the verdict
@@ -226,8 +226,7 @@ def source(ours: Partitioning | None, name: str, mapping: Mapping) -> str | None
 def _part(side: Side, name: str) -> Side:
     if side.cut is None or name not in side.cut.dimensions:
         raise Unmappable(f"the task has no dimension {name}: declare its partitioning")
-    parts = dict(zip(sorted(side.cut.dimensions), side.key.split("|"), strict=True))
-    return Side(parts[name], side.cut.dimensions[name], side.now)
+    return Side(parts_of(side.cut, side.key)[name], side.cut.dimensions[name], side.now)
 
 
 _KEYS: dict[type, Callable[..., tuple[str, ...]]] = {

@@ -151,11 +151,20 @@ def at_edge(partitioning: Partitioning, moment: datetime) -> bool:
 
 
 def _product_window(partitioning: Partitioning, key: str) -> Interval | None:
+    parts = parts_of(partitioning, key)
+    windows = [window_of(partitioning.dimensions[name], part) for name, part in parts.items()]
+    return next((window for window in windows if window is not None), None)
+
+
+def parts_of(partitioning: Partitioning, key: str) -> dict[str, str]:
+    """What a key of two dimensions says of each, by name, in the order of the names.
+
+    Raises InvalidPartitionKey for a key of another number of dimensions: from before the partitioning was declared.
+    """
     names, parts = sorted(partitioning.dimensions), key.split("|")
     if len(parts) != len(names):
         raise _invalid(partitioning, key, f"one key of each of {', '.join(names)}, joined by '|'")
-    windows = [window_of(partitioning.dimensions[name], part) for name, part in zip(names, parts, strict=True)]
-    return next((window for window in windows if window is not None), None)
+    return dict(zip(names, parts, strict=True))
 
 
 def _check_plain_key(partitioning: Partitioning, key: str) -> None:

@@ -7,7 +7,7 @@ goes back says nothing new, and a partition is ready since the first event whose
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from dataforge.model.partition import Partitioning, keys_of, window_at
@@ -17,6 +17,7 @@ LONGEST_LATENESS = timedelta(days=30)
 FARTHEST_AHEAD = timedelta(days=1)  # of an event's own time: clocks differ, and nothing is complete before it was
 BEFORE_FIRST = 1_000  # windows before the first watermark that was told of, where the partitions start no later
 MOST_WINDOWS = 1_000_000  # of one output; those after them are not made ready
+_FOREVER = datetime.max.replace(tzinfo=UTC)  # so many weeks would end later
 
 
 class Told(NamedTuple):
@@ -47,8 +48,8 @@ def reach(cut: Partitioning, first: datetime) -> Reach:
     begin = step(cut, window_at(cut, first), -BEFORE_FIRST).start
     if cut.start is not None:
         begin = max(begin, bound(cut, cut.start))
-    length = window_at(cut, begin)
-    return Reach(begin, begin + MOST_WINDOWS * (length.end - length.start))
+    window = window_at(cut, begin)
+    return Reach(begin, begin + min(MOST_WINDOWS * (window.end - window.start), _FOREVER - begin))
 
 
 def passed(

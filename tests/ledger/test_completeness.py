@@ -108,6 +108,16 @@ def test_a_list_says_how_many_shares_are_needed(database: Database, when: Any, s
     assert _said(database) == [("ready" if said is None else "missing", said)]
 
 
+def test_a_run_for_a_partition_without_the_dimensions_of_its_task_wrote_its_own(database: Database) -> None:
+    both = {"kind": "product", "dimensions": {"date": DAILY, "region": REGIONS}}
+    _say(database, "load", hour=1)
+    datasets = [{**ORDERS, "partitioning": both}]
+    declare(database, "dev", parse({"source": "dags", "tasks": [_task("load", cut=both)], "datasets": datasets}))
+    _say(database, "load", key="2026-11-04", hour=2)
+    _say(database, "load", key="2026-11-05|eu", hour=3)
+    assert set(_states(database, "dev")) == {DAY, "2026-11-04", "2026-11-05|eu"}
+
+
 def test_what_a_run_wrote_follows_a_mapping_that_is_declared_after_it(database: Database) -> None:
     _declare(database, _task("load"))
     _say(database, "load")

@@ -98,6 +98,15 @@ def test_a_window_is_ready_when_the_watermark_has_passed_its_end_and_the_latenes
     assert [each.code for each in _asked(database, "2026-11-05-12:00", 600).reasons] == ["upstream_missing"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "key"), [("daily", "2026-11-04"), ("weekly", "2026-10-25"), ("monthly", "2026-10-01")]
+)
+def test_windows_of_every_length_are_passed(database: Database, kind: str, key: str) -> None:
+    declare(database, "dev", _manifest(cut={"kind": kind, "start": "2026-09-01"}))
+    _recorded(database, _passed(20, 15))
+    assert max(_listed(database)) == key
+
+
 def test_a_watermark_wakes_who_waits_and_the_graph_shows_what_is_ready(database: Database) -> None:
     declare(database, "dev", _manifest())
     _recorded(database, _passed(20, 15))

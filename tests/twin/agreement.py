@@ -17,7 +17,7 @@ from dataforge.model.freshness import FreshnessQuestion
 from dataforge.storage import environment as environments
 from dataforge.storage import event as event_log
 from dataforge.storage.database import Database
-from tests.twin.believed import believed, expected, shown, stale, states
+from tests.twin.believed import ITSELF, believed, expected, shown, stale, states
 from tests.twin.ledger import Definition, View
 from tests.twin.staleness import stale_inputs
 from tests.twin.verdict import answer
@@ -55,7 +55,8 @@ def of_staleness(database: Database, name: str, view: View, now: datetime) -> No
         for kind, node, key in made
     ]
     for place, item in zip(made, freshness(database, name, asked, now).items, strict=True):
-        found, wanted = stale(item), set(stale_inputs(view, place, now))
+        itself = {ITSELF} if view.states[place].status == "stale" else set()
+        found, wanted = stale(item), itself.union(stale_inputs(view, place, now))
         assert found == wanted, f"{place} at {now}, the ledger's stale inputs and the twin's: {found}, {wanted}"
 
 

@@ -36,7 +36,7 @@ def states(found: dict[Place, State]) -> dict[Place, tuple[Any, ...]]:
             state.since,
             state.task,
             state.run,
-            *((state.made.run, state.made.since, state.made.version) if state.made else (None, None, None)),
+            *((state.made.of_run, state.made.since, state.made.version) if state.made else (None, None, None)),
         )
         for place, state in found.items()
     }
@@ -59,10 +59,13 @@ def shown(verdict: Verdict) -> dict[str, Any]:
     }
 
 
+ITSELF: Place = ("", "", "")
+
+
 def stale(found: Freshness) -> set[Place]:
-    """The inputs that make a partition stale."""
+    """The inputs that make a partition stale; ITSELF where it is what came late for it."""
     stale = [reason for reason in found.reasons if reason.code is Code.UPSTREAM_STALE]
-    return {(r.upstream.kind, r.upstream.name, r.partition or "") for r in stale if r.upstream is not None}
+    return {(r.upstream.kind, r.upstream.name, r.partition or "") if r.upstream else ITSELF for r in stale}
 
 
 def expected(found: Answer) -> dict[str, Any]:

@@ -19,6 +19,8 @@ RunName = tuple[str, str]  # task, run
 
 RANKS = ("queued", "running", "up_for_retry", "succeeded", "skipped", "canceled", "upstream_failed", "failed")
 FINAL = RANKS[3:]
+MADE = ("ready", "stale")  # a success, of a stream also one that data came late for
+STREAM = "/~watermark"  # after the name of a run, what its watermark has passed
 STATUS = {
     "succeeded": "ready",
     "skipped": "skipped",
@@ -104,6 +106,11 @@ class Claim(NamedTuple):
     rows: int | None = None
     past: bool = False
 
+    @property
+    def of_run(self) -> str:
+        """The run, also where its watermark made it."""
+        return self.run.removesuffix(STREAM)
+
 
 class State(NamedTuple):
     """What is believed of a partition."""
@@ -119,19 +126,31 @@ class State(NamedTuple):
     successes: tuple[Claim, ...]  # all that there ever were, the one that takes precedence last
 
 
-def runs_of(events: Iterable[Event], marks: Iterable[Event] = ()) -> dict[RunName, Run]:
-    """Every run that events and people speak of, with its attempts in order."""
+def never_short(_task: str, _events: Sequence[Event]) -> bool:
+    """Of runs without shards."""
+    return False
+
+
+def runs_of(
+    events: Iterable[Event], marks: Iterable[Event] = (), is_short: Callable[[str, Sequence[Event]], bool] = never_short
+) -> dict[RunName, Run]:
+    """Every run that events and people speak of, with its attempts in order. `is_short` says of a task and of all
+    events of a run whether too much of it is undone for a success."""
     by_try: dict[tuple[str, str, int], list[Event]] = {}
+    by_run: dict[RunName, list[Event]] = {}
     groups: dict[RunName, str] = {}
     for event in events:
         group = event.get("run") or event.get("partition") or "default"
         name = group if "map_index" not in event else f"{group}[{event['map_index']}]"
         groups[event["task"]["name"], name] = group
         by_try.setdefault((event["task"]["name"], name, event.get("attempt", 1)), []).append(event)
+        by_run.setdefault((event["task"]["name"], name), []).append(event)
     found: dict[RunName, Run] = {}
     for task, name, number in sorted(by_try):
         run = found.setdefault((task, name), Run(task, name, groups[task, name], []))
-        run.tries.append(_try(number, by_try[task, name, number]))
+        each = _try(number, by_try[task, name, number])
+        fallen = each.state == "succeeded" and is_short(task, by_run[task, name])
+        run.tries.append(each._replace(state="failed") if fallen else each)
     for said in sorted(marks, key=_at):
         task, name = said["task"]["name"], said.get("run") or said.get("partition") or "default"
         mark = Mark(_at(said), said.get("state", "queued"), said.get("partition") or "")
@@ -286,14 +305,18 @@ def states_of(
     canonical: Callable[[str], str],
     quarantines: dict[Place, list[tuple[datetime, bool]]],
     leads: Leads = to_its_own,
+    passed: Iterable[Claim] = (),
 ) -> dict[Place, State]:
     """What is believed of each partition. `canonical` gives the name that stands for a dataset; `quarantines` are the
-    orders about a place, under the name that they were given for, each with whether it holds back or lets go."""
+    orders about a place, under the name that they were given for, each with whether it holds back or lets go; `passed`
+    is what watermarks have passed."""
 
     def stands(place: Place) -> Place:
         return (place[0], canonical(place[1]), place[2]) if place[0] == "dataset" else place
 
     by_place: dict[Place, list[Claim]] = {}
+    for claim in passed:
+        by_place.setdefault(stands(claim.place), []).append(claim)
     before: dict[Place, list[Claim]] = {}
     for run in runs:
         for claim in claims_of(run, leads):
@@ -317,16 +340,16 @@ def _state(claims: Sequence[Claim], orders: Iterable[tuple[datetime, bool]]) -> 
     since = max((claim.since for claim in group if claim.since), default=None)
     begun = min((claim.began for claim in group if claim.began), default=None)
     held = max(orders, default=None)
-    if status == "ready" and held is not None and held[1] and (begun is None or held[0] >= begun):
+    if status in MADE and held is not None and held[1] and (begun is None or held[0] >= begun):
         status, since = "quarantined", max(each for each in (since, held[0]) if each)
     made = max((claim for claim in claims if _made(claim, claims)), key=_order, default=None)
-    run = min(claim.run for claim in group)
+    run = min(claim.of_run for claim in group)
     return State(status, state, since, latest.task, run, begun, made, tuple(group), ())
 
 
 def _successes(claims: Sequence[Claim], before: Sequence[Claim]) -> tuple[Claim, ...]:
     """Every success, each attempt's as it is said now. The instances of a mapped task are one."""
-    ready = [claim for claim in claims if claim.status == "ready"]
+    ready = [claim for claim in claims if claim.status in MADE]
     known = {(claim.task, claim.run, claim.number, claim.place) for claim in ready}
     ready += [c for c in before if (c.task, c.run, c.number, c.place) not in known]
     alone = [claim for claim in ready if claim.run == claim.group]
@@ -381,13 +404,15 @@ def _together(group: Sequence[Claim]) -> tuple[str, str]:
         return "failed", max((claim.state for claim in group), key=RANKS.index)
     if "running" in statuses:
         return "running", min((claim.state for claim in group), key=RANKS.index)
-    return ("skipped", "skipped") if set(statuses) == {"skipped"} else ("ready", "succeeded")
+    if set(statuses) == {"skipped"}:
+        return "skipped", "skipped"
+    return "stale" if "stale" in statuses else "ready", "succeeded"
 
 
 def _made(claim: Claim, claims: Sequence[Claim]) -> bool:
     """Whether the claim is a success that stood: of a mapped task when each instance has succeeded or been skipped, now
     or by an attempt before."""
-    if claim.status != "ready":
+    if claim.status not in MADE:
         return False
     if claim.run == claim.group:
         return True

@@ -1,7 +1,8 @@
 """The twin of the ledger: definitions, events, orders and leases in plain lists, and every answer worked out anew.
 
-Written from docs/conditions.md, docs/mappings.md and docs/decisions, never from the ledger's code or SQL. It knows one
-namespace for tasks (`ns`) and one for datasets (`lake`), which is all that the machine uses.
+Written from docs/conditions.md, docs/mappings.md, docs/dynamic.md, docs/streams.md and docs/decisions, never from the
+ledger's code or SQL. It knows one namespace for tasks (`ns`) and one for datasets (`lake`), which is all that the
+machine uses.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import product
 from typing import Any, NamedTuple
 
+from tests.twin import shard, stream
 from tests.twin.fold import Claim, Event, Place, Run, RunName, State, claims_of, runs_of, states_of
 from tests.twin.mapping import Group, Untold, needed
-from tests.twin.windows import Cut, is_key, partitions, tiles, windowed
+from tests.twin.partition_set import held, with_keys
+from tests.twin.windows import Cut, dimensions, is_key, keys_by, tiles, windowed
 
 Definition = dict[str, Any]
 STRICTNESS = ("ignore", "warn", "block")
 _SOON = datetime(2026, 10, 28, tzinfo=UTC)
-_EARLIEST = datetime.min.replace(tzinfo=UTC)
+_EARLIEST, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 AHEAD = 2  # steps that are looked at to tell what comes by itself
 
 
@@ -111,8 +115,17 @@ class View:
         return {event["task"]["name"] for event in self.events}
 
     def cut(self, kind: str, name: str) -> Cut:
+        """How something is cut; its dynamic sets with the keys that they hold."""
+        return with_keys(self.declared_cut(kind, name), self.sets)
+
+    def declared_cut(self, kind: str, name: str) -> Cut:
         defined = (self.tasks if kind == "task" else self.datasets).get(name, {})
         return defined.get("partitioning")
+
+    @cached_property
+    def sets(self) -> dict[str, list[str]]:
+        """The keys that each dynamic set holds."""
+        return held(self.orders, self.states, self.declared_cut)
 
     def observed(self, task: str, listed: str) -> set[str]:
         """The datasets that a task was seen to read (`inputs`) or write (`outputs`)."""
@@ -139,7 +152,12 @@ class View:
 
     @cached_property
     def runs(self) -> dict[RunName, Run]:
-        return runs_of(self.events, [order for order in self.orders if order["control"] in ("mark", "clear")])
+        marks = [order for order in self.orders if order["control"] in ("mark", "clear")]
+        return runs_of(self.events, marks, self.is_short)
+
+    def is_short(self, task: str, events: Sequence[Event]) -> bool:
+        """Whether a run that these events tell of has done less of its shards than its task allows."""
+        return shard.is_short(events, self.tasks.get(task, {}).get("shards", {}).get("allow_failed", 0))
 
     @cached_property
     def states(self) -> dict[Place, State]:
@@ -151,7 +169,24 @@ class View:
                 quarantines.setdefault(place, []).append(
                     (datetime.fromisoformat(order["time"]), order["control"] == "quarantine")
                 )
-        return states_of(self.runs.values(), self.canonical, quarantines, self.leads)
+        return states_of(self.runs.values(), self.canonical, quarantines, self.leads, self.passed())
+
+    def passed(self) -> Iterator[Claim]:
+        """What watermarks have passed, of tasks and of what they write under each name."""
+        for task in sorted(stream.streaming(self.events)):
+            defined, cut = self.tasks.get(task, {}), self.declared_cut("task", task)
+            late = stream.lateness(defined)
+            outputs = [stream.Output("task", task, cut, late)]
+            declared = [each["name"] for each in defined.get("produces", ())]
+            for name in declared or sorted(self.observed(task, "outputs")):
+                dataset = self.datasets.get(self.canonical(name), {})
+                own = dataset.get("partitioning", cut)
+                outputs.append(stream.Output("dataset", name, own, stream.lateness(dataset, late)))
+            for each in outputs:
+                yield from stream.passed(self.events, task, each, self.is_same)
+
+    def is_same(self, dataset: str, other: str) -> bool:
+        return self.canonical(dataset) == self.canonical(other)
 
     def leads(self, task: str, dataset: str, partition: str, at: datetime | None) -> list[str]:
         """The partitions to which the declared mapping of what a task produces leads; its own, where none does."""
@@ -159,7 +194,7 @@ class View:
         same = [each for each in declared if self.canonical(each["name"]) == self.canonical(dataset)]
         if not same:
             return [partition]
-        ours, theirs = self.cut("task", task), self.cut("dataset", self.canonical(dataset))
+        ours, theirs = self.declared_cut("task", task), self.declared_cut("dataset", self.canonical(dataset))
         try:
             groups = needed(same[0].get("mapping", {}), partition, ours, theirs, at or _EARLIEST)
         except Untold:
@@ -273,13 +308,13 @@ class View:
     def _candidates(self, task: str, mapping: Definition, key: str, theirs: Cut, now: datetime) -> list[str]:
         ours, kind = self.cut("task", task), mapping.get("kind", "same")
         anything = theirs is not None and theirs["kind"] == "none"
-        if ours is None:
-            whole = anything or kind in ("all", "last", "fixed")
-            return [] if whole else [tile.key for tile in tiles(theirs)] if windowed(theirs) else [key]
-        if not windowed(ours):
-            return list(ours.get("keys", [""]))
         begun_only = anything or kind in ("all", "last", "fixed")
-        return [tile.key for tile in partitions(ours) if not begun_only or tile.start <= now]
+        if ours is None:
+            return [] if begun_only else [tile.key for tile in tiles(theirs)] if windowed(theirs) else [key]
+        if begun_only:
+            return keys_by(ours, now)
+        named = {*key.split("|"), *mapping.get("keys", ()), *mapping.get("mapping", {}).get("keys", ())}
+        return keys_by(with_keys(ours, self.sets, named), now if dimensions(ours) else _LATEST)
 
     @staticmethod
     def _writes(mapping: Definition, own: str, ours: Cut, theirs: Cut, key: str, now: datetime) -> bool:
@@ -305,6 +340,8 @@ def few_keys(cut: Cut, most: int = 4) -> list[str]:
     """The first partitions of a cut, of those that begin before the machine does."""
     if cut is None:
         return ["2026-10-25"]
-    if windowed(cut):
-        return [tile.key for tile in partitions(cut)[:most] if tile.start < _SOON]
-    return list(cut.get("keys", [""]))
+    if cut["kind"] == "product":
+        return ["|".join(each) for each in product(*(few_keys(each, 2) for each in cut["dimensions"].values()))]
+    if cut["kind"] == "dynamic":
+        return ["a", "b", "c"][:most]
+    return keys_by(cut, _SOON)[:most]

@@ -39,11 +39,13 @@ from dataforge.storage import environment as environments
 from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Database
 from dataforge.storage.lease import Ending
-from tests.twin import plans
+from tests.twin import plans, watermarks
 from tests.twin.agreement import create, of_staleness, of_states, of_verdicts, told_otherwise
+from tests.twin.cuts import registrations
 from tests.twin.facts import Facts, event_of
 from tests.twin.fold import Place
-from tests.twin.ledger import Definition, Lease, few_keys
+from tests.twin.ledger import Definition, Lease, View, few_keys
+from tests.twin.partition_set import holds
 from tests.twin.refusal import problem, several_make_one
 from tests.twin.verdict import answer
 
@@ -85,8 +87,8 @@ class Machine(RuleBasedStateMachine):
     def cuts(self) -> dict[str, Any]:
         view = self.facts.view
         return {
-            **{name: view.cut("task", name) for name in view.tasks},
-            **{name: view.cut("dataset", name) for name in view.datasets},
+            **{name: view.declared_cut("task", name) for name in view.tasks},
+            **{name: view.declared_cut("dataset", name) for name in view.datasets},
         }
 
     @initialize(data=st.data())
@@ -159,6 +161,17 @@ class Machine(RuleBasedStateMachine):
         else:
             self._record(stamped)
 
+    @precondition(lambda self: self.facts.declared)
+    @rule(data=st.data(), ago=st.integers(0, 600), hold_back=plans.rarely(5))
+    def stream(self, data: st.DataObject, ago: int, hold_back: bool) -> None:
+        names = [name for name in plans.TASKS if name != plans.MAPPED]
+        drawn = data.draw(watermarks.streams(names, self.facts.view.tasks, self.cuts))
+        told = watermarks.said(self._stamped(drawn, ago))
+        if hold_back:
+            self.late.append(told)
+        else:
+            self._record([told])
+
     @precondition(lambda self: self.late or self.facts.events)
     @rule(data=st.data())
     def deliver_late_and_again(self, data: st.DataObject) -> None:
@@ -197,7 +210,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(data=st.data(), ago=st.integers(0, 100))
     def order(self, data: st.DataObject, ago: int) -> None:
-        drawn = self._stamped(data.draw(plans.orders(self.cuts)), ago)
+        wanted = st.one_of(*[plans.orders(self.cuts)] * 4, registrations())
+        drawn = self._stamped(data.draw(wanted), ago)
         if drawn["control"] == "not_before":
             drawn["until"] = (self.now + timedelta(minutes=data.draw(st.integers(-60, 600)))).isoformat()
         self._record([drawn])
@@ -393,7 +407,8 @@ class Machine(RuleBasedStateMachine):
 
 
 class _Owing:
-    """What a fact makes runnable, or held by something of its own alone, is owed a wake-up."""
+    """What a fact makes runnable, or held by something of its own alone, is owed a wake-up; so is what is so already
+    when its set comes to hold the key of it."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
@@ -405,8 +420,13 @@ class _Owing:
         machine, now = self.machine, self.machine.moment()
         for each in machine.partitions():
             after = answer(machine.facts.view, *each, now)
-            if after.own and after.basis == "declared" and not answer(self.before, *each, now).own:
+            new = not _holds(self.before, *each) and _holds(machine.facts.view, *each)
+            if after.own and after.basis == "declared" and (new or not answer(self.before, *each, now).own):
                 machine.owed.add(each)
+
+
+def _holds(view: View, task: str, key: str) -> bool:
+    return holds(view.cut("task", task), key)
 
 
 def _data(place: Place, version: str | None, **more: Any) -> Definition:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.twin.windows import Cut, Tile, is_key, partitions, tiles, window, windowed
+from tests.twin.windows import Cut, Tile, dimensions, is_key, part, partitions, tiles, timed, window, windowed
 
 Mapping = dict[str, Any]
 Group = tuple[str, ...]  # of these partitions one is enough, the newest; they stand oldest first
@@ -23,17 +24,59 @@ def needed(mapping: Mapping, key: str, ours: Cut, theirs: Cut, now: datetime) ->
     kind = mapping.get("kind", "same")
     if theirs is not None and theirs["kind"] == "none":
         return [("",)]
-    if kind == "same":
-        return [(each,) for each in _same(key, ours, theirs)]
-    if kind == "fixed":
-        return [(_existing(theirs, mapping["key"]),)]
-    if kind == "table":
-        if key not in mapping["keys"]:
-            raise Untold("partition_unknown")
-        return [(each,) for each in sorted(mapping["keys"][key])]
-    if kind in ("window", "to_date"):
-        return [(tile.key,) for tile in _span(mapping, key, ours, theirs)]
-    return _reaching(mapping, key, ours, theirs, now)
+    if kind == "along":
+        return needed(mapping.get("mapping", {}), *_along(mapping["dimension"], key, ours), theirs, now)
+    if kind == "dimension" or (dimensions(theirs) and (kind == "all" or (kind == "same" and dimensions(ours)))):
+        return _by_dimension(mapping, key, ours, theirs, now)
+    if kind in ("all", "last"):
+        return _reaching(mapping, key, ours, theirs, now)
+    return [(each,) for each in _plain(mapping, key, ours, theirs)]
+
+
+def _plain(mapping: Mapping, key: str, ours: Cut, theirs: Cut) -> list[str]:
+    match mapping.get("kind", "same"):
+        case "same":
+            return _same(key, ours, theirs)
+        case "fixed":
+            return [_existing(theirs, mapping["key"])]
+        case "table":
+            if key not in mapping["keys"]:
+                raise Untold("partition_unknown")
+            return sorted(mapping["keys"][key])
+    return [tile.key for tile in _span(mapping, key, ours, theirs)]
+
+
+def _along(dimension: str, key: str, ours: Cut) -> tuple[str, Cut]:
+    """What the own key says of one of the own two dimensions, and how that is cut."""
+    if dimension not in dimensions(ours):
+        raise Untold("partition_unknown")
+    of = part(ours, dimension, key)
+    if of is None:
+        raise Untold("no_such_partition")
+    return of, dimensions(ours)[dimension]
+
+
+def _by_dimension(mapping: Mapping, key: str, ours: Cut, theirs: Cut, now: datetime) -> list[Group]:
+    """Each of the other side's dimensions by its own mapping; `all` is all of both."""
+    if not dimensions(theirs):
+        raise Untold("partition_unknown")
+    parts: list[list[Group]] = []
+    for name, cut in dimensions(theirs).items():
+        by = mapping if mapping.get("kind") == "all" else _of_dimension(mapping, name)
+        given = _along(name, key, ours) if _has_its_own(by, name, ours) else (key, ours)
+        parts.append(needed(by, *given, cut, now))
+    return [tuple("|".join(each) for each in product(*groups)) for groups in product(*parts)]
+
+
+def _of_dimension(mapping: Mapping, name: str) -> Mapping:
+    """How one of the other side's dimensions is mapped: where nothing is said, by the same key."""
+    found: Mapping = mapping.get("dimensions", {}).get(name, {"kind": "same"})
+    return found
+
+
+def _has_its_own(mapping: Mapping, name: str, ours: Cut) -> bool:
+    """Whether a dimension is mapped from the own one of its name; else it is from the own key as a whole."""
+    return mapping["kind"] != "along" and name in dimensions(ours)
 
 
 def _existing(cut: Cut, key: str) -> str:
@@ -63,8 +106,10 @@ def _touch(one: Tile, other: Tile) -> bool:
 def _span(mapping: Mapping, key: str, ours: Cut, theirs: Cut) -> list[Tile]:
     """The other side's windows in a span that is counted in the task's own windows."""
     mine, others = (ours if ours is not None else theirs), (theirs if theirs is not None else ours)
-    if not windowed(mine) or not windowed(others):
+    if not windowed(others) or not windowed(_time(mine)):
         raise Untold("partition_unknown")
+    if (time := timed(mine)) is not None:
+        key, mine = _along(time, key, mine)
     place = next((place for place, tile in enumerate(tiles(mine)) if tile.key == key), None)
     if place is None:
         raise Untold("no_such_partition")
@@ -95,7 +140,7 @@ def _reaching(mapping: Mapping, key: str, ours: Cut, theirs: Cut, now: datetime)
     """`all` and `last`: what had ended when the own window ended; without a window, by now."""
     if theirs is None:
         return [("",)]
-    if mapping["kind"] == "all" and theirs["kind"] == "static":
+    if mapping["kind"] == "all" and theirs.get("keys"):
         return [(each,) for each in theirs["keys"]]
     if not windowed(theirs):
         raise Untold("partition_unknown")
@@ -119,34 +164,68 @@ def fits(mapping: Mapping, ours: Cut, theirs: Cut) -> bool:
     """Whether the mapping can lead anywhere; what is not declared at both ends is let through."""
     if ours is None or theirs is None or theirs["kind"] == "none":
         return True
-    kind, both = mapping.get("kind", "same"), windowed(ours) and windowed(theirs)
-    match kind:
+    match mapping.get("kind", "same"):
         case "same":
             found = _same_fits(ours, theirs)
         case "window":
-            found = both
+            found = _time(ours) is not None and windowed(theirs)
         case "to_date":
-            found = both and _LENGTH[ours["kind"]] < _PERIOD[mapping["period"]]
+            longest = _PERIOD[mapping["period"]]
+            mine = _time(ours)
+            found = mine is not None and windowed(theirs) and _LENGTH.get(mine["kind"], 0) < longest
         case "last":
             found = windowed(theirs)
         case "fixed":
             found = is_key(theirs, mapping["key"])
+        case "table":
+            found = _table_fits(mapping["keys"], ours, theirs)
+        case "along":
+            own = dimensions(ours).get(mapping["dimension"])
+            found = own is not None and fits(mapping.get("mapping", {}), own, theirs)
+        case "dimension":
+            found = set(mapping["dimensions"]) <= set(dimensions(theirs)) and _dimensions_fit(mapping, ours, theirs)
         case _:
-            found = kind == "all" or _table_fits(mapping["keys"], ours, theirs)
+            found = True  # all
     return found
+
+
+def _time(cut: Cut) -> Cut:
+    """The time windows of a cut, or of one of its two dimensions."""
+    return cut if windowed(cut) else dimensions(cut).get(timed(cut) or "")
 
 
 def _same_fits(ours: Cut, theirs: Cut) -> bool:
     assert ours is not None
     assert theirs is not None
+    if dimensions(theirs):
+        return ours["kind"] == "dynamic" or (bool(dimensions(ours)) and _dimensions_fit({}, ours, theirs))
+    if dimensions(ours):
+        return timed(ours) is not None and windowed(theirs)
     if ours["kind"] == "static":
         return all(is_key(theirs, key) for key in ours["keys"])
     return bool(ours["kind"] != "none" and not (windowed(ours) and theirs["kind"] == "static"))
+
+
+def _dimensions_fit(mapping: Mapping, ours: Cut, theirs: Cut) -> bool:
+    for name, cut in dimensions(theirs).items():
+        by = _of_dimension(mapping, name)
+        own = ours
+        if _has_its_own(by, name, ours):
+            own = dimensions(ours)[name]
+        elif dimensions(ours) and by["kind"] not in ("along", "all", "last", "fixed"):
+            return False  # which of the own two dimensions is meant is not said
+        if not fits(by, own, cut):
+            return False
+    return True
 
 
 def _table_fits(rows: dict[str, list[str]], ours: Cut, theirs: Cut) -> bool:
     assert ours is not None
     if windowed(ours):
         return False
-    own = ours["keys"] if ours["kind"] == "static" else [""]
-    return set(rows) == set(own) and all(is_key(theirs, key) for keys in rows.values() for key in keys)
+    own = {"static": ours.get("keys", ()), "none": [""]}.get(ours["kind"], ())
+    return (
+        all(is_key(ours, row) for row in rows)
+        and set(own) <= set(rows)
+        and all(is_key(theirs, key) for keys in rows.values() for key in keys)
+    )

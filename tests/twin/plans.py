@@ -7,11 +7,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.twin.cuts import CUTS, MAPPINGS
 from tests.twin.fold import RANKS
 from tests.twin.ledger import Definition, few_keys
 from tests.twin.mapping import fits
 from tests.twin.rules import RULES
-from tests.twin.windows import Cut
+from tests.twin.watermarks import LATENESS
+from tests.twin.windows import Cut, windowed
 
 TASKS = ("t0", "t1", "t2", "t3")
 DATASETS = ("d0", "d1", "d2", "d3")
@@ -37,6 +39,7 @@ _MAPPINGS: list[Definition] = [
     {"kind": "fixed", "key": "a"},
     {"kind": "table", "keys": {"a": ["a", "b"], "b": []}},
     {"kind": "table", "keys": {"a": ["2026-10-25"], "b": ["2026-10-24", "2026-10-26"]}},
+    *MAPPINGS,
 ]
 _WHERE: list[Definition] = [
     {"field": "rows", "op": ">", "value": 5},
@@ -44,6 +47,12 @@ _WHERE: list[Definition] = [
     {"any": [{"field": "rows", "op": "<", "value": 2}, {"field": "rows", "op": "=", "value": 9}]},
     {"all": [{"field": "rows", "op": ">", "value": 1}, {"field": "rows", "op": "<", "value": 9}]},
 ]
+
+
+_SHARDS = st.fixed_dictionaries(
+    {"key": st.sampled_from(["s1", "s2"])},
+    optional={"state": st.sampled_from(["succeeded", "succeeded", "skipped", "failed"])},
+)
 
 
 def rarely(odds: int = 6) -> st.SearchStrategy[bool]:
@@ -57,7 +66,8 @@ def manifests(draw: st.DrawFn, source: str, cuts: dict[str, Cut]) -> Definition:
     names = [name for name in (TASKS[:3] if north else TASKS[2:]) if not draw(rarely(8))]
     if not north and not draw(rarely(6)):  # of a task that both declare neither is taken
         names = [name for name in names if name != "t2"]
-    own = {name: draw(st.sampled_from(_CUTS)) for name in names}
+    some = draw(st.sampled_from([_CUTS, _CUTS, CUTS]))
+    own = {name: draw(st.sampled_from(some)) for name in names}
     wanted = [name for name in (DATASETS[:1] if north else DATASETS[1:]) if not draw(rarely(3))]
     datasets = [_dataset(draw, name, {**cuts, **own}) for name in wanted]
     known = {**cuts, **own, **{each["name"]: each.get("partitioning") for each in datasets}}
@@ -76,6 +86,7 @@ def _dataset(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Definition:
         **({"partitioning": cut} if cut else {}),
         **({"aliases": [{"namespace": "lake", "name": ALIAS}]} if aliased else {}),
         **({"version": draw(st.sampled_from(["reported", "content"]))} if not draw(rarely(3)) else {}),
+        **({"lateness": draw(st.sampled_from(LATENESS))} if draw(rarely(8)) else {}),
     }
 
 
@@ -123,6 +134,8 @@ _OPTIONS: dict[str, list[Any]] = {
     "domain": ["sales"],
     "run_after": ["PT30M", "PT120M"],
     "branching": [True],
+    "lateness": list(LATENESS),
+    "shards": [{"allow_failed": 1}],
     "pools": [{"p": 1}, {"p": 2}],
     "gates": [["review"]],
     "requires": [[{"fact": "closed"}], [{"fact": "closed", "equals": 3, "each_partition": True}]],
@@ -144,11 +157,20 @@ def _edge(draw: st.DrawFn, cuts: dict[str, Cut], name: str, other: str) -> Defin
 
 def _mapping(draw: st.DrawFn, ours: Cut, theirs: Cut, *, produced: bool = False) -> Definition:
     """Mostly one that fits, and mostly the plain one."""
-    fitting = [each for each in _MAPPINGS if fits(each, ours, theirs)]
+    fitting = [each for each in _MAPPINGS if _leads(each, ours, theirs)]
     drawn: Definition = draw(
         st.sampled_from(_MAPPINGS if draw(rarely(20)) else [*fitting[:1] * 4, *fitting] or _MAPPINGS)
     )
-    return {"kind": "same"} if produced and "not_older_than" in drawn else drawn
+    return {"kind": "same"} if produced and "not_older_than" in str(drawn) else drawn
+
+
+def _leads(mapping: Definition, ours: Cut, theirs: Cut) -> bool:
+    """Whether it fits and will lead somewhere: by dimension only where both are known, and no client is a day."""
+    if ours is None or theirs is None:
+        return mapping not in MAPPINGS
+    return fits(mapping, ours, theirs) and not (
+        ours["kind"] == "dynamic" and mapping["kind"] == "same" and windowed(theirs)
+    )
 
 
 @st.composite
@@ -170,6 +192,8 @@ def events(draw: st.DrawFn, tasks: dict[str, Definition], cuts: dict[str, Cut]) 
             found["instances"] = draw(st.integers(2, 3))
     if draw(rarely(3)):
         found["attempt"] = draw(st.integers(1, 3))
+    if draw(rarely(6)):
+        found["shards"] = draw(st.lists(_SHARDS, min_size=1, max_size=2, unique_by=lambda shard: shard["key"]))
     for listed in ("outputs", "inputs"):
         if draw(st.booleans()) if listed == "outputs" else draw(rarely(5)):
             found[listed] = [_touched(draw, listed, _named(draw, tasks.get(name, {}), name, listed), cuts)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 
 from tests.twin.ledger import Definition, View, few_keys
-from tests.twin.mapping import fits
-from tests.twin.windows import windowed
+from tests.twin.mapping import Untold, fits, needed
+from tests.twin.windows import Cut, dimensions, keys_by, part, timed, windowed
 
 _NOW = datetime.fromisoformat("2026-10-27T00:00:00+00:00")  # loops are followed as of then
 
@@ -52,13 +53,22 @@ def _loops(declared: View, task: str) -> bool:
 
 
 def _leads_back(declared: View, task: str) -> bool:
-    keys = few_keys(declared.cut("task", task))
+    cut = declared.cut("task", task)
+    keys = few_keys(cut)
     for place, key in enumerate(keys):
         reached = _reached(declared, task, key)
-        later = keys[place:] if windowed(declared.cut("task", task)) else [key]
+        later = [each for each in keys[place:] if each == key or _is_of_later(cut, each, key)]
         if any((task, each) in reached for each in later):
             return True
     return False
+
+
+def _is_of_later(cut: Cut, key: str, other: str) -> bool:
+    """Whether two partitions of a task, the one after the other, differ in time alone."""
+    return windowed(cut) or (
+        timed(cut) is not None
+        and all(part(cut, name, key) == part(cut, name, other) for name in dimensions(cut) if name != timed(cut))
+    )
 
 
 def _reached(declared: View, task: str, key: str) -> set[tuple[str, str]]:
@@ -90,7 +100,20 @@ def several_make_one(view: View) -> bool:
 
 def _shares(view: View, dataset: str, task: str, mapping: Definition) -> bool:
     """Whether several partitions of a task may make one of its dataset together: other windows, or keys."""
-    ours, theirs, plain = view.cut("task", task), view.cut("dataset", dataset), mapping in ({}, {"kind": "same"})
+    ours, theirs = view.declared_cut("task", task), view.declared_cut("dataset", dataset)
+    plain = mapping in ({}, {"kind": "same"})
+    if dimensions(ours) or dimensions(theirs):
+        return _overlaps(mapping, ours, theirs)
     if ours is None or ours["kind"] == "static":
         return not plain or (theirs is not None and theirs["kind"] == "none")
     return bool(plain and windowed(ours) and windowed(theirs) and ours != theirs)
+
+
+def _overlaps(mapping: Definition, ours: Cut, theirs: Cut) -> bool:
+    """Whether runs for two partitions of a task write one of its dataset. Which keys a dynamic set will hold cannot be
+    told, so that they are one share."""
+    written: list[str] = []
+    for key in keys_by(ours, _NOW):
+        with suppress(Untold):
+            written += {each for group in needed(mapping, key, ours, theirs, _NOW) for each in group}
+    return len(set(written)) < len(written)

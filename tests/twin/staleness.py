@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from tests.twin.fold import Claim, Place
+from tests.twin.fold import MADE, Claim, Place
 from tests.twin.ledger import Need, View
 from tests.twin.windows import is_key
 
@@ -53,7 +53,7 @@ def _built(view: View, place: Place, now: datetime) -> Built:
 
 def _inputs(view: View, place: Place, made: Claim, now: datetime) -> Iterator[Need]:
     """What the run that made the partition needs. A task does not count where a dataset that it writes does."""
-    of_run = view.runs[made.task, made.run].last.partition
+    of_run = view.runs[made.task, made.of_run].last.partition
     key = place[2] if of_run in ("", place[2]) else of_run
     if not _is_partition(view, made.task, key):
         return
@@ -96,7 +96,7 @@ def _made(view: View, place: Place) -> Claim | None:
 def _is_newer(view: View, place: Place, made: Claim, need: Need) -> bool:
     """Whether the version that an input has now is another than the one that the run read."""
     success = _made(view, need.place)
-    if success is None or (success.task, success.run) == (made.task, made.run):
+    if success is None or (success.task, success.of_run) == (made.task, made.of_run):
         return False
     begun = _begun(view, place, made)
     policy = view.datasets.get(need.name, {}).get("version", "run") if need.kind == "dataset" else "run"
@@ -146,8 +146,11 @@ def _were_there(view: View, place: Place) -> list[Claim]:
 
 
 def _begun(view: View, place: Place, made: Claim) -> datetime | None:
-    """From when on the run may have read its inputs; an instance of a mapped task from when the first of them did."""
-    run = view.runs[made.task, made.run]
+    """From when on the run may have read its inputs; an instance of a mapped task from when the first of them did. What
+    a watermark has passed is built from what was there by then."""
+    if made.run != made.of_run:
+        return made.began
+    run = view.runs[made.task, made.of_run]
     starts = [run.last.began, made.began]
     if made.run != made.group:
         starts += [each.last.began for each in view.runs.values() if (each.task, each.group) == (made.task, made.group)]
@@ -156,7 +159,7 @@ def _begun(view: View, place: Place, made: Claim) -> datetime | None:
 
 def _ended(view: View, place: Place, made: Claim) -> datetime | None:
     state = view.states[place]
-    ends = [made.since, state.since if state.status == "ready" else None]
+    ends = [made.since, state.since if state.status in MADE else None]
     return max((each for each in ends if each is not None), default=None)
 
 
@@ -166,7 +169,7 @@ def _read(view: View, made: Claim, until: datetime | None, place: Place) -> tupl
     _, dataset, key = place
     found = [
         (first, version, partition)
-        for (name, partition), (first, version) in view.runs[made.task, made.run].last.inputs.items()
+        for (name, partition), (first, version) in view.runs[made.task, made.of_run].last.inputs.items()
         if view.canonical(name) == dataset and version is not None and (until is None or first <= until)
     ]
     for wanted in (key, ""):

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.twin import rules
-from tests.twin.fold import FINAL, Place, State
+from tests.twin.fold import FINAL, MADE, Place, State
 from tests.twin.ledger import AHEAD, STRICTNESS, Answer, Definition, Need, Reason, View
 from tests.twin.staleness import stale_inputs
 from tests.twin.windows import is_key, window
@@ -209,13 +209,13 @@ class _Asked:
         if made is None:
             return None
         counts = self.view.counts(place, made)
-        return sum(each for each in counts if each is not None) if None not in counts else None
+        return sum(each for each in counts if each is not None) if counts and None not in counts else None
 
     def outcome(self, need: Need) -> str | None:
         state = self.view.states.get(need.place)
         if state is None:
             return None
-        if state.status == "ready":
+        if state.status in MADE:
             return "succeeded"
         return state.state if state.status in ("failed", "skipped") else None
 
@@ -300,7 +300,9 @@ class _Asked:
 
     def is_stale(self, need: Need) -> bool:
         state = self.view.states.get(need.place)
-        return bool(self.aged and state and state.status == "ready" and stale_inputs(self.view, need.place, self.now))
+        if state is None or state.status not in MADE:
+            return False
+        return state.status == "stale" or (self.aged and bool(stale_inputs(self.view, need.place, self.now)))
 
     def waits(self, need: Need) -> bool:
         """Whether it waits for an upstream that is to be run again: where it is itself, or takes nothing stale."""
@@ -318,7 +320,9 @@ class _Asked:
         for edge, code in self.untold:
             if not edge.get("required", True):
                 yield Reason(code, self.view.node(edge))
-        if self.own is not None and self.own.status == "ready":
+        if self.own is not None and self.own.status == "stale":
+            yield Reason("upstream_stale")
+        if self.own is not None and self.own.status in MADE:
             for kind, name, key in stale_inputs(self.view, self.place, self.now):
                 yield Reason("upstream_stale", (kind, name), key)
         if self.fate() is not None:
