@@ -40,7 +40,7 @@ from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Database
 from dataforge.storage.lease import Ending
 from tests.twin import plans
-from tests.twin.agreement import create, of_staleness, of_states, of_verdicts, told_otherwise
+from tests.twin.agreement import create, of_staleness, of_states, of_updates, of_verdicts, told_otherwise
 from tests.twin.facts import Facts, event_of
 from tests.twin.fold import Place
 from tests.twin.ledger import Definition, Lease, few_keys
@@ -237,7 +237,7 @@ class Machine(RuleBasedStateMachine):
         assert found.basis == "declared"
         with _Owing(self):
             self.facts.expire(now)
-            run = key or "default"
+            run = granted.claim if "trigger" in self.facts.view.tasks[task] else key or "default"
             attempt = self.facts.next_attempt(task, run)
             assert granted.attempt == attempt
             pools = self.facts.view.tasks[task].get("pools", {})
@@ -352,6 +352,23 @@ class Machine(RuleBasedStateMachine):
         """Of every partition that was made the inputs that have changed, or are stale themselves."""
         of_staleness(self.database, self.name, self.facts.view, self.moment())
 
+    @property
+    def triggered(self) -> list[Definition]:
+        return [task for _, task in sorted(self.facts.view.tasks.items()) if "trigger" in task]
+
+    @precondition(lambda self: self.triggered)
+    @rule(data=st.data(), ago=st.integers(0, 30))
+    def update(self, data: st.DataObject, ago: int) -> None:
+        """Datasets are written that trigger a task, and it may run on that."""
+        drawn = data.draw(plans.updates(data.draw(st.sampled_from(self.triggered)), self.cuts))
+        self._record([self._stamped(event, ago) for event in drawn])
+
+    @precondition(lambda self: self.triggered)
+    @rule()
+    def tell_what_was_updated(self) -> None:
+        """What waits for the next run of whatever updates trigger, and what each run of it consumed."""
+        of_updates(self.database, self.name, self.facts.view)
+
     @precondition(lambda self: self.owed)
     @rule()
     def no_wake_up_is_missed(self) -> None:
@@ -386,6 +403,7 @@ class Machine(RuleBasedStateMachine):
         if not self.told and not self.facts.events:
             return
         self.tell_what_is_stale()
+        of_updates(self.database, self.name, self.facts.view)
         assert verify(self.database, self.name).found.agrees
         assert digest(self.database, self.name) == told_otherwise(
             self.database, self.name, self.told, Random(len(self.facts.events))

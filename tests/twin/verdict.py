@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.twin import rules
+from tests.twin import rules, trigger
 from tests.twin.fold import FINAL, Place, State
 from tests.twin.ledger import AHEAD, STRICTNESS, Answer, Definition, Need, Reason, View
 from tests.twin.staleness import stale_inputs
@@ -35,9 +35,10 @@ class _Asked:
     def __init__(self, view: View, task: str, key: str, now: datetime, ahead: int, aged: bool) -> None:
         self.view, self.task, self.key, self.now, self.ahead, self.aged = view, task, key, now, ahead, aged
         self.defined: Definition = view.tasks.get(task, {})
-        self.cut = self.defined.get("partitioning")
+        self.cut = view.cut("task", task)
         self.place: Place = ("task", task, key)
-        self.own = view.states.get(self.place)
+        self.triggered = "trigger" in self.defined
+        self.own = trigger.going_on(view, task) if self.triggered else view.states.get(self.place)
         self.lease = next((each for each in view.leases if (each.task, each.key) == (task, key)), None)
         self.again = view.to_rerun(self.place)
         spelled = str(self.defined.get("trigger_rule", "all_success"))
@@ -107,6 +108,9 @@ class _Asked:
         yield from self.against_rule([need for need in required if _ruled(need)])
         for need in required:
             yield from self.against(need)
+        if self.triggered and not self.again and self.view.marked(self.own) != "queued":
+            awaited, comes = trigger.waited_for(self.view, self.task)
+            yield from (Reason("upstream_missing", ("dataset", name), passes=comes) for name in awaited)
         for edge, code in self.untold:
             if edge.get("required", True):
                 yield Reason(code, self.view.node(edge))

@@ -1,0 +1,28 @@
+"""What the machine draws of triggers: expressions over datasets, and the runs that those who are triggered have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import strategies as st
+
+from tests.twin.ledger import Definition
+
+RUNS = ("r1", "r2", "r3", "r4", "r5", "manual__r6")
+
+
+def triggers(datasets: Sequence[str]) -> st.SearchStrategy[Definition]:
+    """One of these datasets, or all or any of some, within each other."""
+    leaf = st.sampled_from(datasets).map(lambda name: {"dataset": {"namespace": "lake", "name": name}})
+    parts = st.lists(st.recursive(leaf, _joined, max_leaves=3), min_size=1, max_size=2)
+    return st.one_of(leaf, parts.map(lambda each: {"any": each}), parts.map(lambda each: {"all": each}))
+
+
+def _joined(each: st.SearchStrategy[Definition]) -> st.SearchStrategy[Definition]:
+    listed = st.lists(each, min_size=1, max_size=2)
+    return st.one_of(listed.map(lambda parts: {"all": parts}), listed.map(lambda parts: {"any": parts}))
+
+
+def named(run: str) -> Definition:
+    """The run of an event; by Airflow's id where somebody started it by hand."""
+    return {"run": run, **({"source": {"run_id": run}} if run.startswith("manual__") else {})}
