@@ -241,7 +241,7 @@ def _branches(question: Question, upstreams: list[Upstream]) -> list[Finding]:
 
 
 def _queued(question: Question) -> list[Finding]:
-    """What a triggered task still waits for; what a person wants run again, by an order or a clear, waits for nothing."""
+    """What a triggered task still waits for. What a person wants run again, by an order or a clear, waits for none."""
     again = question.admission.rerun is not None or (question.own is not None and question.own.cleared)
     return missing(question.queue) if question.queue is not None and not again else []
 

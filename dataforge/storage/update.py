@@ -24,8 +24,8 @@ def trigger_of(connection: Connection, environment: int, task_id: int) -> Trigge
 # A run that is tried again, or cleared, has a later start of its own than the one that counts; so on either side of a
 # moment the nearest runs are looked at and their first starts compared. Where nobody told when a try began, its end
 # stands for that; of a run that only a person has told of, the mark. What a person or a clock started in Airflow takes
-# nothing from the queue: Airflow's ids of runs say which those are. A run that was cleared (queued, by an operator) does
-# not go on: it is to be run again.
+# nothing from the queue: Airflow's ids of runs say which those are. A run that was cleared (queued, by an operator)
+# does not go on: it is to be run again.
 STARTS = """
 select w.task_id, r.group_run, coalesce(first.began, min(r.ended_at)) as began,
     bool_or(r.state in ('unknown', 'running', 'up_for_retry') or (r.state = 'queued' and r.evidence <> 'operator'))
@@ -96,8 +96,8 @@ class Latest(msgspec.Struct, frozen=True):
     update: Update | None
 
 
-# What is only inferred to have succeeded updates nothing, as it satisfies nothing; nor does what is quarantined, until
-# it is released.
+# What is only inferred to have succeeded updates nothing, as it satisfies nothing; nor does any run whose partition is
+# quarantined now, until that is released: what an earlier run had made of it is no longer there.
 LATEST = """
 select d.id, d.canonical_id, u.partition, u.since, u.producer_run
 from dataset d
@@ -108,8 +108,7 @@ left join lateral (
             and evidence <> 'inferred' and since is not null and not exists (
                 select from partition_state s
                 where s.environment = %(environment)s and s.node_kind = 'dataset' and s.node_id = d.canonical_id
-                    and s.partition = w.partition and s.status = 'quarantined'
-                    and s.task_id = w.producer_task_id and s.run = w.producer_run)
+                    and s.partition = w.partition and s.status = 'quarantined')
         order by since desc, partition desc, task_id, run limit 1
     ) c
     where m.environment = %(environment)s and m.canonical_id = d.canonical_id

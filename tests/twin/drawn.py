@@ -1,4 +1,4 @@
-"""What the machine draws of triggers: expressions over datasets, and the runs that those who are triggered have."""
+"""What the machine draws of triggers, expressions over datasets with the runs of what they trigger, and of checks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from hypothesis import strategies as st
 
 from tests.twin.ledger import Definition
 
+CHECKS: st.SearchStrategy[list[Definition]] = st.lists(
+    st.fixed_dictionaries(
+        {"name": st.sampled_from(["keys", "rows"]), "success": st.sampled_from([True, False, False])},
+        optional={"severity": st.sampled_from(["none", "warn", "error", "error"])},
+    ),
+    min_size=1,
+    max_size=2,
+    unique_by=lambda check: check["name"],
+)
 RUNS = ("r1", "r2", "r3", "r4", "r5", "manual__r6")
 
 

@@ -379,7 +379,7 @@ class Machine(RuleBasedStateMachine):
         items = waiting(self.database, self.name, 1_000, now).items
         listed = {(item.task.name, item.partition or "") for item in items}
         answers = {each: answer(self.facts.view, *each, now) for each in self.owed}
-        self.owed = {each for each, found in answers.items() if found.own}
+        self.owed = {each for each, found in answers.items() if found.own and found.basis == "declared"}
         crowded = self.facts.view.pools  # what has no room beside others is listed when it has
         missed = {
             each

@@ -58,7 +58,7 @@ def manifests(draw: st.DrawFn, source: str, cuts: dict[str, Cut]) -> Definition:
     names = [name for name in (TASKS[:3] if north else TASKS[2:]) if not draw(rarely(8))]
     if not north and not draw(rarely(6)):  # of a task that both declare neither is taken
         names = [name for name in names if name != "t2"]
-    triggered = [name for name in names if name > TASKS[0] and draw(rarely(4))]
+    triggered = [name for name in names if name > TASKS[0] and draw(rarely(3))]
     own = {name: WHOLE if name in triggered else draw(st.sampled_from(_CUTS)) for name in names}
     wanted = [name for name in (DATASETS[:1] if north else DATASETS[1:]) if not draw(rarely(3))]
     datasets = [_dataset(draw, name, {**cuts, **own}) for name in wanted]
@@ -206,6 +206,8 @@ def _touched(draw: st.DrawFn, listed: str, dataset: str, cuts: dict[str, Cut]) -
         found["partition"] = draw(st.sampled_from(few_keys(cuts.get("d0" if dataset == ALIAS else dataset)))) or "a"
     if draw(st.booleans()):
         found["version"] = draw(st.sampled_from(["v1", "v2"]))
+    if draw(rarely(3)):
+        found["checks"] = draw(drawn.CHECKS)
     if listed == "outputs" and draw(st.booleans()):
         found["rows"] = draw(st.sampled_from([0, 1, 7, 9]))
     return found
@@ -215,7 +217,8 @@ def _touched(draw: st.DrawFn, listed: str, dataset: str, cuts: dict[str, Cut]) -
 def updates(draw: st.DrawFn, task: Definition, cuts: dict[str, Cut]) -> list[dict[str, Any]]:
     """Some of the datasets are written that trigger a task, and now and then a run of it begins, or ends at once."""
     found: list[dict[str, Any]] = []
-    for dataset in draw(st.lists(st.sampled_from(DATASETS[: TASKS.index(task["name"])]), min_size=1, max_size=2)):
+    below = DATASETS[: TASKS.index(task["name"])]
+    for dataset in draw(st.one_of(st.just(below), st.lists(st.sampled_from(below), min_size=1, max_size=2))):
         by = dataset.replace("d", "t")
         said = {
             "task": {"namespace": "ns", "name": by},
@@ -227,7 +230,7 @@ def updates(draw: st.DrawFn, task: Definition, cuts: dict[str, Cut]) -> list[dic
         found.append(
             {**said, "outputs": [{"namespace": "lake", "name": dataset, **({"partition": key} if key else {})}]}
         )
-    if draw(rarely(3)):
+    if draw(st.booleans()):
         said = {"task": {"namespace": "ns", "name": task["name"]}, **drawn.named(draw(st.sampled_from(drawn.RUNS)))}
         said |= {"map_index": draw(st.integers(0, 1))} if task["name"] == MAPPED else {}
         states = draw(st.sampled_from([["running"], ["running", "succeeded"], ["running", "failed"], ["succeeded"]]))

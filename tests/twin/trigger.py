@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from tests.twin.fold import Run, State, claims_of, successes_before
+from tests.twin.fold import Run, State, claims_of
 from tests.twin.ledger import Definition, View
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
@@ -39,12 +39,12 @@ class Start(NamedTuple):
 
 @lru_cache(maxsize=1_000)
 def updates(view: View, task: str) -> list[Update]:
-    """Every update that there ever was of the datasets which a task's trigger names, the earliest first."""
+    """Every update of the datasets that a task's trigger names, the earliest first; of a run its last success is one."""
     named = set(_named(view, view.tasks[task]["trigger"]))
     found = {
         Update(claim.since, view.canonical(claim.place[1]), claim.place[2], claim.version, claim.task, claim.run)
         for run in view.runs.values()
-        for claim in (*claims_of(run, view.leads), *successes_before(run, view.leads))
+        for claim in claims_of(run, view.leads)
         if claim.status == "ready" and claim.place[0] == "dataset" and claim.since is not None
     }
     return sorted((each for each in found if each.dataset in named), key=lambda each: (each.at, each[1:3], each[4:]))
