@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
+from tests.twin.fold import Place
 from tests.twin.ledger import Definition
 
 CHECKS: st.SearchStrategy[list[Definition]] = st.lists(
@@ -30,6 +31,21 @@ def triggers(datasets: Sequence[str]) -> st.SearchStrategy[Definition]:
 def _joined(each: st.SearchStrategy[Definition]) -> st.SearchStrategy[Definition]:
     listed = st.lists(each, min_size=1, max_size=2)
     return st.one_of(listed.map(lambda parts: {"all": parts}), listed.map(lambda parts: {"any": parts}))
+
+
+@st.composite
+def looks(draw: st.DrawFn, place: Place, version: str | None, held: bool) -> Definition:
+    """A check of a dataset's partition that was made, mostly a failed one; or that it is released, where it is held."""
+    _, name, key = place
+    about: Definition = {"namespace": "lake", "name": name}
+    named = {"partition": key} if key else {}
+    if held and draw(st.booleans()):
+        return {"control": "release", "by": "anna", "reason": "looked at", "dataset": about, **named}
+    seen = draw(st.sampled_from([None, version, version, "v1"]))
+    read = {**about, **named, **({"version": seen} if seen else {}), "checks": draw(CHECKS)}
+    run = draw(st.sampled_from(["r1", "r2", "r3"]))
+    state = draw(st.sampled_from(["running", "succeeded", "failed"]))
+    return {"task": {"namespace": "ns", "name": "x"}, "run": run, "state": state, "inputs": [read]}
 
 
 def named(run: str) -> Definition:

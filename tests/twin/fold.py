@@ -2,7 +2,8 @@
 
 Plain and slow: everything is made anew from all events each time. The rules are those of docs/decisions/0001: within a
 run precedence is attempt, evidence, rank of state, time; between runs of one partition the later started wins. An event
-is a native one, as it is sent: all of them are reported, so of evidence nothing is left to decide here.
+is a native one, as it is sent: all of them are reported, so of evidence nothing is left to decide here. What failed
+checks and orders hold back is in `quarantine`.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ from dataforge.storage import environment as environments
 from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Database
 from dataforge.storage.lease import Ending
-from tests.twin import plans
+from tests.twin import drawn, plans
 from tests.twin.agreement import create, of_staleness, of_states, of_updates, of_verdicts, told_otherwise
 from tests.twin.facts import Facts, event_of
 from tests.twin.fold import Place
@@ -353,6 +353,22 @@ class Machine(RuleBasedStateMachine):
         of_staleness(self.database, self.name, self.facts.view, self.moment())
 
     @property
+    def looked_at(self) -> list[Place]:
+        """The partitions of datasets that are ready or held back."""
+        states = self.facts.view.states
+        return sorted(p for p, each in states.items() if p[0] == "dataset" and each.status in ("ready", "quarantined"))
+
+    @precondition(lambda self: self.looked_at)
+    @rule(data=st.data(), ago=st.sampled_from([0, 0, 5, 30, 300]))
+    def look(self, data: st.DataObject, ago: int) -> None:
+        """Somebody checks what was made, or lets it go."""
+        place = data.draw(st.sampled_from(self.looked_at))
+        state = self.facts.view.states[place]
+        version = state.made.version if state.made else None
+        said = data.draw(drawn.looks(place, version, state.status == "quarantined"))
+        self._record([self._stamped(said, ago)])
+
+    @property
     def triggered(self) -> list[Definition]:
         return [task for _, task in sorted(self.facts.view.tasks.items()) if "trigger" in task]
 
@@ -360,8 +376,8 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data(), ago=st.integers(0, 30))
     def update(self, data: st.DataObject, ago: int) -> None:
         """Datasets are written that trigger a task, and it may run on that."""
-        drawn = data.draw(plans.updates(data.draw(st.sampled_from(self.triggered)), self.cuts))
-        self._record([self._stamped(event, ago) for event in drawn])
+        events = data.draw(plans.updates(data.draw(st.sampled_from(self.triggered)), self.cuts))
+        self._record([self._stamped(event, ago) for event in events])
 
     @precondition(lambda self: self.triggered)
     @rule()

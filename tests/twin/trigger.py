@@ -39,7 +39,7 @@ class Start(NamedTuple):
 
 @lru_cache(maxsize=1_000)
 def updates(view: View, task: str) -> list[Update]:
-    """Every update of the datasets that a task's trigger names, the earliest first; of a run its last success is one."""
+    """Every update of the datasets that a trigger names, the earliest first; of a run its last success is one."""
     named = set(_named(view, view.tasks[task]["trigger"]))
     found = {
         Update(claim.since, view.canonical(claim.place[1]), claim.place[2], claim.version, claim.task, claim.run)
