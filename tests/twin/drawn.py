@@ -18,6 +18,17 @@ CHECKS: st.SearchStrategy[list[Definition]] = st.lists(
     max_size=2,
     unique_by=lambda check: check["name"],
 )
+WHERE: list[Definition] = [
+    {"field": "check.keys.severity", "op": "<", "value": "error"},
+    {"not": {"field": "check.rows.success", "op": "=", "value": False}},
+    {"all": [{"field": "rows", "op": ">", "value": 1}, {"field": "check.keys.success", "op": "=", "value": True}]},
+    {
+        "any": [
+            {"field": "check.keys.severity", "op": "=", "value": "none"},
+            {"field": "check.rows.severity", "op": "<", "value": "error"},
+        ]
+    },
+]
 RUNS = ("r1", "r2", "r3", "r4", "r5", "manual__r6")
 
 

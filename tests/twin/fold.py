@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from dataforge.model.reference import node_id
-from tests.twin.quarantine import Failing, Refusal, failing, held_since
+from tests.twin.quarantine import Refusal, failing, held_since
 
 Event = dict[str, Any]
 Place = tuple[str, str, str]  # task or dataset, its name, the partition
@@ -49,7 +49,7 @@ class Try(NamedTuple):
     outputs: dict[tuple[str, str], Output]  # by dataset and partition
     inputs: dict[tuple[str, str], tuple[datetime, str | None]]  # when it was first read, and at which version
     instances: int | None
-    failing: tuple[Failing, ...] = ()
+    events: Sequence[Event] = ()
 
     @property
     def status(self) -> str:
@@ -163,7 +163,7 @@ def _try(number: int, events: Sequence[Event]) -> Try:
         outputs=_outputs(events),
         inputs=_inputs(events),
         instances=max((event["instances"] for event in events if "instances" in event), default=None),
-        failing=failing(events),
+        events=events,
     )
 
 
@@ -288,7 +288,7 @@ def _written(run: Run, each: Try, leads: Leads) -> list[Claim]:
 def refused_by(run: Run, leads: Leads) -> Iterator[tuple[Place, Refusal]]:
     """What the checks of a run refuse, in any try: the partition that they name, else what it was for or wrote."""
     for each in run.tries:
-        for said in each.failing:
+        for said in failing(each.events):
             own = said.listed == "outputs"
             written = (
                 leads(run.task, said.dataset, each.partition, each.ended or each.began) if own else [each.partition]

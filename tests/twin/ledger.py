@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from tests.twin.fold import Claim, Event, Place, Run, RunName, State, claims_of, runs_of, states_of
+from tests.twin.fold import Event, Place, Run, RunName, State, runs_of, states_of
 from tests.twin.mapping import Group, Untold, needed
 from tests.twin.windows import Cut, is_key, partitions, tiles, windowed
 
@@ -292,18 +292,6 @@ class View:
             return any(key in group for group in needed(mapping, own, ours, theirs, now))
         except Untold:
             return False
-
-    def counts(self, place: Place, made: Claim) -> list[int | None]:
-        """The rows that the instances behind a success reported of it."""
-        claims = [
-            claim for run in self.runs.values() for claim in claims_of(run, self.leads) if claim.status == "ready"
-        ]
-        group = [
-            c
-            for c in claims
-            if (c.task, c.group, c.place[0], c.place[2]) == (made.task, made.group, place[0], place[2])
-        ]
-        return [c.rows for c in group if self.canonical(c.place[1]) == place[1]]
 
 
 def consuming(defined: Definition) -> list[Definition]:

@@ -44,6 +44,7 @@ _WHERE: list[Definition] = [
     {"not": {"field": "rows", "op": "=", "value": 0}},
     {"any": [{"field": "rows", "op": "<", "value": 2}, {"field": "rows", "op": "=", "value": 9}]},
     {"all": [{"field": "rows", "op": ">", "value": 1}, {"field": "rows", "op": "<", "value": 9}]},
+    *drawn.WHERE,
 ]
 
 
