@@ -18,7 +18,7 @@ class Cuts:
         manifest = decided.manifest
         self._connection, self._environment, self._source = connection, environment, manifest.source
         self.aliases = {(dataset.ref.id, alias.id) for dataset in manifest.datasets for alias in dataset.aliases}
-        self._tasks = {task.ref.id: task.partitioning for task in manifest.tasks}
+        self._tasks = {task.ref.id: task.cut for task in manifest.tasks}
         self._datasets = {dataset.ref.id: dataset.partitioning for dataset in manifest.datasets if dataset.partitioning}
 
     def tasks(self, ids: Iterable[int]) -> dict[int, Partitioning]:

@@ -34,7 +34,7 @@ def _own(written: Iterable[TaskDefinition], cuts: Cuts) -> Iterator[FieldError]:
     said = [
         (task, edge, how)
         for task in written
-        if task.partitioning
+        if task.cut
         for how, edges_ in (("consumes", task.consumes), ("produces", task.produces))
         for edge in edges_
     ]
@@ -42,7 +42,7 @@ def _own(written: Iterable[TaskDefinition], cuts: Cuts) -> Iterator[FieldError]:
     datasets = cuts.datasets(edge.node.id for _, edge, _ in said if isinstance(edge.node, DatasetRef))
     for task, edge, how in said:
         theirs = (tasks if isinstance(edge.node, TaskRef) else datasets).get(edge.node.id)
-        if theirs and task.partitioning and (expected := misfit(edge.mapping, task.partitioning, theirs)):
+        if theirs and task.cut and (expected := misfit(edge.mapping, task.cut, theirs)):
             field = f"tasks[{_shown(task.ref)}].{how}[{_shown(edge.node)}].mapping"
             yield FieldError(field, _spelled(edge), expected)
 
@@ -59,7 +59,7 @@ def _others(connection: Connection, environment: int, decided: Plan, cuts: Cuts)
     """Edges that other sources declare to what this manifest cuts."""
     source = decided.manifest.source
     changed: list[tuple[NodeKind, TaskRef | DatasetRef]] = [
-        *(("task", task.ref) for task in decided.tasks.written if task.partitioning),
+        *(("task", task.ref) for task in decided.tasks.written if task.cut),
         *(("dataset", each.ref) for each in decided.datasets.written if each.partitioning or each.aliases),
     ]
     for kind, ref in changed:

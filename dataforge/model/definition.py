@@ -293,14 +293,14 @@ def _named_problems(named: Mapping[str, str]) -> _Errors:
 
 def _misfits(tasks: Mapping[str, TaskDefinition], datasets: Iterable[DatasetDefinition]) -> _Errors:
     """Mappings that cannot join the partitionings that this manifest itself declares at their two ends."""
-    cuts: dict[TaskRef | DatasetRef, Partitioning | None] = {task.ref: task.partitioning for task in tasks.values()}
+    cuts: dict[TaskRef | DatasetRef, Partitioning | None] = {task.ref: task.cut for task in tasks.values()}
     for dataset in datasets:
         cuts |= dict.fromkeys((dataset.ref, *dataset.aliases), dataset.partitioning)
     for field, task in tasks.items():
         edges = [(f"consumes[{index}]", edge.node, edge.mapping) for index, edge in enumerate(task.consumes)]
         edges += [(f"produces[{index}]", edge.node, edge.mapping) for index, edge in enumerate(task.produces)]
         for at, node, mapping in edges:
-            ours, theirs = task.partitioning, cuts.get(node)
+            ours, theirs = task.cut, cuts.get(node)
             if ours and theirs and (expected := misfit(mapping, ours, theirs)):
                 yield FieldError(f"{field}.{at}.mapping", msgspec.to_builtins(mapping), expected)
 

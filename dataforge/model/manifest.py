@@ -16,7 +16,7 @@ from dataforge.model import trigger
 from dataforge.model.completeness import CompleteWhen, Listed
 from dataforge.model.control import Scalar
 from dataforge.model.edge import Consumes, Produces, TriggerRule, canonical_condition, canonical_mapping
-from dataforge.model.partition import Partitioning
+from dataforge.model.partition import NONE, Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.shard import Tolerance
 from dataforge.model.trigger import Trigger
@@ -61,6 +61,11 @@ class TaskDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     @property
     def ref(self) -> TaskRef:
         return TaskRef(self.namespace, self.name)
+
+    @property
+    def cut(self) -> Partitioning | None:
+        """How it is cut as far as the definition says: what updates trigger has no partitions."""
+        return self.partitioning or (NONE if self.trigger is not None else None)
 
 
 class DatasetDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -120,7 +120,7 @@ def _look(question: Question) -> tuple[list[Finding], list[Reason]]:
     findings += _by_rule(question)
     findings += _each(question, [upstream for upstream in required if not scheduling.concerns(upstream)])
     findings += _branches(question, required) + _lengths(question, required)
-    findings += missing(question.queue) if question.queue is not None else []
+    findings += _queued(question)
     findings += [Finding(stale(u)) for u in required if _is_stale(u) and u.staleness == "block"]
     findings += [Finding(to_rerun(u), passes=True) for u in required if u.rerun is not None and _waits(question, u)]
     findings += [Finding(problem.reason) for problem in question.problems if problem.required]
@@ -238,6 +238,12 @@ def _branches(question: Question, upstreams: list[Upstream]) -> list[Finding]:
         for upstream in upstreams
         if (upstream.branching or upstream.role == "short_circuit") and _may_branch(upstream)
     ]
+
+
+def _queued(question: Question) -> list[Finding]:
+    """What a triggered task still waits for. What a person wants run again, by an order or a clear, waits for none."""
+    again = question.admission.rerun is not None or (question.own is not None and question.own.cleared)
+    return missing(question.queue) if question.queue is not None and not again else []
 
 
 def _lengths(question: Question, upstreams: list[Upstream]) -> list[Finding]:

@@ -146,8 +146,8 @@ def define_datasets(
 
 
 TASK_CUTS = """
-select id, definition -> 'partitioning' from task
-where environment = %s and id = any(%s) and declared_by <> %s and definition ? 'partitioning'
+select id, partitioning from task
+where environment = %s and id = any(%s) and declared_by <> %s and partitioning_origin = 'declared'
 """
 
 

@@ -166,14 +166,14 @@ class Use(msgspec.Struct, frozen=True):
 
 
 TO_NODES = """
-select t.namespace, t.name, with_node.source, t.definition -> 'partitioning', with_node.mapping
+select t.namespace, t.name, with_node.source, t.partitioning, with_node.mapping
 from unnest(%(nodes)s::bigint[]) as wanted (id)
 cross join lateral (
     select * from edge
     where environment = %(environment)s and node_kind = %(kind)s and node_id = wanted.id offset 0
 ) with_node
 join task t on t.environment = %(environment)s and t.id = with_node.task_id
-where origin = 'declared' and source <> %(source)s and t.definition ? 'partitioning'
+where origin = 'declared' and source <> %(source)s and t.partitioning_origin = 'declared'
 order by t.namespace, t.name, with_node.source
 """
 

@@ -22,26 +22,43 @@ def trigger_of(connection: Connection, environment: int, task_id: int) -> Trigge
 
 
 # A run that is tried again, or cleared, has a later start of its own than the one that counts; so on either side of a
-# moment the nearest runs are looked at and their first starts compared. What a person or a clock started in Airflow
-# takes nothing from the queue: Airflow's ids of runs say which those are.
+# moment the nearest runs are looked at and their first starts compared. Where nobody told when a try began, its end
+# stands for that; of a run that only a person has told of, the mark. What a person or a clock started in Airflow takes
+# nothing from the queue: Airflow's ids of runs say which those are. A run that was cleared (queued, by an operator)
+# does not go on: it is to be run again.
 STARTS = """
-select w.task_id, r.group_run, first.began, bool_or(r.state in ('unknown', 'queued', 'running', 'up_for_retry'))
+select w.task_id, r.group_run, coalesce(first.began, min(r.ended_at)) as began,
+    bool_or(r.state in ('unknown', 'running', 'up_for_retry') or (r.state = 'queued' and r.evidence <> 'operator'))
 from unnest(%(tasks)s::bigint[]) as w (task_id)
 cross join lateral (
-    (select run, group_run, state, source from run
+    (select group_run, state, evidence, source, ended_at from run
     where environment = %(environment)s and task_id = w.task_id and started_at <= %(at)s::timestamptz
     order by started_at desc nulls last, run limit %(most)s)
     union all
-    (select run, group_run, state, source from run
+    (select group_run, state, evidence, source, ended_at from run
     where environment = %(environment)s and task_id = w.task_id and started_at > %(at)s::timestamptz
     order by started_at nulls first, run desc limit %(most)s)
+    union all
+    (select group_run, state, evidence, source, ended_at from run
+    where environment = %(environment)s and task_id = w.task_id and started_at is null
+        and coalesce(ended_at, 'infinity') <= %(at)s::timestamptz
+    order by coalesce(ended_at, 'infinity') desc, run limit %(most)s)
+    union all
+    (select group_run, state, evidence, source, ended_at from run
+    where environment = %(environment)s and task_id = w.task_id and started_at is null
+        and coalesce(ended_at, 'infinity') > %(at)s::timestamptz
+    order by coalesce(ended_at, 'infinity'), run desc limit %(most)s)
 ) r
 cross join lateral (
-    select min(started_at) as began from attempt
+    select min(coalesce(started_at, case
+        when said_state in ('succeeded', 'skipped', 'canceled', 'upstream_failed', 'failed') then said_at
+        else ended_at end)) as began
+    from attempt
     where environment = %(environment)s and task_id = w.task_id and group_run = r.group_run
 ) first
 where coalesce(r.source ->> 'run_id', '') !~ '^(manual|scheduled|backfill)__'
 group by w.task_id, r.group_run, first.began
+having coalesce(first.began, min(r.ended_at)) is not null
 """
 
 
@@ -57,8 +74,12 @@ def starts(
 
 
 BEGAN = """
-select group_run, (select min(started_at) from attempt a
-    where a.environment = r.environment and a.task_id = r.task_id and a.group_run = r.group_run)
+select group_run, coalesce((
+    select min(coalesce(started_at, case
+        when said_state in ('succeeded', 'skipped', 'canceled', 'upstream_failed', 'failed') then said_at
+        else ended_at end))
+    from attempt a
+    where a.environment = r.environment and a.task_id = r.task_id and a.group_run = r.group_run), ended_at)
 from run r where environment = %s and task_id = %s and run = %s
 """
 
@@ -75,8 +96,8 @@ class Latest(msgspec.Struct, frozen=True):
     update: Update | None
 
 
-# What is only inferred to have succeeded updates nothing, as it satisfies nothing; nor does what is quarantined, until
-# it is released.
+# What is only inferred to have succeeded updates nothing, as it satisfies nothing; nor does any run whose partition is
+# quarantined now, until that is released: what an earlier run had made of it is no longer there.
 LATEST = """
 select d.id, d.canonical_id, u.partition, u.since, u.producer_run
 from dataset d
@@ -87,8 +108,7 @@ left join lateral (
             and evidence <> 'inferred' and since is not null and not exists (
                 select from partition_state s
                 where s.environment = %(environment)s and s.node_kind = 'dataset' and s.node_id = d.canonical_id
-                    and s.partition = w.partition and s.status = 'quarantined'
-                    and s.task_id = w.producer_task_id and s.run = w.producer_run)
+                    and s.partition = w.partition and s.status = 'quarantined')
         order by since desc, partition desc, task_id, run limit 1
     ) c
     where m.environment = %(environment)s and m.canonical_id = d.canonical_id

@@ -102,3 +102,12 @@ def test_what_depends_on_its_past_waits_for_the_day_before(database: Database) -
     for state, runnable in (("failed", False), ("skipped", True)):
         _say(database, "load", state, run=state, partition="2026-11-01", time=f"2026-11-02T0{len(state)}:00:00Z")
         assert verdict(database, "dev", Named("load", "ns", "2026-11-02"), NOW).runnable is runnable
+
+
+def test_of_several_partitions_one_that_waits_for_an_instance_does_not_serve(database: Database) -> None:
+    daily = {"kind": "daily", "start": "2026-10-01"}
+    recent = {**_after("each"), "mapping": {"kind": "last", "not_older_than": "P3D"}}
+    _declare(database, _task("each", partitioning=daily), _task("report", "all_success", recent))
+    _say(database, "each", "succeeded", partition="2026-10-31", run="whole")
+    _say(database, "each", "succeeded", partition="2026-11-01", run="mapped", map_index=0, instances=2)
+    assert _ask(database, "report").runnable

@@ -218,6 +218,15 @@ def test_what_is_held_is_no_update_until_it_is_released(database: Database) -> N
     assert verdict(database, "dev", Named("weekly"), NOW).runnable
 
 
+def test_what_was_there_before_is_no_update_either_while_a_partition_is_held(database: Database) -> None:
+    tasks = [{"namespace": "ns", "name": "weekly", "trigger": {"any": [{"dataset": ORDERS}]}}]
+    declare(database, "dev", definition.parse({"source": "weekly", "tasks": tasks}))
+    record(database, *load(0, 10), *load(20, 30, "load@2"), looked(35))
+    assert not verdict(database, "dev", Named("weekly"), NOW).runnable
+    record(database, ordered("release", 40))
+    assert verdict(database, "dev", Named("weekly"), NOW).runnable
+
+
 def test_it_is_ready_to_those_who_ask_how_old_it_is(database: Database) -> None:
     declared(database)
     record(database, *load(0, 10), native("report", 12, "running"), native("report", 14, "succeeded"), looked(15))

@@ -135,6 +135,37 @@ def test_a_later_try_of_a_run_takes_nothing_from_the_queue(database: Database) -
     assert consumed(database, None) == [("a", "a@5")]
 
 
+def test_of_a_run_whose_begin_nobody_told_the_end_stands_for_it(database: Database) -> None:
+    ended = [event("report", "r1", 3, "succeeded")]
+    assert not asked(database, leaf("a"), updated("a", 1), ended).runnable
+    assert consumed(database, "r1") == [("a", "a@1")]
+    record(database, updated("a", 4))
+    assert ask(database).runnable
+    record(database, [event("report", "r1", 6, "queued", attempt=2)])
+    assert [reason.code for reason in ask(database).reasons] == ["already_running"]
+    assert consumed(database, None) == [("a", "a@4")]
+
+
+def order(verb: str, minute: float, **more: Any) -> Shape:
+    said = {"control": verb, "by": "anna", "reason": "half a file", **more}
+    return {"time": at(minute), "task": {"namespace": "ns", "name": "report"}, **said}
+
+
+def test_a_run_that_only_a_person_has_told_of_takes_what_was_queued(database: Database) -> None:
+    done = [order("mark", 3, run="by hand", state="succeeded")]
+    assert not asked(database, leaf("a"), updated("a", 1), done).runnable
+    assert consumed(database, "by hand") == [("a", "a@1")]
+
+
+@pytest.mark.parametrize("said", [order("clear", 5, run="report@3"), order("rerun", 5)])
+def test_what_a_person_wants_run_again_waits_for_no_update(database: Database, said: Shape) -> None:
+    assert not asked(database, leaf("a"), updated("a", 1), ran(3, "failed")).runnable
+    record(database, [said])
+    assert ask(database).runnable
+    record(database, ran(6))
+    assert not ask(database).runnable
+
+
 def test_what_a_person_starts_in_airflow_takes_nothing_from_the_queue(database: Database) -> None:
     source = {"dag_id": "d", "run_id": "manual__2026-11-01T00:03:00+00:00", "task_id": "report"}
     manual = [{**each, "source": source} for each in ran(3)]
@@ -168,6 +199,18 @@ def test_a_triggered_task_has_no_partitions(database: Database) -> None:
     declare(database, "dev", definition.parse(scheduled(BOTH)))
     found = verdict(database, "dev", Named("report", "ns", "2026-11-01"), NOW)
     assert [reason.code for reason in found.reasons] == ["no_such_partition"]
+
+
+def test_what_fits_no_task_without_partitions_is_refused_of_one_that_leaves_them_out(database: Database) -> None:
+    daily = {"kind": "daily", "start": "2026-01-01"}
+    written = {"namespace": "s3://lake", "name": "out"}
+    shape = scheduled(leaf("a"), produces=[written])
+    with pytest.raises(InvalidInput, match=r"tasks\[0\].produces\[0\].mapping"):
+        definition.parse({**shape, "datasets": [{**written, "partitioning": daily}]})
+    declare(database, "dev", definition.parse(shape))
+    elsewhere = {"source": "other", "datasets": [{**written, "partitioning": daily}]}
+    with pytest.raises(InvalidInput, match="one that the edge of ns/report, declared by 's', fits"):
+        declare(database, "dev", definition.parse(elsewhere))
 
 
 def test_an_update_under_another_name_counts(database: Database) -> None:

@@ -8,11 +8,13 @@ from random import Random
 
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
+from dataforge.ledger import catalog
 from dataforge.ledger.declare import declare
 from dataforge.ledger.freshness import freshness
 from dataforge.ledger.readiness import Named, readiness
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
+from dataforge.model.filter import UpdateFilter
 from dataforge.model.freshness import FreshnessQuestion
 from dataforge.storage import environment as environments
 from dataforge.storage import event as event_log
@@ -20,6 +22,7 @@ from dataforge.storage.database import Database
 from tests.twin.believed import ITSELF, believed, expected, shown, stale, states
 from tests.twin.ledger import Definition, View
 from tests.twin.staleness import stale_inputs
+from tests.twin.trigger import consumed
 from tests.twin.verdict import answer
 
 
@@ -58,6 +61,22 @@ def of_staleness(database: Database, name: str, view: View, now: datetime) -> No
         itself = {ITSELF} if view.states[place].status == "stale" else set()
         found, wanted = stale(item), itself.union(stale_inputs(view, place, now))
         assert found == wanted, f"{place} at {now}, the ledger's stale inputs and the twin's: {found}, {wanted}"
+
+
+def of_updates(database: Database, name: str, view: View) -> None:
+    """What waits for the next run of each triggered task, and what each of its runs consumed."""
+    triggered = [each for each, defined in view.tasks.items() if "trigger" in defined]
+    for task, run in [(each, run) for each in triggered for run in (None, *_runs(view, each))]:
+        page = catalog.updates(database, name, UpdateFilter(name=task, namespace="ns", run=run, limit=1_000))
+        found = sorted(
+            (u.updated_at, u.name, u.partition or "", u.version or "", u.run.name, u.run.run) for u in page.items
+        )
+        wanted = sorted((u.at, u.dataset, u.key, u.version or "", u.task, u.run) for u in consumed(view, task, run))
+        assert found == wanted, f"{task}, run {run}, the ledger's updates and the twin's: {found}, {wanted}"
+
+
+def _runs(view: View, task: str) -> list[str]:
+    return [run.name for run in view.runs.values() if run.task == task]
 
 
 def told_otherwise(database: Database, name: str, declared: Sequence[tuple[Definition, datetime]], by: Random) -> str:

@@ -2,16 +2,18 @@
 
 Plain and slow: everything is made anew from all events each time. The rules are those of docs/decisions/0001: within a
 run precedence is attempt, evidence, rank of state, time; between runs of one partition the later started wins. An event
-is a native one, as it is sent: all of them are reported, so of evidence nothing is left to decide here.
+is a native one, as it is sent: all of them are reported, so of evidence nothing is left to decide here. What failed
+checks and orders hold back is in `quarantine`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from dataforge.model.reference import node_id
+from tests.twin.quarantine import Refusal, failing, held_since
 
 Event = dict[str, Any]
 Place = tuple[str, str, str]  # task or dataset, its name, the partition
@@ -49,6 +51,7 @@ class Try(NamedTuple):
     outputs: dict[tuple[str, str], Output]  # by dataset and partition
     inputs: dict[tuple[str, str], tuple[datetime, str | None]]  # when it was first read, and at which version
     instances: int | None
+    events: Sequence[Event] = ()
 
     @property
     def status(self) -> str:
@@ -179,6 +182,7 @@ def _try(number: int, events: Sequence[Event]) -> Try:
         outputs=_outputs(events),
         inputs=_inputs(events),
         instances=max((event["instances"] for event in events if "instances" in event), default=None),
+        events=events,
     )
 
 
@@ -300,6 +304,19 @@ def _written(run: Run, each: Try, leads: Leads) -> list[Claim]:
     return list(found.values())
 
 
+def refused_by(run: Run, leads: Leads) -> Iterator[tuple[Place, Refusal]]:
+    """What the checks of a run refuse, in any try: the partition that they name, else what it was for or wrote."""
+    for each in run.tries:
+        for said in failing(each.events):
+            own = said.listed == "outputs"
+            written = (
+                leads(run.task, said.dataset, each.partition, each.ended or each.began) if own else [each.partition]
+            )
+            for key in [said.partition] if said.partition else written:
+                by = (run.task, run.name, each.number) if own else None
+                yield ("dataset", said.dataset, key), Refusal(said.at, said.version, by)
+
+
 def states_of(
     runs: Iterable[Run],
     canonical: Callable[[str], str],
@@ -318,30 +335,35 @@ def states_of(
     for claim in passed:
         by_place.setdefault(stands(claim.place), []).append(claim)
     before: dict[Place, list[Claim]] = {}
+    refused: dict[Place, list[Refusal]] = {}
     for run in runs:
         for claim in claims_of(run, leads):
             by_place.setdefault(stands(claim.place), []).append(claim)
         for claim in successes_before(run, leads):
             before.setdefault(stands(claim.place), []).append(claim)
+        for place, refusal in refused_by(run, leads):
+            refused.setdefault(stands(place), []).append(refusal)
     orders: dict[Place, list[tuple[datetime, bool]]] = {}
     for place, given in quarantines.items():
         orders.setdefault(stands(place), []).extend(given)
     return {
-        place: _state(claims, orders.get(place, ()))._replace(successes=_successes(claims, before.get(place, ())))
+        place: _state(claims, orders.get(place, ()), refused.get(place, ()))._replace(
+            successes=_successes(claims, before.get(place, ()))
+        )
         for place, claims in by_place.items()
         if any(not claim.past for claim in claims)
     }
 
 
-def _state(claims: Sequence[Claim], orders: Iterable[tuple[datetime, bool]]) -> State:
+def _state(claims: Sequence[Claim], orders: Iterable[tuple[datetime, bool]], refusals: Iterable[Refusal]) -> State:
     latest = max((claim for claim in claims if not claim.past), key=_order)
     group = [c for c in claims if not c.past and (c.task, c.group) == (latest.task, latest.group)]
     status, state = _together(group)
     since = max((claim.since for claim in group if claim.since), default=None)
     begun = min((claim.began for claim in group if claim.began), default=None)
-    held = max(orders, default=None)
-    if status in MADE and held is not None and held[1] and (begun is None or held[0] >= begun):
-        status, since = "quarantined", max(each for each in (since, held[0]) if each)
+    held = held_since([((c.task, c.run, c.number), c.version) for c in group], begun, orders, refusals)
+    if status in MADE and held is not None:
+        status, since = "quarantined", max(each for each in (since, held) if each)
     made = max((claim for claim in claims if _made(claim, claims)), key=_order, default=None)
     run = min(claim.of_run for claim in group)
     return State(status, state, since, latest.task, run, begun, made, tuple(group), ())

@@ -14,7 +14,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from tests.twin import shard, stream
-from tests.twin.fold import Claim, Event, Place, Run, RunName, State, claims_of, runs_of, states_of
+from tests.twin.fold import Claim, Event, Place, Run, RunName, State, runs_of, states_of
 from tests.twin.mapping import Group, Untold, needed
 from tests.twin.partition_set import held, with_keys
 from tests.twin.windows import Cut, dimensions, is_key, keys_by, tiles, windowed
@@ -120,7 +120,7 @@ class View:
 
     def declared_cut(self, kind: str, name: str) -> Cut:
         defined = (self.tasks if kind == "task" else self.datasets).get(name, {})
-        return defined.get("partitioning")
+        return {"kind": "none"} if "trigger" in defined else defined.get("partitioning")
 
     @cached_property
     def sets(self) -> dict[str, list[str]]:
@@ -134,7 +134,7 @@ class View:
 
     def consumed(self, task: str) -> list[Definition]:
         """What a task declares to consume is the whole of it; where it declares nothing, what was observed counts."""
-        declared: list[Definition] = list(self.tasks.get(task, {}).get("consumes", ()))
+        declared = consuming(self.tasks.get(task, {}))
         if declared:
             return declared
         return [{"dataset": {"name": name}, "observed": True} for name in sorted(self.observed(task, "inputs"))]
@@ -237,13 +237,18 @@ class View:
 
     # What is needed
 
-    def needs(self, task: str, key: str, now: datetime) -> tuple[list[Need], list[tuple[Definition, str]]]:
-        """The partitions that one needs, and the edges of which that cannot be told, each with the code."""
+    def needs(
+        self, task: str, key: str, now: datetime, *, graph: bool = False
+    ) -> tuple[list[Need], list[tuple[Definition, str]]]:
+        """The partitions that one needs, and the edges of which that cannot be told, each with the code. In the graph
+        those that trigger a task are needed as well."""
         ours = self.cut("task", task)
         own = set(self.written(task, key, now))
         found: list[Need] = []
         untold: list[tuple[Definition, str]] = []
         for edge in self.consumed(task):
+            if "triggers" in edge and not graph:
+                continue
             kind, name = self.node(edge)
             theirs = self.cut(kind, name)
             try:
@@ -323,17 +328,18 @@ class View:
         except Untold:
             return False
 
-    def counts(self, place: Place, made: Claim) -> list[int | None]:
-        """The rows that the instances behind a success reported of it."""
-        claims = [
-            claim for run in self.runs.values() for claim in claims_of(run, self.leads) if claim.status == "ready"
-        ]
-        group = [
-            c
-            for c in claims
-            if (c.task, c.group, c.place[0], c.place[2]) == (made.task, made.group, place[0], place[2])
-        ]
-        return [c.rows for c in group if self.canonical(c.place[1]) == place[1]]
+
+def consuming(defined: Definition) -> list[Definition]:
+    """What a task declares to consume: its edges, and as a whole the datasets that only its trigger names."""
+    edges = list(defined.get("consumes", ()))
+    read = [edge["dataset"] for edge in edges if "dataset" in edge]
+    ahead = [defined["trigger"]] if "trigger" in defined else []
+    while ahead:
+        said = ahead.pop()
+        ahead += [*said.get("all", ()), *said.get("any", ())]
+        if "dataset" in said and said["dataset"] not in read:
+            edges.append({"dataset": said["dataset"], "mapping": {"kind": "all"}, "triggers": True})
+    return edges
 
 
 def few_keys(cut: Cut, most: int = 4) -> list[str]:

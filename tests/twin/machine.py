@@ -39,8 +39,8 @@ from dataforge.storage import environment as environments
 from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Database
 from dataforge.storage.lease import Ending
-from tests.twin import plans, watermarks
-from tests.twin.agreement import create, of_staleness, of_states, of_verdicts, told_otherwise
+from tests.twin import drawn, plans, watermarks
+from tests.twin.agreement import create, of_staleness, of_states, of_updates, of_verdicts, told_otherwise
 from tests.twin.cuts import registrations
 from tests.twin.facts import Facts, event_of
 from tests.twin.fold import Place
@@ -251,7 +251,7 @@ class Machine(RuleBasedStateMachine):
         assert found.basis == "declared"
         with _Owing(self):
             self.facts.expire(now)
-            run = key or "default"
+            run = granted.claim if "trigger" in self.facts.view.tasks[task] else key or "default"
             attempt = self.facts.next_attempt(task, run)
             assert granted.attempt == attempt
             pools = self.facts.view.tasks[task].get("pools", {})
@@ -366,6 +366,39 @@ class Machine(RuleBasedStateMachine):
         """Of every partition that was made the inputs that have changed, or are stale themselves."""
         of_staleness(self.database, self.name, self.facts.view, self.moment())
 
+    @property
+    def looked_at(self) -> list[Place]:
+        """The partitions of datasets that are ready or held back."""
+        states = self.facts.view.states
+        return sorted(p for p, each in states.items() if p[0] == "dataset" and each.status in ("ready", "quarantined"))
+
+    @precondition(lambda self: self.looked_at)
+    @rule(data=st.data(), ago=st.sampled_from([0, 0, 5, 30, 300]))
+    def look(self, data: st.DataObject, ago: int) -> None:
+        """Somebody checks what was made, or lets it go."""
+        place = data.draw(st.sampled_from(self.looked_at))
+        state = self.facts.view.states[place]
+        version = state.made.version if state.made else None
+        said = data.draw(drawn.looks(place, version, state.status == "quarantined"))
+        self._record([self._stamped(said, ago)])
+
+    @property
+    def triggered(self) -> list[Definition]:
+        return [task for _, task in sorted(self.facts.view.tasks.items()) if "trigger" in task]
+
+    @precondition(lambda self: self.triggered)
+    @rule(data=st.data(), ago=st.integers(0, 30))
+    def update(self, data: st.DataObject, ago: int) -> None:
+        """Datasets are written that trigger a task, and it may run on that."""
+        events = data.draw(plans.updates(data.draw(st.sampled_from(self.triggered)), self.cuts))
+        self._record([self._stamped(event, ago) for event in events])
+
+    @precondition(lambda self: self.triggered)
+    @rule()
+    def tell_what_was_updated(self) -> None:
+        """What waits for the next run of whatever updates trigger, and what each run of it consumed."""
+        of_updates(self.database, self.name, self.facts.view)
+
     @precondition(lambda self: self.owed)
     @rule()
     def no_wake_up_is_missed(self) -> None:
@@ -376,7 +409,7 @@ class Machine(RuleBasedStateMachine):
         items = waiting(self.database, self.name, 1_000, now).items
         listed = {(item.task.name, item.partition or "") for item in items}
         answers = {each: answer(self.facts.view, *each, now) for each in self.owed}
-        self.owed = {each for each, found in answers.items() if found.own}
+        self.owed = {each for each, found in answers.items() if found.own and found.basis == "declared"}
         crowded = self.facts.view.pools  # what has no room beside others is listed when it has
         missed = {
             each
@@ -400,6 +433,7 @@ class Machine(RuleBasedStateMachine):
         if not self.told and not self.facts.events:
             return
         self.tell_what_is_stale()
+        of_updates(self.database, self.name, self.facts.view)
         assert verify(self.database, self.name).found.agrees
         assert digest(self.database, self.name) == told_otherwise(
             self.database, self.name, self.told, Random(len(self.facts.events))

@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.twin import drawn
 from tests.twin.cuts import CUTS, MAPPINGS
 from tests.twin.fold import RANKS
 from tests.twin.ledger import Definition, few_keys
@@ -46,6 +47,7 @@ _WHERE: list[Definition] = [
     {"not": {"field": "rows", "op": "=", "value": 0}},
     {"any": [{"field": "rows", "op": "<", "value": 2}, {"field": "rows", "op": "=", "value": 9}]},
     {"all": [{"field": "rows", "op": ">", "value": 1}, {"field": "rows", "op": "<", "value": 9}]},
+    *drawn.WHERE,
 ]
 
 
@@ -66,12 +68,14 @@ def manifests(draw: st.DrawFn, source: str, cuts: dict[str, Cut]) -> Definition:
     names = [name for name in (TASKS[:3] if north else TASKS[2:]) if not draw(rarely(8))]
     if not north and not draw(rarely(6)):  # of a task that both declare neither is taken
         names = [name for name in names if name != "t2"]
+    triggered = [name for name in names if name > TASKS[0] and draw(rarely(3))]
     some = draw(st.sampled_from([_CUTS, _CUTS, CUTS]))
-    own = {name: draw(st.sampled_from(some)) for name in names}
+    own = {name: WHOLE if name in triggered else draw(st.sampled_from(some)) for name in names}
     wanted = [name for name in (DATASETS[:1] if north else DATASETS[1:]) if not draw(rarely(3))]
     datasets = [_dataset(draw, name, {**cuts, **own}) for name in wanted]
     known = {**cuts, **own, **{each["name"]: each.get("partitioning") for each in datasets}}
     tasks = [_task(draw, name, known) for name in names]
+    tasks = [_triggered(draw, task) if task["name"] in triggered else task for task in tasks]
     pools = [{"name": "p", "slots": draw(st.integers(1, 3))}] if north and not draw(rarely(4)) else []
     return {"source": source, "tasks": tasks, "datasets": datasets, "pools": pools}
 
@@ -101,6 +105,15 @@ def _task(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Definition:
     if draw(st.booleans()):
         found["produces"] = [_produced(draw, name, cuts)]
     return found
+
+
+def _triggered(draw: st.DrawFn, task: Definition) -> Definition:
+    """The same task, run on updates: it has no partitions, and mostly nothing beside its trigger that it waits for."""
+    without = [*(["partitioning"] if draw(st.booleans()) else []), "run_after"]
+    below = DATASETS[: TASKS.index(task["name"])]
+    consumes = task["consumes"] if draw(rarely(4)) else []
+    said = draw(drawn.triggers([*below, *below, ALIAS]))
+    return {**{key: task[key] for key in task if key not in without}, "consumes": consumes, "trigger": said}
 
 
 def _tasks_read(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Iterator[Definition]:
@@ -173,6 +186,9 @@ def _leads(mapping: Definition, ours: Cut, theirs: Cut) -> bool:
     )
 
 
+_INSTANCE = st.fixed_dictionaries({"map_index": st.integers(0, 1)}, optional={"instances": st.integers(2, 3)})
+
+
 @st.composite
 def events(draw: st.DrawFn, tasks: dict[str, Definition], cuts: dict[str, Cut]) -> dict[str, Any]:
     """One statement of a run, without its time."""
@@ -184,12 +200,12 @@ def events(draw: st.DrawFn, tasks: dict[str, Definition], cuts: dict[str, Cut]) 
     mapped = name == MAPPED  # a run of its instances is not also a run of the whole
     if not draw(rarely(12)):
         found["partition"] = draw(st.sampled_from(few_keys(cuts.get(name)))) or "whole"
-    if mapped or draw(st.booleans()):
+    if "trigger" in tasks.get(name, {}):
+        found |= drawn.named(draw(st.sampled_from(drawn.RUNS)))
+    elif mapped or draw(st.booleans()):
         found["run"] = draw(st.sampled_from(["r1", "r2", "r3"]))
     if mapped:
-        found["map_index"] = draw(st.integers(0, 1))
-        if draw(st.booleans()):
-            found["instances"] = draw(st.integers(2, 3))
+        found |= draw(_INSTANCE)
     if draw(rarely(3)):
         found["attempt"] = draw(st.integers(1, 3))
     if draw(rarely(6)):
@@ -216,8 +232,35 @@ def _touched(draw: st.DrawFn, listed: str, dataset: str, cuts: dict[str, Cut]) -
         found["partition"] = draw(st.sampled_from(few_keys(cuts.get("d0" if dataset == ALIAS else dataset)))) or "a"
     if draw(st.booleans()):
         found["version"] = draw(st.sampled_from(["v1", "v2"]))
+    if draw(rarely(3)):
+        found["checks"] = draw(drawn.CHECKS)
     if listed == "outputs" and draw(st.booleans()):
         found["rows"] = draw(st.sampled_from([0, 1, 7, 9]))
+    return found
+
+
+@st.composite
+def updates(draw: st.DrawFn, task: Definition, cuts: dict[str, Cut]) -> list[dict[str, Any]]:
+    """Some of the datasets are written that trigger a task, and now and then a run of it begins, or ends at once."""
+    found: list[dict[str, Any]] = []
+    below = DATASETS[: TASKS.index(task["name"])]
+    for dataset in draw(st.one_of(st.just(below), st.lists(st.sampled_from(below), min_size=1, max_size=2))):
+        by = dataset.replace("d", "t")
+        said = {
+            "task": {"namespace": "ns", "name": by},
+            "state": "succeeded",
+            "run": draw(st.sampled_from(["r1", "r4"])),
+        }
+        said |= {"map_index": 0} if by == MAPPED else {}
+        key = draw(st.sampled_from(few_keys(cuts.get(dataset))))
+        found.append(
+            {**said, "outputs": [{"namespace": "lake", "name": dataset, **({"partition": key} if key else {})}]}
+        )
+    if draw(st.booleans()):
+        said = {"task": {"namespace": "ns", "name": task["name"]}, **drawn.named(draw(st.sampled_from(drawn.RUNS)))}
+        said |= {"map_index": draw(st.integers(0, 1))} if task["name"] == MAPPED else {}
+        states = draw(st.sampled_from([["running"], ["running", "succeeded"], ["running", "failed"], ["succeeded"]]))
+        found += [{**said, "state": state} for state in states]
     return found
 
 

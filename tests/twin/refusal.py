@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import datetime
 
-from tests.twin.ledger import Definition, View, few_keys
+from tests.twin.ledger import Definition, View, consuming, few_keys
 from tests.twin.mapping import Untold, fits, needed
 from tests.twin.windows import Cut, dimensions, keys_by, part, timed, windowed
 
@@ -17,7 +17,7 @@ def problem(view: View) -> str | None:
     nobody has cut, or a task reads otherwise than it writes what it updates, of which the ledger assumes the worst
     (docs/decisions/0006)."""
     for name, task in view.tasks.items():
-        ends = [(view.node(edge), edge.get("mapping", {})) for edge in task.get("consumes", ())]
+        ends = [(view.node(edge), edge.get("mapping", {})) for edge in consuming(task)]
         ends += [(("dataset", view.canonical(e["name"])), e.get("mapping", {})) for e in task.get("produces", ())]
         if any(not fits(mapping, view.cut("task", name), view.cut(*node)) for node, mapping in ends):
             return "misfit"
@@ -76,7 +76,7 @@ def _reached(declared: View, task: str, key: str) -> set[tuple[str, str]]:
     reached: set[tuple[str, str]] = set()
     ahead = [(task, key)]
     while ahead:
-        for need in declared.needs(*ahead.pop(), _NOW)[0]:
+        for need in declared.needs(*ahead.pop(), _NOW, graph=True)[0]:
             direct = {(need.name, need.key)} if need.kind == "task" else None
             new = (direct or set(declared.makers(need.name, need.key, _NOW))) - reached
             reached |= new
@@ -92,7 +92,7 @@ def several_make_one(view: View) -> bool:
         for each in view.tasks[task].get("produces", ()):
             makers.setdefault(view.canonical(each["name"]), []).append((task, each.get("mapping", {})))
     shared = any(len(found) > 1 or _shares(view, dataset, *found[0]) for dataset, found in makers.items())
-    reads = [(task, view.node(edge)) for task in view.tasks for edge in view.tasks[task].get("consumes", ())]
+    reads = [(task, view.node(edge)) for task, said in view.tasks.items() for edge in consuming(said)]
     return shared or any(
         kind == "dataset" and task in [maker for maker, _ in makers.get(name, ())] for task, (kind, name) in reads
     )

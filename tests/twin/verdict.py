@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.twin import rules
+from tests.twin import condition, rules, trigger
 from tests.twin.fold import FINAL, MADE, Place, State
 from tests.twin.ledger import AHEAD, STRICTNESS, Answer, Definition, Need, Reason, View
 from tests.twin.staleness import stale_inputs
@@ -35,9 +35,10 @@ class _Asked:
     def __init__(self, view: View, task: str, key: str, now: datetime, ahead: int, aged: bool) -> None:
         self.view, self.task, self.key, self.now, self.ahead, self.aged = view, task, key, now, ahead, aged
         self.defined: Definition = view.tasks.get(task, {})
-        self.cut = self.defined.get("partitioning")
+        self.cut = view.cut("task", task)
         self.place: Place = ("task", task, key)
-        self.own = view.states.get(self.place)
+        self.triggered = "trigger" in self.defined
+        self.own = trigger.going_on(view, task) if self.triggered else view.states.get(self.place)
         self.lease = next((each for each in view.leases if (each.task, each.key) == (task, key)), None)
         self.again = view.to_rerun(self.place)
         spelled = str(self.defined.get("trigger_rule", "all_success"))
@@ -107,6 +108,9 @@ class _Asked:
         yield from self.against_rule([need for need in required if _ruled(need)])
         for need in required:
             yield from self.against(need)
+        if self.triggered and not self.again and self.view.marked(self.own) != "queued":
+            awaited, comes = trigger.waited_for(self.view, self.task)
+            yield from (Reason("upstream_missing", ("dataset", name), passes=comes) for name in awaited)
         for edge, code in self.untold:
             if edge.get("required", True):
                 yield Reason(code, self.view.node(edge))
@@ -197,19 +201,12 @@ class _Asked:
             yield self.unmet(need, rules.CONDITIONS[_condition(need)])
             return
         where = need.edge.get("condition", {}).get("where")
-        if where is not None and not _holds(where, self.rows(need.place)):
-            yield self.about(need, "condition_unmet")
+        comes = condition.short_of(self.view, where, need.place) if where is not None else None
+        if comes is not None:
+            yield self.about(need, "condition_unmet", passes=comes)
 
     def serves(self, need: Need) -> bool:
         return self.whole(need) in rules.CONDITIONS[_condition(need)]
-
-    def rows(self, place: Place) -> int | None:
-        """The rows that the last success of a dataset's partition reported, mapped instances together."""
-        made = self.view.states[place].made
-        if made is None:
-            return None
-        counts = self.view.counts(place, made)
-        return sum(each for each in counts if each is not None) if counts and None not in counts else None
 
     def outcome(self, need: Need) -> str | None:
         state = self.view.states.get(need.place)
@@ -362,22 +359,3 @@ def _strictness(need: Need) -> tuple[bool, int]:
 
 def _unwanted(outcome: str) -> str:
     return {"succeeded": "condition_unmet", "skipped": "upstream_skipped"}.get(outcome, "upstream_failed")
-
-
-def _holds(where: Definition, rows: int | None) -> bool:
-    """A comparison of rows, or all, any, or not of some; what was never reported satisfies nothing."""
-    return _truth(where, rows) is True
-
-
-def _truth(where: Definition, rows: int | None) -> bool | None:
-    if "not" in where:
-        inner = _truth(where["not"], rows)
-        return None if inner is None else not inner
-    if "field" not in where:
-        decisive = "any" in where
-        parts = [_truth(each, rows) for each in where["any" if decisive else "all"]]
-        return decisive if decisive in parts else None if None in parts else not decisive
-    if rows is None:
-        return None
-    wanted = int(where["value"])
-    return {">": rows > wanted, "<": rows < wanted, "=": rows == wanted}[where["op"]]
