@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataforge.model.reference import node_id
+
+if TYPE_CHECKING:
+    from tests.twin.completeness import Whole
 
 Event = dict[str, Any]
 Place = tuple[str, str, str]  # task or dataset, its name, the partition
@@ -103,6 +106,7 @@ class Claim(NamedTuple):
     version: str | None = None
     rows: int | None = None
     past: bool = False
+    of: str = ""  # the partition that the run was for
 
 
 class State(NamedTuple):
@@ -268,7 +272,8 @@ def _as_marked(claims: Sequence[Claim], last: Try, mark: Mark) -> list[Claim]:
 def _own(run: Run, each: Try) -> Claim:
     place = ("task", run.task, each.partition)
     began, since = each.began or each.ended, each.ended or each.began
-    return Claim(place, run.task, run.name, run.group, each.number, each.status, each.state, began, since)
+    said = (each.number, each.status, each.state, began, since)
+    return Claim(place, run.task, run.name, run.group, *said, of=each.partition)
 
 
 def _written(run: Run, each: Try, leads: Leads) -> list[Claim]:
@@ -281,47 +286,68 @@ def _written(run: Run, each: Try, leads: Leads) -> list[Claim]:
     return list(found.values())
 
 
+Judge = Callable[[Place, Sequence[Claim]], "Whole | None"]
+
+
+def claims_by_place(claims: Iterable[Claim], canonical: Callable[[str], str]) -> dict[Place, list[Claim]]:
+    """Claims by the place that they are on. `canonical` gives the name that stands for a dataset."""
+    found: dict[Place, list[Claim]] = {}
+    for claim in claims:
+        found.setdefault(_stands(claim.place, canonical), []).append(claim)
+    return found
+
+
+def _stands(place: Place, canonical: Callable[[str], str]) -> Place:
+    return (place[0], canonical(place[1]), place[2]) if place[0] == "dataset" else place
+
+
 def states_of(
     runs: Iterable[Run],
     canonical: Callable[[str], str],
     quarantines: dict[Place, list[tuple[datetime, bool]]],
     leads: Leads = to_its_own,
+    judged: Judge = lambda _place, _claims: None,
 ) -> dict[Place, State]:
-    """What is believed of each partition. `canonical` gives the name that stands for a dataset; `quarantines` are the
-    orders about a place, under the name that they were given for, each with whether it holds back or lets go."""
-
-    def stands(place: Place) -> Place:
-        return (place[0], canonical(place[1]), place[2]) if place[0] == "dataset" else place
-
-    by_place: dict[Place, list[Claim]] = {}
-    before: dict[Place, list[Claim]] = {}
-    for run in runs:
-        for claim in claims_of(run, leads):
-            by_place.setdefault(stands(claim.place), []).append(claim)
-        for claim in successes_before(run, leads):
-            before.setdefault(stands(claim.place), []).append(claim)
+    """What is believed of each partition. `quarantines` are the orders about a place, under the name that they were
+    given for, each with whether it holds back or lets go; `judged` says what the claims on a partition come to that
+    several runs make."""
+    told = list(runs)
+    by_place = claims_by_place([claim for run in told for claim in claims_of(run, leads)], canonical)
+    before = claims_by_place([claim for run in told for claim in successes_before(run, leads)], canonical)
     orders: dict[Place, list[tuple[datetime, bool]]] = {}
     for place, given in quarantines.items():
-        orders.setdefault(stands(place), []).extend(given)
-    return {
-        place: _state(claims, orders.get(place, ()))._replace(successes=_successes(claims, before.get(place, ())))
+        orders.setdefault(_stands(place, canonical), []).extend(given)
+    found = {
+        place: _state(claims, orders.get(place, ()), judged(place, claims))
         for place, claims in by_place.items()
         if any(not claim.past for claim in claims)
     }
+    return {
+        place: state._replace(successes=_successes(by_place[place], before.get(place, ())))
+        for place, state in found.items()
+        if state is not None
+    }
 
 
-def _state(claims: Sequence[Claim], orders: Iterable[tuple[datetime, bool]]) -> State:
-    latest = max((claim for claim in claims if not claim.past), key=_order)
-    group = [c for c in claims if not c.past and (c.task, c.group) == (latest.task, latest.group)]
+def _state(claims: Sequence[Claim], orders: Iterable[tuple[datetime, bool]], whole: Whole | None) -> State | None:
+    """The state of a place; nothing where of several that make it none has begun."""
+    latest = max((claim for claim in claims if not claim.past), key=order)
+    groups = {(latest.task, latest.group)} if whole is None else whole.groups
+    group = [c for c in claims if not c.past and (c.task, c.group) in groups]
+    if not group:
+        return None
     status, state = _together(group)
+    status = status if whole is None else whole.status
     since = max((claim.since for claim in group if claim.since), default=None)
     begun = min((claim.began for claim in group if claim.began), default=None)
     held = max(orders, default=None)
     if status == "ready" and held is not None and held[1] and (begun is None or held[0] >= begun):
         status, since = "quarantined", max(each for each in (since, held[0]) if each)
-    made = max((claim for claim in claims if _made(claim, claims)), key=_order, default=None)
-    run = min(claim.run for claim in group)
-    return State(status, state, since, latest.task, run, begun, made, tuple(group), ())
+    successes = (claim for claim in claims if _made(claim, claims) and (whole is None or whole.made))
+    made = max(successes, key=order, default=None)
+    task = min((claim.task for claim in group), key=lambda name: node_id("ns", name))
+    run = min(claim.run for claim in group if claim.task == task)
+    return State(status, state, since, task, run, begun, made, tuple(group), ())
 
 
 def _successes(claims: Sequence[Claim], before: Sequence[Claim]) -> tuple[Claim, ...]:
@@ -335,7 +361,7 @@ def _successes(claims: Sequence[Claim], before: Sequence[Claim]) -> tuple[Claim,
         if claim.run != claim.group and not claim.past:
             groups.setdefault((claim.task, claim.group), []).append(claim)
     whole = [_whole(group) for group in groups.values() if all(claim.status == "ready" for claim in group)]
-    return tuple(sorted([*alone, *whole], key=_order))
+    return tuple(sorted([*alone, *whole], key=order))
 
 
 def _whole(group: Sequence[Claim]) -> Claim:
@@ -350,7 +376,7 @@ def _whole(group: Sequence[Claim]) -> Claim:
     )
 
 
-def _order(claim: Claim) -> tuple[bool, float, int, str, str]:
+def order(claim: Claim) -> tuple[bool, float, int, str, str]:
     """The later started wins; where nobody knows of a start, names decide."""
     began = claim.began.timestamp() if claim.began else 0.0
     return (claim.began is not None, began, -node_id("ns", claim.task), claim.run, claim.version or "")

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from tests.twin.fold import Claim, Event, Place, Run, RunName, State, claims_of, runs_of, states_of
+from tests.twin.completeness import Making, Producer, Share, Whole, is_stage, judge, shares, together
+from tests.twin.fold import Claim, Event, Place, Run, RunName, State, claims_by_place, claims_of, runs_of, states_of
 from tests.twin.mapping import Group, Untold, needed
 from tests.twin.windows import Cut, is_key, partitions, tiles, windowed
 
@@ -86,6 +87,8 @@ class View:
     ) -> None:
         self.manifests, self.events, self.orders, self.leases = manifests, events, orders, leases
         self._makers: dict[tuple[str, str, datetime], list[tuple[str, str]]] = {}
+        self._makings: dict[str, Making] = {}
+        self._shares: dict[tuple[str, str], list[Share]] = {}
 
     # What is declared and what was observed
 
@@ -151,7 +154,49 @@ class View:
                 quarantines.setdefault(place, []).append(
                     (datetime.fromisoformat(order["time"]), order["control"] == "quarantine")
                 )
-        return states_of(self.runs.values(), self.canonical, quarantines, self.leads)
+        return states_of(self.runs.values(), self.canonical, quarantines, self.leads, self._judged)
+
+    @cached_property
+    def claims(self) -> dict[Place, list[Claim]]:
+        return claims_by_place([c for run in self.runs.values() for c in claims_of(run, self.leads)], self.canonical)
+
+    def making(self, dataset: str) -> Making:
+        """How a dataset comes to be complete, and by whom, as it is declared."""
+        if dataset not in self._makings:
+            self._makings[dataset] = self._made(dataset)
+        return self._makings[dataset]
+
+    def _made(self, dataset: str) -> Making:
+        producers = [
+            Producer(task, self.cut("task", task), each.get("mapping", {}), is_stage(read, each.get("mapping", {})), after)
+            for task, each in self._producing(dataset)
+            for edges in [self.tasks[task].get("consumes", ())]
+            for read in [[edge.get("mapping", {}) for edge in edges if self.node(edge) == ("dataset", dataset)]]
+            for after in [frozenset(edge["task"]["name"] for edge in edges if "task" in edge)]
+        ]
+        when = self.datasets.get(dataset, {}).get("complete_when", "all_producers")
+        return Making(when, self.cut("dataset", dataset), tuple(producers))
+
+    def _producing(self, dataset: str) -> Iterator[tuple[str, Definition]]:
+        for task in sorted(self.tasks):
+            same = [e for e in self.tasks[task].get("produces", ()) if self.canonical(e["name"]) == dataset]
+            yield from [(task, each) for each in same[:1]]
+
+    def _judged(self, place: Place, claims: Sequence[Claim]) -> Whole | None:
+        making = self.making(place[1]) if place[0] == "dataset" else None
+        asked = self._together(place[1], place[2]) if making is not None else []
+        return judge(making, asked, claims) if making is not None and asked else None
+
+    def _together(self, dataset: str, key: str) -> list[Share]:
+        if (dataset, key) not in self._shares:
+            self._shares[dataset, key] = together(self.making(dataset), key)
+        return self._shares[dataset, key]
+
+    def whole(self, dataset: str, key: str, *, updating: bool = False) -> Whole | None:
+        """What has come to a partition that several make; as whoever updates it in place has to find it."""
+        making = self.making(dataset).unstaged if updating else self.making(dataset)
+        asked = shares(making, key) if updating else self._together(dataset, key)
+        return judge(making, asked, self.claims.get(("dataset", dataset, key), ())) if asked else None
 
     def leads(self, task: str, dataset: str, partition: str, at: datetime | None) -> list[str]:
         """The partitions to which the declared mapping of what a task produces leads; its own, where none does."""
@@ -202,11 +247,13 @@ class View:
 
     # What is needed
 
-    def needs(self, task: str, key: str, now: datetime) -> tuple[list[Need], list[tuple[Definition, str]]]:
-        """The partitions that one needs, and the edges of which that cannot be told, each with the code."""
+    def needs(self, task: str, key: str, now: datetime) -> tuple[list[Need], list[tuple[Definition, str]], list[Need]]:
+        """The partitions that one needs, the edges of which that cannot be told, each with the code, and those that
+        it updates in place."""
         ours = self.cut("task", task)
         own = set(self.written(task, key, now))
         found: list[Need] = []
+        updates: list[Need] = []
         untold: list[tuple[Definition, str]] = []
         for edge in self.consumed(task):
             kind, name = self.node(edge)
@@ -218,10 +265,13 @@ class View:
                 continue
             for group in groups:
                 for each in group:
+                    place = self.stands(kind, name, each)
+                    need = Need(edge, kind, name, each, group if len(group) > 1 else (), place)
                     if (kind, name, each) not in own:
-                        place = self.stands(kind, name, each)
-                        found.append(Need(edge, kind, name, each, group if len(group) > 1 else (), place))
-        return found, untold
+                        found.append(need)
+                    elif "observed" not in edge:
+                        updates.append(need)
+        return found, untold, updates
 
     def node(self, edge: Definition) -> tuple[str, str]:
         return (

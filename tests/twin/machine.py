@@ -44,7 +44,7 @@ from tests.twin.agreement import create, of_staleness, of_states, of_verdicts, t
 from tests.twin.facts import Facts, event_of
 from tests.twin.fold import Place
 from tests.twin.ledger import Definition, Lease, few_keys
-from tests.twin.refusal import problem, several_make_one
+from tests.twin.refusal import problem
 from tests.twin.verdict import answer
 
 BEGIN = datetime(2026, 10, 27, 5, 0, tzinfo=UTC)
@@ -120,10 +120,6 @@ class Machine(RuleBasedStateMachine):
         told = {key: value for key, value in manifest.items() if key != "valid_from"}
         self.facts.declared.append((since, len(before), told))
         self.facts.changed()
-        if several_make_one(self.facts.view):
-            self.facts.declared = before
-            self.facts.changed()
-            return
         stands = self.facts.view.manifests[manifest["source"]] is told
         refused = self._refused(told) if stands and told != standing else None
         try:

@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.twin import sharing
 from tests.twin.fold import RANKS
 from tests.twin.ledger import Definition, few_keys
 from tests.twin.mapping import fits
@@ -37,6 +38,7 @@ _MAPPINGS: list[Definition] = [
     {"kind": "fixed", "key": "a"},
     {"kind": "table", "keys": {"a": ["a", "b"], "b": []}},
     {"kind": "table", "keys": {"a": ["2026-10-25"], "b": ["2026-10-24", "2026-10-26"]}},
+    {"kind": "table", "keys": {"a": ["2026-10-24", "2026-10-25"], "b": ["2026-10-25"]}},
 ]
 _WHERE: list[Definition] = [
     {"field": "rows", "op": ">", "value": 5},
@@ -76,6 +78,7 @@ def _dataset(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Definition:
         **({"partitioning": cut} if cut else {}),
         **({"aliases": [{"namespace": "lake", "name": ALIAS}]} if aliased else {}),
         **({"version": draw(st.sampled_from(["reported", "content"]))} if not draw(rarely(3)) else {}),
+        **sharing.complete_when(draw, name),
     }
 
 
@@ -89,6 +92,7 @@ def _task(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Definition:
     found["consumes"] = [*_tasks_read(draw, name, cuts), *_datasets_read(draw, name, cuts)]
     if draw(st.booleans()):
         found["produces"] = [_produced(draw, name, cuts)]
+        found["consumes"] += sharing.updated(draw, found["produces"][0], found["consumes"])
     return found
 
 
@@ -110,7 +114,7 @@ def _datasets_read(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Iterator
 
 
 def _produced(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Definition:
-    dataset = DATASETS[TASKS.index(name)]
+    dataset = sharing.written(draw, DATASETS[TASKS.index(name)])
     found: Definition = {"namespace": "lake", "name": ALIAS if dataset == "d0" and draw(rarely(3)) else dataset}
     if draw(rarely(5)):
         found["mapping"] = _mapping(draw, cuts[name], cuts.get(dataset), produced=True)
@@ -181,7 +185,7 @@ def events(draw: st.DrawFn, tasks: dict[str, Definition], cuts: dict[str, Cut]) 
 def _named(draw: st.DrawFn, task: Definition, name: str, listed: str) -> str:
     if listed == "outputs":
         declared = [each["name"] for each in task.get("produces", ())]
-        return declared[0] if declared else DATASETS[TASKS.index(name) if name in TASKS else 3]
+        return declared[0] if declared else sharing.written(draw, DATASETS[TASKS.index(name) if name in TASKS else 3])
     read = [each["dataset"]["name"] for each in task.get("consumes", ()) if "dataset" in each]
     return str(draw(st.sampled_from(read or DATASETS)))
 

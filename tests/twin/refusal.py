@@ -1,10 +1,11 @@
-"""The twin of what a declaration refuses: mappings that fit no partition, and loops that do not lead back in time."""
+"""The twin of what a declaration refuses: mappings that fit no partition, counts of producers, and loops that do not lead back in time."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from tests.twin.ledger import Definition, View, few_keys
+from tests.twin.completeness import most
+from tests.twin.ledger import Need, View, few_keys
 from tests.twin.mapping import fits
 from tests.twin.windows import windowed
 
@@ -12,7 +13,7 @@ _NOW = datetime.fromisoformat("2026-10-27T00:00:00+00:00")  # loops are followed
 
 
 def problem(view: View) -> str | None:
-    """Why these definitions cannot stand together: `misfit` or `cycle`; `perhaps` where a loop of edges leads by what
+    """Why these definitions cannot stand together: `misfit`, `count` or `cycle`; `perhaps` where a loop of edges leads by what
     nobody has cut, or a task reads otherwise than it writes what it updates, of which the ledger assumes the worst
     (docs/decisions/0006)."""
     for name, task in view.tasks.items():
@@ -20,6 +21,8 @@ def problem(view: View) -> str | None:
         ends += [(("dataset", view.canonical(e["name"])), e.get("mapping", {})) for e in task.get("produces", ())]
         if any(not fits(mapping, view.cut("task", name), view.cut(*node)) for node, mapping in ends):
             return "misfit"
+    if _counts_too_many(view):
+        return "count"
     return _cycle(View(view.manifests))
 
 
@@ -34,9 +37,11 @@ def _cycle(declared: View) -> str | None:
 
 
 def _around(declared: View, task: str) -> list[tuple[str, str]]:
-    """A task with what it reads and writes."""
-    read = [declared.node(edge) for edge in declared.consumed(task)]
-    return [("task", task), *read, *(("dataset", name) for name, _ in declared.produced(task))]
+    """A task with what it reads and writes; once what it reads and writes alike."""
+    ends = [(declared.node(edge), edge.get("mapping", {})) for edge in declared.consumed(task)]
+    ends += [(("dataset", name), mapping) for name, mapping in declared.produced(task)]
+    told = {(node, str(mapping or {"kind": "same"})) for node, mapping in ends}
+    return [("task", task), *(node for node, _ in told)]
 
 
 def _loops(declared: View, task: str) -> bool:
@@ -66,31 +71,26 @@ def _reached(declared: View, task: str, key: str) -> set[tuple[str, str]]:
     reached: set[tuple[str, str]] = set()
     ahead = [(task, key)]
     while ahead:
-        for need in declared.needs(*ahead.pop(), _NOW)[0]:
+        needs, _, updates = declared.needs(*ahead.pop(), _NOW)
+        for need in [*needs, *updates]:
             direct = {(need.name, need.key)} if need.kind == "task" else None
-            new = (direct or set(declared.makers(need.name, need.key, _NOW))) - reached
+            new = (direct or set(_makers(declared, need, updating=need in updates))) - reached
             reached |= new
             ahead += new
     return reached
 
 
-def several_make_one(view: View) -> bool:
-    """Whether a partition has several that make it together (docs/completeness.md), or a task that updates it in place:
-    of those the plain model of tests/ledger/test_completeness.py tells."""
-    makers: dict[str, list[tuple[str, Definition]]] = {}
-    for task in view.tasks:
-        for each in view.tasks[task].get("produces", ()):
-            makers.setdefault(view.canonical(each["name"]), []).append((task, each.get("mapping", {})))
-    shared = any(len(found) > 1 or _shares(view, dataset, *found[0]) for dataset, found in makers.items())
-    reads = [(task, view.node(edge)) for task in view.tasks for edge in view.tasks[task].get("consumes", ())]
-    return shared or any(
-        kind == "dataset" and task in [maker for maker, _ in makers.get(name, ())] for task, (kind, name) in reads
-    )
+def _makers(declared: View, need: Need, *, updating: bool) -> list[tuple[str, str]]:
+    """Who writes it; who updates it in place waits only for those who do not."""
+    found = declared.makers(need.name, need.key, _NOW)
+    stages = {each.task for each in declared.making(need.name).producers if each.stage} if updating else set()
+    return [each for each in found if each[0] not in stages]
 
 
-def _shares(view: View, dataset: str, task: str, mapping: Definition) -> bool:
-    """Whether several partitions of a task may make one of its dataset together: other windows, or keys."""
-    ours, theirs, plain = view.cut("task", task), view.cut("dataset", dataset), mapping in ({}, {"kind": "same"})
-    if ours is None or ours["kind"] == "static":
-        return not plain or (theirs is not None and theirs["kind"] == "none")
-    return bool(plain and windowed(ours) and windowed(theirs) and ours != theirs)
+def _counts_too_many(view: View) -> bool:
+    """Whether a dataset counts more producers than there are."""
+    for name, dataset in view.datasets.items():
+        most_ = most(view.making(name))
+        if isinstance(dataset.get("complete_when"), int) and most_ and dataset["complete_when"] > most_:
+            return True
+    return False

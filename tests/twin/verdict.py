@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.twin import rules
+from tests.twin.completeness import Standing
 from tests.twin.fold import FINAL, Place, State
 from tests.twin.ledger import AHEAD, STRICTNESS, Answer, Definition, Need, Reason, View
 from tests.twin.staleness import stale_inputs
@@ -49,7 +50,7 @@ class _Asked:
         basis = "observed" if observed else "declared"
         if (code := self.misfit()) is not None:
             return Answer("unknown", frozenset({(code, None, None)}), frozenset(), basis, None, False)
-        self.needs, self.untold = self.view.needs(self.task, self.key, self.now)
+        self.needs, self.untold, self.updates = self.view.needs(self.task, self.key, self.now)
         self.asked = self.upstreams()
         reasons = list(self.reasons())
         return Answer(
@@ -107,6 +108,9 @@ class _Asked:
         yield from self.against_rule([need for need in required if _ruled(need)])
         for need in required:
             yield from self.against(need)
+        for need in self.updates:
+            if need.edge.get("required", True):
+                yield from self.incomplete(need, updating=True)
         for edge, code in self.untold:
             if edge.get("required", True):
                 yield Reason(code, self.view.node(edge))
@@ -194,11 +198,37 @@ class _Asked:
     def judged(self, need: Need) -> Iterator[Reason]:
         """An edge that is judged by itself: on a dataset, or with another condition than success."""
         if not self.serves(need):
-            yield self.unmet(need, rules.CONDITIONS[_condition(need)])
+            yield from list(self.incomplete(need)) or [self.unmet(need, rules.CONDITIONS[_condition(need)])]
             return
         where = need.edge.get("condition", {}).get("where")
         if where is not None and not _holds(where, self.rows(need.place)):
             yield self.about(need, "condition_unmet")
+
+    def incomplete(self, need: Need, *, updating: bool = False) -> Iterator[Reason]:
+        """Of what several make: each who has yet to bring a share."""
+        for each in self.lacks(need, updating=updating):
+            yield self.to_come(need, each)
+
+    def lacks(self, need: Need, *, updating: bool = False) -> list[Standing]:
+        state = self.view.states.get(need.place)
+        there = state is not None and state.status in ("ready", "skipped")
+        if need.kind == "task" or (there and not updating):
+            return []
+        whole = self.view.whole(need.name, need.key if updating else need.place[2], updating=updating)
+        return whole.lacking if whole is not None else []
+
+    def to_come(self, need: Need, each: Standing) -> Reason:
+        """By its run on the partition, where there is one; else as its own partition stands."""
+        task, key = each.share.task, each.share.key
+        about = self.about(need, "") if task is None else Reason("", ("task", task), key)
+        if each.too_old:
+            return about._replace(code="upstream_missing")
+        if each.latest is not None or task is None or key is None:
+            return about._replace(code=f"upstream_{each.status}", passes=each.status != "failed")
+        bringer = _bringer(task, key)
+        if self.outcome(bringer) == "succeeded":  # and nothing shows that it wrote it
+            return about._replace(code="upstream_missing")
+        return self.unmet(bringer, ("succeeded",))
 
     def serves(self, need: Need) -> bool:
         return self.whole(need) in rules.CONDITIONS[_condition(need)]
@@ -293,10 +323,20 @@ class _Asked:
             return False
         if any(code in _FINAL for code, _, _ in found.reasons):
             return True
-        missing = [
-            need for need in self.asked if need.edge.get("required", True) and need.place not in self.view.states
-        ]
-        return any(self.obstructed(need) for need in missing)
+        return any(self.obstructed(need) for need in self.behind() if need.place not in self.view.states)
+
+    def behind(self) -> Iterator[Need]:
+        """What is required; of what several make those partitions of them of which nothing is known yet."""
+        for need in [*self.asked, *self.updates]:
+            updating = need in self.updates
+            lacks = self.lacks(need, updating=updating)
+            if need.edge.get("required", True):
+                yield from [need] if not lacks and not updating else []
+                yield from (
+                    _bringer(each.share.task, each.share.key)
+                    for each in lacks
+                    if each.latest is None and each.share.task is not None and each.share.key is not None
+                )
 
     def is_stale(self, need: Need) -> bool:
         state = self.view.states.get(need.place)
@@ -311,6 +351,9 @@ class _Asked:
     def warnings(self) -> Iterator[Reason]:
         for need in self.asked:
             yield from self.told_of(need)
+        for need in self.updates:
+            if not need.edge.get("required", True):
+                yield from self.incomplete(need, updating=True)
         if self.again:
             yield Reason("rerun_ordered")
         if self.view.marked(self.own) is not None:
@@ -341,6 +384,11 @@ class _Asked:
         ruled = [need for need in self.asked if need.edge.get("required", True) and _ruled(need)]
         states = [state for need in ruled for state in self.each(need)]
         return None if rules.met(self.rule, states) else rules.fate(self.rule, states)
+
+
+def _bringer(task: str, key: str) -> Need:
+    """The partition of a task that is to bring a share."""
+    return Need({}, "task", task, key, (), ("task", task, key))
 
 
 def _condition(need: Need) -> str:
