@@ -6,7 +6,8 @@ The rule, for one producer:
 * Windows under `same` are shares of their own, too: a month consists of its days.
 * Under every other mapping, and where the dataset's partition has no time, a run writes anew what it names, so that of
   different windows the latest run stands for all of them: a run that rewrites three days needs none of the next two.
-* What cannot be told (a dynamic set of keys, more than 1,000 of them) counts as one share.
+* What cannot be told (a dynamic set of keys, more than 1,000 of them) counts as one share. A task that nobody has cut
+  is taken to write by the windows of its dataset where its mapping counts in windows.
 
 Guarantees an answer that depends on the declaration alone, never on the present time.
 """
@@ -16,7 +17,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from dataforge.model.downstream import downstream_keys, producing_keys
-from dataforge.model.edge import All, Along, Dimension, Fixed, Mapping, Same
+from dataforge.model.edge import All, Along, Dimension, Fixed, Last, Mapping, Same, Table, ToDate, Window
 from dataforge.model.errors import InvalidInput
 from dataforge.model.partition import Partitioning
 from dataforge.model.windows import exists, time_dimension
@@ -46,6 +47,8 @@ ANY = Share()
 
 def shares(mapping: Mapping, key: str, task: Partitioning | None, dataset: Partitioning | None) -> tuple[Share, ...]:
     """What a producer brings to the dataset's partition `key`; nothing where none of its partitions writes it."""
+    if task is None and isinstance(mapping, Window | ToDate):
+        return (ANY,) if _keys(mapping, key, task, dataset) != () else ()
     timed = time_dimension(task) if task is not None else None
     if task is None or timed is None or _tiles(mapping, task, dataset):
         keys = _keys(mapping, key, task, dataset)
@@ -57,7 +60,9 @@ def shares(mapping: Mapping, key: str, task: Partitioning | None, dataset: Parti
 
 def most_shares(mapping: Mapping, task: Partitioning | None, dataset: Partitioning | None) -> int | None:
     """The most that a producer can bring to any one partition; None where no number is known."""
-    if task is None or task.kind == "none":
+    if task is None:
+        return len(mapping.keys) if isinstance(mapping, Table) else 1
+    if task.kind == "none":
         return 1
     if task.windowed:
         return 1 if not _tiles(mapping, task, dataset) or dataset in (None, task) else None
@@ -71,6 +76,8 @@ def _keys(
     mapping: Mapping, key: str, task: Partitioning | None, dataset: Partitioning | None
 ) -> tuple[str, ...] | None:
     """The producer's partitions that write this one; None where they cannot be told."""
+    if task is not None and not task.dimensions and isinstance(mapping, Last) and not task.windowed:
+        mapping = All()  # what is the last window in its turn is one of all that had ended by then
     try:
         return producing_keys(mapping, key, task, dataset, _EVER)
     except InvalidInput:

@@ -116,16 +116,32 @@ def together(making: Making, key: str) -> list[Share]:
 
 def _brought(producer: Producer, theirs: Cut, key: str) -> Sequence[str | None]:
     """The partitions of a producer that bring shares of their own; [None] where any of them stands for all."""
-    ours = producer.cut
+    ours, kind = producer.cut, producer.mapping.get("kind", "same")
     if not is_key(theirs, key):
         return []
     if ours is None:
-        return [None]
+        return _of_the_uncut(producer.mapping, theirs, key)
     if not windowed(ours):
         return [own for own in ours.get("keys", [""]) if _writes(producer, theirs, own, key)]
-    writing = [tile.key for tile in partitions(ours) if _writes(producer, theirs, tile.key, key)]
-    apart = producer.mapping.get("kind", "same") == "same" and (theirs is None or windowed(theirs))
+    writing: list[str | None] = [t.key for t in partitions(ours) if _writes(producer, theirs, t.key, key)]
+    apart = kind == "same" and (theirs is None or windowed(theirs))
     return writing if apart else [None] if writing else []
+
+
+def _of_the_uncut(mapping: Mapping, theirs: Cut, key: str) -> Sequence[str | None]:
+    """Of a task that nobody has cut: its mapping alone may tell whose windows or keys it writes by."""
+    kind = mapping.get("kind", "same")
+    if theirs is not None and theirs["kind"] == "none":
+        return [None]
+    if kind == "same":
+        return [key]
+    if kind == "table":
+        return [own for own, written in sorted(mapping["keys"].items()) if key in written]
+    if kind == "fixed":
+        return [None] if mapping["key"] == key else []
+    if kind in ("window", "to_date"):
+        return [None] if windowed(theirs) else []
+    return [None]
 
 
 def _writes(producer: Producer, theirs: Cut, own: str, key: str) -> bool:
@@ -231,4 +247,6 @@ def _most(producer: Producer, theirs: Cut) -> int | None:
     ours, plain = producer.cut, producer.mapping.get("kind", "same") == "same"
     if ours is not None and ours["kind"] == "static":
         return 1 if plain and theirs is not None and theirs["kind"] == "static" else len(ours["keys"])
+    if ours is None:
+        return len(producer.mapping.get("keys", [""]))
     return None if windowed(ours) and windowed(theirs) and plain and ours != theirs else 1

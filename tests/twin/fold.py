@@ -293,37 +293,27 @@ def claims_by_place(claims: Iterable[Claim], canonical: Callable[[str], str]) ->
     """Claims by the place that they are on. `canonical` gives the name that stands for a dataset."""
     found: dict[Place, list[Claim]] = {}
     for claim in claims:
-        found.setdefault(_stands(claim.place, canonical), []).append(claim)
+        kind, name, key = claim.place
+        found.setdefault((kind, canonical(name) if kind == "dataset" else name, key), []).append(claim)
     return found
 
 
-def _stands(place: Place, canonical: Callable[[str], str]) -> Place:
-    return (place[0], canonical(place[1]), place[2]) if place[0] == "dataset" else place
-
-
 def states_of(
-    runs: Iterable[Run],
-    canonical: Callable[[str], str],
+    claims: dict[Place, list[Claim]],
+    before: dict[Place, list[Claim]],
     quarantines: dict[Place, list[tuple[datetime, bool]]],
-    leads: Leads = to_its_own,
-    judged: Judge = lambda _place, _claims: None,
+    judged: Judge,
 ) -> dict[Place, State]:
-    """What is believed of each partition. `quarantines` are the orders about a place, under the name that they were
-    given for, each with whether it holds back or lets go; `judged` says what the claims on a partition come to that
-    several runs make."""
-    told = list(runs)
-    by_place = claims_by_place([claim for run in told for claim in claims_of(run, leads)], canonical)
-    before = claims_by_place([claim for run in told for claim in successes_before(run, leads)], canonical)
-    orders: dict[Place, list[tuple[datetime, bool]]] = {}
-    for place, given in quarantines.items():
-        orders.setdefault(_stands(place, canonical), []).extend(given)
+    """What is believed of each partition, by the claims on it and the successes `before` those. `quarantines` are the
+    orders about a place, each with whether it holds back or lets go; `judged` says what the claims on a partition come
+    to that several runs make."""
     found = {
-        place: _state(claims, orders.get(place, ()), judged(place, claims))
-        for place, claims in by_place.items()
-        if any(not claim.past for claim in claims)
+        place: _state(here, quarantines.get(place, ()), judged(place, here))
+        for place, here in claims.items()
+        if any(not claim.past for claim in here)
     }
     return {
-        place: state._replace(successes=_successes(by_place[place], before.get(place, ())))
+        place: state._replace(successes=_successes(claims[place], before.get(place, ())))
         for place, state in found.items()
         if state is not None
     }

@@ -11,8 +11,20 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from tests.twin.completeness import Making, Producer, Share, Whole, is_stage, judge, shares, together
-from tests.twin.fold import Claim, Event, Place, Run, RunName, State, claims_by_place, claims_of, runs_of, states_of
+from tests.twin.completeness import Making, Producer, Share, Standing, Whole, is_stage, judge, shares, together
+from tests.twin.fold import (
+    Claim,
+    Event,
+    Place,
+    Run,
+    RunName,
+    State,
+    claims_by_place,
+    claims_of,
+    runs_of,
+    states_of,
+    successes_before,
+)
 from tests.twin.mapping import Group, Untold, needed
 from tests.twin.windows import Cut, is_key, partitions, tiles, windowed
 
@@ -58,6 +70,7 @@ class Need(NamedTuple):
     key: str
     among: Group
     place: Place
+    updates: bool = False  # it is written in place: only what is written before has to be there
 
 
 class Answer(NamedTuple):
@@ -149,12 +162,12 @@ class View:
         quarantines: dict[Place, list[tuple[datetime, bool]]] = {}
         for order in self.orders:
             if order["control"] in ("quarantine", "release"):
-                kind = "task" if "task" in order else "dataset"
-                place = (kind, order[kind]["name"], order.get("partition", ""))
-                quarantines.setdefault(place, []).append(
+                kind, name = self.node(order)
+                quarantines.setdefault((kind, name, order.get("partition", "")), []).append(
                     (datetime.fromisoformat(order["time"]), order["control"] == "quarantine")
                 )
-        return states_of(self.runs.values(), self.canonical, quarantines, self.leads, self._judged)
+        before = [claim for run in self.runs.values() for claim in successes_before(run, self.leads)]
+        return states_of(self.claims, claims_by_place(before, self.canonical), quarantines, self._judged)
 
     @cached_property
     def claims(self) -> dict[Place, list[Claim]]:
@@ -168,7 +181,9 @@ class View:
 
     def _made(self, dataset: str) -> Making:
         producers = [
-            Producer(task, self.cut("task", task), each.get("mapping", {}), is_stage(read, each.get("mapping", {})), after)
+            Producer(
+                task, self.cut("task", task), each.get("mapping", {}), is_stage(read, each.get("mapping", {})), after
+            )
             for task, each in self._producing(dataset)
             for edges in [self.tasks[task].get("consumes", ())]
             for read in [[edge.get("mapping", {}) for edge in edges if self.node(edge) == ("dataset", dataset)]]
@@ -192,11 +207,15 @@ class View:
             self._shares[dataset, key] = together(self.making(dataset), key)
         return self._shares[dataset, key]
 
-    def whole(self, dataset: str, key: str, *, updating: bool = False) -> Whole | None:
-        """What has come to a partition that several make; as whoever updates it in place has to find it."""
-        making = self.making(dataset).unstaged if updating else self.making(dataset)
-        asked = shares(making, key) if updating else self._together(dataset, key)
-        return judge(making, asked, self.claims.get(("dataset", dataset, key), ())) if asked else None
+    def lacks(self, need: Need) -> list[Standing]:
+        """What a partition that several make still lacks for whoever needs it, or updates it in place."""
+        state = self.states.get(need.place)
+        if need.kind == "task" or (state is not None and state.status in ("ready", "skipped") and not need.updates):
+            return []
+        making, key = self.making(need.name), need.place[2]
+        making = making.unstaged if need.updates else making
+        asked = shares(making, key) if need.updates else self._together(need.name, key)
+        return judge(making, asked, self.claims.get(need.place, ())).lacking if asked else []
 
     def leads(self, task: str, dataset: str, partition: str, at: datetime | None) -> list[str]:
         """The partitions to which the declared mapping of what a task produces leads; its own, where none does."""
@@ -270,7 +289,7 @@ class View:
                     if (kind, name, each) not in own:
                         found.append(need)
                     elif "observed" not in edge:
-                        updates.append(need)
+                        updates.append(need._replace(place=(kind, name, each), updates=True))
         return found, untold, updates
 
     def node(self, edge: Definition) -> tuple[str, str]:

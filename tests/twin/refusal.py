@@ -1,27 +1,28 @@
-"""The twin of what a declaration refuses: mappings that fit no partition, counts of producers, and loops that do not lead back in time."""
+"""The twin of what a declaration refuses: mappings that fit no partition, more producers than there are, and loops
+that do not lead back in time."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from tests.twin.completeness import most
-from tests.twin.ledger import Need, View, few_keys
+from tests.twin.ledger import Definition, Need, View, few_keys
 from tests.twin.mapping import fits
 from tests.twin.windows import windowed
 
 _NOW = datetime.fromisoformat("2026-10-27T00:00:00+00:00")  # loops are followed as of then
 
 
-def problem(view: View) -> str | None:
-    """Why these definitions cannot stand together: `misfit`, `count` or `cycle`; `perhaps` where a loop of edges leads by what
-    nobody has cut, or a task reads otherwise than it writes what it updates, of which the ledger assumes the worst
-    (docs/decisions/0006)."""
+def problem(view: View, manifest: Definition) -> str | None:
+    """Why these definitions, of which the manifest is the newest, cannot stand together: `misfit`, `count` or `cycle`;
+    `perhaps` where a loop of edges leads by what nobody has cut, or a task reads otherwise than it writes what it
+    updates, of which the ledger assumes the worst (docs/decisions/0006)."""
     for name, task in view.tasks.items():
         ends = [(view.node(edge), edge.get("mapping", {})) for edge in task.get("consumes", ())]
         ends += [(("dataset", view.canonical(e["name"])), e.get("mapping", {})) for e in task.get("produces", ())]
         if any(not fits(mapping, view.cut("task", name), view.cut(*node)) for node, mapping in ends):
             return "misfit"
-    if _counts_too_many(view):
+    if _counts_too_many(view, manifest):
         return "count"
     return _cycle(View(view.manifests))
 
@@ -74,23 +75,21 @@ def _reached(declared: View, task: str, key: str) -> set[tuple[str, str]]:
         needs, _, updates = declared.needs(*ahead.pop(), _NOW)
         for need in [*needs, *updates]:
             direct = {(need.name, need.key)} if need.kind == "task" else None
-            new = (direct or set(_makers(declared, need, updating=need in updates))) - reached
+            new = (direct or set(_makers(declared, need))) - reached
             reached |= new
             ahead += new
     return reached
 
 
-def _makers(declared: View, need: Need, *, updating: bool) -> list[tuple[str, str]]:
+def _makers(declared: View, need: Need) -> list[tuple[str, str]]:
     """Who writes it; who updates it in place waits only for those who do not."""
     found = declared.makers(need.name, need.key, _NOW)
-    stages = {each.task for each in declared.making(need.name).producers if each.stage} if updating else set()
+    stages = {each.task for each in declared.making(need.name).producers if each.stage} if need.updates else set()
     return [each for each in found if each[0] not in stages]
 
 
-def _counts_too_many(view: View) -> bool:
-    """Whether a dataset counts more producers than there are."""
-    for name, dataset in view.datasets.items():
-        most_ = most(view.making(name))
-        if isinstance(dataset.get("complete_when"), int) and most_ and dataset["complete_when"] > most_:
-            return True
-    return False
+def _counts_too_many(view: View, manifest: Definition) -> bool:
+    """Whether a dataset counts more producers than there are by now; by nobody it may yet be produced."""
+    counting = [each for each in manifest["datasets"] if isinstance(each.get("complete_when"), int)]
+    found = [(each["complete_when"], most(view.making(each["name"]))) for each in counting]
+    return any(known and count > known for count, known in found)

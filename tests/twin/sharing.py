@@ -1,4 +1,4 @@
-"""What the machine draws of datasets that several make: who else writes them, who updates them, when they are complete."""
+"""What the machine draws of datasets that several make: who else writes or updates them, when they are complete."""
 
 from __future__ import annotations
 
@@ -20,13 +20,19 @@ _WHEN: list[Any] = [
 ]
 
 
-def rarely(odds: int) -> st.SearchStrategy[bool]:
+def rarely(odds: int = 6) -> st.SearchStrategy[bool]:
     return st.integers(1, odds).map(lambda drawn: drawn == odds)
 
 
-def written(draw: st.DrawFn, own: str) -> str:
-    """The dataset that a task writes: mostly its own."""
-    return SHARED if draw(rarely(3)) else own
+def written(draw: st.DrawFn, own: str, *, several: bool) -> str:
+    """The dataset that a task writes: mostly its own, or where several write one, mostly that."""
+    return own if draw(rarely(3)) is several else SHARED
+
+
+def writers(tasks: dict[str, Definition]) -> list[str]:
+    """Those who are declared to write what others write, where there are others."""
+    found = [name for name, task in tasks.items() if any(each["name"] == SHARED for each in task["produces"])]
+    return found if len(found) > 1 else []
 
 
 def updated(draw: st.DrawFn, written: Definition, read: list[Definition]) -> list[Definition]:
@@ -40,4 +46,4 @@ def updated(draw: st.DrawFn, written: Definition, read: list[Definition]) -> lis
 
 def complete_when(draw: st.DrawFn, dataset: str) -> dict[str, Any]:
     """What a dataset says of when it is complete; mostly nothing."""
-    return {"complete_when": draw(st.sampled_from(_WHEN))} if draw(rarely(3 if dataset == SHARED else 12)) else {}
+    return {"complete_when": draw(st.sampled_from(_WHEN))} if draw(rarely(2 if dataset == SHARED else 12)) else {}

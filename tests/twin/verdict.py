@@ -110,7 +110,7 @@ class _Asked:
             yield from self.against(need)
         for need in self.updates:
             if need.edge.get("required", True):
-                yield from self.incomplete(need, updating=True)
+                yield from self.incomplete(need)
         for edge, code in self.untold:
             if edge.get("required", True):
                 yield Reason(code, self.view.node(edge))
@@ -204,18 +204,9 @@ class _Asked:
         if where is not None and not _holds(where, self.rows(need.place)):
             yield self.about(need, "condition_unmet")
 
-    def incomplete(self, need: Need, *, updating: bool = False) -> Iterator[Reason]:
+    def incomplete(self, need: Need) -> Iterator[Reason]:
         """Of what several make: each who has yet to bring a share."""
-        for each in self.lacks(need, updating=updating):
-            yield self.to_come(need, each)
-
-    def lacks(self, need: Need, *, updating: bool = False) -> list[Standing]:
-        state = self.view.states.get(need.place)
-        there = state is not None and state.status in ("ready", "skipped")
-        if need.kind == "task" or (there and not updating):
-            return []
-        whole = self.view.whole(need.name, need.key if updating else need.place[2], updating=updating)
-        return whole.lacking if whole is not None else []
+        yield from (self.to_come(need, each) for each in self.view.lacks(need))
 
     def to_come(self, need: Need, each: Standing) -> Reason:
         """By its run on the partition, where there is one; else as its own partition stands."""
@@ -323,20 +314,16 @@ class _Asked:
             return False
         if any(code in _FINAL for code, _, _ in found.reasons):
             return True
-        return any(self.obstructed(need) for need in self.behind() if need.place not in self.view.states)
+        required = [need for need in [*self.asked, *self.updates] if need.edge.get("required", True)]
+        behind = [one for need in required for one in self.behind(need)]
+        return any(self.obstructed(one) for one in behind if one.place not in self.view.states)
 
-    def behind(self) -> Iterator[Need]:
-        """What is required; of what several make those partitions of them of which nothing is known yet."""
-        for need in [*self.asked, *self.updates]:
-            updating = need in self.updates
-            lacks = self.lacks(need, updating=updating)
-            if need.edge.get("required", True):
-                yield from [need] if not lacks and not updating else []
-                yield from (
-                    _bringer(each.share.task, each.share.key)
-                    for each in lacks
-                    if each.latest is None and each.share.task is not None and each.share.key is not None
-                )
+    def behind(self, need: Need) -> list[Need]:
+        """What has to come: of what several make the partitions of those who have begun nothing yet."""
+        lacks = self.view.lacks(need)
+        shares = [each.share for each in lacks if each.latest is None]
+        found = [_bringer(share.task, share.key) for share in shares if share.task and share.key is not None]
+        return found if lacks or need.updates else [need]
 
     def is_stale(self, need: Need) -> bool:
         state = self.view.states.get(need.place)
@@ -351,9 +338,8 @@ class _Asked:
     def warnings(self) -> Iterator[Reason]:
         for need in self.asked:
             yield from self.told_of(need)
-        for need in self.updates:
-            if not need.edge.get("required", True):
-                yield from self.incomplete(need, updating=True)
+        for need in [each for each in self.updates if not each.edge.get("required", True)]:
+            yield from self.incomplete(need)
         if self.again:
             yield Reason("rerun_ordered")
         if self.view.marked(self.own) is not None:
