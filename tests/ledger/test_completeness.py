@@ -134,6 +134,27 @@ def test_a_failure_does_not_hold_back_what_others_have_completed(database: Datab
     assert _ask(database).runnable
 
 
+def test_a_producer_that_was_skipped_has_nothing_to_bring(database: Database) -> None:
+    _declare(database, *map(_task, ("a", "b")))
+    _say(database, "a", "skipped")
+    assert _named(_ask(database)) == [("upstream_missing", "b")]
+    _say(database, "b", hour=2)
+    assert _ask(database).runnable
+    _say(database, "b", "skipped", hour=3)
+    assert _named(_ask(database)) == [("upstream_skipped", "orders")]
+
+
+def test_a_skip_is_no_share_where_some_are_asked_for(database: Database) -> None:
+    _declare(database, *map(_task, ("a", "b", "c")), when=2)
+    for name in ("a", "b"):
+        _say(database, name, "skipped")
+    assert _named(_ask(database)) == [("upstream_skipped", "orders")]
+    _say(database, "b", hour=2)
+    assert _named(_ask(database)) == [("upstream_missing", "c")]
+    _say(database, "c", hour=2)
+    assert _ask(database).runnable
+
+
 def test_a_manifest_lists_what_has_to_have_arrived(database: Database) -> None:
     cut = {"kind": "product", "dimensions": {"date": DAILY, "region": {"kind": "dynamic", "set": "regions"}}}
     load = _task("load", cut=cut, mapping={"kind": "along", "dimension": "date"})

@@ -159,7 +159,10 @@ def judge(making: Making, asked: Iterable[Share], claims: Collection[Claim]) -> 
     stages = [_dated(making, each, found) for each in found if each.share.stage]
     needed_ = _needed(making.when, len(written))
     counted = [*_counted(needed_, written), *stages]
-    made = sum(each.made for each in written) >= needed_ and all(each.made for each in stages)
+    some = needed_ < len(written)
+    asked_for = [*([] if some else written), *stages]
+    made = all(each.made or each.status == "skipped" for each in asked_for) and any(each.made for each in found)
+    made = made and (not some or sum(each.made for each in written) >= needed_)
     return Whole((*written, *stages), tuple(counted), worst([each.status for each in counted]), made)
 
 

@@ -30,11 +30,12 @@ def problem(view: View, manifest: Definition) -> str | None:
 def _cycle(declared: View) -> str | None:
     """Whether some partition of a task would need itself or a later one of its own, tried on a few of each."""
     looping = [task for task in declared.tasks if _loops(declared, task)]
-    if any(_leads_back(declared, task) for task in looping):
-        return "cycle"
     nodes = [_around(declared, task) for task in looping]
+    otherwise = any(len(set(around)) < len(around) for around in nodes)
+    if any(_leads_back(declared, task) for task in looping):
+        return "perhaps" if otherwise else "cycle"
     uncut = any(declared.cut(*node) is None for around in nodes for node in around)
-    return "perhaps" if uncut or any(len(set(around)) < len(around) for around in nodes) else None
+    return "perhaps" if uncut or otherwise else None
 
 
 def _around(declared: View, task: str) -> list[tuple[str, str]]:
