@@ -24,6 +24,7 @@ from dataforge.model.windows import exists, time_dimension
 
 _EVER = datetime(2101, 1, 1, tzinfo=UTC)  # every partition that a producer will have had
 _SAME = Same()
+_WHOLE = Partitioning(kind="none")
 
 
 class Share(msgspec.Struct, frozen=True, order=True):
@@ -50,12 +51,22 @@ def shares(mapping: Mapping, key: str, task: Partitioning | None, dataset: Parti
     if task is None and isinstance(mapping, Window | ToDate):
         return (ANY,) if _keys(mapping, key, task, dataset) != () else ()
     timed = time_dimension(task) if task is not None else None
+    if timed is None and task is not None and _by_then(mapping, dataset):
+        return _each(_keys(_SAME, "", task, _WHOLE)) if exists(dataset, key) else ()
     if task is None or timed is None or _tiles(mapping, task, dataset):
-        keys = _keys(mapping, key, task, dataset)
-        return (ANY,) if keys is None else tuple(Share(each) for each in keys)
+        return _each(_keys(mapping, key, task, dataset))
     if task.windowed:
         return (ANY,) if _writes(mapping, key, task, dataset) else ()
     return _standing_for_windows(mapping, key, task, dataset)
+
+
+def _each(keys: tuple[str, ...] | None) -> tuple[Share, ...]:
+    return (ANY,) if keys is None else tuple(map(Share, keys))
+
+
+def _by_then(mapping: Mapping, dataset: Partitioning | None) -> bool:
+    """Whether a run writes windows that have ended by then, so that each is written in its turn."""
+    return isinstance(mapping, All | Last) and dataset is not None and dataset.windowed
 
 
 def most_shares(mapping: Mapping, task: Partitioning | None, dataset: Partitioning | None) -> int | None:
@@ -76,8 +87,6 @@ def _keys(
     mapping: Mapping, key: str, task: Partitioning | None, dataset: Partitioning | None
 ) -> tuple[str, ...] | None:
     """The producer's partitions that write this one; None where they cannot be told."""
-    if task is not None and not task.dimensions and isinstance(mapping, Last) and not task.windowed:
-        mapping = All()  # what is the last window in its turn is one of all that had ended by then
     try:
         return producing_keys(mapping, key, task, dataset, _EVER)
     except InvalidInput:
