@@ -153,8 +153,6 @@ def lacking(connection: Connection, environment: int, readings: Iterable[Reading
         production = known[reading[0]]
         writers = production.writers.unstaged if reading[2] else production.writers
         judged = rule.judge(writers, shares, claims.get(reading[:2], ()))
-        if judged.lacking:
-            found[reading] = tuple(
-                Lack(production.products.get(each.due.task_id or 0), each) for each in judged.lacking
-            )
+        if lacks := judged.withheld if reading[2] else judged.lacking:
+            found[reading] = tuple(Lack(production.products.get(each.due.task_id or 0), each) for each in lacks)
     return found

@@ -117,7 +117,7 @@ class Standing(msgspec.Struct, frozen=True):
 
     due: Due
     status: PartitionStatus = PartitionStatus.MISSING
-    latest: Claimed | None = None  # the claim that counts
+    latest: Claimed | None = None  # the claim that counts; of a mapped run that lacks something one that does
     made: bool = False  # whether it was ever there
     older_than: Claimed | None = None  # of a stage: what was written since
 
@@ -142,6 +142,12 @@ class Judged(msgspec.Struct, frozen=True):
         held = {self.status} & set(_LACKS)
         held |= {PartitionStatus.RUNNING, PartitionStatus.MISSING} if held else set()
         return tuple(each for each in self.standings if each.status in held)
+
+    @property
+    def withheld(self) -> tuple[Standing, ...]:
+        """The same for whoever updates it in place: where all was skipped, there is nothing to update."""
+        skipped = tuple(each for each in self.standings if each.status is PartitionStatus.SKIPPED)
+        return skipped if self.status is PartitionStatus.SKIPPED else self.lacking
 
 
 def dues(given: Writers, key: str) -> tuple[Due, ...]:
@@ -238,7 +244,10 @@ def _stand(due: Due, claims: Collection[Claimed]) -> Standing:
     if not present:
         return Standing(due, made=made)
     latest = max(present, key=lambda claim: claim.order)
-    status = _together({claim.status for claim in claims if claim.group == latest.group and not claim.past})
+    run = [claim for claim in claims if claim.group == latest.group and not claim.past]
+    status = _together({claim.status for claim in run})
+    if status in _LACKS:
+        latest = max((claim for claim in run if claim.status is status), key=lambda claim: claim.order)
     return Standing(due, status, latest, made or status is PartitionStatus.READY)
 
 

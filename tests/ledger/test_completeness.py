@@ -165,6 +165,40 @@ def test_a_manifest_lists_what_has_to_have_arrived(database: Database) -> None:
     assert _ask(database).runnable
 
 
+def test_a_key_of_a_manifest_is_told_of_as_the_run_for_it_stands(database: Database) -> None:
+    load = _task("load", cut=REGIONS, mapping={"kind": "all"})
+    _declare(database, load, when={"manifest": ["eu", "us"]})
+    written = [{**ORDERS, "partition": DAY}]
+    for key, state in (("eu", "failed"), ("us", "running")):
+        _say(database, "load", state, key=key, outputs=written)
+    answer = _ask(database)
+    assert (answer.status, _named(answer)) == (
+        "blocked",
+        [("upstream_failed", "orders"), ("upstream_running", "orders")],
+    )
+    assert answer.reasons[0].message.endswith("lacks eu, which its manifest lists: the run for it failed")
+    _say(database, "load", key="eu", hour=2, outputs=written)
+    assert (_ask(database).status, _named(_ask(database))) == ("waiting", [("upstream_running", "orders")])
+
+
+def test_of_a_mapped_producer_the_instance_counts_that_has_not_ended(database: Database) -> None:
+    _declare(database, *map(_task, ("a", "b")))
+    _say(database, "a")
+    for index, (hour, state) in enumerate([(2, "running"), (3, "succeeded")]):
+        _say(database, "b", state, hour=hour, run="night", map_index=index)
+    assert (_ask(database).status, _named(_ask(database))) == ("waiting", [("upstream_running", "b")])
+
+
+def test_who_updates_in_place_finds_nothing_where_the_producer_was_skipped(database: Database) -> None:
+    _declare(database, _task("load"), _task("clean", reads=True))
+    _say(database, "load", "skipped")
+    assert _named(_ask(database, "clean")) == [("upstream_skipped", "load")]
+    clean = _task("clean", reads=True)
+    clean["consumes"][0]["condition"] = {"kind": "not_failed"}
+    _declare(database, _task("load"), clean)
+    assert _ask(database, "clean").runnable
+
+
 def test_whoever_was_only_observed_to_write_holds_nothing_back(database: Database) -> None:
     _declare(database, *map(_task, ("a", "b")))
     _say(database, "a")

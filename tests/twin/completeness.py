@@ -94,6 +94,11 @@ class Whole(NamedTuple):
         named = {"failed": _LACKS, "running": _LACKS[1:], "missing": _LACKS[1:]}.get(self.status, ())
         return [each for each in self.standings if each.status in named]
 
+    @property
+    def withheld(self) -> list[Standing]:
+        """The same for whoever updates it in place; where all was skipped, there is nothing to update."""
+        return [e for e in self.standings if e.status == "skipped"] if self.status == "skipped" else self.lacking
+
 
 def shares(making: Making, key: str) -> list[Share]:
     """All that is asked for of a partition."""

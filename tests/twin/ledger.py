@@ -32,6 +32,13 @@ Definition = dict[str, Any]
 STRICTNESS = ("ignore", "warn", "block")
 _SOON = datetime(2026, 10, 28, tzinfo=UTC)
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
+_ENDED = {  # how what is updated in place may have ended, other than well
+    "succeeded": (),
+    "failed": ("failed",),
+    "skipped": ("skipped",),
+    "not_failed": ("skipped",),
+    "finished": ("failed", "skipped"),
+}
 AHEAD = 2  # steps that are looked at to tell what comes by itself
 
 
@@ -215,7 +222,12 @@ class View:
         making, key = self.making(need.name), need.place[2]
         making = making.unstaged if need.updates else making
         asked = shares(making, key) if need.updates else self._together(need.name, key)
-        return judge(making, asked, self.claims.get(need.place, ())).lacking if asked else []
+        whole = judge(making, asked, self.claims.get(need.place, ())) if asked else None
+        if whole is None or (
+            need.updates and whole.status in _ENDED[need.edge.get("condition", {}).get("kind", "succeeded")]
+        ):
+            return []
+        return whole.withheld if need.updates else whole.lacking
 
     def leads(self, task: str, dataset: str, partition: str, at: datetime | None) -> list[str]:
         """The partitions to which the declared mapping of what a task produces leads; its own, where none does."""

@@ -215,7 +215,7 @@ class _Asked:
         if each.too_old:
             return about._replace(code="upstream_missing")
         if each.latest is not None or task is None or key is None:
-            return about._replace(code=f"upstream_{each.status}", passes=each.status != "failed")
+            return about._replace(code=f"upstream_{each.status}", passes=each.status in ("missing", "running"))
         bringer = _bringer(task, key)
         if self.outcome(bringer) == "succeeded":  # and nothing shows that it wrote it
             return about._replace(code="upstream_missing")
