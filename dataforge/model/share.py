@@ -115,7 +115,7 @@ def _is_time(task: Partitioning, dimension: str) -> bool:
 def _writes(mapping: Mapping, key: str, task: Partitioning, dataset: Partitioning | None) -> bool:
     """Whether any window of the producer writes the partition."""
     if isinstance(mapping, All) or (dataset is not None and dataset.kind == "none"):
-        return exists(dataset, key)
+        return exists(dataset, key) if dataset is not None else key == ""
     if isinstance(mapping, Fixed):
         return key == mapping.key
     return _keys(mapping, key, task, dataset) != ()

@@ -42,6 +42,8 @@ THREE_DAYS = {"kind": "window", "from": -2, "to": 0}
         ({"kind": "all"}, "2026-11-01", {"kind": "dynamic", "set": "s"}, DAILY, [ANY]),
         ({"kind": "same"}, "2026-11-01", None, DAILY, [Share("2026-11-01")]),
         (THREE_DAYS, "2026-11-01", None, DAILY, [ANY]),
+        ({"kind": "all"}, "2026-11-01", DAILY, None, []),  # it writes the whole of what nobody has cut
+        ({"kind": "all"}, "", DAILY, None, [ANY]),
         ({"kind": "fixed", "key": "eu"}, "us", DAILY, REGIONS, []),
         ({"kind": "fixed", "key": "eu"}, "eu", DAILY, REGIONS, [ANY]),
         ({"kind": "table", "keys": {"eu": ["all"], "us": ["all"]}}, "all", REGIONS, None, [Share("eu"), Share("us")]),
