@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.twin import rules
 from tests.twin.completeness import Standing
+from tests.twin.expression import holds
 from tests.twin.fold import FINAL, Place, State
 from tests.twin.ledger import AHEAD, STRICTNESS, Answer, Definition, Need, Reason, View
 from tests.twin.staleness import stale_inputs
@@ -201,7 +202,7 @@ class _Asked:
             yield from list(self.incomplete(need)) or [self.unmet(need, rules.CONDITIONS[_condition(need)])]
             return
         where = need.edge.get("condition", {}).get("where")
-        if where is not None and not _holds(where, self.rows(need.place)):
+        if where is not None and not holds(where, self.rows(need.place)):
             yield self.about(need, "condition_unmet")
 
     def incomplete(self, need: Need) -> Iterator[Reason]:
@@ -392,22 +393,3 @@ def _strictness(need: Need) -> tuple[bool, int]:
 
 def _unwanted(outcome: str) -> str:
     return {"succeeded": "condition_unmet", "skipped": "upstream_skipped"}.get(outcome, "upstream_failed")
-
-
-def _holds(where: Definition, rows: int | None) -> bool:
-    """A comparison of rows, or all, any, or not of some; what was never reported satisfies nothing."""
-    return _truth(where, rows) is True
-
-
-def _truth(where: Definition, rows: int | None) -> bool | None:
-    if "not" in where:
-        inner = _truth(where["not"], rows)
-        return None if inner is None else not inner
-    if "field" not in where:
-        decisive = "any" in where
-        parts = [_truth(each, rows) for each in where["any" if decisive else "all"]]
-        return decisive if decisive in parts else None if None in parts else not decisive
-    if rows is None:
-        return None
-    wanted = int(where["value"])
-    return {">": rows > wanted, "<": rows < wanted, "=": rows == wanted}[where["op"]]
