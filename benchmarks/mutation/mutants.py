@@ -249,4 +249,25 @@ MUTANTS = (
         "tally.counts.failed <= allowed",
         ("tests/ledger/test_shards.py", MACHINE),
     ),
+    Mutant(
+        "what several tasks make is complete with the shares of all of them",
+        "dataforge/model/completeness.py",
+        'return min(1, shares) if when == "any_producer" else shares',
+        "return min(1, shares)",
+        ("tests/ledger/test_completeness.py", MACHINE),
+    ),
+    Mutant(
+        "a stage that began before its dataset was written again has to come again",
+        "dataforge/model/completeness.py",
+        "and _later(each.latest, own)",
+        "and _later(own, own)",
+        ("tests/ledger/test_completeness.py", MACHINE),
+    ),
+    Mutant(
+        "a producer that was skipped has nothing to bring",
+        "dataforge/model/completeness.py",
+        "return share.made or share.status is PartitionStatus.SKIPPED",
+        "return share.made",
+        ("tests/ledger/test_completeness.py", MACHINE),
+    ),
 )

@@ -148,13 +148,13 @@ def shortfalls(
     for place, each in _together(connection, environment, places).items():
         judged = rule.judge(each.production.writers, each.dues, each.claims)
         if judged.lacking:
-            lacks = _lacks(each.production, judged)
+            lacks = _lacks(each.production, judged.lacking)
             found[place] = Shortfall(judged.there, len(judged.standings), judged.needed, lacks)
     return found
 
 
-def _lacks(production: Production, judged: Judged) -> tuple[Lack, ...]:
-    return tuple(Lack(production.products.get(each.due.task_id or 0), each) for each in judged.lacking)
+def _lacks(production: Production, lacking: Iterable[Standing]) -> tuple[Lack, ...]:
+    return tuple(Lack(production.products.get(each.due.task_id or 0), each) for each in lacking)
 
 
 Reading = tuple[int, str, bool]  # a dataset's partition, and whether whoever reads it updates it in place
@@ -175,6 +175,6 @@ def lacking(connection: Connection, environment: int, readings: Iterable[Reading
         production = known[reading[0]]
         writers = production.writers.unstaged if reading[2] else production.writers
         judged = rule.judge(writers, shares, claims.get(reading[:2], ()))
-        if judged.lacking:
-            found[reading] = _lacks(production, judged)
+        if lacks := judged.withheld if reading[2] else judged.lacking:
+            found[reading] = _lacks(production, lacks)
     return found

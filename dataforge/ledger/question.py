@@ -16,7 +16,7 @@ from dataforge.ledger.need import Asked, Need, Sketch, chosen, cut_of, makers, r
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.ledger.update import queues
 from dataforge.model import expression
-from dataforge.model.completeness import Claimed
+from dataforge.model.completeness import Claimed, Standing
 from dataforge.model.edge import TriggerRule, trigger_rule
 from dataforge.model.partition import Partitioning
 from dataforge.model.readiness import Question, obstacle
@@ -276,11 +276,19 @@ def _upstreams(seen: _Seen, sketch: Sketch, facts: _Facts) -> tuple[Upstream, ..
 
 
 def _updated(seen: _Seen, sketch: Sketch, facts: _Facts) -> Iterator[Upstream]:
-    """What the task updates in place and finds not yet written."""
+    """What the task updates in place and finds not yet written, or not as it asks for it."""
     for need in sketch.updates:
-        if lacks := seen.lacking.get((need.node.id, need.key, True)):
-            producers = tuple(_producer(seen, need, each, facts) for each in lacks)
-            yield msgspec.structs.replace(_upstream(seen, need, facts), partition=need.key, state=None, lacks=producers)
+        lacks = seen.lacking.get((need.node.id, need.key, True), ())
+        ended = {_ENDED[each.standing.status] for each in lacks if each.standing.status in _ENDED}
+        if lacks and CONDITIONS[need.edge.condition].isdisjoint(ended):
+            lacking = tuple(_producer(seen, need, each, facts) for each in lacks)
+            found = _upstream(
+                seen, need, facts
+            )  # whose state, and orders about it, are of what it is after its updates
+            yield msgspec.structs.replace(found, partition=need.key, state=None, rerun=None, lacks=lacking)
+
+
+_ENDED = {PartitionStatus.FAILED: RunState.FAILED, PartitionStatus.SKIPPED: RunState.SKIPPED}
 
 
 def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
@@ -323,8 +331,7 @@ def _producer(seen: _Seen, need: Need, lack: Lack, facts: _Facts) -> Upstream:
     product, standing = lack.product, lack.standing
     key = standing.due.share.key
     if product is None:
-        said = f"lacks {key}, which its manifest lists"
-        return Upstream(node=ref(need.node), partition=need.key, owner=seen.known.owner(need.node), instead=said)
+        return _listed(seen, need, standing)
     place: Place = ("task", product.task_id, key or "")
     state = _claimed(standing.latest) if standing.latest is not None else seen.states.get(place)
     instead = None
@@ -343,6 +350,23 @@ def _producer(seen: _Seen, need: Need, lack: Lack, facts: _Facts) -> Upstream:
         obstacle=facts.obstacles.get(place),
         instead=instead,
     )
+
+
+def _listed(seen: _Seen, need: Need, standing: Standing) -> Upstream:
+    """A key of a manifest, by the run for it, whichever task that is of."""
+    state = _claimed(standing.latest) if standing.latest is not None else None
+    said = f"lacks {standing.due.share.key}, which its manifest lists"
+    told = f"{said}: the run for it {_SAID[state.status]}" if state is not None else said
+    return Upstream(
+        node=ref(need.node), partition=need.key, state=state, owner=seen.known.owner(need.node), instead=told
+    )
+
+
+_SAID = {
+    PartitionStatus.FAILED: "failed",
+    PartitionStatus.RUNNING: "is running",
+    PartitionStatus.SKIPPED: "was skipped",
+}
 
 
 def _claimed(latest: Claimed) -> State:

@@ -5,6 +5,8 @@ claim counts, as it does for a partition with one producer; then
 
 * `all_producers`: every share is there. `any_producer`: one is. A number: so many are. A manifest: a run for each key
   that it lists, whoever's it is.
+* Where every share is asked for, one whose run was skipped is there: it had nothing to write. Where all were skipped,
+  so was the partition.
 * A producer that also reads the partition updates it in place: it is a stage. All stages are needed beside that, each
   no older than what was written before it: by the producers that are none, and by the stages that it waits for.
 * Whoever was only observed to write the partition is not asked for, and cannot hold it back.
@@ -38,6 +40,7 @@ class Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 CompleteWhen = Literal["all_producers", "any_producer"] | Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | Listed
 _LACKS = (PartitionStatus.FAILED, PartitionStatus.RUNNING, PartitionStatus.MISSING)
+_THERE = frozenset({PartitionStatus.READY, PartitionStatus.STALE})  # what came late for a stream takes nothing away
 
 
 class Writer(msgspec.Struct, frozen=True):
@@ -115,7 +118,7 @@ class Standing(msgspec.Struct, frozen=True):
 
     due: Due
     status: PartitionStatus = PartitionStatus.MISSING
-    latest: Claimed | None = None  # the claim that counts
+    latest: Claimed | None = None  # the claim that counts; of a mapped run that lacks something one that does
     made: bool = False  # whether it was ever there
     older_than: Claimed | None = None  # of a stage: what was written since
 
@@ -147,6 +150,12 @@ class Judged(msgspec.Struct, frozen=True):
         held |= {PartitionStatus.RUNNING, PartitionStatus.MISSING} if held else set()
         return tuple(each for each in self.standings if each.status in held)
 
+    @property
+    def withheld(self) -> tuple[Standing, ...]:
+        """The same for whoever updates it in place: where all was skipped, there is nothing to update."""
+        skipped = tuple(each for each in self.standings if each.status is PartitionStatus.SKIPPED)
+        return skipped if self.status is PartitionStatus.SKIPPED else self.lacking
+
 
 def dues(given: Writers, key: str) -> tuple[Due, ...]:
     """The shares of the dataset's partition; none where a single run makes it."""
@@ -176,25 +185,38 @@ def judge(given: Writers, asked: Iterable[Due], claims: Collection[Claimed]) -> 
     counted = [*_counted(needed, written), *stages]
     states = {each.status for each in counted}
     short = PartitionStatus.MISSING in states
-    made = sum(each.made for each in written) >= needed and all(each.made for each in stages)
     groups = {each.latest.group for each in counted if each.latest is not None}
-    everything = (*written, *stages)
+    everything, made = (*written, *stages), _made(needed, written, stages)
     return Judged(everything, tuple(sorted(groups)), _together(states), short, made, needed + len(stages))
 
 
+def _made(needed: int, written: Sequence[Standing], stages: Sequence[Standing]) -> bool:
+    """Whether the partition was ever complete."""
+    every = needed == len(written)
+    enough = all(map(_done, written)) if every else sum(each.made for each in written) >= needed
+    return enough and all(map(_done, stages)) and any(each.made for each in (*written, *stages))
+
+
+def _done(share: Standing) -> bool:
+    return share.made or share.status is PartitionStatus.SKIPPED
+
+
 def whole_since(given: Writers, asked: Iterable[Due], claims: Collection[Claimed]) -> datetime | None:
-    """When a partition with these shares was first complete, as the successes among its claims tell; None: never."""
-    firsts = [(due.stage, _first(due, claims)) for due in asked]
-    written = sorted(at for stage, at in firsts if not stage and at is not None)
-    staged = [at for stage, at in firsts if stage]
-    needed = _needed(given.when, sum(not stage for stage, _ in firsts))
-    if len(written) < needed or None in staged:
+    """When a partition with these shares was first complete, as the claims on it tell; None: never."""
+    due = list(asked)
+    sought = [each for each in due if not each.stage]
+    needed = _needed(given.when, len(sought))
+    skipped = {PartitionStatus.SKIPPED}
+    written = [_first(each, claims, skipped if needed == len(sought) else set()) for each in sought]
+    staged = [_first(each, claims, skipped) for each in due if each.stage]
+    there = sorted(at for at in written if at is not None)
+    if len(there) < needed or None in staged or not any(_first(each, claims, set()) for each in due):
         return None
-    return max((*written[:needed], *filter(None, staged)), default=None)
+    return max((*there[:needed], *filter(None, staged)), default=None)
 
 
-def _first(due: Due, claims: Collection[Claimed]) -> datetime | None:
-    done = (claim for claim in claims if claim.status is PartitionStatus.READY and due.brought_by(claim))
+def _first(due: Due, claims: Collection[Claimed], also: Set[PartitionStatus]) -> datetime | None:
+    done = (claim for claim in claims if claim.status in {*_THERE, *also} and due.brought_by(claim))
     return min((claim.since for claim in done if claim.since is not None), default=None)
 
 
@@ -226,12 +248,15 @@ def _counted(needed: int, found: Sequence[Standing]) -> Sequence[Standing]:
 def _stand(due: Due, claims: Collection[Claimed]) -> Standing:
     mine = [claim for claim in claims if due.brought_by(claim)]
     present = [claim for claim in mine if not claim.past]
-    made = any(claim.status is PartitionStatus.READY and _whole(claim, claims) for claim in mine)
+    made = any(claim.status in _THERE and _whole(claim, claims) for claim in mine)
     if not present:
         return Standing(due, made=made)
     latest = max(present, key=lambda claim: claim.order)
-    states = {claim.status for claim in claims if claim.group == latest.group and not claim.past}
-    return Standing(due, _together(states), latest, made)
+    run = [claim for claim in claims if claim.group == latest.group and not claim.past]
+    status = _together({claim.status for claim in run})
+    if status in _LACKS:
+        latest = max((claim for claim in run if claim.status is status), key=lambda claim: claim.order)
+    return Standing(due, status, latest, made or status is PartitionStatus.READY)
 
 
 def _together(states: Set[PartitionStatus]) -> PartitionStatus:

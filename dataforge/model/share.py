@@ -6,7 +6,8 @@ The rule, for one producer:
 * Windows under `same` are shares of their own, too: a month consists of its days.
 * Under every other mapping, and where the dataset's partition has no time, a run writes anew what it names, so that of
   different windows the latest run stands for all of them: a run that rewrites three days needs none of the next two.
-* What cannot be told (a dynamic set of keys, more than 1,000 of them) counts as one share.
+* What cannot be told (a dynamic set of keys, more than 1,000 of them) counts as one share. A task that nobody has cut
+  is taken to write by the windows of its dataset where its mapping counts in windows.
 
 Guarantees an answer that depends on the declaration alone, never on the present time.
 """
@@ -16,13 +17,14 @@ from datetime import UTC, datetime
 import msgspec
 
 from dataforge.model.downstream import downstream_keys, producing_keys
-from dataforge.model.edge import All, Along, Dimension, Fixed, Mapping, Same
+from dataforge.model.edge import All, Along, Dimension, Fixed, Last, Mapping, Same, Table, ToDate, Window
 from dataforge.model.errors import InvalidInput
 from dataforge.model.partition import Partitioning
 from dataforge.model.windows import exists, time_dimension
 
 _EVER = datetime(2101, 1, 1, tzinfo=UTC)  # every partition that a producer will have had
 _SAME = Same()
+_WHOLE = Partitioning(kind="none")
 
 
 class Share(msgspec.Struct, frozen=True, order=True):
@@ -46,18 +48,32 @@ ANY = Share()
 
 def shares(mapping: Mapping, key: str, task: Partitioning | None, dataset: Partitioning | None) -> tuple[Share, ...]:
     """What a producer brings to the dataset's partition `key`; nothing where none of its partitions writes it."""
+    if task is None and isinstance(mapping, Window | ToDate):
+        return (ANY,) if _keys(mapping, key, task, dataset) != () else ()
     timed = time_dimension(task) if task is not None else None
+    if timed is None and task is not None and _by_then(mapping, dataset):
+        return _each(_keys(_SAME, "", task, _WHOLE)) if exists(dataset, key) else ()
     if task is None or timed is None or _tiles(mapping, task, dataset):
-        keys = _keys(mapping, key, task, dataset)
-        return (ANY,) if keys is None else tuple(Share(each) for each in keys)
+        return _each(_keys(mapping, key, task, dataset))
     if task.windowed:
         return (ANY,) if _writes(mapping, key, task, dataset) else ()
     return _standing_for_windows(mapping, key, task, dataset)
 
 
+def _each(keys: tuple[str, ...] | None) -> tuple[Share, ...]:
+    return (ANY,) if keys is None else tuple(map(Share, keys))
+
+
+def _by_then(mapping: Mapping, dataset: Partitioning | None) -> bool:
+    """Whether a run writes windows that have ended by then, so that each is written in its turn."""
+    return isinstance(mapping, All | Last) and dataset is not None and dataset.windowed
+
+
 def most_shares(mapping: Mapping, task: Partitioning | None, dataset: Partitioning | None) -> int | None:
     """The most that a producer can bring to any one partition; None where no number is known."""
-    if task is None or task.kind == "none":
+    if task is None:
+        return len(mapping.keys) if isinstance(mapping, Table) else 1
+    if task.kind == "none":
         return 1
     if task.windowed:
         return 1 if not _tiles(mapping, task, dataset) or dataset in (None, task) else None
@@ -99,7 +115,7 @@ def _is_time(task: Partitioning, dimension: str) -> bool:
 def _writes(mapping: Mapping, key: str, task: Partitioning, dataset: Partitioning | None) -> bool:
     """Whether any window of the producer writes the partition."""
     if isinstance(mapping, All) or (dataset is not None and dataset.kind == "none"):
-        return exists(dataset, key)
+        return exists(dataset, key) if dataset is not None else key == ""
     if isinstance(mapping, Fixed):
         return key == mapping.key
     return _keys(mapping, key, task, dataset) != ()

@@ -208,8 +208,10 @@ def incomplete(upstream: Upstream, producer: Upstream, now: datetime) -> Finding
         found = unmet(producer, CONDITIONS["succeeded"], "", now)
         said = found.reason.message
     else:
-        said = f"{producer.label} {producer.instead}"
-        found = Finding(about(producer, Code.UPSTREAM_MISSING, said), passes=producer.state is None)
+        said, state = f"{producer.label} {producer.instead}", producer.state
+        there = state is not None and state.outcome is RunState.SUCCEEDED
+        code = Code.UPSTREAM_MISSING if there else _code(state, CONDITIONS["succeeded"])
+        found = Finding(about(producer, code, said), passes=_comes(producer, code) and not there)
     return replace(found, reason=replace(found.reason, message=f"{upstream.label} is not complete: {said}"))
 
 

@@ -177,6 +177,27 @@ def test_a_failure_does_not_hold_back_what_others_have_completed(database: Datab
     assert _ask(database).runnable
 
 
+def test_a_producer_that_was_skipped_has_nothing_to_bring(database: Database) -> None:
+    _declare(database, *map(_task, ("a", "b")))
+    _say(database, "a", "skipped")
+    assert _named(_ask(database)) == [("upstream_missing", "b")]
+    _say(database, "b", hour=2)
+    assert _ask(database).runnable
+    _say(database, "b", "skipped", hour=3)
+    assert _named(_ask(database)) == [("upstream_skipped", "orders")]
+
+
+def test_a_skip_is_no_share_where_some_are_asked_for(database: Database) -> None:
+    _declare(database, *map(_task, ("a", "b", "c")), when=2)
+    for name in ("a", "b"):
+        _say(database, name, "skipped")
+    assert _named(_ask(database)) == [("upstream_skipped", "orders")]
+    _say(database, "b", hour=2)
+    assert _named(_ask(database)) == [("upstream_missing", "c")]
+    _say(database, "c", hour=2)
+    assert _ask(database).runnable
+
+
 def test_a_manifest_lists_what_has_to_have_arrived(database: Database) -> None:
     cut = {"kind": "product", "dimensions": {"date": DAILY, "region": {"kind": "dynamic", "set": "regions"}}}
     load = _task("load", cut=cut, mapping={"kind": "along", "dimension": "date"})
@@ -185,6 +206,40 @@ def test_a_manifest_lists_what_has_to_have_arrived(database: Database) -> None:
     assert "lacks us, which its manifest lists" in _ask(database).reasons[0].message
     _say(database, "load", key=f"{DAY}|us")
     assert _ask(database).runnable
+
+
+def test_a_key_of_a_manifest_is_told_of_as_the_run_for_it_stands(database: Database) -> None:
+    load = _task("load", cut=REGIONS, mapping={"kind": "all"})
+    _declare(database, load, when={"manifest": ["eu", "us"]})
+    written = [{**ORDERS, "partition": DAY}]
+    for key, state in (("eu", "failed"), ("us", "running")):
+        _say(database, "load", state, key=key, outputs=written)
+    answer = _ask(database)
+    assert (answer.status, _named(answer)) == (
+        "blocked",
+        [("upstream_failed", "orders"), ("upstream_running", "orders")],
+    )
+    assert answer.reasons[0].message.endswith("lacks eu, which its manifest lists: the run for it failed")
+    _say(database, "load", key="eu", hour=2, outputs=written)
+    assert (_ask(database).status, _named(_ask(database))) == ("waiting", [("upstream_running", "orders")])
+
+
+def test_of_a_mapped_producer_the_instance_counts_that_has_not_ended(database: Database) -> None:
+    _declare(database, *map(_task, ("a", "b")))
+    _say(database, "a")
+    for index, (hour, state) in enumerate([(2, "running"), (3, "succeeded")]):
+        _say(database, "b", state, hour=hour, run="night", map_index=index)
+    assert (_ask(database).status, _named(_ask(database))) == ("waiting", [("upstream_running", "b")])
+
+
+def test_who_updates_in_place_finds_nothing_where_the_producer_was_skipped(database: Database) -> None:
+    _declare(database, _task("load"), _task("clean", reads=True))
+    _say(database, "load", "skipped")
+    assert _named(_ask(database, "clean")) == [("upstream_skipped", "load")]
+    clean = _task("clean", reads=True)
+    clean["consumes"][0]["condition"] = {"kind": "not_failed"}
+    _declare(database, _task("load"), clean)
+    assert _ask(database, "clean").runnable
 
 
 def test_whoever_was_only_observed_to_write_holds_nothing_back(database: Database) -> None:

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataforge.model.reference import node_id
 from tests.twin.quarantine import Refusal, failing, held_since
+
+if TYPE_CHECKING:
+    from tests.twin.completeness import Whole
 
 Event = dict[str, Any]
 Place = tuple[str, str, str]  # task or dataset, its name, the partition
@@ -108,6 +111,7 @@ class Claim(NamedTuple):
     version: str | None = None
     rows: int | None = None
     past: bool = False
+    of: str = ""  # the partition that the run was for
 
     @property
     def of_run(self) -> str:
@@ -291,7 +295,8 @@ def _as_marked(claims: Sequence[Claim], last: Try, mark: Mark) -> list[Claim]:
 def _own(run: Run, each: Try) -> Claim:
     place = ("task", run.task, each.partition)
     began, since = each.began or each.ended, each.ended or each.began
-    return Claim(place, run.task, run.name, run.group, each.number, each.status, each.state, began, since)
+    said = (each.number, each.status, each.state, began, since)
+    return Claim(place, run.task, run.name, run.group, *said, of=each.partition)
 
 
 def _written(run: Run, each: Try, leads: Leads) -> list[Claim]:
@@ -317,56 +322,62 @@ def refused_by(run: Run, leads: Leads) -> Iterator[tuple[Place, Refusal]]:
                 yield ("dataset", said.dataset, key), Refusal(said.at, said.version, by)
 
 
+Judge = Callable[[Place, Sequence[Claim]], "Whole | None"]
+
+
+def claims_by_place(claims: Iterable[Claim], canonical: Callable[[str], str]) -> dict[Place, list[Claim]]:
+    """Claims by the place that they are on. `canonical` gives the name that stands for a dataset."""
+    found: dict[Place, list[Claim]] = {}
+    for claim in claims:
+        kind, name, key = claim.place
+        found.setdefault((kind, canonical(name) if kind == "dataset" else name, key), []).append(claim)
+    return found
+
+
 def states_of(
-    runs: Iterable[Run],
-    canonical: Callable[[str], str],
+    claims: dict[Place, list[Claim]],
+    before: dict[Place, list[Claim]],
     quarantines: dict[Place, list[tuple[datetime, bool]]],
-    leads: Leads = to_its_own,
-    passed: Iterable[Claim] = (),
+    refused: dict[Place, list[Refusal]],
+    judged: Judge,
 ) -> dict[Place, State]:
-    """What is believed of each partition. `canonical` gives the name that stands for a dataset; `quarantines` are the
-    orders about a place, under the name that they were given for, each with whether it holds back or lets go; `passed`
-    is what watermarks have passed."""
-
-    def stands(place: Place) -> Place:
-        return (place[0], canonical(place[1]), place[2]) if place[0] == "dataset" else place
-
-    by_place: dict[Place, list[Claim]] = {}
-    for claim in passed:
-        by_place.setdefault(stands(claim.place), []).append(claim)
-    before: dict[Place, list[Claim]] = {}
-    refused: dict[Place, list[Refusal]] = {}
-    for run in runs:
-        for claim in claims_of(run, leads):
-            by_place.setdefault(stands(claim.place), []).append(claim)
-        for claim in successes_before(run, leads):
-            before.setdefault(stands(claim.place), []).append(claim)
-        for place, refusal in refused_by(run, leads):
-            refused.setdefault(stands(place), []).append(refusal)
-    orders: dict[Place, list[tuple[datetime, bool]]] = {}
-    for place, given in quarantines.items():
-        orders.setdefault(stands(place), []).extend(given)
+    """What is believed of each partition, by the claims on it and the successes `before` those. `quarantines` are the
+    orders about a place, each with whether it holds back or lets go; `refused` is what checks found; `judged` says what
+    the claims on a partition come to that several runs make."""
+    found = {
+        place: _state(here, quarantines.get(place, ()), refused.get(place, ()), judged(place, here))
+        for place, here in claims.items()
+        if any(not claim.past for claim in here)
+    }
     return {
-        place: _state(claims, orders.get(place, ()), refused.get(place, ()))._replace(
-            successes=_successes(claims, before.get(place, ()))
-        )
-        for place, claims in by_place.items()
-        if any(not claim.past for claim in claims)
+        place: state._replace(successes=_successes(claims[place], before.get(place, ())))
+        for place, state in found.items()
+        if state is not None
     }
 
 
-def _state(claims: Sequence[Claim], orders: Iterable[tuple[datetime, bool]], refusals: Iterable[Refusal]) -> State:
-    latest = max((claim for claim in claims if not claim.past), key=_order)
-    group = [c for c in claims if not c.past and (c.task, c.group) == (latest.task, latest.group)]
+def _state(
+    claims: Sequence[Claim], orders: Iterable[tuple[datetime, bool]], refusals: Iterable[Refusal], whole: Whole | None
+) -> State | None:
+    """The state of a place; nothing where of several that make it none has begun."""
+    latest = max((claim for claim in claims if not claim.past), key=order)
+    groups = {(latest.task, latest.group)} if whole is None else whole.groups
+    group = [c for c in claims if not c.past and (c.task, c.group) in groups]
+    if not group:
+        return None
     status, state = _together(group)
+    if whole is not None and whole.status != "ready":  # which what came late for a stream may make stale
+        status = whole.status
     since = max((claim.since for claim in group if claim.since), default=None)
     begun = min((claim.began for claim in group if claim.began), default=None)
     held = held_since([((c.task, c.run, c.number), c.version) for c in group], begun, orders, refusals)
     if status in MADE and held is not None:
         status, since = "quarantined", max(each for each in (since, held) if each)
-    made = max((claim for claim in claims if _made(claim, claims)), key=_order, default=None)
-    run = min(claim.of_run for claim in group)
-    return State(status, state, since, latest.task, run, begun, made, tuple(group), ())
+    successes = (claim for claim in claims if _made(claim, claims) and (whole is None or whole.made))
+    made = max(successes, key=order, default=None)
+    task = min((claim.task for claim in group), key=lambda name: node_id("ns", name))
+    run = min(claim.of_run for claim in group if claim.task == task)
+    return State(status, state, since, task, run, begun, made, tuple(group), ())
 
 
 def _successes(claims: Sequence[Claim], before: Sequence[Claim]) -> tuple[Claim, ...]:
@@ -381,7 +392,7 @@ def _successes(claims: Sequence[Claim], before: Sequence[Claim]) -> tuple[Claim,
             groups.setdefault((claim.task, claim.group), set()).add(claim.run)
     for (task, group), instances in groups.items():
         alone += _wholes([c for c in ready if (c.task, c.group) == (task, group) and c.run in instances], instances)
-    return tuple(sorted(alone, key=_order))
+    return tuple(sorted(alone, key=order))
 
 
 def _wholes(successes: Sequence[Claim], instances: set[str]) -> list[Claim]:
@@ -391,7 +402,7 @@ def _wholes(successes: Sequence[Claim], instances: set[str]) -> list[Claim]:
     for moment in sorted({claim.since for claim in successes if claim.since is not None}):
         there = {
             claim.run: claim
-            for claim in sorted(successes, key=_order)
+            for claim in sorted(successes, key=order)
             if claim.since is not None and claim.since <= moment
         }
         if there.keys() == instances:
@@ -412,7 +423,7 @@ def _whole(group: Sequence[Claim]) -> Claim:
     )
 
 
-def _order(claim: Claim) -> tuple[bool, float, int, str, str]:
+def order(claim: Claim) -> tuple[bool, float, int, str, str]:
     """The later started wins; where nobody knows of a start, names decide. Of what a mapped task made, the later."""
     began = claim.began.timestamp() if claim.began else 0.0
     version = claim.version if claim.number else ""

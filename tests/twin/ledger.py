@@ -1,8 +1,8 @@
 """The twin of the ledger: definitions, events, orders and leases in plain lists, and every answer worked out anew.
 
-Written from docs/conditions.md, docs/mappings.md, docs/dynamic.md, docs/streams.md and docs/decisions, never from the
-ledger's code or SQL. It knows one namespace for tasks (`ns`) and one for datasets (`lake`), which is all that the
-machine uses.
+Written from docs/conditions.md, docs/mappings.md, docs/completeness.md, docs/dynamic.md, docs/streams.md and
+docs/decisions, never from the ledger's code or SQL. It knows one namespace for tasks (`ns`) and one for datasets
+(`lake`), which is all that the machine uses.
 """
 
 from __future__ import annotations
@@ -14,15 +14,38 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from tests.twin import shard, stream
-from tests.twin.fold import Claim, Event, Place, Run, RunName, State, runs_of, states_of
+from tests.twin.completeness import Making, Producer, Share, Standing, Whole, is_stage, judge, shares, together
+from tests.twin.fold import (
+    MADE,
+    Claim,
+    Event,
+    Place,
+    Run,
+    RunName,
+    State,
+    claims_by_place,
+    claims_of,
+    refused_by,
+    runs_of,
+    states_of,
+    successes_before,
+)
 from tests.twin.mapping import Group, Untold, needed
 from tests.twin.partition_set import held, with_keys
+from tests.twin.quarantine import Refusal
 from tests.twin.windows import Cut, dimensions, is_key, keys_by, tiles, windowed
 
 Definition = dict[str, Any]
 STRICTNESS = ("ignore", "warn", "block")
 _SOON = datetime(2026, 10, 28, tzinfo=UTC)
 _EARLIEST, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+_ENDED = {  # how what is updated in place may have ended, other than well
+    "succeeded": (),
+    "failed": ("failed",),
+    "skipped": ("skipped",),
+    "not_failed": ("skipped",),
+    "finished": ("failed", "skipped"),
+}
 AHEAD = 2  # steps that are looked at to tell what comes by itself
 
 
@@ -61,6 +84,7 @@ class Need(NamedTuple):
     key: str
     among: Group
     place: Place
+    updates: bool = False  # it is written in place: only what is written before has to be there
 
 
 class Answer(NamedTuple):
@@ -90,6 +114,8 @@ class View:
     ) -> None:
         self.manifests, self.events, self.orders, self.leases = manifests, events, orders, leases
         self._makers: dict[tuple[str, str, datetime], list[tuple[str, str]]] = {}
+        self._makings: dict[str, Making] = {}
+        self._shares: dict[tuple[str, str], list[Share]] = {}
 
     # What is declared and what was observed
 
@@ -164,12 +190,74 @@ class View:
         quarantines: dict[Place, list[tuple[datetime, bool]]] = {}
         for order in self.orders:
             if order["control"] in ("quarantine", "release"):
-                kind = "task" if "task" in order else "dataset"
-                place = (kind, order[kind]["name"], order.get("partition", ""))
-                quarantines.setdefault(place, []).append(
+                kind, name = self.node(order)
+                quarantines.setdefault((kind, name, order.get("partition", "")), []).append(
                     (datetime.fromisoformat(order["time"]), order["control"] == "quarantine")
                 )
-        return states_of(self.runs.values(), self.canonical, quarantines, self.leads, self.passed())
+        before = [claim for run in self.runs.values() for claim in successes_before(run, self.leads)]
+        refused: dict[Place, list[Refusal]] = {}
+        for run in self.runs.values():
+            for (kind, name, key), refusal in refused_by(run, self.leads):
+                refused.setdefault((kind, self.canonical(name), key), []).append(refusal)
+        return states_of(self.claims, claims_by_place(before, self.canonical), quarantines, refused, self._judged)
+
+    @cached_property
+    def claims(self) -> dict[Place, list[Claim]]:
+        found = [claim for run in self.runs.values() for claim in claims_of(run, self.leads)]
+        return claims_by_place([*self.passed(), *found], self.canonical)
+
+    def making(self, dataset: str) -> Making:
+        """How a dataset comes to be complete, and by whom, as it is declared."""
+        if dataset not in self._makings:
+            self._makings[dataset] = self._made(dataset)
+        return self._makings[dataset]
+
+    def _made(self, dataset: str) -> Making:
+        producers = [
+            Producer(
+                task,
+                self.declared_cut("task", task),
+                each.get("mapping", {}),
+                is_stage(read, each.get("mapping", {})),
+                after,
+            )
+            for task, each in self._producing(dataset)
+            for edges in [self.tasks[task].get("consumes", ())]
+            for read in [[edge.get("mapping", {}) for edge in edges if self.node(edge) == ("dataset", dataset)]]
+            for after in [frozenset(edge["task"]["name"] for edge in edges if "task" in edge)]
+        ]
+        when = self.datasets.get(dataset, {}).get("complete_when", "all_producers")
+        return Making(when, self.declared_cut("dataset", dataset), tuple(producers))
+
+    def _producing(self, dataset: str) -> Iterator[tuple[str, Definition]]:
+        for task in sorted(self.tasks):
+            same = [e for e in self.tasks[task].get("produces", ()) if self.canonical(e["name"]) == dataset]
+            yield from [(task, each) for each in same[:1]]
+
+    def _judged(self, place: Place, claims: Sequence[Claim]) -> Whole | None:
+        making = self.making(place[1]) if place[0] == "dataset" else None
+        asked = self._together(place[1], place[2]) if making is not None else []
+        return judge(making, asked, claims) if making is not None and asked else None
+
+    def _together(self, dataset: str, key: str) -> list[Share]:
+        if (dataset, key) not in self._shares:
+            self._shares[dataset, key] = together(self.making(dataset), key)
+        return self._shares[dataset, key]
+
+    def lacks(self, need: Need) -> list[Standing]:
+        """What a partition that several make still lacks for whoever needs it, or updates it in place."""
+        state = self.states.get(need.place)
+        if need.kind == "task" or (state is not None and state.status in (*MADE, "skipped") and not need.updates):
+            return []
+        making, key = self.making(need.name), need.place[2]
+        making = making.unstaged if need.updates else making
+        asked = shares(making, key) if need.updates else self._together(need.name, key)
+        whole = judge(making, asked, self.claims.get(need.place, ())) if asked else None
+        if whole is None or (
+            need.updates and whole.status in _ENDED[need.edge.get("condition", {}).get("kind", "succeeded")]
+        ):
+            return []
+        return whole.withheld if need.updates else whole.lacking
 
     def passed(self) -> Iterator[Claim]:
         """What watermarks have passed, of tasks and of what they write under each name."""
@@ -239,12 +327,13 @@ class View:
 
     def needs(
         self, task: str, key: str, now: datetime, *, graph: bool = False
-    ) -> tuple[list[Need], list[tuple[Definition, str]]]:
-        """The partitions that one needs, and the edges of which that cannot be told, each with the code. In the graph
-        those that trigger a task are needed as well."""
+    ) -> tuple[list[Need], list[tuple[Definition, str]], list[Need]]:
+        """The partitions that one needs, the edges of which that cannot be told, each with the code, and those that
+        it updates in place. In the graph those that trigger a task are needed as well."""
         ours = self.cut("task", task)
         own = set(self.written(task, key, now))
         found: list[Need] = []
+        updates: list[Need] = []
         untold: list[tuple[Definition, str]] = []
         for edge in self.consumed(task):
             if "triggers" in edge and not graph:
@@ -258,10 +347,13 @@ class View:
                 continue
             for group in groups:
                 for each in group:
+                    place = self.stands(kind, name, each)
+                    need = Need(edge, kind, name, each, group if len(group) > 1 else (), place)
                     if (kind, name, each) not in own:
-                        place = self.stands(kind, name, each)
-                        found.append(Need(edge, kind, name, each, group if len(group) > 1 else (), place))
-        return found, untold
+                        found.append(need)
+                    elif "observed" not in edge:
+                        updates.append(need._replace(place=(kind, name, each), updates=True))
+        return found, untold, updates
 
     def node(self, edge: Definition) -> tuple[str, str]:
         return (

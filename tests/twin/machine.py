@@ -46,7 +46,8 @@ from tests.twin.facts import Facts, event_of
 from tests.twin.fold import Place
 from tests.twin.ledger import Definition, Lease, View, few_keys
 from tests.twin.partition_set import holds
-from tests.twin.refusal import problem, several_make_one
+from tests.twin.refusal import problem, several_are_cut_otherwise
+from tests.twin.sharing import rarely
 from tests.twin.verdict import answer
 
 BEGIN = datetime(2026, 10, 27, 5, 0, tzinfo=UTC)
@@ -122,7 +123,7 @@ class Machine(RuleBasedStateMachine):
         told = {key: value for key, value in manifest.items() if key != "valid_from"}
         self.facts.declared.append((since, len(before), told))
         self.facts.changed()
-        if several_make_one(self.facts.view):
+        if several_are_cut_otherwise(self.facts.view):
             self.facts.declared = before
             self.facts.changed()
             return
@@ -148,11 +149,11 @@ class Machine(RuleBasedStateMachine):
         elsewhere = {task["name"] for each in others for task in each["tasks"]}
         if elsewhere & {task["name"] for task in manifest["tasks"]}:
             return "conflict"
-        return "overdrawn" if _overdrawn(manifest) else problem(self.facts.view)
+        return "overdrawn" if _overdrawn(manifest) else problem(self.facts.view, manifest)
 
     # Events and orders
 
-    @rule(data=st.data(), hold_back=plans.rarely(5))
+    @rule(data=st.data(), hold_back=rarely(5))
     def events(self, data: st.DataObject, hold_back: bool) -> None:
         drawn = data.draw(st.lists(plans.events(self.facts.view.tasks, self.cuts), min_size=1, max_size=4))
         stamped = [self._stamped(event, data.draw(st.integers(0, 600))) for event in drawn]
@@ -233,7 +234,7 @@ class Machine(RuleBasedStateMachine):
         return [(task, key) for task in known for key in {*few_keys(view.cut("task", task)), ""}]
 
     @precondition(lambda self: self.facts.declared)
-    @rule(data=st.data(), seconds=st.sampled_from([60, 3_600, 86_400]), eager=plans.rarely(4))
+    @rule(data=st.data(), seconds=st.sampled_from([60, 3_600, 86_400]), eager=rarely(4))
     def claim(self, data: st.DataObject, seconds: int, eager: bool) -> None:
         now, everything = self.moment(), self.partitions()
         runnable = [each for each in everything if answer(self.facts.view, *each, now).runnable]

@@ -7,12 +7,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.twin import drawn
+from tests.twin import drawn, sharing
 from tests.twin.cuts import CUTS, MAPPINGS
 from tests.twin.fold import RANKS
 from tests.twin.ledger import Definition, few_keys
 from tests.twin.mapping import fits
 from tests.twin.rules import RULES
+from tests.twin.sharing import rarely
 from tests.twin.watermarks import LATENESS
 from tests.twin.windows import Cut, windowed
 
@@ -40,6 +41,7 @@ _MAPPINGS: list[Definition] = [
     {"kind": "fixed", "key": "a"},
     {"kind": "table", "keys": {"a": ["a", "b"], "b": []}},
     {"kind": "table", "keys": {"a": ["2026-10-25"], "b": ["2026-10-24", "2026-10-26"]}},
+    {"kind": "table", "keys": {"a": ["2026-10-24", "2026-10-25"], "b": ["2026-10-25"]}},
     *MAPPINGS,
 ]
 _WHERE: list[Definition] = [
@@ -57,10 +59,6 @@ _SHARDS = st.fixed_dictionaries(
 )
 
 
-def rarely(odds: int = 6) -> st.SearchStrategy[bool]:
-    return st.integers(1, odds).map(lambda drawn: drawn == odds)
-
-
 @st.composite
 def manifests(draw: st.DrawFn, source: str, cuts: dict[str, Cut]) -> Definition:
     """All that one of two sources declares. `cuts` is how everything was cut when it was last declared, by anybody."""
@@ -74,7 +72,8 @@ def manifests(draw: st.DrawFn, source: str, cuts: dict[str, Cut]) -> Definition:
     wanted = [name for name in (DATASETS[:1] if north else DATASETS[1:]) if not draw(rarely(3))]
     datasets = [_dataset(draw, name, {**cuts, **own}) for name in wanted]
     known = {**cuts, **own, **{each["name"]: each.get("partitioning") for each in datasets}}
-    tasks = [_task(draw, name, known) for name in names]
+    several = draw(rarely(2))
+    tasks = [_task(draw, name, known, several=several) for name in names]
     tasks = [_triggered(draw, task) if task["name"] in triggered else task for task in tasks]
     pools = [{"name": "p", "slots": draw(st.integers(1, 3))}] if north and not draw(rarely(4)) else []
     return {"source": source, "tasks": tasks, "datasets": datasets, "pools": pools}
@@ -91,10 +90,11 @@ def _dataset(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Definition:
         **({"aliases": [{"namespace": "lake", "name": ALIAS}]} if aliased else {}),
         **({"version": draw(st.sampled_from(["reported", "content"]))} if not draw(rarely(3)) else {}),
         **({"lateness": draw(st.sampled_from(LATENESS))} if draw(rarely(8)) else {}),
+        **sharing.complete_when(draw, name),
     }
 
 
-def _task(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Definition:
+def _task(draw: st.DrawFn, name: str, cuts: dict[str, Cut], *, several: bool) -> Definition:
     found: Definition = {"namespace": "ns", "name": name, "consumes": [], "produces": []}
     if cuts[name] is not None:
         found["partitioning"] = cuts[name]
@@ -102,8 +102,9 @@ def _task(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Definition:
         if draw(rarely(3 if option in ("trigger_rule", "pools") else 8)):
             found[option] = draw(st.sampled_from(values))
     found["consumes"] = [*_tasks_read(draw, name, cuts), *_datasets_read(draw, name, cuts)]
-    if draw(st.booleans()):
-        found["produces"] = [_produced(draw, name, cuts)]
+    if draw(st.booleans()) or several:
+        found["produces"] = [_produced(draw, name, cuts, several=several)]
+        found["consumes"] += sharing.updated(draw, found["produces"][0], found["consumes"])
     return found
 
 
@@ -133,8 +134,8 @@ def _datasets_read(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Iterator
             yield {"dataset": {"namespace": "lake", "name": dataset}, **edge}
 
 
-def _produced(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Definition:
-    dataset = DATASETS[TASKS.index(name)]
+def _produced(draw: st.DrawFn, name: str, cuts: dict[str, Cut], *, several: bool) -> Definition:
+    dataset = sharing.written(draw, DATASETS[TASKS.index(name)], several=several)
     found: Definition = {"namespace": "lake", "name": ALIAS if dataset == "d0" and draw(rarely(3)) else dataset}
     if draw(rarely(5)):
         found["mapping"] = _mapping(draw, cuts[name], cuts.get(dataset), produced=True)
@@ -192,14 +193,16 @@ _INSTANCE = st.fixed_dictionaries({"map_index": st.integers(0, 1)}, optional={"i
 @st.composite
 def events(draw: st.DrawFn, tasks: dict[str, Definition], cuts: dict[str, Cut]) -> dict[str, Any]:
     """One statement of a run, without its time."""
-    name = draw(st.sampled_from([*TASKS, "x"]))
+    together = sharing.writers(tasks)
+    name = draw(st.sampled_from([*TASKS, "x", *together]))
     found: dict[str, Any] = {
         "task": {"namespace": "ns", "name": name},
         "state": draw(st.sampled_from([*RANKS, "running", "succeeded", "succeeded", "succeeded"])),
     }
     mapped = name == MAPPED  # a run of its instances is not also a run of the whole
     if not draw(rarely(12)):
-        found["partition"] = draw(st.sampled_from(few_keys(cuts.get(name)))) or "whole"
+        known = few_keys(cuts.get(name))
+        found["partition"] = draw(st.sampled_from(known[:2] if name in together else known)) or "whole"
     if "trigger" in tasks.get(name, {}):
         found |= drawn.named(draw(st.sampled_from(drawn.RUNS)))
     elif mapped or draw(st.booleans()):
@@ -211,7 +214,7 @@ def events(draw: st.DrawFn, tasks: dict[str, Definition], cuts: dict[str, Cut]) 
     if draw(rarely(6)):
         found["shards"] = draw(st.lists(_SHARDS, min_size=1, max_size=2, unique_by=lambda shard: shard["key"]))
     for listed in ("outputs", "inputs"):
-        if draw(st.booleans()) if listed == "outputs" else draw(rarely(5)):
+        if draw(st.booleans()) or name in together if listed == "outputs" else draw(rarely(5)):
             found[listed] = [_touched(draw, listed, _named(draw, tasks.get(name, {}), name, listed), cuts)]
     if found.get("partition") == "whole":
         del found["partition"]
@@ -221,7 +224,8 @@ def events(draw: st.DrawFn, tasks: dict[str, Definition], cuts: dict[str, Cut]) 
 def _named(draw: st.DrawFn, task: Definition, name: str, listed: str) -> str:
     if listed == "outputs":
         declared = [each["name"] for each in task.get("produces", ())]
-        return declared[0] if declared else DATASETS[TASKS.index(name) if name in TASKS else 3]
+        own = DATASETS[TASKS.index(name) if name in TASKS else 3]
+        return declared[0] if declared else sharing.written(draw, own, several=False)
     read = [each["dataset"]["name"] for each in task.get("consumes", ()) if "dataset" in each]
     return str(draw(st.sampled_from(read or DATASETS)))
 

@@ -1,43 +1,50 @@
-"""The twin of what a declaration refuses: mappings that fit no partition, and loops that do not lead back in time."""
+"""The twin of what a declaration refuses: mappings that fit no partition, more producers than there are, and loops
+that do not lead back in time."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime
 
-from tests.twin.ledger import Definition, View, consuming, few_keys
+from tests.twin.completeness import most
+from tests.twin.ledger import Definition, Need, View, consuming, few_keys
 from tests.twin.mapping import Untold, fits, needed
 from tests.twin.windows import Cut, dimensions, keys_by, part, timed, windowed
 
 _NOW = datetime.fromisoformat("2026-10-27T00:00:00+00:00")  # loops are followed as of then
 
 
-def problem(view: View) -> str | None:
-    """Why these definitions cannot stand together: `misfit` or `cycle`; `perhaps` where a loop of edges leads by what
-    nobody has cut, or a task reads otherwise than it writes what it updates, of which the ledger assumes the worst
-    (docs/decisions/0006)."""
+def problem(view: View, manifest: Definition) -> str | None:
+    """Why these definitions, of which the manifest is the newest, cannot stand together: `misfit`, `count` or `cycle`;
+    `perhaps` where a loop of edges leads by what nobody has cut, or a task reads otherwise than it writes what it
+    updates, of which the ledger assumes the worst (docs/decisions/0006)."""
     for name, task in view.tasks.items():
         ends = [(view.node(edge), edge.get("mapping", {})) for edge in consuming(task)]
         ends += [(("dataset", view.canonical(e["name"])), e.get("mapping", {})) for e in task.get("produces", ())]
         if any(not fits(mapping, view.cut("task", name), view.cut(*node)) for node, mapping in ends):
             return "misfit"
+    if _counts_too_many(view, manifest):
+        return "count"
     return _cycle(View(view.manifests))
 
 
 def _cycle(declared: View) -> str | None:
     """Whether some partition of a task would need itself or a later one of its own, tried on a few of each."""
     looping = [task for task in declared.tasks if _loops(declared, task)]
-    if any(_leads_back(declared, task) for task in looping):
-        return "cycle"
     nodes = [_around(declared, task) for task in looping]
+    otherwise = any(len(set(around)) < len(around) for around in nodes)
+    if any(_leads_back(declared, task) for task in looping):
+        return "perhaps" if otherwise else "cycle"
     uncut = any(declared.cut(*node) is None for around in nodes for node in around)
-    return "perhaps" if uncut or any(len(set(around)) < len(around) for around in nodes) else None
+    return "perhaps" if uncut or otherwise else None
 
 
 def _around(declared: View, task: str) -> list[tuple[str, str]]:
-    """A task with what it reads and writes."""
-    read = [declared.node(edge) for edge in declared.consumed(task)]
-    return [("task", task), *read, *(("dataset", name) for name, _ in declared.produced(task))]
+    """A task with what it reads and writes; once what it reads and writes alike."""
+    ends = [(declared.node(edge), edge.get("mapping", {})) for edge in declared.consumed(task)]
+    ends += [(("dataset", name), mapping) for name, mapping in declared.produced(task)]
+    told = {(node, str(mapping or {"kind": "same"})) for node, mapping in ends}
+    return [("task", task), *(node for node, _ in told)]
 
 
 def _loops(declared: View, task: str) -> bool:
@@ -76,26 +83,46 @@ def _reached(declared: View, task: str, key: str) -> set[tuple[str, str]]:
     reached: set[tuple[str, str]] = set()
     ahead = [(task, key)]
     while ahead:
-        for need in declared.needs(*ahead.pop(), _NOW, graph=True)[0]:
+        needs, _, updates = declared.needs(*ahead.pop(), _NOW, graph=True)
+        for need in [*needs, *updates]:
             direct = {(need.name, need.key)} if need.kind == "task" else None
-            new = (direct or set(declared.makers(need.name, need.key, _NOW))) - reached
+            new = (direct or set(_makers(declared, need))) - reached
             reached |= new
             ahead += new
     return reached
 
 
-def several_make_one(view: View) -> bool:
-    """Whether a partition has several that make it together (docs/completeness.md), or a task that updates it in place:
-    of those the plain model of tests/ledger/test_completeness.py tells."""
+def _makers(declared: View, need: Need) -> list[tuple[str, str]]:
+    """Who writes it; who updates it in place waits only for those who do not."""
+    found = declared.makers(need.name, need.key, _NOW)
+    stages = {each.task for each in declared.making(need.name).producers if each.stage} if need.updates else set()
+    return [each for each in found if each[0] not in stages]
+
+
+def _counts_too_many(view: View, manifest: Definition) -> bool:
+    """Whether a dataset counts more producers than there are by now; by nobody it may yet be produced."""
+    counting = [each for each in manifest["datasets"] if isinstance(each.get("complete_when"), int)]
+    found = [(each["complete_when"], most(view.making(each["name"]))) for each in counting]
+    return any(known and count > known for count, known in found)
+
+
+def several_are_cut_otherwise(view: View) -> bool:
+    """Whether a partition that several make together (docs/completeness.md) is cut by two dimensions or by a dynamic
+    set, or who makes it is: of those the plain model of tests/ledger/test_completeness.py tells."""
     makers: dict[str, list[tuple[str, Definition]]] = {}
     for task in view.tasks:
         for each in view.tasks[task].get("produces", ()):
             makers.setdefault(view.canonical(each["name"]), []).append((task, each.get("mapping", {})))
-    shared = any(len(found) > 1 or _shares(view, dataset, *found[0]) for dataset, found in makers.items())
-    reads = [(task, view.node(edge)) for task, said in view.tasks.items() for edge in consuming(said)]
-    return shared or any(
-        kind == "dataset" and task in [maker for maker, _ in makers.get(name, ())] for task, (kind, name) in reads
+    read = [(task, view.node(edge)[1]) for task, said in view.tasks.items() for edge in consuming(said)]
+    return any(
+        any(map(_otherwise, [view.cut("dataset", dataset), *(view.cut("task", task) for task, _ in found)]))
+        and (len(found) > 1 or _shares(view, dataset, *found[0]) or (found[0][0], dataset) in read)
+        for dataset, found in makers.items()
     )
+
+
+def _otherwise(cut: Cut) -> bool:
+    return bool(dimensions(cut)) or (cut is not None and cut["kind"] == "dynamic")
 
 
 def _shares(view: View, dataset: str, task: str, mapping: Definition) -> bool:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.twin import condition, rules, trigger
+from tests.twin.completeness import Standing
 from tests.twin.fold import FINAL, MADE, Place, State
 from tests.twin.ledger import AHEAD, STRICTNESS, Answer, Definition, Need, Reason, View
 from tests.twin.staleness import stale_inputs
@@ -50,7 +51,7 @@ class _Asked:
         basis = "observed" if observed else "declared"
         if (code := self.misfit()) is not None:
             return Answer("unknown", frozenset({(code, None, None)}), frozenset(), basis, None, False)
-        self.needs, self.untold = self.view.needs(self.task, self.key, self.now)
+        self.needs, self.untold, self.updates = self.view.needs(self.task, self.key, self.now)
         self.asked = self.upstreams()
         reasons = list(self.reasons())
         return Answer(
@@ -111,6 +112,9 @@ class _Asked:
         if self.triggered and not self.again and self.view.marked(self.own) != "queued":
             awaited, comes = trigger.waited_for(self.view, self.task)
             yield from (Reason("upstream_missing", ("dataset", name), passes=comes) for name in awaited)
+        for need in self.updates:
+            if need.edge.get("required", True):
+                yield from self.incomplete(need)
         for edge, code in self.untold:
             if edge.get("required", True):
                 yield Reason(code, self.view.node(edge))
@@ -198,12 +202,29 @@ class _Asked:
     def judged(self, need: Need) -> Iterator[Reason]:
         """An edge that is judged by itself: on a dataset, or with another condition than success."""
         if not self.serves(need):
-            yield self.unmet(need, rules.CONDITIONS[_condition(need)])
+            yield from list(self.incomplete(need)) or [self.unmet(need, rules.CONDITIONS[_condition(need)])]
             return
         where = need.edge.get("condition", {}).get("where")
         comes = condition.short_of(self.view, where, need.place) if where is not None else None
         if comes is not None:
             yield self.about(need, "condition_unmet", passes=comes)
+
+    def incomplete(self, need: Need) -> Iterator[Reason]:
+        """Of what several make: each who has yet to bring a share."""
+        yield from (self.to_come(need, each) for each in self.view.lacks(need))
+
+    def to_come(self, need: Need, each: Standing) -> Reason:
+        """By its run on the partition, where there is one; else as its own partition stands."""
+        task, key = each.share.task, each.share.key
+        about = self.about(need, "") if task is None else Reason("", ("task", task), key)
+        if each.too_old:
+            return about._replace(code="upstream_missing")
+        if each.latest is not None or task is None or key is None:
+            return about._replace(code=f"upstream_{each.status}", passes=each.status in ("missing", "running"))
+        bringer = _bringer(task, key)
+        if self.outcome(bringer) == "succeeded":  # and nothing shows that it wrote it
+            return about._replace(code="upstream_missing")
+        return self.unmet(bringer, ("succeeded",))
 
     def serves(self, need: Need) -> bool:
         return self.whole(need) in rules.CONDITIONS[_condition(need)]
@@ -290,10 +311,16 @@ class _Asked:
             return False
         if any(code in _FINAL for code, _, _ in found.reasons):
             return True
-        missing = [
-            need for need in self.asked if need.edge.get("required", True) and need.place not in self.view.states
-        ]
-        return any(self.obstructed(need) for need in missing)
+        required = [need for need in [*self.asked, *self.updates] if need.edge.get("required", True)]
+        behind = [one for need in required for one in self.behind(need)]
+        return any(self.obstructed(one) for one in behind if one.place not in self.view.states)
+
+    def behind(self, need: Need) -> list[Need]:
+        """What has to come: of what several make the partitions of those who have begun nothing yet."""
+        lacks = self.view.lacks(need)
+        shares = [each.share for each in lacks if each.latest is None]
+        found = [_bringer(share.task, share.key) for share in shares if share.task and share.key is not None]
+        return found if lacks or need.updates else [need]
 
     def is_stale(self, need: Need) -> bool:
         state = self.view.states.get(need.place)
@@ -310,13 +337,18 @@ class _Asked:
     def warnings(self) -> Iterator[Reason]:
         for need in self.asked:
             yield from self.told_of(need)
+        for need in [each for each in self.updates if not each.edge.get("required", True)]:
+            yield from self.incomplete(need)
+        for edge, code in self.untold:
+            if not edge.get("required", True):
+                yield Reason(code, self.view.node(edge))
+        yield from self.told_of_itself()
+
+    def told_of_itself(self) -> Iterator[Reason]:
         if self.again:
             yield Reason("rerun_ordered")
         if self.view.marked(self.own) is not None:
             yield Reason("marked")
-        for edge, code in self.untold:
-            if not edge.get("required", True):
-                yield Reason(code, self.view.node(edge))
         if self.own is not None and self.own.status == "stale":
             yield Reason("upstream_stale")
         if self.own is not None and self.own.status in MADE:
@@ -342,6 +374,11 @@ class _Asked:
         ruled = [need for need in self.asked if need.edge.get("required", True) and _ruled(need)]
         states = [state for need in ruled for state in self.each(need)]
         return None if rules.met(self.rule, states) else rules.fate(self.rule, states)
+
+
+def _bringer(task: str, key: str) -> Need:
+    """The partition of a task that is to bring a share."""
+    return Need({}, "task", task, key, (), ("task", task, key))
 
 
 def _condition(need: Need) -> str:

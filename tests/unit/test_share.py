@@ -35,6 +35,15 @@ THREE_DAYS = {"kind": "window", "from": -2, "to": 0}
         (THREE_DAYS, "2026-11-01", DAILY, DAILY, [ANY]),
         ({"kind": "to_date", "period": "month"}, "2026-11-01", DAILY, MONTHLY, [ANY]),
         ({"kind": "all"}, "2026-11-01", DAILY, DAILY, [ANY]),
+        ({"kind": "all"}, "2026-11-01", REGIONS, DAILY, [Share("eu"), Share("us")]),
+        ({"kind": "last"}, "2026-11-01", REGIONS, DAILY, [Share("eu"), Share("us")]),
+        ({"kind": "last"}, "2026-11-01", NONE, DAILY, [Share("")]),
+        ({"kind": "all"}, "2025-12-31", REGIONS, DAILY, []),  # before the dataset starts
+        ({"kind": "all"}, "2026-11-01", {"kind": "dynamic", "set": "s"}, DAILY, [ANY]),
+        ({"kind": "same"}, "2026-11-01", None, DAILY, [Share("2026-11-01")]),
+        (THREE_DAYS, "2026-11-01", None, DAILY, [ANY]),
+        ({"kind": "all"}, "2026-11-01", DAILY, None, []),  # it writes the whole of what nobody has cut
+        ({"kind": "all"}, "", DAILY, None, [ANY]),
         ({"kind": "fixed", "key": "eu"}, "us", DAILY, REGIONS, []),
         ({"kind": "fixed", "key": "eu"}, "eu", DAILY, REGIONS, [ANY]),
         ({"kind": "table", "keys": {"eu": ["all"], "us": ["all"]}}, "all", REGIONS, None, [Share("eu"), Share("us")]),

@@ -1,0 +1,49 @@
+"""What the machine draws of datasets that several make: who else writes or updates them, when they are complete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.twin.ledger import Definition
+
+SHARED = "d1"  # by tasks of both sources
+_WHEN: list[Any] = [
+    "any_producer",
+    "any_producer",
+    2,
+    3,
+    {"manifest": ["a", "b"]},
+    {"manifest": ["2026-10-24"]},
+    {"manifest": ["2026-10-24", "2026-10-25"]},
+]
+
+
+def rarely(odds: int = 6) -> st.SearchStrategy[bool]:
+    return st.integers(1, odds).map(lambda drawn: drawn == odds)
+
+
+def written(draw: st.DrawFn, own: str, *, several: bool) -> str:
+    """The dataset that a task writes: mostly its own, or where several write one, mostly that."""
+    return own if draw(rarely(3)) is several else SHARED
+
+
+def writers(tasks: dict[str, Definition]) -> list[str]:
+    """Those who are declared to write what others write, where there are others."""
+    found = [name for name, task in tasks.items() if any(each["name"] == SHARED for each in task["produces"])]
+    return found if len(found) > 1 else []
+
+
+def updated(draw: st.DrawFn, written: Definition, read: list[Definition]) -> list[Definition]:
+    """What a task that writes what others write reads of it as well, mostly by the mapping by which it writes."""
+    known = any(each.get("dataset", {}).get("name") == SHARED for each in read)
+    if known or written["name"] != SHARED or not draw(rarely(3)):
+        return []
+    mapping = {} if draw(rarely(6)) or "mapping" not in written else {"mapping": written["mapping"]}
+    return [{"dataset": {"namespace": "lake", "name": SHARED}, **mapping}]
+
+
+def complete_when(draw: st.DrawFn, dataset: str) -> dict[str, Any]:
+    """What a dataset says of when it is complete; mostly nothing."""
+    return {"complete_when": draw(st.sampled_from(_WHEN))} if draw(rarely(2 if dataset == SHARED else 12)) else {}
