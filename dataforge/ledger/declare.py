@@ -166,7 +166,7 @@ def _write(connection: Connection, environment: int, decided: Plan) -> None:
         connection,
         environment,
         tasks=touched,
-        runs=shards.runs_of(connection, environment, changed.allowed),
+        runs=dict.fromkeys(shards.runs_of(connection, environment, changed.allowed)),
         datasets=touched_datasets,
         places=completeness.partitions_of(connection, environment, changed.staged),
         produced=changed.produced,

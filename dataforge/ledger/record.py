@@ -10,6 +10,7 @@ from functools import reduce
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from dataforge.ledger import partition_set, shard, stream
 from dataforge.ledger.settle import settle
@@ -30,7 +31,7 @@ from dataforge.storage import outcome as outcomes
 from dataforge.storage import task as tasks
 from dataforge.storage import upstream_list as upstream_lists
 from dataforge.storage import wakeup as wakeups
-from dataforge.storage.attempt import RunKey
+from dataforge.storage.attempt import Attempts, RunKey
 from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
 from dataforge.storage.outcome import SaidOutcome
@@ -63,8 +64,7 @@ def apply(connection: Connection, environment: int, events: Sequence[Event]) -> 
     touched_datasets, renamed = _fold_datasets(connection, environment, events)
     runs = _fold_attempts(connection, environment, [a for event in events for a in event.facts.attempts])
     shard.fold(connection, environment, events)
-    runs |= _fold_outcomes(connection, environment, events)
-    runs |= _fold_marks(connection, environment, events)
+    more = _fold_outcomes(connection, environment, events) | _fold_marks(connection, environment, events)
     grew = _fold_edges(connection, environment, events)
     event_log.advance(connection, environment, _progress(events))
     places = _fold_controls(connection, environment, events)
@@ -73,7 +73,7 @@ def apply(connection: Connection, environment: int, events: Sequence[Event]) -> 
         environment,
         tasks=touched_tasks,
         datasets=touched_datasets | renamed,
-        runs=runs,
+        runs=dict.fromkeys(more) | runs,
         places=places,
         news=stream.keep(connection, environment, events),
     )
@@ -179,21 +179,27 @@ def _fold_datasets(connection: Connection, environment: int, events: Sequence[Ev
     return set(changed), datasets.add_aliases(connection, environment, pairs)
 
 
-def _fold_attempts(connection: Connection, environment: int, said: list[Attempt]) -> set[RunKey]:
-    """Merges what is said of attempts, and returns their runs; of a mapped instance also the task's own run."""
+def _fold_attempts(connection: Connection, environment: int, said: list[Attempt]) -> dict[RunKey, Attempts | None]:
+    """Merges what is said of attempts, and returns their runs with all their attempts as they are now; of a mapped
+    instance also the task's own run, and those below that take from them."""
     merged = merge_all(said)
     keys = sorted({(key.task.id, key.run) for key in merged})
+    known = {each.attempt.key: each for each in attempts.of_runs(connection, environment, keys)} if keys else {}
     renamed: set[str] = set()  # what children name these attempts by, where that or what stands above them changed
-    for stored in attempts.of_runs(connection, environment, keys) if keys else ():
-        known = stored.attempt
-        if known.key in merged:
-            grown = merged[known.key] = merge(known, merged[known.key])
-            if (grown.external_run, grown.parent) != (known.external_run, known.parent):
-                renamed |= {known.external_run, grown.external_run}
+    for key in merged.keys() & known.keys():
+        before = known[key].attempt
+        grown = merged[key] = merge(before, merged[key])
+        if (grown.external_run, grown.parent) != (before.external_run, before.parent):
+            renamed |= {before.external_run, grown.external_run}
     ordered = [merged[key] for key in sorted(merged)]
     attempts.save(connection, environment, ordered)
+    known |= {
+        each.key: replace(known[each.key], attempt=each) if each.key in known else attempts.unsettled(each)
+        for each in ordered
+    }
     below = attempts.children(connection, environment, renamed) if renamed else set()
-    return set(keys) | below | {(a.key.task.id, a.group_run) for a in ordered if a.map_index >= 0}
+    groups = {(a.key.task.id, a.group_run) for a in ordered if a.map_index >= 0}
+    return dict.fromkeys(below | groups) | attempts.by_run(known.values())
 
 
 def _fold_outcomes(connection: Connection, environment: int, events: Sequence[Event]) -> set[RunKey]:

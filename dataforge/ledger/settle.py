@@ -4,7 +4,7 @@ Guarantees that what is derived (effective columns, runs, claims, partition stat
 and definitions in the tables, so that it never matters which came first.
 """
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 
 from dataforge.ledger import partition_set, settle_runs, stream
 from dataforge.ledger.completeness import judge
@@ -17,13 +17,14 @@ from dataforge.storage import completeness
 from dataforge.storage import dataset as datasets
 from dataforge.storage import partition as partitions
 from dataforge.storage import task as tasks
-from dataforge.storage.attempt import RunKey
+from dataforge.storage.attempt import Attempts, RunKey
 from dataforge.storage.database import Connection
 from dataforge.storage.partition import Place
 from dataforge.storage.readiness import Node
 from dataforge.storage.task import EffectiveTask, TaskBasis
 
 MOST_PLACES = 2_000  # partitions whose claims are in memory at a time
+NO_RUNS: Mapping[RunKey, None] = {}
 
 
 def settle(
@@ -32,21 +33,22 @@ def settle(
     *,
     tasks: Set[int] = frozenset(),
     datasets: Set[int] = frozenset(),
-    runs: Set[RunKey] = frozenset(),
+    runs: Mapping[RunKey, Attempts | None] = NO_RUNS,
     places: Set[Place] = frozenset(),
     produced: Set[int] = frozenset(),
     news: News = NO_NEWS,
 ) -> None:
     """Makes anew what follows from these tasks, datasets (by id), runs, places and news of streams, and from how the
-    datasets `produced` are declared to be produced. Part of the caller's transaction."""
+    datasets `produced` are declared to be produced. Part of the caller's transaction. Runs come with all their attempts
+    where the caller has them at hand, else with None."""
     recut = _settle_tasks(connection, environment, tasks)
     moved, renamed, recut_datasets = _settle_datasets(connection, environment, datasets)
-    all_runs = set(runs)
+    all_runs = dict(runs)
     if recut:  # keys are made anew when the cut changes
-        all_runs |= attempts.runs_of_tasks(connection, environment, recut)
+        all_runs = dict.fromkeys(attempts.runs_of_tasks(connection, environment, recut)) | all_runs
     rejudged = produced | renamed | completeness.produced_by(connection, environment, recut)
     if rejudged:  # which partitions a run wrote follows from the declared mapping
-        all_runs |= completeness.runs_of(connection, environment, rejudged)
+        all_runs = dict.fromkeys(completeness.runs_of(connection, environment, rejudged)) | all_runs
     claimed = settle_runs.settle_runs(connection, environment, all_runs)
     claimed |= stream.follow(connection, environment, news, tasks, datasets)
     claimed |= completeness.partitions_of(connection, environment, rejudged)

@@ -4,7 +4,7 @@ A Spark application's outcome and a missing data interval come from the run abov
 elsewhere than before, the runs below it are settled again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -46,14 +46,13 @@ from dataforge.storage import quality
 from dataforge.storage import run as runs
 from dataforge.storage import shard as shards
 from dataforge.storage import task as tasks
-from dataforge.storage.attempt import RunKey, StoredAttempt
+from dataforge.storage.attempt import Attempts, RunKey, StoredAttempt
 from dataforge.storage.completeness import Product
 from dataforge.storage.database import Connection
 from dataforge.storage.partition import Claim, Place
 from dataforge.storage.quality import Checked, FailedCheck
 
 _NO_WRITE = frozenset({"DROP", "TRUNCATE", "ALTER"})  # what changes a table without putting data into it
-_NEVER = 0  # the ordinal of an attempt that was stored and not settled yet
 MOST_RUNS = 2_000  # whose attempts are in memory at a time
 DEEPEST = 64  # levels below a run; DAGs that trigger DAGs are long chains. More would be a loop of parents
 
@@ -61,7 +60,7 @@ DEEPEST = 64  # levels below a run; DAGs that trigger DAGs are long chains. More
 class _Level(msgspec.Struct):
     """All that settling one set of runs needs, loaded at once."""
 
-    attempts: dict[RunKey, list[StoredAttempt]]
+    attempts: Mapping[RunKey, Attempts]
     outcomes: dict[RunKey, Outcome]
     marks: dict[RunKey, Mark]
     above: dict[tuple[int, str], StoredAttempt]  # by task id and external run
@@ -71,22 +70,28 @@ class _Level(msgspec.Struct):
     products: dict[tuple[int, int], Product]  # by task and name of the dataset: what is declared to be produced
 
 
-def settle_runs(connection: Connection, environment: int, keys: Iterable[RunKey]) -> set[Place]:
+def settle_runs(connection: Connection, environment: int, keys: Mapping[RunKey, Attempts | None]) -> set[Place]:
     """Makes these runs anew, and those below that take something from them; returns the places of all claims
-    that came or went, datasets under the names they were written by."""
+    that came or went, datasets under the names they were written by. Runs come with all their attempts, or None."""
     places: set[Place] = set()
-    wanted = set(keys)
     for _ in range(DEEPEST):
-        ordered, wanted = sorted(wanted), set()
+        ordered, below = sorted(keys), set[RunKey]()
         for first in range(0, len(ordered), MOST_RUNS):
-            touched, moved = _settle_level(connection, environment, ordered[first : first + MOST_RUNS])
+            some = {key: keys[key] for key in ordered[first : first + MOST_RUNS]}
+            touched, moved = _settle_level(connection, environment, some)
             places |= touched
-            wanted |= attempts.children(connection, environment, moved) if moved else set()
+            below |= attempts.children(connection, environment, moved) if moved else set()
+        keys = dict.fromkeys(below)
     return places
 
 
-def _settle_level(connection: Connection, environment: int, keys: Sequence[RunKey]) -> tuple[set[Place], set[str]]:
-    level = _load(connection, environment, keys)
+def _settle_level(
+    connection: Connection, environment: int, said: Mapping[RunKey, Attempts | None]
+) -> tuple[set[Place], set[str]]:
+    keys = sorted(said)
+    unread = [key for key in keys if said[key] is None]
+    read = attempts.by_run(attempts.of_runs(connection, environment, unread)) if unread else {}
+    level = _load(connection, environment, keys, read | {key: of_run for key, of_run in said.items() if of_run})
     settled: dict[RunKey, Run] = {}
     standings: list[tuple[Standing, Ancestor]] = []
     claims: list[Claim] = []
@@ -100,20 +105,28 @@ def _settle_level(connection: Connection, environment: int, keys: Sequence[RunKe
         checked += _checked(level, key, stood)
         failed += failing(key, stood, partial(_touched, level))
     runs.delete(connection, environment, [key for key in keys if key not in settled])
-    runs.save(connection, environment, settled)
+    new = runs.save(connection, environment, settled)
     attempts.set_standing(connection, environment, standings)
-    quality.replace(connection, environment, keys, checked)
-    places = partitions.withdraw(connection, environment, keys)
+    places = _withdraw(connection, environment, [key for key in keys if key not in new])
+    quality.report(connection, environment, checked)
     places |= partitions.claim(connection, environment, claims)
-    places |= quality.replace_failed(connection, environment, keys, failed)
+    places |= quality.fail(connection, environment, failed)
     return places, _moved(level, standings)
 
 
-def _load(connection: Connection, environment: int, keys: Sequence[RunKey]) -> _Level:
-    stored = attempts.of_runs(connection, environment, keys)
-    by_run: dict[RunKey, list[StoredAttempt]] = {}
-    for each in stored:
-        by_run.setdefault((each.attempt.key.task.id, each.attempt.key.run), []).append(each)
+def _withdraw(connection: Connection, environment: int, keys: Sequence[RunKey]) -> set[Place]:
+    """Takes back all that follows from these runs as they stood; a run that is new has said nothing yet."""
+    if not keys:
+        return set()
+    quality.withdraw(connection, environment, keys)
+    places = partitions.withdraw(connection, environment, keys)
+    return places | quality.withdraw_failed(connection, environment, keys)
+
+
+def _load(
+    connection: Connection, environment: int, keys: Sequence[RunKey], by_run: Mapping[RunKey, Attempts]
+) -> _Level:
+    stored = [each for of_run in by_run.values() for each in of_run]
     said = _outcomes(connection, environment, keys, [each.attempt for each in stored])
     pointers = {p.external_run for each in stored for p in (each.attempt.parent, each.attempt.root) if p is not None}
     above = attempts.of_external_runs(connection, environment, pointers) if pointers else []
@@ -148,8 +161,10 @@ def _outcomes(
 ) -> dict[RunKey, Outcome]:
     """What was said of each run; of a mapped instance what was said of its task, whose own run it replaces."""
     groups = {(a.key.task.id, a.key.run): (a.key.task.id, a.group_run) for a in stored if a.map_index >= 0}
-    mapped = attempts.mapped(connection, environment, keys)
     said = outcomes.of_runs(connection, environment, sorted({*keys, *groups.values()}))
+    if not said:
+        return {}
+    mapped = attempts.mapped(connection, environment, [key for key in keys if key in said])
     own = {key: said[key] for key in keys if key in said and key not in mapped}
     return own | {key: said[group] for key, group in groups.items() if group in said}
 
@@ -219,7 +234,7 @@ def _moved(level: _Level, standings: list[tuple[Standing, Ancestor]]) -> set[str
     return {
         standing.attempt.external_run
         for standing, taken in standings
-        if before[standing.attempt.key].ordinal == _NEVER or before[standing.attempt.key].ancestor != taken
+        if before[standing.attempt.key].ordinal == attempts.NEVER or before[standing.attempt.key].ancestor != taken
     }
 
 

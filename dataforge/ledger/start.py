@@ -134,7 +134,7 @@ def _settle_runs(database: Database, environment: int) -> None:
     while after is not None:
         with database.transaction() as connection:
             page = rebuilds.runs_behind(connection, environment, after, _PAGE)
-            settle(connection, environment, runs=set(page))
+            settle(connection, environment, runs=dict.fromkeys(page))
         if len(page) < _PAGE:
             return
         after = page[-1]

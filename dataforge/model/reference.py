@@ -4,6 +4,7 @@ The id is a hash of the name, so that it needs no look-up, is the same in every 
 shard key. A collision is refused by the database (unique name, unique id), never merged silently.
 """
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 
@@ -12,6 +13,7 @@ import msgspec
 NodeKind = Literal["task", "dataset"]
 
 
+@lru_cache(maxsize=2**15)  # most names of a batch were in the one before it
 def node_id(namespace: str, name: str) -> int:
     """The signed 64-bit id of a name. NUL cannot occur in either part, so it separates them."""
     digest = blake2b(f"{namespace}\0{name}".encode(), digest_size=8).digest()

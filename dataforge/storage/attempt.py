@@ -24,6 +24,16 @@ class StoredAttempt(msgspec.Struct, frozen=True):
     ordinal: int
 
 
+Attempts = Sequence[StoredAttempt]  # all of one run
+NEVER = 0  # the ordinal of an attempt that was stored and not settled yet
+_NOTHING = Ancestor(Belief(RunState.UNKNOWN, Evidence.INFERRED), None, ())
+
+
+def unsettled(attempt: Attempt) -> StoredAttempt:
+    """An attempt as it is stored with the first that is said of it."""
+    return StoredAttempt(attempt, _NOTHING, NEVER)
+
+
 _COLUMNS = """
 select t.namespace, t.name, a.run, a.attempt_id, a.kind, a.platform, a.said_evidence, a.said_state, a.said_at,
        a.said_by, a.external_run, a.group_run, a.map_index, a.number, a.incarnation, a.completed, a.started_at,
@@ -66,6 +76,14 @@ cross join lateral (
     where environment = (select %(environment)s::smallint) and external_run = wanted.external_run offset 0
 ) a"""
 )
+
+
+def by_run(attempts: Iterable[StoredAttempt]) -> dict[RunKey, Attempts]:
+    """The same attempts by their run."""
+    found: dict[RunKey, list[StoredAttempt]] = {}
+    for each in attempts:
+        found.setdefault((each.attempt.key.task.id, each.attempt.key.run), []).append(each)
+    return dict(found)
 
 
 def of_external_runs(connection: Connection, environment: int, external: Iterable[str]) -> list[StoredAttempt]:

@@ -58,7 +58,8 @@ join dataset c on c.environment = (select %(environment)s::smallint) and c.id = 
 cross join lateral unnest(asked.names) as member (id)
 cross join lateral (
     select * from edge
-    where environment = (select %(environment)s::smallint) and node_kind = 'dataset' and node_id = member.id offset 0
+    where environment = (select %(environment)s::smallint) and node_kind = 'dataset' and node_id = member.id
+        and relation = 'produces' and origin = 'declared' offset 0
 ) e
 join task t on t.environment = (select %(environment)s::smallint) and t.id = e.task_id
 cross join lateral (
@@ -71,7 +72,6 @@ cross join lateral (
     ) o
     where o.origin = 'declared' and o.condition ->> 'kind' <> 'trigger'
 ) own
-where e.relation = 'produces' and e.origin = 'declared'
 order by c.id, t.namespace, t.name, e.node_id
 """
 

@@ -18,6 +18,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from dataforge.model.errors import DatabaseUnavailable, SettingsError
+from dataforge.storage.parameter import adapt
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]  # what the layers above name, so that psycopg stays below
 OLDEST_SERVER = 15
@@ -27,6 +28,7 @@ _CONNECT_SECONDS = 5
 # A pool backs off between its attempts to reconnect, up to this long: a server that returns is used again
 # within seconds, not minutes.
 _RECONNECT_SECONDS = 5.0
+adapt()
 
 
 class Database:

@@ -36,6 +36,13 @@ delete from quality where (environment, dataset_id, partition, task_id, run, att
     ) q
 )
 """
+
+
+def withdraw(connection: Connection, environment: int, runs: Sequence[RunKey]) -> None:
+    """Removes all that these runs reported."""
+    connection.execute(WITHDRAW, {"environment": environment, **keys(runs)})
+
+
 # Whoever asks for a check is decided on anew when it has been made: the partition itself has not changed by it.
 REPORT = """
 with reported as (
@@ -53,9 +60,8 @@ from reported r cross join lateral (
 """
 
 
-def replace(connection: Connection, environment: int, runs: Sequence[RunKey], found: Sequence[Checked]) -> None:
-    """Makes `found` all that these runs report of what they read."""
-    connection.execute(WITHDRAW, {"environment": environment, **keys(runs)})
+def report(connection: Connection, environment: int, found: Sequence[Checked]) -> None:
+    """Keeps what runs report of what they read, of which nothing is kept yet."""
     if found:
         said = spread(map(msgspec.structs.asdict, found))
         connection.execute(REPORT, {"environment": environment, "said": said})
@@ -87,6 +93,14 @@ delete from failed_check where (environment, dataset_id, partition, task_id, run
 )
 returning dataset_id, partition
 """
+
+
+def withdraw_failed(connection: Connection, environment: int, runs: Sequence[RunKey]) -> set[Place]:
+    """Removes all that these runs refused, and returns the places."""
+    rows = connection.execute(WITHDRAW_FAILED, {"environment": environment, **keys(runs)})
+    return {("dataset", row[0], row[1]) for row in rows}
+
+
 FAIL = """
 insert into failed_check (environment, dataset_id, partition, task_id, run, attempt_id, own, at, checks, number,
     version)
@@ -95,15 +109,11 @@ select %s, * from jsonb_to_recordset(%s::jsonb) as said (dataset_id bigint, part
 """
 
 
-def replace_failed(
-    connection: Connection, environment: int, runs: Sequence[RunKey], found: Sequence[FailedCheck]
-) -> set[Place]:
-    """Makes `found` all that these runs refuse; returns the places that they refuse or did."""
-    rows = connection.execute(WITHDRAW_FAILED, {"environment": environment, **keys(runs)})
-    places: set[Place] = {("dataset", row[0], row[1]) for row in rows}
+def fail(connection: Connection, environment: int, found: Sequence[FailedCheck]) -> set[Place]:
+    """Keeps what runs refuse, of which nothing is kept yet; returns the places that they refuse."""
     if found:
         connection.execute(FAIL, [environment, spread(map(_failed, found))])
-    return places | {each.place for each in found}
+    return {each.place for each in found}
 
 
 def _failed(found: FailedCheck) -> Row:

@@ -21,13 +21,16 @@ on conflict (environment, task_id, run) do update set
     partitions = excluded.partitions, partition_from = excluded.partition_from, started_at = excluded.started_at,
     ended_at = excluded.ended_at, interval_start = excluded.interval_start, interval_end = excluded.interval_end,
     error = excluded.error, source = excluded.source, shards = excluded.shards
+returning task_id, run, xmax = 0
 """
 
 
-def save(connection: Connection, environment: int, runs: Mapping[RunKey, Run]) -> None:
-    """Replaces these runs."""
-    if runs:
-        connection.execute(SAVE, [environment, spread(_row(key, run) for key, run in sorted(runs.items()))])
+def save(connection: Connection, environment: int, runs: Mapping[RunKey, Run]) -> set[RunKey]:
+    """Replaces these runs, and returns those that were not there before."""
+    if not runs:
+        return set()
+    rows = spread(_row(key, run) for key, run in sorted(runs.items()))
+    return {(task_id, run) for task_id, run, new in connection.execute(SAVE, [environment, rows]) if new}
 
 
 def _row(key: RunKey, run: Run) -> Row:
