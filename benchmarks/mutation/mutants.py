@@ -270,4 +270,25 @@ MUTANTS = (
         "return share.made",
         ("tests/ledger/test_completeness.py", MACHINE),
     ),
+    Mutant(
+        "an instance that is cleared leaves what its mapped run had made",
+        "dataforge/model/data_version.py",
+        "if len(there) == instances and",
+        "if len(there) == instances and done + 1 == len(ends) and",
+        ("tests/ledger/test_freshness.py",),
+    ),
+    Mutant(
+        "a release lets go nothing of a run that began before it",
+        "dataforge/ledger/finding_quarantine.py",
+        "order.value is not True and order.at <= moment",
+        "order.value is not True",
+        ("tests/ledger/test_findings_of_quarantine.py",),
+    ),
+    Mutant(
+        "a declaration settles what is complete otherwise",
+        "dataforge/ledger/production.py",
+        " | _differing(before.wholes, after.wholes)",
+        "",
+        ("tests/ledger/test_production.py",),
+    ),
 )

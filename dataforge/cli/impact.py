@@ -81,8 +81,10 @@ def _label(node: _Node) -> str:
 
 def _rows(nodes: Sequence[_Node]) -> tuple[Sequence[str], list[Sequence[object]]]:
     """The titles and lines of what one owner has."""
-    titles = ["STEPS", "KIND", "NAME", "PLATFORM"]
-    if not hasattr(nodes[0], "state"):
-        return titles, [(node.depth, node.kind, node.name, node.platform) for node in nodes]
-    rows = [(node.depth, node.kind, node.name, node.platform, node.partition, node.state) for node in nodes]
-    return [*titles, "PARTITION", "STATE"], rows
+    titles = ("STEPS", "KIND", "NAME", "PLATFORM")
+    more = ("PARTITION", "STATE") if hasattr(nodes[0], "state") else ()
+    return (*titles, *more), [(*_about(node), *(getattr(node, title.lower()) for title in more)) for node in nodes]
+
+
+def _about(node: _Node) -> Sequence[object]:
+    return node.depth, node.kind, node.name, node.platform

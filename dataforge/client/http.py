@@ -160,7 +160,7 @@ class Client:
         partition: str | None = None,
     ) -> Graph | PartitionGraph:
         asked = graph_question(GraphQuestion(name, namespace, direction, depth, kind, at, partition))
-        return self._get("/graph", asked, Graph if partition is None else PartitionGraph)
+        return self._get("/graph", asked, Graph) if partition is None else self._get("/graph", asked, PartitionGraph)
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
         path = f"/definitions/{quote(source_name(source), safe='')}"
