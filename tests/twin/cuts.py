@@ -7,6 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.twin.windows import Cut
+
 SET = "clients"
 KEYS = ("a", "b", "c")  # of the set
 _DAILY = {"kind": "daily", "start": "2026-10-24"}
@@ -17,7 +19,7 @@ HALF_PAST = {"kind": "hourly", "start": "2026-10-25", "minute_offset": 30}
 BY_CLIENT = {"kind": "product", "dimensions": {"client": _STATIC, "date": _DAILY}}
 BY_SET = {"kind": "product", "dimensions": {"client": DYNAMIC, "date": _DAILY}}
 BY_REGION = {"kind": "product", "dimensions": {"date": _DAILY, "region": _STATIC}}
-CUTS = [*[BY_CLIENT] * 4, *[BY_SET] * 3, BY_REGION, *[DYNAMIC] * 3, _STATIC, *[_DAILY] * 4, CRON, HALF_PAST]
+CUTS: list[Cut] = [*[BY_CLIENT] * 4, *[BY_SET] * 3, BY_REGION, *[DYNAMIC] * 3, _STATIC, *[_DAILY] * 4, CRON, HALF_PAST]
 _TABLE = {"kind": "table", "keys": {"a": ["b"], "b": ["a", "b"]}}
 
 

@@ -163,10 +163,15 @@ class Machine(RuleBasedStateMachine):
             self._record(stamped)
 
     @precondition(lambda self: self.facts.declared)
-    @rule(data=st.data(), ago=st.integers(0, 600), hold_back=plans.rarely(5))
+    @rule(data=st.data(), ago=st.sampled_from([0, 20, 600]), hold_back=plans.rarely(5))
     def stream(self, data: st.DataObject, ago: int, hold_back: bool) -> None:
-        names = [name for name in plans.TASKS if name != plans.MAPPED]
-        drawn = data.draw(watermarks.streams(names, self.facts.view.tasks, self.cuts))
+        tasks = self.facts.view.tasks
+        passed = sorted({(claim.task, claim.place[2]) for claim in self.facts.view.passed()})
+        if passed and data.draw(st.booleans()):
+            drawn = data.draw(watermarks.late(passed, tasks))
+        else:
+            names = [name for name in plans.TASKS if name != plans.MAPPED]
+            drawn = data.draw(watermarks.streams(names, tasks, self.cuts))
         told = watermarks.said(self._stamped(drawn, ago))
         if hold_back:
             self.late.append(told)

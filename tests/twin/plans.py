@@ -28,7 +28,17 @@ MONTHLY = {"kind": "monthly", "start": "2026-09-01"}
 HOURLY = {"kind": "hourly", "start": "2026-10-25", "time_zone": "Europe/Berlin"}
 STATIC = {"kind": "static", "keys": ["a", "b"]}
 WHOLE = {"kind": "none"}
-_CUTS = [*[DAILY] * 8, BERLIN, BERLIN, *[DAILY] * 8, WEEKLY, MONTHLY, HOURLY, STATIC, STATIC, WHOLE, WHOLE, None]
+_CUTS: list[Cut] = [
+    *[DAILY] * 8,
+    *[BERLIN] * 2,
+    *[DAILY] * 8,
+    WEEKLY,
+    MONTHLY,
+    HOURLY,
+    *[STATIC] * 2,
+    *[WHOLE] * 2,
+    None,
+]
 _MAPPINGS: list[Definition] = [
     {"kind": "same"},
     {"kind": "window", "from": -1, "to": 0},
@@ -67,7 +77,7 @@ def manifests(draw: st.DrawFn, source: str, cuts: dict[str, Cut]) -> Definition:
     if not north and not draw(rarely(6)):  # of a task that both declare neither is taken
         names = [name for name in names if name != "t2"]
     triggered = [name for name in names if name > TASKS[0] and draw(rarely(3))]
-    some = draw(st.sampled_from([_CUTS, _CUTS, CUTS]))
+    some = draw(st.sampled_from([*[_CUTS] * 3, *[CUTS] * 2]))
     own = {name: WHOLE if name in triggered else draw(st.sampled_from(some)) for name in names}
     wanted = [name for name in (DATASETS[:1] if north else DATASETS[1:]) if not draw(rarely(3))]
     datasets = [_dataset(draw, name, {**cuts, **own}) for name in wanted]

@@ -15,24 +15,40 @@ _BEHIND = (-12, 0, 3, 6, 20, 30, 50)  # hours, before the time at which it is sa
 
 
 @st.composite
+def late(draw: st.DrawFn, passed: list[tuple[str, str]], tasks: dict[str, Definition]) -> dict[str, Any]:
+    """Data for one of these partitions of tasks, which watermarks have passed; without its time."""
+    name, key = draw(st.sampled_from(passed))
+    found = _of(name, draw(st.sampled_from(["s1", "s2"])))
+    found["late"] = [draw(_late(_written(tasks, name), [key]))]
+    return found
+
+
+@st.composite
 def streams(draw: st.DrawFn, names: list[str], tasks: dict[str, Definition], cuts: dict[str, Cut]) -> dict[str, Any]:
     """One statement of a stream, without its time; `said` makes a watermark of how far it is `behind`. It is a task's
     that is cut by time, where there is one."""
     timed = [name for name in names if windowed(cuts.get(name))]
     name = draw(st.sampled_from(timed or names))
-    found: dict[str, Any] = {"task": {"namespace": "ns", "name": name}, "state": "running"}
-    found["run"] = draw(st.sampled_from(["s1", "s1", "s2"]))
-    written = [each["name"] for each in tasks.get(name, {}).get("produces", ())] or [name.replace("t", "d")]
-    kind = draw(st.sampled_from(["all", "all", "one", "late", "late"]))
+    found = _of(name, draw(st.sampled_from(["s1", "s1", "s2"])))
+    kind = draw(st.sampled_from(["all", "all", "one", "late"]))
     if kind == "all":
         found["behind"] = draw(st.sampled_from(_BEHIND))
     if kind == "one" or draw(st.booleans()):
-        found["outputs"] = [{"namespace": "lake", "name": written[0]}]
+        found["outputs"] = [{"namespace": "lake", "name": _written(tasks, name)}]
     if kind == "one":
         found["outputs"][0]["behind"] = draw(st.sampled_from(_BEHIND))
     if kind == "late":
-        found["late"] = [draw(_late(written[0], few_keys(cuts.get(name))))]
+        found["late"] = [draw(_late(_written(tasks, name), few_keys(cuts.get(name))))]
     return found
+
+
+def _of(task: str, run: str) -> dict[str, Any]:
+    return {"task": {"namespace": "ns", "name": task}, "state": "running", "run": run}
+
+
+def _written(tasks: dict[str, Definition], task: str) -> str:
+    declared = [each["name"] for each in tasks.get(task, {}).get("produces", ())]
+    return str(declared[0]) if declared else task.replace("t", "d")
 
 
 @st.composite
