@@ -117,7 +117,7 @@ def _datasets_read(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Iterator
         stands = "d0" if dataset == ALIAS else dataset
         if TASKS.index(name) > DATASETS.index(stands) and draw(rarely(3)):
             edge = _edge(draw, cuts, name, stands)
-            if draw(rarely(4)):
+            if draw(rarely(3)):
                 edge["condition"] = {"kind": "succeeded", "where": draw(st.sampled_from(_WHERE))}
             yield {"dataset": {"namespace": "lake", "name": dataset}, **edge}
 
