@@ -221,7 +221,7 @@ def updates(draw: st.DrawFn, task: Definition, cuts: dict[str, Cut]) -> list[dic
     below = DATASETS[: TASKS.index(task["name"])]
     for dataset in draw(st.one_of(st.just(below), st.lists(st.sampled_from(below), min_size=1, max_size=2))):
         by = dataset.replace("d", "t")
-        said = {
+        said: dict[str, Any] = {
             "task": {"namespace": "ns", "name": by},
             "state": "succeeded",
             "run": draw(st.sampled_from(["r1", "r4"])),
