@@ -16,6 +16,7 @@ from dataforge.ledger.partition_set import completed
 from dataforge.model.downstream import downstream_keys, holding
 from dataforge.model.errors import InvalidInput
 from dataforge.model.mapping import MOST_PARTITIONS, produced_keys
+from dataforge.model.partition import NONE, Partitioning
 from dataforge.model.partition_set import with_key_of
 from dataforge.storage import partition_set as sets
 from dataforge.storage import reach as storage
@@ -63,10 +64,15 @@ def needing(
         known = cut_of(full.get(reader.node_cut or "", reader.node_cut), declared=reader.node_cut_declared)
         mapping = mapping_of(reader.mapping)
         for key in keys[reader.node]:
-            theirs = with_key_of(known, key, MOST_PARTITIONS) if known is not None else None
+            theirs = with_key_of(known, key, MOST_PARTITIONS) if known is not None else _uncut(key, ours)
             woken = _told(reader.task_id, key, partial(downstream_keys, mapping, key, ours, theirs, now))
             found |= {((*reader.node, key), (reader.task_id, own)) for own in woken}
     return found
+
+
+def _uncut(key: str, ours: Partitioning | None) -> Partitioning | None:
+    """How a node is cut of which nobody says it: what ran as a whole is needed as one by every partition of a task."""
+    return NONE if not key and ours is not None else None
 
 
 def listed(connection: Connection, environment: int, changed: Iterable[Place], now: datetime) -> set[Place]:

@@ -88,6 +88,14 @@ def test_windows_of_other_grains_wake_what_they_are_needed_for(database: Databas
     assert _announced(database) == ["trend 2026-11-05"]
 
 
+def test_what_ran_as_a_whole_wakes_every_partition_that_waits_for_it(database: Database) -> None:
+    declared(database, task("load", "a", partitioning={"kind": "daily", "start": "2026-11-04"}))
+    whole = said("a", "succeeded", 0, run="r1")
+    del whole["partition"]
+    recorded(database, whole)
+    assert _announced(database) == ["load 2026-11-04", f"load {DAY}"]
+
+
 def test_an_alias_wakes_who_reads_the_dataset(database: Database) -> None:
     declared(
         database,

@@ -9,6 +9,12 @@ from hypothesis import strategies as st
 from tests.twin.fold import Place
 from tests.twin.ledger import Definition
 
+MILD: st.SearchStrategy[list[Definition]] = st.tuples(
+    *(
+        st.fixed_dictionaries({"name": st.just(name), "success": st.booleans(), "severity": st.just("warn")})
+        for name in ("keys", "rows")
+    )
+).map(list)
 CHECKS: st.SearchStrategy[list[Definition]] = st.lists(
     st.fixed_dictionaries(
         {"name": st.sampled_from(["keys", "rows"]), "success": st.sampled_from([True, False, False])},

@@ -192,14 +192,16 @@ class Machine(RuleBasedStateMachine):
         """Every partition of some tasks has run and written what it writes, as on a good night."""
         for task in data.draw(st.lists(st.sampled_from(plans.TASKS), min_size=1, max_size=3)):
             night, notes = data.draw(st.integers(1, 3)), data.draw(st.booleans())
-            self._succeed(task, night, data.draw(st.sampled_from([None, "v1", "v1", "v2"])), notes, ago)
+            version = data.draw(st.sampled_from([None, "v1", "v1", "v2"]))
+            reported = {"rows": 7, **({"checks": data.draw(drawn.MILD)} if data.draw(st.booleans()) else {})}
+            self._succeed(task, night, version, reported, notes, ago)
 
-    def _succeed(self, task: str, night: int, version: str | None, notes: bool, ago: int) -> None:
+    def _succeed(self, task: str, night: int, version: str | None, reported: Definition, notes: bool, ago: int) -> None:
         view, batch = self.facts.view, []
         for key in few_keys(view.cut("task", task)):
             said: Definition = {"task": {"namespace": "ns", "name": task}, "run": f"night {night} {key}"}
             said |= {"partition": key} if key else {}
-            written = [_data(place, version, rows=7) for place in view.written(task, key, self.now)]
+            written = [_data(place, version, **reported) for place in view.written(task, key, self.now)]
             read = list(self._noted(task, key)) if notes else []
             begins = {**said, "state": "running", **({"inputs": read} if read else {})}
             ends = {**said, "state": "succeeded", **({"outputs": written} if written else {})}

@@ -139,7 +139,7 @@ def _datasets_read(draw: st.DrawFn, name: str, cuts: dict[str, Cut]) -> Iterator
         stands = "d0" if dataset == ALIAS else dataset
         if TASKS.index(name) > DATASETS.index(stands) and draw(rarely(3)):
             edge = _edge(draw, cuts, name, stands)
-            if draw(rarely(4)):
+            if draw(rarely(3)):
                 edge["condition"] = {"kind": "succeeded", "where": draw(st.sampled_from(_WHERE))}
             yield {"dataset": {"namespace": "lake", "name": dataset}, **edge}
 
@@ -260,7 +260,7 @@ def updates(draw: st.DrawFn, task: Definition, cuts: dict[str, Cut]) -> list[dic
     below = DATASETS[: TASKS.index(task["name"])]
     for dataset in draw(st.one_of(st.just(below), st.lists(st.sampled_from(below), min_size=1, max_size=2))):
         by = dataset.replace("d", "t")
-        said = {
+        said: dict[str, Any] = {
             "task": {"namespace": "ns", "name": by},
             "state": "succeeded",
             "run": draw(st.sampled_from(["r1", "r4"])),
