@@ -289,7 +289,7 @@ def _written(run: Run, each: Try, leads: Leads) -> list[Claim]:
 Judge = Callable[[Place, Sequence[Claim]], "Whole | None"]
 
 
-def claims_by_place(claims: Iterable[Claim], canonical: Callable[[str], str]) -> dict[Place, list[Claim]]:
+def claims_by_place(claims: Iterable[Claim], canonical: Callable[[str], str] = str) -> dict[Place, list[Claim]]:
     """Claims by the place that they are on. `canonical` gives the name that stands for a dataset."""
     found: dict[Place, list[Claim]] = {}
     for claim in claims:
@@ -300,13 +300,14 @@ def claims_by_place(claims: Iterable[Claim], canonical: Callable[[str], str]) ->
 
 def states_of(
     claims: dict[Place, list[Claim]],
-    before: dict[Place, list[Claim]],
-    quarantines: dict[Place, list[tuple[datetime, bool]]],
-    judged: Judge,
+    before: dict[Place, list[Claim]] | None = None,
+    quarantines: dict[Place, list[tuple[datetime, bool]]] | None = None,
+    judged: Judge = lambda _place, _claims: None,
 ) -> dict[Place, State]:
     """What is believed of each partition, by the claims on it and the successes `before` those. `quarantines` are the
     orders about a place, each with whether it holds back or lets go; `judged` says what the claims on a partition come
     to that several runs make."""
+    before, quarantines = before or {}, quarantines or {}
     found = {
         place: _state(here, quarantines.get(place, ()), judged(place, here))
         for place, here in claims.items()
