@@ -292,8 +292,7 @@ _ENDED = {PartitionStatus.FAILED: RunState.FAILED, PartitionStatus.SKIPPED: RunS
 
 
 def _serves(seen: _Seen, need: Need) -> bool:
-    state = seen.states.get(_stands(need, seen.states))
-    return state is not None and state.settled and state.outcome in CONDITIONS[need.edge.condition]
+    return _upstream(seen, need, _Facts({}, {}, {})).serves(CONDITIONS[need.edge.condition])
 
 
 def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:

@@ -102,3 +102,13 @@ def test_what_depends_on_its_past_waits_for_the_day_before(database: Database) -
     for state, runnable in (("failed", False), ("skipped", True)):
         _say(database, "load", state, run=state, partition="2026-11-01", time=f"2026-11-02T0{len(state)}:00:00Z")
         assert verdict(database, "dev", Named("load", "ns", "2026-11-02"), NOW).runnable is runnable
+
+
+def test_the_last_available_is_one_whose_instances_have_all_ended(database: Database) -> None:
+    daily = {"kind": "daily", "start": "2026-10-31"}
+    last = _after("each") | {"mapping": {"kind": "last", "not_older_than": "P3D"}}
+    _declare(database, _task("each", partitioning=daily), _task("all", "all_success", last, partitioning=daily))
+    for day, seen in (("2026-11-01", 2), ("2026-11-02", 1)):
+        for index in range(seen):
+            _say(database, "each", "succeeded", run=day, partition=day, map_index=index, instances=2)
+    assert verdict(database, "dev", Named("all", "ns", "2026-11-02"), NOW).runnable
