@@ -199,6 +199,22 @@ def test_who_updates_in_place_finds_nothing_where_the_producer_was_skipped(datab
     assert _ask(database, "clean").runnable
 
 
+def test_of_a_share_that_any_run_brings_no_one_partition_of_its_task_tells(database: Database) -> None:
+    load = _task("load", mapping={"kind": "all"})
+    del load["partitioning"]
+    after = {
+        **REPORT,
+        "name": "after",
+        "consumes": [*REPORT["consumes"], {"task": {"namespace": "ns", "name": "load"}}],
+    }
+    _declare(database, load, _task("other"), after)
+    _say(database, "other")
+    started = {"time": "2026-11-08T01:00:00Z", "task": {"namespace": "ns", "name": "load"}, "state": "running"}
+    assert record_native(database, "dev", [started], NOTHING).rejected == []
+    assert _named(_ask(database)) == [("upstream_missing", "load")]
+    assert _named(_ask(database, "after")) == [("upstream_missing", "load"), ("upstream_running", "load")]
+
+
 def test_whoever_was_only_observed_to_write_holds_nothing_back(database: Database) -> None:
     _declare(database, *map(_task, ("a", "b")))
     _say(database, "a")
