@@ -268,7 +268,7 @@ MUTANTS = (
         "dataforge/model/completeness.py",
         "return share.made or share.status is PartitionStatus.SKIPPED",
         "return share.made",
-        ("tests/ledger/test_completeness.py", MACHINE),
+        ("tests/ledger/test_incomplete.py", MACHINE),
     ),
     Mutant(
         "an instance that is cleared leaves what its mapped run had made",

@@ -332,8 +332,9 @@ def _producer(seen: _Seen, need: Need, lack: Lack, facts: _Facts) -> Upstream:
     key = standing.due.share.key
     if product is None:
         return _listed(seen, need, standing)
-    place: Place = ("task", product.task_id, key or "")
-    state = _claimed(standing.latest) if standing.latest is not None else seen.states.get(place)
+    # Of a share that any run may bring, no one partition of the task tells anything.
+    place: Place | None = ("task", product.task_id, key) if key is not None else None
+    state = _claimed(standing.latest) if standing.latest is not None else place and seen.states.get(place)
     instead = None
     if standing.older_than is not None:
         instead = "has updated it before it was written again; run it again"
@@ -346,8 +347,8 @@ def _producer(seen: _Seen, need: Need, lack: Lack, facts: _Facts) -> Upstream:
         state=state,
         owner=product.owner,
         window=window(cut, key or ""),
-        history=_history(cut, facts.histories.get(place, [])),
-        obstacle=facts.obstacles.get(place),
+        history=_history(cut, facts.histories.get(place, []) if place else []),
+        obstacle=facts.obstacles.get(place) if place else None,
         instead=instead,
     )
 

@@ -18,7 +18,7 @@ from dataforge.storage import event as event_log
 from dataforge.storage.database import Database
 from tests.twin.believed import believed as all_believed
 from tests.twin.believed import states
-from tests.twin.fold import RANKS, runs_of, states_of
+from tests.twin.fold import RANKS, claims_by_place, claims_of, runs_of, states_of
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -104,7 +104,7 @@ def test_partition_states_are_those_of_the_twin(database: Database, events: list
     cut = random.randrange(len(shuffled) + 1)
     record(database, shuffled[:cut], environment)
     record(database, shuffled[cut:], environment)
-    expected = states_of(runs_of(events).values(), lambda dataset: dataset, {})
+    expected = states_of(claims_by_place(claim for run in runs_of(events).values() for claim in claims_of(run)))
     assert all_believed(database, environment) == states(expected)
 
 

@@ -39,7 +39,7 @@ from dataforge.settings import Settings, load
 from dataforge.storage import event as event_log
 from dataforge.storage.database import Database
 from tests.twin.believed import believed, states
-from tests.twin.fold import runs_of, states_of
+from tests.twin.fold import claims_by_place, claims_of, runs_of, states_of
 
 pytestmark = pytest.mark.long
 
@@ -250,7 +250,7 @@ def _compare(settings: Settings, account: Account) -> None:
             declare(fresh, "dev", definition.parse(MANIFEST))
             assert record_native(fresh, "dev", list(everything), NOTHING).applied == len(everything)
             assert digest(fresh, "dev") == digest(lived, "dev")
-        twin = states_of(runs_of(everything).values(), lambda name: name, {})
+        twin = states_of(claims_by_place(claim for run in runs_of(everything).values() for claim in claims_of(run)))
         assert believed(lived, "dev") == states(twin)
     finally:
         lived.close()

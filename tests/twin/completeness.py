@@ -3,8 +3,10 @@ claims on it they are brought by, and what those come to. Where one run makes it
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tests.twin.fold import MADE, Claim, order
@@ -105,7 +107,7 @@ def shares(making: Making, key: str) -> list[Share]:
     found = [
         Share(producer.task, own, len(brought) == 1, producer.stage)
         for producer in making.producers
-        for brought in [_brought(producer, making.cut, key)]
+        for brought in [_brought_by(json.dumps([producer.cut, producer.mapping, making.cut]), key)]
         for own in brought
     ]
     if making.listed:
@@ -119,18 +121,25 @@ def together(making: Making, key: str) -> list[Share]:
     return found if len(found) > 1 or making.listed else []
 
 
-def _brought(producer: Producer, theirs: Cut, key: str) -> Sequence[str | None]:
+@lru_cache(maxsize=10_000)
+def _brought_by(declared: str, key: str) -> Sequence[str | None]:
+    """By how a producer is cut, its mapping, and how the dataset is cut: each partition is tried, which takes long."""
+    ours, mapping, theirs = json.loads(declared)
+    return _brought(ours, mapping, theirs, key)
+
+
+def _brought(ours: Cut, mapping: Mapping, theirs: Cut, key: str) -> Sequence[str | None]:
     """The partitions of a producer that bring shares of their own; [None] where any of them stands for all."""
-    ours, kind = producer.cut, producer.mapping.get("kind", "same")
+    kind = mapping.get("kind", "same")
     if not is_key(theirs, key):
         return []
     if ours is None:
-        return _of_the_uncut(producer.mapping, theirs, key)
+        return _of_the_uncut(mapping, theirs, key)
     if ours["kind"] in ("dynamic", "product"):  # which keys there will be cannot be told
         return [None]
     if not windowed(ours):
-        return [own for own in ours.get("keys", [""]) if _writes(producer, theirs, own, key)]
-    writing: list[str | None] = [t.key for t in partitions(ours) if _writes(producer, theirs, t.key, key)]
+        return [own for own in ours.get("keys", [""]) if _writes(ours, mapping, theirs, own, key)]
+    writing: list[str | None] = [t.key for t in partitions(ours) if _writes(ours, mapping, theirs, t.key, key)]
     apart = kind == "same" and (theirs is None or windowed(theirs))
     return writing if apart else [None] if writing else []
 
@@ -151,10 +160,10 @@ def _of_the_uncut(mapping: Mapping, theirs: Cut, key: str) -> Sequence[str | Non
     return [None]
 
 
-def _writes(producer: Producer, theirs: Cut, own: str, key: str) -> bool:
-    in_turn = producer.mapping.get("kind") == "last" and windowed(theirs) and not windowed(producer.cut)
+def _writes(ours: Cut, mapping: Mapping, theirs: Cut, own: str, key: str) -> bool:
+    in_turn = mapping.get("kind") == "last" and windowed(theirs) and not windowed(ours)
     try:
-        return in_turn or any(key in group for group in needed(producer.mapping, own, producer.cut, theirs, _EVER))
+        return in_turn or any(key in group for group in needed(mapping, own, ours, theirs, _EVER))
     except Untold:
         return False
 

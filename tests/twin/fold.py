@@ -325,7 +325,7 @@ def refused_by(run: Run, leads: Leads) -> Iterator[tuple[Place, Refusal]]:
 Judge = Callable[[Place, Sequence[Claim]], "Whole | None"]
 
 
-def claims_by_place(claims: Iterable[Claim], canonical: Callable[[str], str]) -> dict[Place, list[Claim]]:
+def claims_by_place(claims: Iterable[Claim], canonical: Callable[[str], str] = str) -> dict[Place, list[Claim]]:
     """Claims by the place that they are on. `canonical` gives the name that stands for a dataset."""
     found: dict[Place, list[Claim]] = {}
     for claim in claims:
@@ -336,14 +336,15 @@ def claims_by_place(claims: Iterable[Claim], canonical: Callable[[str], str]) ->
 
 def states_of(
     claims: dict[Place, list[Claim]],
-    before: dict[Place, list[Claim]],
-    quarantines: dict[Place, list[tuple[datetime, bool]]],
-    refused: dict[Place, list[Refusal]],
-    judged: Judge,
+    before: dict[Place, list[Claim]] | None = None,
+    quarantines: dict[Place, list[tuple[datetime, bool]]] | None = None,
+    refused: dict[Place, list[Refusal]] | None = None,
+    judged: Judge = lambda _place, _claims: None,
 ) -> dict[Place, State]:
     """What is believed of each partition, by the claims on it and the successes `before` those. `quarantines` are the
     orders about a place, each with whether it holds back or lets go; `refused` is what checks found; `judged` says what
     the claims on a partition come to that several runs make."""
+    before, quarantines, refused = before or {}, quarantines or {}, refused or {}
     found = {
         place: _state(here, quarantines.get(place, ()), refused.get(place, ()), judged(place, here))
         for place, here in claims.items()
