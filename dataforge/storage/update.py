@@ -96,8 +96,9 @@ class Latest(msgspec.Struct, frozen=True):
     update: Update | None
 
 
-# What is only inferred to have succeeded updates nothing, as it satisfies nothing; nor does any run whose partition is
-# quarantined now, until that is released: what an earlier run had made of it is no longer there.
+# What is only inferred to have succeeded updates nothing, as it satisfies nothing; nor does what a watermark has passed,
+# which is no success of a run; nor any run whose partition is quarantined now, until that is released: what an earlier
+# run had made of it is no longer there.
 LATEST = """
 select d.id, d.canonical_id, u.partition, u.since, u.producer_run
 from dataset d
@@ -105,7 +106,7 @@ left join lateral (
     select c.* from dataset m cross join lateral (
         select partition, since, producer_run, task_id, run from write w
         where environment = %(environment)s and node_kind = 'dataset' and node_id = m.id and status = 'ready'
-            and evidence <> 'inferred' and since is not null and not exists (
+            and evidence <> 'inferred' and attempt_id <> '~watermark' and since is not null and not exists (
                 select from partition_state s
                 where s.environment = %(environment)s and s.node_kind = 'dataset' and s.node_id = d.canonical_id
                     and s.partition = w.partition and s.status = 'quarantined')

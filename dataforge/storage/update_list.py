@@ -40,7 +40,8 @@ from (
 cross join lateral (
     select * from write
     where environment = %(environment)s and node_kind = 'dataset' and node_id = named.id and status = 'ready'
-        and evidence <> 'inferred' and since > %(after)s::timestamptz and since <= %(upto)s::timestamptz
+        and evidence <> 'inferred' and attempt_id <> '~watermark'
+        and since > %(after)s::timestamptz and since <= %(upto)s::timestamptz
         and (%(seen)s::timestamptz is null or since >= %(seen)s::timestamptz
             and (since, node_id, partition, task_id, run, attempt_id) > (%(seen)s::timestamptz, %(node)s::bigint,
                 %(partition)s::text, %(task)s::bigint, %(run)s::text, %(attempt)s::text))

@@ -26,7 +26,7 @@ from dataforge.ledger.readiness import Named, verdict
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
 from dataforge.model.errors import InvalidInput
-from dataforge.model.filter import PartitionFilter
+from dataforge.model.filter import PartitionFilter, UpdateFilter
 from dataforge.model.freshness import FreshnessQuestion
 from dataforge.model.state import PartitionStatus
 from dataforge.model.verdict import Verdict
@@ -116,6 +116,19 @@ def test_a_watermark_wakes_who_waits_and_the_graph_shows_what_is_ready(database:
     assert sorted(filter(None, woken)) == [f"2026-11-05-{hour:02}:00" for hour in (8, 9, 10, 11)]
     found = lineage_of(database, "dev", (None, "report"), "2026-11-05-11:00", _at(120), "upstream", 1)
     assert [(each.name, each.state) for each in found.nodes] == [("report", "missing"), ("clicks", "ready")]
+
+
+def test_a_watermark_is_no_update_that_triggers_a_task(database: Database) -> None:
+    declare(database, "dev", _manifest())
+    triggered = {"namespace": "ns", "name": "publish", "trigger": {"dataset": CLICKS}}
+    declare(database, "dev", definition.parse({"source": "t", "tasks": [triggered]}))
+    _recorded(database, _passed(20, 15))
+    asked = verdict(database, "dev", Named("publish"), _at(120))
+    assert [each.code for each in asked.reasons] == ["upstream_missing"]
+    assert catalog.updates(database, "dev", UpdateFilter(name="publish")).items == []
+    batch = {"task": {"namespace": "ns", "name": "batch"}, "time": _at(21).isoformat(), "state": "succeeded"}
+    _recorded(database, {**batch, "partition": "2026-11-05-11:00", "outputs": [CLICKS]})
+    assert verdict(database, "dev", Named("publish"), _at(120)).runnable
 
 
 def test_a_run_that_goes_on_holds_nothing_back_that_its_watermark_has_passed(database: Database) -> None:
