@@ -58,7 +58,8 @@ def of_staleness(database: Database, name: str, view: View, now: datetime) -> No
         for kind, node, key in made
     ]
     for place, item in zip(made, freshness(database, name, asked, now).items, strict=True):
-        itself = {ITSELF} if view.states[place].status == "stale" else set()
+        success = view.states[place].made
+        itself = {ITSELF} if success is not None and success.status == "stale" else set()
         found, wanted = stale(item), itself.union(stale_inputs(view, place, now))
         assert found == wanted, f"{place} at {now}, the ledger's stale inputs and the twin's: {found}, {wanted}"
 

@@ -113,6 +113,7 @@ class View:
         leases: Sequence[Lease] = (),
     ) -> None:
         self.manifests, self.events, self.orders, self.leases = manifests, events, orders, leases
+        self._cuts: dict[tuple[str, str], Cut] = {}
         self._makers: dict[tuple[str, str, datetime], list[tuple[str, str]]] = {}
         self._makings: dict[str, Making] = {}
         self._shares: dict[tuple[str, str], list[Share]] = {}
@@ -142,7 +143,9 @@ class View:
 
     def cut(self, kind: str, name: str) -> Cut:
         """How something is cut; its dynamic sets with the keys that they hold."""
-        return with_keys(self.declared_cut(kind, name), self.sets)
+        if (kind, name) not in self._cuts:
+            self._cuts[kind, name] = with_keys(self.declared_cut(kind, name), self.sets)
+        return self._cuts[kind, name]
 
     def declared_cut(self, kind: str, name: str) -> Cut:
         defined = (self.tasks if kind == "task" else self.datasets).get(name, {})

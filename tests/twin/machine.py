@@ -167,7 +167,7 @@ class Machine(RuleBasedStateMachine):
     def stream(self, data: st.DataObject, ago: int, hold_back: bool) -> None:
         tasks = self.facts.view.tasks
         passed = sorted({(claim.task, claim.place[2]) for claim in self.facts.view.passed()})
-        if passed and data.draw(st.booleans()):
+        if bool(passed) and data.draw(st.booleans()):
             drawn = data.draw(watermarks.late(passed, tasks))
         else:
             names = [name for name in plans.TASKS if name != plans.MAPPED]

@@ -144,7 +144,7 @@ def _reaching(mapping: Mapping, key: str, ours: Cut, theirs: Cut, now: datetime)
         return [(each,) for each in theirs["keys"]]
     if not windowed(theirs):
         raise Untold("partition_unknown")
-    if ours is not None and not is_key(ours, key):
+    if not is_key(ours, key):
         raise Untold("no_such_partition")
     mine = window(ours, key)
     horizon = mine.end if mine is not None else now

@@ -28,17 +28,7 @@ MONTHLY = {"kind": "monthly", "start": "2026-09-01"}
 HOURLY = {"kind": "hourly", "start": "2026-10-25", "time_zone": "Europe/Berlin"}
 STATIC = {"kind": "static", "keys": ["a", "b"]}
 WHOLE = {"kind": "none"}
-_CUTS: list[Cut] = [
-    *[DAILY] * 8,
-    *[BERLIN] * 2,
-    *[DAILY] * 8,
-    WEEKLY,
-    MONTHLY,
-    HOURLY,
-    *[STATIC] * 2,
-    *[WHOLE] * 2,
-    None,
-]
+_CUTS: list[Cut] = [*[DAILY] * 16, *[BERLIN] * 2, WEEKLY, MONTHLY, HOURLY, *[STATIC] * 2, *[WHOLE] * 2, None]
 _MAPPINGS: list[Definition] = [
     {"kind": "same"},
     {"kind": "window", "from": -1, "to": 0},

@@ -33,14 +33,20 @@ class Rhythm(NamedTuple):
 
     kind: str
     zone: str
+    start: str
     minute: int  # past the hour, of hours
-    hours: tuple[int, ...]  # of the day, of a cron schedule
+    cron: str  # of a schedule by hours, such as `0 6,18 * * *`
 
     @classmethod
     def of(cls, cut: Cut) -> Rhythm:
         assert cut is not None
-        ticks = tuple(int(hour) for hour in cut["cron"].split()[1].split(",")) if cut["kind"] == "cron" else ()
-        return cls(cut["kind"], cut.get("time_zone", "UTC"), cut.get("minute_offset", 0), ticks)
+        said = cut.get
+        return cls(cut["kind"], said("time_zone", "UTC"), cut["start"], said("minute_offset", 0), said("cron", ""))
+
+    @property
+    def hours(self) -> list[int]:
+        """Of the day, at which windows begin."""
+        return [int(hour) for hour in self.cron.split()[1].split(",")] if self.cron else list(range(24))
 
 
 def windowed(cut: Cut) -> bool:
@@ -85,28 +91,23 @@ def _days(kind: str, zone: str) -> Iterator[tuple[str, datetime]]:
 
 def _hours(rhythm: Rhythm) -> Iterator[tuple[str, datetime]]:
     """Of an hour that the clocks show twice, the second has its offset in the key."""
+    hours = rhythm.hours
     moment = datetime(_FIRST_HOUR.year, _FIRST_HOUR.month, _FIRST_HOUR.day, minute=rhythm.minute, tzinfo=UTC)
     while moment.date() < _LAST_HOUR:
         local = moment.astimezone(ZoneInfo(rhythm.zone))
-        if rhythm.kind == "hourly" or local.hour in rhythm.hours:
+        if local.hour in hours:
             yield local.strftime("%Y-%m-%d-%H:%M") + (local.strftime("%z") if local.fold else ""), moment
         moment += timedelta(hours=1)
 
 
-def start_of(cut: Cut) -> datetime:
-    """From when on the cut has partitions."""
-    assert cut is not None
-    local = datetime.fromisoformat(cut["start"])
-    return local.replace(tzinfo=ZoneInfo(cut.get("time_zone", "UTC"))).astimezone(UTC)
-
-
 def partitions(cut: Cut) -> list[Tile]:
-    """The windows that are partitions of the cut."""
-    return _partitions(Rhythm.of(cut), start_of(cut))
+    """The windows that are partitions of the cut: those from its start on."""
+    return _partitions(Rhythm.of(cut))
 
 
 @cache
-def _partitions(rhythm: Rhythm, begin: datetime) -> list[Tile]:
+def _partitions(rhythm: Rhythm) -> list[Tile]:
+    begin = datetime.fromisoformat(rhythm.start).replace(tzinfo=ZoneInfo(rhythm.zone))
     return [tile for tile in _tiles(rhythm) if tile.start >= begin]
 
 
@@ -115,7 +116,7 @@ def is_key(cut: Cut, key: str) -> bool:
     if cut is None:
         return True
     if windowed(cut):
-        return key in _keys(Rhythm.of(cut), start_of(cut))
+        return key in _keys(Rhythm.of(cut))
     if cut["kind"] == "product":
         said = [(each, part(cut, name, key)) for name, each in dimensions(cut).items()]
         return all(of is not None and is_key(each, of) for each, of in said)
@@ -123,8 +124,8 @@ def is_key(cut: Cut, key: str) -> bool:
 
 
 @cache
-def _keys(rhythm: Rhythm, begin: datetime) -> frozenset[str]:
-    return frozenset(tile.key for tile in _partitions(rhythm, begin))
+def _keys(rhythm: Rhythm) -> frozenset[str]:
+    return frozenset(tile.key for tile in _partitions(rhythm))
 
 
 def window(cut: Cut, key: str) -> Tile | None:
