@@ -124,7 +124,7 @@ def fits(mapping: Mapping, ours: Cut, theirs: Cut) -> bool:
         case "same":
             found = _same_fits(ours, theirs)
         case "window":
-            found = both
+            found = both and not _too_many(mapping, ours, theirs)
         case "to_date":
             found = both and _LENGTH[ours["kind"]] < _PERIOD[mapping["period"]]
         case "last":
@@ -134,6 +134,13 @@ def fits(mapping: Mapping, ours: Cut, theirs: Cut) -> bool:
         case _:
             found = kind == "all" or _table_fits(mapping["keys"], ours, theirs)
     return found
+
+
+def _too_many(mapping: Mapping, ours: Cut, theirs: Cut) -> bool:
+    """Whether it asks for more than 1,000 partitions, as two months of hours are."""
+    assert ours is not None
+    assert theirs is not None
+    return (ours["kind"], theirs["kind"]) == ("monthly", "hourly") and mapping["to"] > mapping["from"]
 
 
 def _same_fits(ours: Cut, theirs: Cut) -> bool:
