@@ -15,8 +15,8 @@ _NOW = datetime.fromisoformat("2026-10-27T00:00:00+00:00")  # loops are followed
 
 def problem(view: View, manifest: Definition, standing: Definition | None) -> str | None:
     """Why these definitions, with a manifest in the place of the one that stood, cannot stand together: `misfit`,
-    `count` or `cycle`; `perhaps` where a loop of edges leads by what nobody has cut, or a task reads otherwise than it writes what it
-    updates, of which the ledger assumes the worst (docs/decisions/0006)."""
+    `count` or `cycle`; `perhaps` where a loop of edges leads by what nobody has cut, or a task reads otherwise than it
+    writes what it updates, of which the ledger assumes the worst (docs/decisions/0006)."""
     for name, task in view.tasks.items():
         ends = [(view.node(edge), edge.get("mapping", {})) for edge in task.get("consumes", ())]
         ends += [(("dataset", view.canonical(e["name"])), e.get("mapping", {})) for e in task.get("produces", ())]
