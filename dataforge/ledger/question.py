@@ -282,9 +282,8 @@ def _updated(seen: _Seen, sketch: Sketch, facts: _Facts) -> Iterator[Upstream]:
         ended = {_ENDED[each.standing.status] for each in lacks if each.standing.status in _ENDED}
         if lacks and CONDITIONS[need.edge.condition].isdisjoint(ended):
             lacking = tuple(_producer(seen, need, each, facts) for each in lacks)
-            found = _upstream(
-                seen, need, facts
-            )  # whose state, and orders about it, are of what it is after its updates
+            # Its state, and orders about it, are of what it is after the updates.
+            found = _upstream(seen, need, facts)
             yield msgspec.structs.replace(found, partition=need.key, state=None, rerun=None, lacks=lacking)
 
 

@@ -96,9 +96,9 @@ class Latest(msgspec.Struct, frozen=True):
     update: Update | None
 
 
-# What is only inferred to have succeeded updates nothing, as it satisfies nothing; nor does what a watermark has passed,
-# which is no success of a run; nor any run whose partition is quarantined now, until that is released: what an earlier
-# run had made of it is no longer there.
+# What is only inferred to have succeeded updates nothing, as it satisfies nothing; nor does what a watermark has
+# passed, which is no success of a run; nor any run whose partition is quarantined now, until that is released: what an
+# earlier run had made of it is no longer there.
 LATEST = """
 select d.id, d.canonical_id, u.partition, u.since, u.producer_run
 from dataset d

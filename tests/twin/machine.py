@@ -128,7 +128,7 @@ class Machine(RuleBasedStateMachine):
             self.facts.changed()
             return
         stands = self.facts.view.manifests[manifest["source"]] is told
-        refused = self._refused(told) if stands and told != standing else None
+        refused = self._refused(told, standing) if stands and told != standing else None
         try:
             declare(self.database, self.name, definition.parse(manifest), now=now)
             answered = None
@@ -144,12 +144,12 @@ class Machine(RuleBasedStateMachine):
             self.owed.clear()
         self.told.append((manifest, now))
 
-    def _refused(self, manifest: Definition) -> str | None:
+    def _refused(self, manifest: Definition, standing: Definition | None) -> str | None:
         others = [each for source, each in self.facts.view.manifests.items() if source != manifest["source"]]
         elsewhere = {task["name"] for each in others for task in each["tasks"]}
         if elsewhere & {task["name"] for task in manifest["tasks"]}:
             return "conflict"
-        return "overdrawn" if _overdrawn(manifest) else problem(self.facts.view, manifest)
+        return "overdrawn" if _overdrawn(manifest) else problem(self.facts.view, manifest, standing)
 
     # Events and orders
 

@@ -168,7 +168,8 @@ def fits(mapping: Mapping, ours: Cut, theirs: Cut) -> bool:
         case "same":
             found = _same_fits(ours, theirs)
         case "window":
-            found = _time(ours) is not None and windowed(theirs)
+            mine = _time(ours)
+            found = mine is not None and windowed(theirs) and not _too_many(mapping, mine, theirs)
         case "to_date":
             longest = _PERIOD[mapping["period"]]
             mine = _time(ours)
@@ -192,6 +193,13 @@ def fits(mapping: Mapping, ours: Cut, theirs: Cut) -> bool:
 def _time(cut: Cut) -> Cut:
     """The time windows of a cut, or of one of its two dimensions."""
     return cut if windowed(cut) else dimensions(cut).get(timed(cut) or "")
+
+
+def _too_many(mapping: Mapping, ours: Cut, theirs: Cut) -> bool:
+    """Whether it asks for more than 1,000 partitions, as two months of hours are."""
+    assert ours is not None
+    assert theirs is not None
+    return (ours["kind"], theirs["kind"]) == ("monthly", "hourly") and mapping["to"] > mapping["from"]
 
 
 def _same_fits(ours: Cut, theirs: Cut) -> bool:

@@ -14,16 +14,17 @@ from tests.twin.windows import Cut, dimensions, keys_by, part, timed, windowed
 _NOW = datetime.fromisoformat("2026-10-27T00:00:00+00:00")  # loops are followed as of then
 
 
-def problem(view: View, manifest: Definition) -> str | None:
-    """Why these definitions, of which the manifest is the newest, cannot stand together: `misfit`, `count` or `cycle`;
-    `perhaps` where a loop of edges leads by what nobody has cut, or a task reads otherwise than it writes what it
-    updates, of which the ledger assumes the worst (docs/decisions/0006)."""
+def problem(view: View, manifest: Definition, standing: Definition | None) -> str | None:
+    """Why these definitions, with a manifest in the place of the one that stood, cannot stand together: `misfit`,
+    `count` or `cycle`; `perhaps` where a loop of edges leads by what nobody has cut, or a task reads otherwise than it
+    writes what it updates, of which the ledger assumes the worst (docs/decisions/0006)."""
     for name, task in view.tasks.items():
         ends = [(view.node(edge), edge.get("mapping", {})) for edge in consuming(task)]
         ends += [(("dataset", view.canonical(e["name"])), e.get("mapping", {})) for e in task.get("produces", ())]
         if any(not fits(mapping, view.cut("task", name), view.cut(*node)) for node, mapping in ends):
             return "misfit"
-    if _counts_too_many(view, manifest):
+    known = standing["datasets"] if standing is not None else []
+    if _counts_too_many(view, [each for each in manifest["datasets"] if each not in known]):
         return "count"
     return _cycle(View(view.manifests))
 
@@ -99,9 +100,9 @@ def _makers(declared: View, need: Need) -> list[tuple[str, str]]:
     return [each for each in found if each[0] not in stages]
 
 
-def _counts_too_many(view: View, manifest: Definition) -> bool:
-    """Whether a dataset counts more producers than there are by now; by nobody it may yet be produced."""
-    counting = [each for each in manifest["datasets"] if isinstance(each.get("complete_when"), int)]
+def _counts_too_many(view: View, datasets: list[Definition]) -> bool:
+    """Whether one of these datasets counts more producers than there are by now; by nobody it may yet be produced."""
+    counting = [each for each in datasets if isinstance(each.get("complete_when"), int)]
     found = [(each["complete_when"], most(view.making(each["name"]))) for each in counting]
     return any(known and count > known for count, known in found)
 
