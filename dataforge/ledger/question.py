@@ -267,7 +267,7 @@ def _rule(subject: Subject, used: Sequence[EdgeRow]) -> TriggerRule | None:
 def _upstreams(seen: _Seen, sketch: Sketch, facts: _Facts) -> tuple[Upstream, ...]:
     """One for each place, condition and expression; where several edges ask for the same, the strictest counts."""
     found: dict[tuple[Place, str, str | None], Upstream] = {}
-    needs = chosen(sketch.needs, lambda need: _serves(seen, need))
+    needs = chosen(sketch.needs, lambda need: _upstream(seen, need, facts).serves(CONDITIONS[need.edge.condition]))
     for need in sorted(needs, key=lambda need: (need.edge.required, _STRICTNESS[need.edge.staleness])):
         upstream = _upstream(seen, need, facts)
         place: Place = (need.node.kind, need.node.id, upstream.partition)
@@ -281,11 +281,6 @@ def _updated(seen: _Seen, sketch: Sketch, facts: _Facts) -> Iterator[Upstream]:
         if lacks := seen.lacking.get((need.node.id, need.key, True)):
             producers = tuple(_producer(seen, need, each, facts) for each in lacks)
             yield msgspec.structs.replace(_upstream(seen, need, facts), partition=need.key, state=None, lacks=producers)
-
-
-def _serves(seen: _Seen, need: Need) -> bool:
-    state = seen.states.get(_stands(need, seen.states))
-    return state is not None and state.settled and state.outcome in CONDITIONS[need.edge.condition]
 
 
 def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
