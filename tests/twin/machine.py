@@ -163,7 +163,7 @@ class Machine(RuleBasedStateMachine):
             self._record(stamped)
 
     @precondition(lambda self: self.facts.declared)
-    @rule(data=st.data(), ago=st.sampled_from([0, 20, 600]), hold_back=plans.rarely(5))
+    @rule(data=st.data(), ago=st.sampled_from([0, 20, 600]), hold_back=rarely(5))
     def stream(self, data: st.DataObject, ago: int, hold_back: bool) -> None:
         tasks = self.facts.view.tasks
         passed = sorted({(claim.task, claim.place[2]) for claim in self.facts.view.passed()})
