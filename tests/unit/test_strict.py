@@ -288,3 +288,11 @@ def test_a_dataset_updated_in_place_is_read_as_it_was_before_where_the_run_write
     assert (refused(links, known) is not None) is cycle
     assert comes_back(Expansion(links, known)) is cycle
     assert (refused(links, {}) is not None) is cycle
+
+
+def test_a_dataset_that_nobody_has_cut_is_cut_alike_before_and_after_its_updates() -> None:
+    back, d = Window(-2, -1), Name("task", 3)
+    merge = [Link(0, True, DATA, back), Link(0, False, DATA, back), reads(A, d, All())]
+    writers = [reads(B, A, All()), Link(1, False, DATA, SAME), Link(2, False, DATA, SAME)]
+    links = [*merge, *writers, reads(d, B, All()), reads(d, C), Link(3, True, DATA, Last())]
+    assert refused(links, {A: CLIENTS, B: DAILY, C: DAILY, d: DAILY}) is not None
