@@ -291,8 +291,8 @@ def test_a_dataset_updated_in_place_is_read_as_it_was_before_where_the_run_write
 
 
 def test_a_dataset_that_nobody_has_cut_is_cut_alike_before_and_after_its_updates() -> None:
-    back, d = Window(-2, -1), Name("task", 3)
-    merge = [Link(0, True, DATA, back), Link(0, False, DATA, back), reads(A, d, All())]
-    writers = [reads(B, A, All()), Link(1, False, DATA, SAME), Link(2, False, DATA, SAME)]
-    links = [*merge, *writers, reads(d, B, All()), reads(d, C), Link(3, True, DATA, Last())]
-    assert refused(links, {A: CLIENTS, B: DAILY, C: DAILY, d: DAILY}) is not None
+    back, merge = Window(-2, -1), Name("task", 3)  # whose cut is met after those of the tasks that only write
+    merging = [Link(3, True, DATA, back), Link(3, False, DATA, back), reads(merge, C, All())]
+    writing = [reads(A, merge, All()), Link(0, False, DATA, SAME), Link(1, False, DATA, SAME)]
+    links = [*merging, *writing, reads(C, A, All()), reads(C, B), Link(2, True, DATA, Last())]
+    assert refused(links, {A: DAILY, B: DAILY, C: DAILY, merge: CLIENTS}) is not None
