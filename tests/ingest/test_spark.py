@@ -89,7 +89,8 @@ def test_who_updates_in_place_what_is_only_inferred_to_be_there_waits_for_more(d
     sales, load = {"namespace": "file", "name": "/lake/mart/sales"}, {"namespace": "emr", "name": "load"}
     clean = {"namespace": "ns", "name": "clean", "consumes": [{"dataset": sales}], "produces": [sales]}
     declare(database, "dev", parse({"source": "dags", "tasks": [{**load, "produces": [sales]}, clean]}))
-    assert states(database, *application(parented=False), *write(INSERT, "SRC", parented=False)) != []
+    counted = write(INSERT, "SRC", parented=False, **COUNTED)
+    assert states(database, *application(parented=False), *counted) == [("", "ready", "inferred")]
     (reason,) = verdict(database, "dev", Named("clean"), NOW).reasons
     assert (reason.code, reason.upstream and reason.upstream.name) == ("upstream_unconfirmed", "load")
 
