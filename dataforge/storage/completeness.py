@@ -98,7 +98,7 @@ def listed(connection: Connection, environment: int, datasets: Iterable[int]) ->
 
 
 # A claim answers for its own task, for the run above that it is laid to (of a Spark job its application), and for the
-# task that ran that one.
+# task that ran that one. That of a run that was cleared is of no attempt: it is for the partitions of the run.
 CLAIMED = """
 select w.node, w.key, c.task_id, c.producer_task_id, above.parent_task_id, own.partitions, c.group_run, c.run,
     c.status, c.run_state, c.evidence, c.started_at, c.since, c.past
@@ -118,6 +118,10 @@ left join lateral (
     select partitions from attempt
     where environment = (select %(environment)s::smallint) and task_id = c.task_id and run = c.run
         and attempt_id = c.attempt_id
+    union all
+    select partitions from run
+    where environment = (select %(environment)s::smallint) and task_id = c.task_id and run = c.run
+        and c.attempt_id = ''
     offset 0
 ) own on true
 left join lateral (
