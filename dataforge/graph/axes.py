@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
+from itertools import permutations, product
 from typing import TYPE_CHECKING, NamedTuple
 
 from dataforge.model import edge
@@ -60,9 +60,10 @@ def _product_size(values: Sequence[Sequence[str]]) -> int:
 
 def _assumed(steps: Sequence[Dependence], cuts: Sequence[Partitioning | None]) -> list[Partitioning]:
     known = list(cuts)
+    same = {end: other for step in steps if step.mapping is None for end, other in permutations(step[:2])}
     beside: dict[int, set[int]] = {}
     for step in steps:
-        if step.mapping is None or isinstance(step.mapping, Same | Window | ToDate):
+        if isinstance(step.mapping, Same | Window | ToDate):
             beside.setdefault(step.upstream, set()).add(step.downstream)
             beside.setdefault(step.downstream, set()).add(step.upstream)
     ahead = deque(node for node, cut in enumerate(known) if cut is not None)
@@ -70,9 +71,11 @@ def _assumed(steps: Sequence[Dependence], cuts: Sequence[Partitioning | None]) -
         node = ahead.popleft()
         for other in sorted(beside.get(node, ())):
             if known[other] is None:
-                known[other] = known[node]
-                ahead.append(other)
+                for each in {other, same.get(other, other)}:  # a dataset before and after its updates is one
+                    known[each] = known[node]
+                    ahead.append(each)
     by_table = {n for s in steps if isinstance(s.mapping, Table) for n in (s.upstream, s.downstream)}
+    by_table |= {same[node] for node in by_table & same.keys()}
     unnamed = Partitioning(kind="dynamic", set="unknown")
     return [cut or (unnamed if node in by_table else _DAILY) for node, cut in enumerate(known)]
 

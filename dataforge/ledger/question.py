@@ -337,7 +337,7 @@ def _producer(seen: _Seen, need: Need, lack: Lack, facts: _Facts) -> Upstream:
     instead = None
     if standing.older_than is not None:
         instead = "has updated it before it was written again; run it again"
-    elif state is not None and state.outcome is RunState.SUCCEEDED:
+    elif standing.latest is None and state is not None and state.outcome is RunState.SUCCEEDED:
         instead = "has succeeded, and nothing shows that it wrote it"
     cut = cut_of(product.task_cut, declared=product.task_cut_declared)
     return Upstream(

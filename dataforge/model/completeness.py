@@ -152,9 +152,14 @@ class Judged(msgspec.Struct, frozen=True):
 
     @property
     def withheld(self) -> tuple[Standing, ...]:
-        """The same for whoever updates it in place: where all was skipped, there is nothing to update."""
-        skipped = tuple(each for each in self.standings if each.status is PartitionStatus.SKIPPED)
-        return skipped if self.status is PartitionStatus.SKIPPED else self.lacking
+        """The same for whoever updates it in place: where all was skipped, there is nothing to update; and what is there
+        on inference alone serves nobody."""
+        if self.status is PartitionStatus.SKIPPED:
+            return tuple(each for each in self.standings if each.status is PartitionStatus.SKIPPED)
+        return self.lacking or tuple(each for each in self.standings if self._inferred(each.latest))
+
+    def _inferred(self, claim: Claimed | None) -> bool:
+        return claim is not None and claim.group in self.groups and claim.evidence is Evidence.INFERRED
 
 
 def dues(given: Writers, key: str) -> tuple[Due, ...]:

@@ -3,6 +3,7 @@
 The events are cut from a capture (examples/captures/spark_edge).
 """
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,8 +11,12 @@ import pytest
 from dataforge.ingest.batch import record_any
 from dataforge.ingest.insert_statement import partition
 from dataforge.ingest.redaction import NOTHING
+from dataforge.ledger.declare import declare
+from dataforge.ledger.readiness import Named, verdict
+from dataforge.model.definition import parse
 from dataforge.storage.database import Database
 
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
 PRODUCER = "https://github.com/OpenLineage/OpenLineage/tree/1.53.0/integration/spark"
 APPLICATION, STEP, TASK = (f"01a1fcd2-0000-7000-8000-00000000000{number}" for number in range(3))
 TASK_RUN: dict[str, Any] = {"run": {"runId": TASK}, "job": {"namespace": "airflow", "name": "shop_daily.load"}}
@@ -78,6 +83,16 @@ def states(database: Database, *bodies: object) -> list[tuple[str, str, str]]:
 def test_a_later_spark_job_that_failed_is_not_made_good_by_its_application(database: Database) -> None:
     caught = write("adaptive_spark_plan", "SRRRC", parented=True)
     assert states(database, SUCCEEDED, *application(parented=True), *caught) == [("", "running", "inferred")]
+
+
+def test_who_updates_in_place_what_is_only_inferred_to_be_there_waits_for_more(database: Database) -> None:
+    sales, load = {"namespace": "file", "name": "/lake/mart/sales"}, {"namespace": "emr", "name": "load"}
+    clean = {"namespace": "ns", "name": "clean", "consumes": [{"dataset": sales}], "produces": [sales]}
+    declare(database, "dev", parse({"source": "dags", "tasks": [{**load, "produces": [sales]}, clean]}))
+    counted = write(INSERT, "SRC", parented=False, **COUNTED)
+    assert states(database, *application(parented=False), *counted) == [("", "ready", "inferred")]
+    (reason,) = verdict(database, "dev", Named("clean"), NOW).reasons
+    assert (reason.code, reason.upstream and reason.upstream.name) == ("upstream_unconfirmed", "load")
 
 
 def test_an_empty_write_of_one_spark_job_is_good_with_its_application(database: Database) -> None:

@@ -54,15 +54,6 @@ def test_an_instance_that_nobody_has_seen_is_waited_for(database: Database) -> N
     assert _ask(database, "all").runnable
 
 
-def test_the_newest_that_serves_is_one_all_of_whose_instances_have_ended(database: Database) -> None:
-    days = {"partitioning": {"kind": "daily", "start": "2026-10-01"}}
-    last = {**_after("each"), "mapping": {"kind": "last", "not_older_than": "P3D"}}
-    _declare(database, _task("each", **days), _task("all", "all_success", last, **days))
-    for day, instances in (("2026-10-31", 1), ("2026-11-01", 2)):
-        _say(database, "each", "succeeded", run=day, partition=day, map_index=0, instances=instances)
-    assert verdict(database, "dev", Named("all", "ns", "2026-11-01"), NOW).runnable
-
-
 def test_who_is_mapped_over_a_list_of_unknown_length_has_one_more_instance_to_come(database: Database) -> None:
     _declare(
         database,

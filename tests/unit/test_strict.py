@@ -288,3 +288,11 @@ def test_a_dataset_updated_in_place_is_read_as_it_was_before_where_the_run_write
     assert (refused(links, known) is not None) is cycle
     assert comes_back(Expansion(links, known)) is cycle
     assert (refused(links, {}) is not None) is cycle
+
+
+def test_a_dataset_that_nobody_has_cut_is_cut_alike_before_and_after_its_updates() -> None:
+    back, merge = Window(-2, -1), Name("task", 3)  # whose cut is met after those of the tasks that only write
+    merging = [Link(3, True, DATA, back), Link(3, False, DATA, back), reads(merge, C, All())]
+    writing = [reads(A, merge, All()), Link(0, False, DATA, SAME), Link(1, False, DATA, SAME)]
+    links = [*merging, *writing, reads(C, A, All()), reads(C, B), Link(2, True, DATA, Last())]
+    assert refused(links, {A: DAILY, B: DAILY, C: DAILY, merge: CLIENTS}) is not None
