@@ -55,6 +55,18 @@ def test_a_key_of_a_manifest_is_told_of_as_the_run_for_it_stands(database: Datab
     assert (ask(database).status, named(ask(database))) == ("waiting", [("upstream_running", "orders")])
 
 
+def test_what_was_cleared_is_to_bring_its_share_again(database: Database) -> None:
+    load = task("load", cut=REGIONS, mapping={"kind": "all"})
+    declare_orders(database, load, when={"manifest": ["eu", "us"]})
+    for key in ("eu", "us"):
+        say(database, "load", key=key, outputs=[{**ORDERS, "partition": DAY}])
+    assert ask(database).runnable
+    clear = {"time": "2026-11-08T02:00:00Z", "control": "clear", "task": {"namespace": "ns", "name": "load"}}
+    clear |= {"partition": "eu", "run": "eu-1", "by": "anna", "reason": "half a file"}
+    assert record_native(database, "dev", [clear], NOTHING).rejected == []
+    assert (ask(database).status, named(ask(database))) == ("waiting", [("upstream_running", "orders")])
+
+
 def test_of_a_mapped_producer_the_instance_counts_that_has_not_ended(database: Database) -> None:
     declare_orders(database, *map(task, ("a", "b")))
     say(database, "a")

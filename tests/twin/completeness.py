@@ -64,7 +64,7 @@ class Share(NamedTuple):
 
     def is_by(self, claim: Claim) -> bool:
         if self.task is None:
-            return claim.of == self.key
+            return self.key in (claim.of, *claim.of.split("|"))
         return claim.task == self.task and (self.sole or self.key in (None, claim.of))
 
 

@@ -3,6 +3,7 @@ that do not lead back in time."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -17,7 +18,8 @@ _NOW = datetime.fromisoformat("2026-10-27T00:00:00+00:00")  # loops are followed
 def problem(view: View, manifest: Definition, standing: Definition | None) -> str | None:
     """Why these definitions, with a manifest in the place of the one that stood, cannot stand together: `misfit`,
     `count` or `cycle`; `perhaps` where a loop of edges leads by what nobody has cut, or a task reads otherwise than it
-    writes what it updates, of which the ledger assumes the worst (docs/decisions/0006)."""
+    writes what it updates, of which the ledger assumes the worst; and where what nobody has cut lies between what is
+    cut one way and another, which may hide a cycle until it is declared (docs/decisions/0006)."""
     for name, task in view.tasks.items():
         ends = [(view.node(edge), edge.get("mapping", {})) for edge in consuming(task)]
         ends += [(("dataset", view.canonical(e["name"])), e.get("mapping", {})) for e in task.get("produces", ())]
@@ -35,9 +37,19 @@ def _cycle(declared: View) -> str | None:
     nodes = [_around(declared, task) for task in looping]
     otherwise = any(len(set(around)) < len(around) for around in nodes)
     if any(_leads_back(declared, task) for task in looping):
-        return "perhaps" if otherwise else "cycle"
+        return "perhaps" if otherwise or _between_unlike(declared, nodes) else "cycle"
     uncut = any(declared.cut(*node) is None for around in nodes for node in around)
     return "perhaps" if uncut or otherwise else None
+
+
+def _between_unlike(declared: View, nodes: Iterable[Sequence[tuple[str, str]]]) -> bool:
+    """Whether something that nobody has cut lies between what is cut in two ways; it may be taken for either."""
+    beside: dict[tuple[str, str], list[Cut]] = {}
+    for task, *ends in nodes:
+        for one, other in [pair for end in ends for pair in ((task, end), (end, task))]:
+            if declared.cut(*one) is None:
+                beside.setdefault(one, []).append(declared.cut(*other))
+    return any(cut != cuts[0] for cuts in beside.values() for cut in cuts)
 
 
 def _around(declared: View, task: str) -> list[tuple[str, str]]:
