@@ -46,7 +46,7 @@ from tests.twin.facts import Facts, event_of
 from tests.twin.fold import Place
 from tests.twin.ledger import Definition, Lease, View, few_keys
 from tests.twin.partition_set import holds
-from tests.twin.refusal import problem, several_are_cut_otherwise
+from tests.twin.refusal import problem
 from tests.twin.sharing import rarely
 from tests.twin.verdict import answer
 
@@ -123,10 +123,6 @@ class Machine(RuleBasedStateMachine):
         told = {key: value for key, value in manifest.items() if key != "valid_from"}
         self.facts.declared.append((since, len(before), told))
         self.facts.changed()
-        if several_are_cut_otherwise(self.facts.view):
-            self.facts.declared = before
-            self.facts.changed()
-            return
         stands = self.facts.view.manifests[manifest["source"]] is told
         refused = self._refused(told, standing) if stands and told != standing else None
         try:

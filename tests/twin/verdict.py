@@ -215,8 +215,8 @@ class _Asked:
 
     def to_come(self, need: Need, each: Standing) -> Reason:
         """By its run on the partition, where there is one; else as its own partition stands."""
-        task, key = each.share.task, each.share.key
-        about = self.about(need, "") if task is None else Reason("", ("task", task), key)
+        task, key = each.share.task, each.share.partition
+        about = self.about(need, "") if task is None else Reason("", ("task", task), each.share.key)
         if each.too_old:
             return about._replace(code="upstream_missing")
         if each.latest is not None or task is None or key is None:
@@ -319,7 +319,9 @@ class _Asked:
         """What has to come: of what several make the partitions of those who have begun nothing yet."""
         lacks = self.view.lacks(need)
         shares = [each.share for each in lacks if each.latest is None]
-        found = [_bringer(share.task, share.key) for share in shares if share.task and share.key is not None]
+        found = [
+            _bringer(share.task, share.partition) for share in shares if share.task and share.partition is not None
+        ]
         return found if lacks or need.updates else [need]
 
     def is_stale(self, need: Need) -> bool:
