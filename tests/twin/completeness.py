@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from tests.twin import share
-from tests.twin.fold import MADE, Claim, order
+from tests.twin.claim import Claim, order
+from tests.twin.fold import MADE
 from tests.twin.mapping import Mapping
 from tests.twin.share import Brought
 from tests.twin.windows import Cut

@@ -6,9 +6,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from tests.twin.completeness import is_stage, most
-from tests.twin.ledger import Definition, Need, View, consuming, few_keys
+from tests.twin.ledger import View, consuming
 from tests.twin.mapping import fits
-from tests.twin.windows import Cut, dimensions, part, timed, windowed
+from tests.twin.question import Definition, Need
+from tests.twin.windows import Cut, dimensions, few_keys, part, timed, windowed
 
 _NOW = datetime.fromisoformat("2026-10-27T00:00:00+00:00")  # loops are followed as of then
 
