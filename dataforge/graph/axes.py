@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
+from itertools import permutations, product
 from typing import TYPE_CHECKING, NamedTuple
 
 from dataforge.model import edge
@@ -60,6 +60,7 @@ def _product_size(values: Sequence[Sequence[str]]) -> int:
 
 def _assumed(steps: Sequence[Dependence], cuts: Sequence[Partitioning | None]) -> list[Partitioning]:
     known = list(cuts)
+    halves = {one: other for s in steps if s.mapping is None for one, other in permutations((s.upstream, s.downstream))}
     beside: dict[int, set[int]] = {}
     for step in steps:
         if step.mapping is None or isinstance(step.mapping, Same | Window | ToDate):
@@ -70,9 +71,11 @@ def _assumed(steps: Sequence[Dependence], cuts: Sequence[Partitioning | None]) -
         node = ahead.popleft()
         for other in sorted(beside.get(node, ())):
             if known[other] is None:
-                known[other] = known[node]
-                ahead.append(other)
+                for half in {other, halves.get(other, other)}:  # a dataset before and after its updates is cut alike
+                    known[half] = known[node]
+                    ahead.append(half)
     by_table = {n for s in steps if isinstance(s.mapping, Table) for n in (s.upstream, s.downstream)}
+    by_table |= {halves[node] for node in by_table if node in halves}
     unnamed = Partitioning(kind="dynamic", set="unknown")
     return [cut or (unnamed if node in by_table else _DAILY) for node, cut in enumerate(known)]
 
