@@ -112,7 +112,7 @@ def _apart(ours: Cut, mapping: Mapping, theirs: Cut) -> bool:
         return False
     by = mapping.get("dimensions", {}).get(time, {}) if kind == "dimension" else mapping
     if by.get("kind") == "along":
-        return by["dimension"] == timed(ours) and by.get("mapping", {}).get("kind", "same") == "same"
+        return bool(by["dimension"] == timed(ours) and by.get("mapping", {}).get("kind", "same") == "same")
     return bool(by.get("kind", "same") == "same") and (time is None or windowed(ours) or time == timed(ours))
 
 
