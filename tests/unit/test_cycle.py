@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataforge.graph.cycle import Link, Name, find
-from dataforge.model.edge import SAME
+from dataforge.model.edge import SAME, All
 
 TASKS, DATASETS = 5, 4
 nodes = st.one_of(
@@ -105,3 +105,12 @@ def test_a_cycle_through_an_alias_lists_both_names() -> None:
     graph = [Link(1, False, path), Link(2, True, table), Link(1, True, Name("task", 2))]
     assert find(graph, []) is None
     assert find(graph, [(1, 2)]) == [Name("task", 1), path, table, Name("task", 2), Name("task", 1)]
+
+
+def test_what_updates_of_its_own_dataset_trigger_is_a_cycle_beside_stages_that_wait_for_it() -> None:
+    orders = Name("dataset", 0)
+    triggered = [Link(0, True, orders, All(), triggers=True), Link(0, False, orders, All())]
+    stage = [Link(1, True, orders), Link(1, False, orders)]
+    assert find(triggered, []) is None
+    assert find(stage, []) is None
+    assert find([*triggered, *stage], []) is not None
