@@ -152,8 +152,8 @@ class Judged(msgspec.Struct, frozen=True):
 
     @property
     def withheld(self) -> tuple[Standing, ...]:
-        """The same for whoever updates it in place: where all was skipped, there is nothing to update; and what is there
-        on inference alone serves nobody."""
+        """The same for whoever updates it in place: where all was skipped, there is nothing to update; and what is
+        there on inference alone serves nobody."""
         if self.status is PartitionStatus.SKIPPED:
             return tuple(each for each in self.standings if each.status is PartitionStatus.SKIPPED)
         return self.lacking or tuple(each for each in self.standings if self._inferred(each.latest))

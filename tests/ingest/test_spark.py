@@ -90,7 +90,7 @@ def test_who_updates_in_place_what_is_only_inferred_to_be_there_waits_for_more(d
     clean = {"namespace": "ns", "name": "clean", "consumes": [{"dataset": sales}], "produces": [sales]}
     declare(database, "dev", parse({"source": "dags", "tasks": [{**load, "produces": [sales]}, clean]}))
     counted = write(INSERT, "SRC", parented=False, **COUNTED)
-    assert states(database, *application(parented=False), *counted) == [("", "ready", "inferred")]
+    assert states(database, *application(parented=False), *counted) == [("", "missing", "inferred")]  # until cleaned
     (reason,) = verdict(database, "dev", Named("clean"), NOW).reasons
     assert (reason.code, reason.upstream and reason.upstream.name) == ("upstream_unconfirmed", "load")
 
