@@ -4,7 +4,8 @@ The rule (invariant I4): a loop that leads back to strictly earlier partitions c
 does a task that reads and writes one dataset in place. Such a dataset is two nodes here, before and after its updates.
 What writes it without reading comes before, the tasks that update it lie between (their order among themselves is that
 of their own edges), and whoever only reads it comes after. So an updater that waits for a reader is found. What an
-updater reads beside the partitions that it writes, it reads after their updates.
+updater reads beside the partitions that it writes, it reads after their updates. A task that updates trigger is no
+updater beside others, since they wait for what it writes.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,6 +39,7 @@ class Link(NamedTuple):
     consumes: bool
     node: Name
     mapping: edge.Mapping = SAME
+    triggers: bool = False  # the task runs on updates of it, and waits for no partition
 
 
 class _Node(NamedTuple):
@@ -150,11 +152,13 @@ def _steps(links: Sequence[Link], stands: dict[int, int]) -> list[_Step]:
         return _Node(name.kind, stands.get(name.id, name.id) if name.kind == "dataset" else name.id)
 
     written = {(link.task, node(link.node)): link.mapping for link in links if not link.consumes}
-    updates = {
-        (link.task, node(link.node))
+    found = [
+        (link.task, node(link.node), link.triggers)
         for link in links
         if link.consumes and in_place(link.mapping, written.get((link.task, node(link.node))))
-    }
+    ]
+    staged = {dataset for _, dataset, triggers in found if not triggers}
+    updates = {(task, dataset) for task, dataset, triggers in found if not triggers or dataset not in staged}
     updated = {dataset for _, dataset in updates}
     steps = [_Step(dataset, dataset._replace(after=True), None) for dataset in sorted(updated)]
     for link in links:

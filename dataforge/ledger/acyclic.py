@@ -12,6 +12,7 @@ import msgspec
 from dataforge.graph import cycle
 from dataforge.graph.cycle import Link, Name
 from dataforge.ledger.cuts import Cuts
+from dataforge.model import trigger
 from dataforge.model.declaration import CycleError, Plan
 from dataforge.model.edge import Mapping
 from dataforge.model.event import Relation
@@ -122,7 +123,8 @@ class _Side:
 
 def _link(edge: DeclaredEdge) -> Link:
     mapping = msgspec.convert(edge.mapping, Mapping)
-    return Link(edge.task_id, edge.relation == "consumes", Name(edge.node_kind, edge.node_id), mapping)
+    triggers = edge.condition["kind"] == trigger.EDGE
+    return Link(edge.task_id, edge.relation == "consumes", Name(edge.node_kind, edge.node_id), mapping, triggers)
 
 
 def _spelled(connection: Connection, environment: int, decided: Plan, found: Sequence[Name]) -> list[str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from tests.twin.completeness import is_stage, most
+from tests.twin.completeness import most
 from tests.twin.ledger import View, consuming
 from tests.twin.mapping import fits
 from tests.twin.question import Definition, Need
@@ -106,15 +106,19 @@ def _reached(declared: View, task: str, key: str) -> set[tuple[str, str]]:
 
 
 def _makers(declared: View, need: Need) -> list[tuple[str, str]]:
-    """Who writes it; who updates it in place, also what triggers it, waits only for those who do not."""
+    """Who writes it; who updates it in place waits only for those who do not. A task that updates of it trigger counts
+    among those who do only where there are no others, which wait for what it writes."""
     found = declared.makers(need.name, need.key, _NOW)
-    return [each for each in found if not need.updates or not _updates(declared, each[0], need.name)]
+    if not need.updates:
+        return found
+    stages = {each.task for each in declared.making(need.name).producers if each.stage}
+    updating = stages or {task for task in declared.tasks if ("dataset", need.name) in _triggering(declared, task)}
+    return [each for each in found if each[0] not in updating]
 
 
-def _updates(declared: View, task: str, dataset: str) -> bool:
-    edges = declared.consumed(task)
-    reads = [edge.get("mapping", {}) for edge in edges if declared.node(edge) == ("dataset", dataset)]
-    return any(is_stage(reads, mapping) for name, mapping in declared.produced(task) if name == dataset)
+def _triggering(declared: View, task: str) -> list[tuple[str, str]]:
+    """What triggers a task, and is not judged beside that."""
+    return [declared.node(edge) for edge in declared.consumed(task) if "triggers" in edge]
 
 
 def _counts_too_many(view: View, datasets: list[Definition]) -> bool:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataforge.graph.cycle import Link, Name, find
-from dataforge.model.edge import SAME
+from dataforge.model.edge import SAME, All
 from dataforge.model.partition import Partitioning
 
 TASKS, DATASETS = 5, 4
@@ -121,3 +121,12 @@ def test_a_dataset_that_nobody_has_cut_is_taken_to_be_cut_alike_before_and_after
     loop = [Link(1, False, orders), Link(2, True, orders), Link(1, True, Name("task", 2))]
     found = find(update + loop, [], lambda _: {Name("task", 1): writer, Name("task", 2): reader})
     assert found == [Name("task", 1), orders, Name("task", 2), Name("task", 1)]
+
+
+def test_what_updates_of_its_own_dataset_trigger_is_a_cycle_beside_stages_that_wait_for_it() -> None:
+    orders = Name("dataset", 0)
+    triggered = [Link(0, True, orders, All(), triggers=True), Link(0, False, orders, All())]
+    stage = [Link(1, True, orders), Link(1, False, orders)]
+    assert find(triggered, []) is None
+    assert find(stage, []) is None
+    assert find([*triggered, *stage], []) is not None
