@@ -56,7 +56,9 @@ def _late(minutes: float, key: str, rows: int, **more: Any) -> dict[str, Any]:
     return _said(minutes, late=[{"partition": key, "rows": rows, **more}])
 
 
-def _manifest(lateness: str | None = "PT15M", staleness: str = "warn", cut: dict[str, Any] = HOURLY) -> Any:
+def _manifest(
+    lateness: str | None = "PT15M", staleness: str = "warn", cut: dict[str, Any] = HOURLY, **of_clicks: Any
+) -> Any:
     stream = {"namespace": "ns", "name": "stream", "partitioning": cut, "produces": [CLICKS]}
     report = {
         "namespace": "ns",
@@ -65,7 +67,7 @@ def _manifest(lateness: str | None = "PT15M", staleness: str = "warn", cut: dict
         "consumes": [{"dataset": CLICKS, "staleness": staleness}],
     }
     late = {} if lateness is None else {"lateness": lateness}
-    datasets = [{**CLICKS, "partitioning": cut}]
+    datasets = [{**CLICKS, "partitioning": cut, **of_clicks}]
     return definition.parse({"source": "s", "tasks": [{**stream, **late}, report], "datasets": datasets})
 
 
@@ -216,6 +218,18 @@ def test_a_watermark_of_one_output_moves_that_one_alone(database: Database) -> N
     _recorded(database, _said(20, outputs=[{**CLICKS, "watermark": _at(15).isoformat()}]))
     assert "2026-11-05-11:00" in _listed(database)
     assert _listed(database, "stream") == {}
+
+
+@pytest.mark.parametrize("declared_last", [True, False])
+def test_what_is_told_of_a_dataset_is_of_it_under_all_its_names(database: Database, *, declared_last: bool) -> None:
+    table = {"namespace": "glue", "name": "lake.clicks"}
+    named = _manifest(aliases=[table])
+    declare(database, "dev", _manifest() if declared_last else named)
+    _recorded(database, _said(20, outputs=[{**table, "watermark": _at(15).isoformat()}]))
+    _recorded(database, _late(40, "2026-11-05-11:00", 7, dataset=table))
+    declare(database, "dev", named)
+    assert _listed(database)["2026-11-05-11:00"] == "stale"
+    assert "got 7 rows" in _asked(database, "2026-11-05-11:00").warnings[0].message
 
 
 def test_the_lateness_of_a_dataset_stands_in_the_place_of_its_tasks(database: Database) -> None:
