@@ -24,7 +24,7 @@ from dataforge.storage import stream as storage
 from dataforge.storage.database import Connection
 from dataforge.storage.partition import Place
 from dataforge.storage.readiness import Node
-from dataforge.storage.stream import EVERY, Claimed, SaidLate, SaidWatermark, Streaming
+from dataforge.storage.stream import EVERY, Claimed, Output, SaidLate, SaidWatermark, Streaming
 
 
 class News(msgspec.Struct, frozen=True):
@@ -46,11 +46,7 @@ class _Output(msgspec.Struct, frozen=True):
     cut: Partitioning
     lateness: timedelta
     within: Reach
-
-    @property
-    def datasets(self) -> tuple[int, ...]:
-        """Under which datasets what is told of it stands."""
-        return (EVERY,) if self.node[0] == "task" else (EVERY, self.node[1])
+    datasets: tuple[int, ...]  # under which what is told of it stands: of a dataset under each of its names
 
     def place(self, key: str) -> Place:
         return (*self.node, key)
@@ -102,30 +98,30 @@ def follow(connection: Connection, environment: int, news: News, tasks: Set[int]
     return places
 
 
-def _shape(
-    connection: Connection, environment: int, task: Streaming, written: Iterable[tuple[int, int, Any, str | None]]
-) -> list[list[Any]]:
+def _shape(connection: Connection, environment: int, task: Streaming, written: Iterable[Output]) -> list[list[Any]]:
     """What the claims of a task are made for, as it is remembered: each output that has time windows, how it is cut,
-    its lateness, and the first watermark that anybody told of."""
-    nodes: list[tuple[str, int, Any, str | None]] = [("task", task.task_id, task.cut, task.lateness)]
-    own = [each for each in written if each[0] == task.task_id]
-    nodes += [("dataset", node, cut or task.cut, lateness or task.lateness) for _, node, cut, lateness in own]
+    its lateness, the first watermark that anybody told of, and under which datasets."""
+    nodes: list[tuple[str, int, Any, str | None, list[int]]] = [("task", task.task_id, task.cut, task.lateness, [])]
+    for each in written:
+        if each.task_id == task.task_id:
+            cut, lateness = each.cut or task.cut, each.lateness or task.lateness
+            nodes.append(("dataset", each.dataset_id, cut, lateness, each.names))
     found: list[list[Any]] = []
-    for kind, node, cut, lateness in nodes:
+    for kind, node, cut, lateness, names in nodes:
         if not partition.from_json(cut).windowed:
             continue
-        names = (EVERY,) if kind == "task" else (EVERY, node)
-        first = storage.first(connection, environment, task.task_id, names)
+        told = [EVERY, *names]
+        first = storage.first(connection, environment, task.task_id, told)
         if first is not None:
-            found.append([kind, node, cut, lateness, first.isoformat()])
+            found.append([kind, node, cut, lateness, first.isoformat(), told])
     return found
 
 
 def _output(task_id: int, shape: Sequence[Any]) -> _Output:
-    kind, node, cut, lateness, first = shape
+    kind, node, cut, lateness, first, told = shape
     windows = partition.from_json(cut)
     within = reach(windows, datetime.fromisoformat(first))
-    return _Output(task_id, (kind, node), windows, storage.duration(lateness), within)
+    return _Output(task_id, (kind, node), windows, storage.duration(lateness), within, tuple(told))
 
 
 def _move_on(connection: Connection, environment: int, outputs: Iterable[_Output], news: News) -> set[Place]:

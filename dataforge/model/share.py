@@ -55,9 +55,9 @@ def shares(mapping: Mapping, key: str, task: Partitioning | None, dataset: Parti
     if task is None and _counts_in_windows(mapping):
         return (ANY,) if _keys(mapping, key, task, dataset) != () else ()
     dataset = _holding(dataset, key)
-    if time_dimension(task) is None:
+    if task is None or time_dimension(task) is None:
         return _each(_keys(_newest(mapping, dataset), key, task, dataset, _ended(dataset, key)))
-    if task is None or _tiles(mapping, task, dataset):
+    if _tiles(mapping, task, dataset):
         return _each(_keys(mapping, key, task, dataset))
     if task.windowed:
         return (ANY,) if _writes(mapping, key, task, dataset) else ()

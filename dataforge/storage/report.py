@@ -21,7 +21,7 @@ class Reported(msgspec.Struct, frozen=True):
 
 # The last success is the one that the partition's state names; of several claims of its producer (the jobs of a Spark
 # application) the latest, and with it the instances of the same mapped run. What a claim is on need not be what the
-# event named: where it named no partition, the claim is on those of the run.
+# event named: where it named no partition, the claim is on those of the run. Of a stream it is one with late data, too.
 WRITTEN = """
 select w.node, w.key, s.ready_since, c.rows, c.version, t.report
 from unnest(%(nodes)s::bigint[], %(keys)s::text[]) as w (node, key)
@@ -33,13 +33,13 @@ cross join lateral (
 cross join lateral (
     select task_id, group_run from write
     where environment = %(environment)s and node_kind = 'dataset' and node_id = any(names.ids) and partition = w.key
-        and producer_task_id = s.ready_task_id and producer_run = s.ready_run and status = 'ready'
+        and producer_task_id = s.ready_task_id and producer_run = s.ready_run and status in ('ready', 'stale')
     order by started_at desc nulls last, task_id, run desc limit 1
 ) latest
 cross join lateral (
     select * from write
     where environment = %(environment)s and node_kind = 'dataset' and node_id = any(names.ids) and partition = w.key
-        and task_id = latest.task_id and group_run = latest.group_run and status = 'ready' offset 0
+        and task_id = latest.task_id and group_run = latest.group_run and status in ('ready', 'stale') offset 0
 ) c
 left join lateral (
     select report from touch

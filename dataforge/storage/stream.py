@@ -94,7 +94,9 @@ def streaming(connection: Connection, environment: int, tasks: Iterable[int]) ->
 
 # A task that declares what it produces is taken at its word. Cut and lateness are those of the canonical name.
 OUTPUTS = """
-select distinct e.task_id, d.id, c.partitioning, coalesce(d.definition ->> 'lateness', c.definition ->> 'lateness')
+select distinct e.task_id, d.id, c.partitioning, coalesce(d.definition ->> 'lateness', c.definition ->> 'lateness'),
+    array(select same.id from dataset same
+        where same.environment = (select %(environment)s::smallint) and same.canonical_id = d.canonical_id order by 1)
 from unnest(%(tasks)s::bigint[]) as w (id)
 join edge e on e.environment = (select %(environment)s::smallint) and e.task_id = w.id and e.relation = 'produces'
 join dataset d on d.environment = e.environment and d.id = e.node_id
@@ -106,10 +108,20 @@ order by 1, 2
 """
 
 
-def outputs(connection: Connection, environment: int, tasks: Iterable[int]) -> list[tuple[int, int, Any, str | None]]:
-    """What these tasks write: task, dataset, how it is cut where that is declared, and its lateness."""
+class Output(msgspec.Struct, frozen=True):
+    """A dataset that a task writes, how it is cut where that is declared, its lateness, and the ids of its names."""
+
+    task_id: int
+    dataset_id: int
+    cut: Any
+    lateness: str | None
+    names: list[int]
+
+
+def outputs(connection: Connection, environment: int, tasks: Iterable[int]) -> list[Output]:
+    """What these tasks write."""
     rows = connection.execute(OUTPUTS, {"environment": environment, "tasks": list(tasks)})
-    return [(row[0], row[1], row[2], row[3]) for row in rows]
+    return [Output(*row) for row in rows]
 
 
 WRITERS = """
@@ -271,18 +283,22 @@ def duration(text: str | None) -> timedelta:
 
 # Of what a stale partition got late: the rows that came after the event that made it ready.
 LATE_ROWS = """
-select w.kind, w.node, w.partition, sum(l.rows), max(l.said_at)
-from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
-cross join lateral (
-    select w.node as id where w.kind = 'task'
-    union all
-    select d.id from dataset d
-    where w.kind = 'dataset' and d.environment = %(environment)s and d.canonical_id = w.node
-) member
-join write c on c.environment = %(environment)s and c.node_kind = w.kind and c.node_id = member.id
-    and c.partition = w.partition and c.attempt_id = '~watermark' and c.status = 'stale'
-join late l on l.environment = %(environment)s and l.task_id = c.task_id and l.partition = w.partition
-    and l.dataset_id in (0, case when w.kind = 'dataset' then member.id else 0 end) and l.said_at >= c.started_at
+select kind, node, partition, sum(rows), max(said_at)
+from (
+    select distinct w.kind, w.node, w.partition, l.task_id, l.dataset_id, l.said_by, l.said_at, l.rows
+    from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
+    cross join lateral (
+        select array[w.node] as ids, array[0]::bigint[] as told where w.kind = 'task'
+        union all
+        select array_agg(d.id), array_agg(d.id) || 0::bigint from dataset d
+        where w.kind = 'dataset' and d.environment = %(environment)s and d.canonical_id = w.node
+        having count(*) > 0
+    ) names
+    join write c on c.environment = %(environment)s and c.node_kind = w.kind and c.node_id = any(names.ids)
+        and c.partition = w.partition and c.attempt_id = '~watermark' and c.status = 'stale'
+    join late l on l.environment = %(environment)s and l.task_id = c.task_id and l.partition = w.partition
+        and l.dataset_id = any(names.told) and l.said_at >= c.started_at
+) found
 group by 1, 2, 3
 """
 

@@ -243,6 +243,17 @@ def test_what_can_never_be_complete_is_refused(database: Database, when: Any, fi
     assert digest(database, "dev") == empty
 
 
+def test_whoever_is_only_triggered_by_what_it_writes_is_counted_as_a_producer(database: Database) -> None:
+    orders = {"namespace": "s3", "name": "orders"}
+    merge = {"namespace": "ns", "name": "merge", "produces": [orders], "trigger": {"dataset": orders}}
+    load = {"namespace": "ns", "name": "load", "produces": [orders]}
+    for when, tasks in ((1, [merge]), (2, [merge, load])):
+        counting = {"source": "dags", "tasks": tasks, "datasets": [{**orders, "complete_when": when}]}
+        declare(database, "dev", parse(counting), now=NOW)
+        with pytest.raises(InvalidInput, match="at most"):
+            declare(database, "dev", parse({**counting, "datasets": [{**orders, "complete_when": when + 1}]}), now=NOW)
+
+
 SHAPES: dict[
     str, tuple[Any, Any, Callable[[int], list[list[str]]]]
 ] = {  # a producer: how it is cut, its mapping, and of which of its partitions a day consists

@@ -56,16 +56,22 @@ def _late(minutes: float, key: str, rows: int, **more: Any) -> dict[str, Any]:
     return _said(minutes, late=[{"partition": key, "rows": rows, **more}])
 
 
-def _manifest(lateness: str | None = "PT15M", staleness: str = "warn", cut: dict[str, Any] = HOURLY) -> Any:
+def _manifest(
+    lateness: str | None = "PT15M",
+    staleness: str = "warn",
+    cut: dict[str, Any] = HOURLY,
+    condition: dict[str, Any] | None = None,
+    **of_clicks: Any,
+) -> Any:
     stream = {"namespace": "ns", "name": "stream", "partitioning": cut, "produces": [CLICKS]}
     report = {
         "namespace": "ns",
         "name": "report",
         "partitioning": cut,
-        "consumes": [{"dataset": CLICKS, "staleness": staleness}],
+        "consumes": [{"dataset": CLICKS, "staleness": staleness, **({"condition": condition} if condition else {})}],
     }
     late = {} if lateness is None else {"lateness": lateness}
-    datasets = [{**CLICKS, "partitioning": cut}]
+    datasets = [{**CLICKS, "partitioning": cut, **of_clicks}]
     return definition.parse({"source": "s", "tasks": [{**stream, **late}, report], "datasets": datasets})
 
 
@@ -216,6 +222,31 @@ def test_a_watermark_of_one_output_moves_that_one_alone(database: Database) -> N
     _recorded(database, _said(20, outputs=[{**CLICKS, "watermark": _at(15).isoformat()}]))
     assert "2026-11-05-11:00" in _listed(database)
     assert _listed(database, "stream") == {}
+
+
+def test_a_check_vouches_for_what_came_late_only_when_it_has_seen_it(database: Database) -> None:
+    where = {"field": "check.keys.success", "op": "=", "value": True}
+    declare(database, "dev", _manifest(condition={"where": where}))
+    check = {**CLICKS, "partition": "2026-11-05-11:00", "checks": [{"name": "keys", "success": True}]}
+    looked = {"task": {"namespace": "ns", "name": "look"}, "state": "succeeded", "inputs": [check]}
+    _recorded(database, _passed(20, 15), {**looked, "run": "l1", "time": _at(25).isoformat()})
+    assert _asked(database, "2026-11-05-11:00").runnable
+    _recorded(database, _late(40, "2026-11-05-11:00", 7))
+    assert [each.code.value for each in _asked(database, "2026-11-05-11:00").reasons] == ["condition_unmet"]
+    _recorded(database, {**looked, "run": "l2", "time": _at(50).isoformat()})
+    assert _asked(database, "2026-11-05-11:00").runnable
+
+
+@pytest.mark.parametrize("declared_last", [True, False])
+def test_what_is_told_of_a_dataset_is_of_it_under_all_its_names(database: Database, *, declared_last: bool) -> None:
+    table = {"namespace": "glue", "name": "lake.clicks"}
+    named = _manifest(aliases=[table])
+    declare(database, "dev", _manifest() if declared_last else named)
+    _recorded(database, _said(20, outputs=[{**table, "watermark": _at(15).isoformat()}]))
+    _recorded(database, _late(40, "2026-11-05-11:00", 7, dataset=table))
+    declare(database, "dev", named)
+    assert _listed(database)["2026-11-05-11:00"] == "stale"
+    assert "got 7 rows" in _asked(database, "2026-11-05-11:00").warnings[0].message
 
 
 def test_the_lateness_of_a_dataset_stands_in_the_place_of_its_tasks(database: Database) -> None:

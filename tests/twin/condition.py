@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from tests.twin.claim import Claim, Place, claims_of
+from tests.twin.claim import STREAM, Claim, Place, claims_of
 from tests.twin.ledger import View
 from tests.twin.question import Definition
 
@@ -78,7 +78,10 @@ def _told(view: View, field: str, place: Place) -> int | None:
 
 
 def _behind(view: View, place: Place, made: Claim) -> Iterator[Claim]:
-    """The claims of the instances behind a success."""
+    """The claims of the instances behind a success; that of a stream is one."""
+    if made.run.endswith(STREAM):
+        yield made
+        return
     for run in view.runs.values():
         for claim in claims_of(run, view.leads):
             same = (claim.task, claim.group, claim.place[0], claim.place[2]) == (
@@ -92,7 +95,10 @@ def _behind(view: View, place: Place, made: Claim) -> Iterator[Claim]:
 
 
 def _own(view: View, name: str, claim: Claim) -> Iterator[Outcome]:
-    """The last outcome of a check that an attempt made of what it wrote, where it named the partition or none."""
+    """The last outcome of a check that an attempt made of what it wrote, where it named the partition or none. Of what
+    a watermark has passed no attempt said any."""
+    if claim.run.endswith(STREAM):
+        return
     events = next(each.events for each in view.runs[claim.task, claim.run].tries if each.number == claim.number)
     said = [(event, each) for event in events for each in event.get("outputs", ()) if each["name"] == claim.place[1]]
     named = [(event, each) for event, each in said if each.get("partition") == (claim.place[2] or None)]

@@ -17,9 +17,10 @@ _NOW = datetime.fromisoformat("2026-10-27T00:00:00+00:00")  # loops are followed
 
 def problem(view: View, manifest: Definition, standing: Definition | None) -> str | None:
     """Why these definitions, with a manifest in the place of the one that stood, cannot stand together: `misfit`,
-    `count` or `cycle`; `perhaps` where a loop of edges leads by what nobody has cut, or a task reads otherwise than it
-    writes what it updates, of which the ledger assumes the worst; and where what nobody has cut lies between what is
-    cut one way and another, which may hide a cycle until it is declared (docs/decisions/0006)."""
+    `count` or `cycle`; `perhaps` where the ledger assumes the worst of a loop of edges (docs/decisions/0006): it leads by
+    what nobody has cut, between windows and a dynamic set, or by a task that reads otherwise than it writes what it
+    updates; and where what nobody has cut lies between what is cut one way and another, which may hide a cycle until
+    it is declared."""
     for name, task in view.tasks.items():
         ends = [(view.node(edge), edge.get("mapping", {})) for edge in consuming(task)]
         ends += [(("dataset", view.canonical(e["name"])), e.get("mapping", {})) for e in task.get("produces", ())]
@@ -38,8 +39,14 @@ def _cycle(declared: View) -> str | None:
     otherwise = any(len(set(around)) < len(around) for around in nodes)
     if any(_leads_back(declared, task) for task in looping):
         return "perhaps" if otherwise or _between_unlike(declared, nodes) else "cycle"
-    uncut = any(declared.cut(*node) is None for around in nodes for node in around)
-    return "perhaps" if uncut or otherwise else None
+    cuts = [[declared.cut(*node) for node in around] for around in nodes]
+    untold = any(None in each or (any(map(windowed, each)) and any(map(_is_dynamic, each))) for each in cuts)
+    return "perhaps" if untold or otherwise else None
+
+
+def _is_dynamic(cut: Cut) -> bool:
+    """Whether keys may be of whatever windows lie beside."""
+    return cut is not None and cut["kind"] == "dynamic"
 
 
 def _between_unlike(declared: View, nodes: Iterable[Sequence[tuple[str, str]]]) -> bool:
