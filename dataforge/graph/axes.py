@@ -60,7 +60,7 @@ def _product_size(values: Sequence[Sequence[str]]) -> int:
 
 def _assumed(steps: Sequence[Dependence], cuts: Sequence[Partitioning | None]) -> list[Partitioning]:
     known = list(cuts)
-    same = {end: other for step in steps if step.mapping is None for end, other in permutations(step[:2])}
+    halves = {one: other for s in steps if s.mapping is None for one, other in permutations((s.upstream, s.downstream))}
     beside: dict[int, set[int]] = {}
     for step in steps:
         if isinstance(step.mapping, Same | Window | ToDate):
@@ -71,11 +71,11 @@ def _assumed(steps: Sequence[Dependence], cuts: Sequence[Partitioning | None]) -
         node = ahead.popleft()
         for other in sorted(beside.get(node, ())):
             if known[other] is None:
-                for each in {other, same.get(other, other)}:  # a dataset before and after its updates is one
-                    known[each] = known[node]
-                    ahead.append(each)
+                for half in {other, halves.get(other, other)}:  # a dataset before and after its updates is cut alike
+                    known[half] = known[node]
+                    ahead.append(half)
     by_table = {n for s in steps if isinstance(s.mapping, Table) for n in (s.upstream, s.downstream)}
-    by_table |= {same[node] for node in by_table & same.keys()}
+    by_table |= {halves[node] for node in by_table if node in halves}
     unnamed = Partitioning(kind="dynamic", set="unknown")
     return [cut or (unnamed if node in by_table else _DAILY) for node, cut in enumerate(known)]
 

@@ -328,11 +328,11 @@ def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
 def _producer(seen: _Seen, need: Need, lack: Lack, facts: _Facts) -> Upstream:
     """Who is to bring a share, as it stands: by its claim on the partition, else by its own partition's state."""
     product, standing = lack.product, lack.standing
-    key = standing.due.share.key
+    share, key = standing.due.share, standing.due.share.key
     if product is None:
         return _listed(seen, need, standing)
-    # Of a share that any run may bring, no one partition of the task tells anything.
-    place: Place | None = ("task", product.task_id, key) if key is not None else None
+    # Of a share that several partitions of the task may bring, none of them tells anything.
+    place: Place | None = ("task", product.task_id, key) if key is not None and share.dimension is None else None
     state = _claimed(standing.latest) if standing.latest is not None else place and seen.states.get(place)
     instead = None
     if standing.older_than is not None:

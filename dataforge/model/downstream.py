@@ -13,6 +13,7 @@ from itertools import product
 from math import prod
 
 import msgspec
+from msgspec.structs import replace
 
 from dataforge.model.attempt import Interval
 from dataforge.model.edge import SAME, All, Along, Dimension, Fixed, Last, Mapping, Same, Table, ToDate, Window
@@ -126,10 +127,13 @@ def _over(cut: Partitioning | None, span: Interval, now: datetime) -> Sequence[s
         return _every(cut, now)
     if cut.windowed:
         return _few(partitions(cut, span))
-    timed = time_dimension(cut)
-    parts = [part for _, part in sorted(cut.dimensions.items())]
-    first = next(place for place, part in enumerate(parts) if part is timed)
-    return _joined(_over(part, span, now) if place == first else _every(part, now) for place, part in enumerate(parts))
+    name = _timed(cut)
+    return _by_dimension(cut, {name: _over(cut.dimensions[name], span, now)}, now)
+
+
+def _timed(cut: Partitioning) -> str:
+    """Of two dimensions the one that is time; where both are, the first."""
+    return next(name for name, part in sorted(cut.dimensions.items()) if part is time_dimension(cut))
 
 
 def _joined(parts: Iterable[Sequence[str]]) -> Sequence[str]:
@@ -204,14 +208,19 @@ def _last(mapping: Last, key: str, ends: _Ends) -> Sequence[str]:
         return _ending(ends, window.end, window.end + mapping.not_older_than)
     following = step(theirs, window, 1)
     stays = theirs.end and following.end > bound(theirs, theirs.end)  # the last one for ever
-    return _ending(ends, window.end, _NEVER if stays else following.end)
+    return _ending(ends, window.end, _NEVER if stays else following.end - INSTANT)
 
 
 def _ending(ends: _Ends, first: datetime, last: datetime) -> Sequence[str]:
     """Those that have begun by now and end from the first moment to the last one; what has no window ends now."""
+    ours = ends.ours
+    if ours is not None and ours.kind == "product" and time_dimension(ours) is not None:
+        name = _timed(ours)
+        ended = _ending(replace(ends, ours=ours.dimensions[name]), first, last)
+        return _by_dimension(ours, {name: ended}, ends.now)
     span = Interval(first - INSTANT, min(last, max(first, ends.now)) + INSTANT)
-    found = _over(ends.ours, span, ends.now)
-    windows = ((key, window_of(ends.ours, key) if ends.ours and exists(ends.ours, key) else None) for key in found)
+    found = _over(ours, span, ends.now)
+    windows = ((key, window_of(ours, key) if ours and exists(ours, key) else None) for key in found)
     return [key for key, window in windows if window is None or _ends(window, first, last, ends.now)]
 
 
@@ -270,6 +279,9 @@ def _by_part(mapping: Mapping, key: str, name: str, ends: _Ends) -> tuple[str | 
 
 
 def _by_dimension(ours: Partitioning, found: PerDimension[str | None, Sequence[str]], now: datetime) -> Sequence[str]:
+    """The keys of which these are a part; where a dimension has none, whatever the other one holds."""
+    if not all(found.values()):
+        return ()
     return _joined(
         found[name] if name in found else _every(part, now) for name, part in sorted(ours.dimensions.items())
     )

@@ -6,6 +6,7 @@ The rule, for one producer:
 * Windows under `same` are shares of their own, too: a month consists of its days.
 * Under every other mapping, and where the dataset's partition has no time, a run writes anew what it names, so that of
   different windows the latest run stands for all of them: a run that rewrites three days needs none of the next two.
+* Without windows of its own, a task that writes what has ended by then writes each window in its turn.
 * What cannot be told (a dynamic set of keys, more than 1,000 of them) counts as one share. A task that nobody has cut
   is taken to write by the windows of its dataset where its mapping counts in windows.
 
@@ -15,16 +16,17 @@ Guarantees an answer that depends on the declaration alone, never on the present
 from datetime import UTC, datetime
 
 import msgspec
+from msgspec.structs import replace
 
 from dataforge.model.downstream import downstream_keys, producing_keys
 from dataforge.model.edge import All, Along, Dimension, Fixed, Last, Mapping, Same, Table, ToDate, Window
 from dataforge.model.errors import InvalidInput
-from dataforge.model.partition import Partitioning
+from dataforge.model.partition import Partitioning, window_of
+from dataforge.model.partition_set import sets_of, with_keys
 from dataforge.model.windows import exists, time_dimension
 
 _EVER = datetime(2101, 1, 1, tzinfo=UTC)  # every partition that a producer will have had
 _SAME = Same()
-_WHOLE = Partitioning(kind="none")
 
 
 class Share(msgspec.Struct, frozen=True, order=True):
@@ -48,25 +50,54 @@ ANY = Share()
 
 def shares(mapping: Mapping, key: str, task: Partitioning | None, dataset: Partitioning | None) -> tuple[Share, ...]:
     """What a producer brings to the dataset's partition `key`; nothing where none of its partitions writes it."""
-    if task is None and isinstance(mapping, Window | ToDate):
+    if not exists(dataset, key):
+        return ()
+    if task is None and _counts_in_windows(mapping):
         return (ANY,) if _keys(mapping, key, task, dataset) != () else ()
-    timed = time_dimension(task) if task is not None else None
-    if timed is None and task is not None and _by_then(mapping, dataset):
-        return _each(_keys(_SAME, "", task, _WHOLE)) if exists(dataset, key) else ()
-    if task is None or timed is None or _tiles(mapping, task, dataset):
+    dataset = _holding(dataset, key)
+    if time_dimension(task) is None:
+        return _each(_keys(_newest(mapping, dataset), key, task, dataset, _ended(dataset, key)))
+    if task is None or _tiles(mapping, task, dataset):
         return _each(_keys(mapping, key, task, dataset))
     if task.windowed:
         return (ANY,) if _writes(mapping, key, task, dataset) else ()
     return _standing_for_windows(mapping, key, task, dataset)
 
 
+def _holding(dataset: Partitioning | None, key: str) -> Partitioning | None:
+    """The cut with what the key is of in its sets: who writes all that they hold writes that."""
+    if dataset is None or not sets_of(dataset):
+        return dataset
+    return with_keys(dataset, dict.fromkeys(sets_of(dataset), (key, *key.split("|"))))
+
+
 def _each(keys: tuple[str, ...] | None) -> tuple[Share, ...]:
     return (ANY,) if keys is None else tuple(map(Share, keys))
 
 
-def _by_then(mapping: Mapping, dataset: Partitioning | None) -> bool:
-    """Whether a run writes windows that have ended by then, so that each is written in its turn."""
-    return isinstance(mapping, All | Last) and dataset is not None and dataset.windowed
+def _counts_in_windows(mapping: Mapping) -> bool:
+    rules = mapping.dimensions.values() if isinstance(mapping, Dimension) else (mapping,)
+    return any(isinstance(rule, Window | ToDate) for rule in rules)
+
+
+def _newest(mapping: Mapping, dataset: Partitioning | None) -> Mapping:
+    """Of the windows that have ended by then the last alone: so a task without time writes each in its turn."""
+    if dataset is None:
+        return mapping
+    if isinstance(mapping, All) and dataset.kind == "product":
+        return _newest(Dimension(dict.fromkeys(dataset.dimensions, mapping)), dataset)
+    if isinstance(mapping, Along):
+        return replace(mapping, mapping=_newest(mapping.mapping, dataset))
+    if isinstance(mapping, Dimension):
+        rules = {name: _newest(rule, dataset.dimensions.get(name)) for name, rule in mapping.dimensions.items()}
+        return Dimension(rules)
+    return Last() if isinstance(mapping, All) and dataset.windowed else mapping
+
+
+def _ended(dataset: Partitioning | None, key: str) -> datetime:
+    """When the partition's window ended; what has none is as of ever."""
+    window = window_of(dataset, key) if dataset is not None else None
+    return _EVER if window is None else window.end
 
 
 def most_shares(mapping: Mapping, task: Partitioning | None, dataset: Partitioning | None) -> int | None:
@@ -84,11 +115,11 @@ def most_shares(mapping: Mapping, task: Partitioning | None, dataset: Partitioni
 
 
 def _keys(
-    mapping: Mapping, key: str, task: Partitioning | None, dataset: Partitioning | None
+    mapping: Mapping, key: str, task: Partitioning | None, dataset: Partitioning | None, now: datetime = _EVER
 ) -> tuple[str, ...] | None:
     """The producer's partitions that write this one; None where they cannot be told."""
     try:
-        return producing_keys(mapping, key, task, dataset, _EVER)
+        return producing_keys(mapping, key, task, dataset, now)
     except InvalidInput:
         return None
 
@@ -140,4 +171,4 @@ def _standing_for_windows(
                 return (ANY,)
     except InvalidInput:
         return (ANY,)
-    return tuple(Share(part, place) for part in parts)
+    return tuple(Share(part, place) for part in parts if "|" not in part)

@@ -18,7 +18,9 @@ from dataforge.storage import event as event_log
 from dataforge.storage.database import Database
 from tests.twin.believed import believed as all_believed
 from tests.twin.believed import states
-from tests.twin.fold import RANKS, claims_by_place, claims_of, runs_of, states_of
+from tests.twin.claim import claims_by_place, claims_of
+from tests.twin.fold import states_of
+from tests.twin.run import RANKS, runs_of
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 

@@ -39,7 +39,9 @@ from dataforge.settings import Settings, load
 from dataforge.storage import event as event_log
 from dataforge.storage.database import Database
 from tests.twin.believed import believed, states
-from tests.twin.fold import claims_by_place, claims_of, runs_of, states_of
+from tests.twin.claim import claims_by_place, claims_of
+from tests.twin.fold import states_of
+from tests.twin.run import runs_of
 
 pytestmark = pytest.mark.long
 

@@ -20,7 +20,8 @@ from dataforge.storage import environment as environments
 from dataforge.storage import event as event_log
 from dataforge.storage.database import Database
 from tests.twin.believed import ITSELF, believed, expected, shown, stale, states
-from tests.twin.ledger import Definition, View
+from tests.twin.ledger import View
+from tests.twin.question import Definition
 from tests.twin.staleness import stale_inputs
 from tests.twin.trigger import consumed
 from tests.twin.verdict import answer

@@ -7,8 +7,9 @@ from typing import Any
 from dataforge.model.freshness import Freshness
 from dataforge.model.verdict import Code, Verdict
 from dataforge.storage.database import Database
-from tests.twin.fold import Place, State
-from tests.twin.ledger import Answer
+from tests.twin.claim import Place
+from tests.twin.fold import State
+from tests.twin.question import Answer
 
 BELIEVED = """
 select s.node_kind::text, coalesce(d.name, n.name), s.partition, s.status::text, s.run_state::text, s.since, p.name,

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-from tests.twin.fold import MADE, Claim, order
-from tests.twin.mapping import Mapping, Untold, needed
-from tests.twin.windows import Cut, is_key, partitions, windowed
+from tests.twin import share
+from tests.twin.claim import Claim, order
+from tests.twin.fold import MADE
+from tests.twin.mapping import Mapping
+from tests.twin.share import Brought
+from tests.twin.windows import Cut
 
-_EVER = datetime(2100, 1, 1, tzinfo=UTC)  # a share has no clock
 _LACKS = ("failed", "running", "missing")
 
 
@@ -55,17 +55,26 @@ class Making(NamedTuple):
 
 
 class Share(NamedTuple):
-    """What has to come to a partition: by a run of a task, or of whichever task; for this key, or for any."""
+    """What has to come to a partition: by a run of a task, or of whichever task."""
 
     task: str | None
-    key: str | None
+    brought: Brought
     sole: bool  # all that its task brings: any run of the task that wrote the partition brings it
     stage: bool
+
+    @property
+    def key(self) -> str | None:
+        return self.brought.key
+
+    @property
+    def partition(self) -> str | None:
+        """The one partition of its task that brings it; None where any of several does."""
+        return self.brought.key if self.brought.place is None else None
 
     def is_by(self, claim: Claim) -> bool:
         if self.task is None:
             return self.key in (claim.of, *claim.of.split("|"))
-        return claim.task == self.task and (self.sole or self.key in (None, claim.of))
+        return claim.task == self.task and (self.sole or self.brought.is_by(claim.of))
 
 
 class Standing(NamedTuple):
@@ -105,13 +114,14 @@ class Whole(NamedTuple):
 def shares(making: Making, key: str) -> list[Share]:
     """All that is asked for of a partition."""
     found = [
-        Share(producer.task, own, len(brought) == 1, producer.stage)
+        Share(producer.task, each, len(brought) == 1, producer.stage)
         for producer in making.producers
-        for brought in [_brought_by(json.dumps([producer.cut, producer.mapping, making.cut]), key)]
-        for own in brought
+        for brought in [share.brought(json.dumps([producer.cut, producer.mapping, making.cut]), key)]
+        for each in brought
     ]
     if making.listed:
-        return [*(Share(None, each, False, False) for each in making.listed), *(each for each in found if each.stage)]
+        listed = [Share(None, Brought(each), False, False) for each in making.listed]
+        return [*listed, *(each for each in found if each.stage)]
     return found
 
 
@@ -119,53 +129,6 @@ def together(making: Making, key: str) -> list[Share]:
     """The same; nothing of a partition that a single run makes."""
     found = shares(making, key)
     return found if len(found) > 1 or making.listed else []
-
-
-@lru_cache(maxsize=10_000)
-def _brought_by(declared: str, key: str) -> Sequence[str | None]:
-    """By how a producer is cut, its mapping, and how the dataset is cut: each partition is tried, which takes long."""
-    ours, mapping, theirs = json.loads(declared)
-    return _brought(ours, mapping, theirs, key)
-
-
-def _brought(ours: Cut, mapping: Mapping, theirs: Cut, key: str) -> Sequence[str | None]:
-    """The partitions of a producer that bring shares of their own; [None] where any of them stands for all."""
-    kind = mapping.get("kind", "same")
-    if not is_key(theirs, key):
-        return []
-    if ours is None:
-        return _of_the_uncut(mapping, theirs, key)
-    if ours["kind"] in ("dynamic", "product"):  # which keys there will be cannot be told
-        return [None]
-    if not windowed(ours):
-        return [own for own in ours.get("keys", [""]) if _writes(ours, mapping, theirs, own, key)]
-    writing: list[str | None] = [t.key for t in partitions(ours) if _writes(ours, mapping, theirs, t.key, key)]
-    apart = kind == "same" and (theirs is None or windowed(theirs))
-    return writing if apart else [None] if writing else []
-
-
-def _of_the_uncut(mapping: Mapping, theirs: Cut, key: str) -> Sequence[str | None]:
-    """Of a task that nobody has cut: its mapping alone may tell whose windows or keys it writes by."""
-    kind = mapping.get("kind", "same")
-    if theirs is not None and theirs["kind"] == "none":
-        return [None]
-    if kind == "same":
-        return [key]
-    if kind == "table":
-        return [own for own, written in sorted(mapping["keys"].items()) if key in written]
-    if kind == "fixed":
-        return [None] if mapping["key"] == key else []
-    if kind in ("window", "to_date"):
-        return [None] if windowed(theirs) else []
-    return [None]
-
-
-def _writes(ours: Cut, mapping: Mapping, theirs: Cut, own: str, key: str) -> bool:
-    in_turn = mapping.get("kind") == "last" and windowed(theirs) and not windowed(ours)
-    try:
-        return in_turn or any(key in group for group in needed(mapping, own, ours, theirs, _EVER))
-    except Untold:
-        return False
 
 
 def judge(making: Making, asked: Iterable[Share], claims: Collection[Claim]) -> Whole:
@@ -257,17 +220,6 @@ def _overlap(one: Mapping, other: Mapping) -> bool:
 
 def most(making: Making) -> int | None:
     """The most shares that a partition can be declared to have, stages aside; None where no number is known."""
-    counts = [_most(each, making.cut) for each in making.producers if not each.stage]
+    counts = [share.most(each.cut, each.mapping, making.cut) for each in making.producers if not each.stage]
     known = [each for each in counts if each is not None]
     return sum(known) if len(known) == len(counts) else None
-
-
-def _most(producer: Producer, theirs: Cut) -> int | None:
-    ours, plain = producer.cut, producer.mapping.get("kind", "same") == "same"
-    if ours is not None and ours["kind"] == "static":
-        return 1 if plain and theirs is not None and theirs["kind"] == "static" else len(ours["keys"])
-    if ours is None:
-        return len(producer.mapping.get("keys", [""]))
-    if ours["kind"] in ("dynamic", "product"):
-        return None
-    return None if windowed(ours) and windowed(theirs) and plain and ours != theirs else 1

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from tests.twin.fold import Claim, Place, claims_of
-from tests.twin.ledger import Definition, View
+from tests.twin.claim import Claim, Place, claims_of
+from tests.twin.ledger import View
+from tests.twin.question import Definition
 
 _SEVERITIES = ("none", "warn", "error")
 _HOLDS = {"=": int.__eq__, "<": int.__lt__, ">": int.__gt__}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from tests.twin.fold import Place
-from tests.twin.ledger import Definition
+from tests.twin.claim import Place
+from tests.twin.question import Definition
 
 MILD: st.SearchStrategy[list[Definition]] = st.tuples(
     *(

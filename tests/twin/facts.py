@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from tests.twin.fold import Event
-from tests.twin.ledger import Definition, Lease, View
+from tests.twin.ledger import View
+from tests.twin.question import Definition, Lease
+from tests.twin.run import Event
 
 
 class Facts:

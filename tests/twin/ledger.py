@@ -10,34 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
-from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 from tests.twin import shard, stream
+from tests.twin.claim import Claim, Place, claims_by_place, claims_of, refused_by, successes_before
 from tests.twin.completeness import Making, Producer, Share, Standing, Whole, is_stage, judge, shares, together
-from tests.twin.fold import (
-    MADE,
-    Claim,
-    Event,
-    Place,
-    Run,
-    RunName,
-    State,
-    claims_by_place,
-    claims_of,
-    refused_by,
-    runs_of,
-    states_of,
-    successes_before,
-)
-from tests.twin.mapping import Group, Untold, needed
+from tests.twin.fold import MADE, State, states_of
+from tests.twin.mapping import Untold, needed
 from tests.twin.partition_set import held, with_keys
 from tests.twin.quarantine import Refusal
+from tests.twin.question import Definition, Lease, Need
+from tests.twin.run import Event, Run, RunName, runs_of
 from tests.twin.windows import Cut, dimensions, is_key, keys_by, tiles, windowed
 
-Definition = dict[str, Any]
-STRICTNESS = ("ignore", "warn", "block")
-_SOON = datetime(2026, 10, 28, tzinfo=UTC)
 _EARLIEST, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _ENDED = {  # how what is updated in place may have ended, other than well
     "succeeded": (),
@@ -46,60 +31,6 @@ _ENDED = {  # how what is updated in place may have ended, other than well
     "not_failed": ("skipped",),
     "finished": ("failed", "skipped"),
 }
-AHEAD = 2  # steps that are looked at to tell what comes by itself
-
-
-class Lease(NamedTuple):
-    """The right to run one attempt of a partition until a time."""
-
-    claim: str
-    task: str
-    key: str
-    run: str
-    attempt: int
-    since: datetime
-    until: datetime
-    pools: dict[str, int]
-
-
-class Reason(NamedTuple):
-    """Why a partition may not run, and whether that passes by itself."""
-
-    code: str
-    upstream: tuple[str, str] | None = None
-    partition: str | None = None
-    passes: bool = False
-
-    @property
-    def shown(self) -> tuple[str, tuple[str, str] | None, str | None]:
-        return (self.code, self.upstream, self.partition or None)
-
-
-class Need(NamedTuple):
-    """A partition that an edge asks for, one of several that would do, and where it stands."""
-
-    edge: Definition
-    kind: str
-    name: str
-    key: str
-    among: Group
-    place: Place
-    updates: bool = False  # it is written in place: only what is written before has to be there
-
-
-class Answer(NamedTuple):
-    """What the ledger has to answer of one partition."""
-
-    status: str
-    reasons: frozenset[tuple[str, tuple[str, str] | None, str | None]]
-    warnings: frozenset[tuple[str, tuple[str, str] | None, str | None]]
-    basis: str
-    fate: str | None
-    own: bool  # whether only something of its own keeps it from running
-
-    @property
-    def runnable(self) -> bool:
-        return not self.reasons
 
 
 class View:
@@ -256,9 +187,7 @@ class View:
         making = making.unstaged if need.updates else making
         asked = shares(making, key) if need.updates else self._together(need.name, key)
         whole = judge(making, asked, self.claims.get(need.place, ())) if asked else None
-        if whole is None or (
-            need.updates and whole.status in _ENDED[need.edge.get("condition", {}).get("kind", "succeeded")]
-        ):
+        if whole is None or (need.updates and whole.status in _ENDED[need.condition]):
             return []
         return whole.withheld if need.updates else whole.lacking
 
@@ -435,14 +364,3 @@ def consuming(defined: Definition) -> list[Definition]:
         if "dataset" in said and said["dataset"] not in read:
             edges.append({"dataset": said["dataset"], "mapping": {"kind": "all"}, "triggers": True})
     return edges
-
-
-def few_keys(cut: Cut, most: int = 4) -> list[str]:
-    """The first partitions of a cut, of those that begin before the machine does."""
-    if cut is None:
-        return ["2026-10-25"]
-    if cut["kind"] == "product":
-        return ["|".join(each) for each in product(*(few_keys(each, 2) for each in cut["dimensions"].values()))]
-    if cut["kind"] == "dynamic":
-        return ["a", "b", "c"][:most]
-    return keys_by(cut, _SOON)[:most]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
-from tests.twin.fold import Event, Place
+from tests.twin.claim import Place
+from tests.twin.run import Event
 from tests.twin.windows import Cut, dimensions, is_key, part
 
 Key = tuple[str, str]  # a set and one of its keys

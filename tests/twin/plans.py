@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from tests.twin import drawn, sharing
 from tests.twin.cuts import CUTS, MAPPINGS
-from tests.twin.fold import RANKS
-from tests.twin.ledger import Definition, few_keys
 from tests.twin.mapping import fits
+from tests.twin.question import Definition
 from tests.twin.rules import RULES
+from tests.twin.run import RANKS
 from tests.twin.sharing import rarely
 from tests.twin.watermarks import LATENESS
-from tests.twin.windows import Cut, windowed
+from tests.twin.windows import Cut, few_keys, windowed
 
 TASKS = ("t0", "t1", "t2", "t3")
 DATASETS = ("d0", "d1", "d2", "d3")

@@ -4,13 +4,13 @@ that do not lead back in time."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from datetime import datetime
 
 from tests.twin.completeness import most
-from tests.twin.ledger import Definition, Need, View, consuming, few_keys
-from tests.twin.mapping import Untold, fits, needed
-from tests.twin.windows import Cut, dimensions, keys_by, part, timed, windowed
+from tests.twin.ledger import View, consuming
+from tests.twin.mapping import fits
+from tests.twin.question import Definition, Need
+from tests.twin.windows import Cut, dimensions, few_keys, part, timed, windowed
 
 _NOW = datetime.fromisoformat("2026-10-27T00:00:00+00:00")  # loops are followed as of then
 
@@ -126,43 +126,3 @@ def _counts_too_many(view: View, datasets: list[Definition]) -> bool:
     counting = [each for each in datasets if isinstance(each.get("complete_when"), int)]
     found = [(each["complete_when"], most(view.making(each["name"]))) for each in counting]
     return any(known and count > known for count, known in found)
-
-
-def several_are_cut_otherwise(view: View) -> bool:
-    """Whether a partition that several make together (docs/completeness.md) is cut by two dimensions or by a dynamic
-    set, or who makes it is: of those the plain model of tests/ledger/test_completeness.py tells."""
-    makers: dict[str, list[tuple[str, Definition]]] = {}
-    for task in view.tasks:
-        for each in view.tasks[task].get("produces", ()):
-            makers.setdefault(view.canonical(each["name"]), []).append((task, each.get("mapping", {})))
-    read = [(task, view.node(edge)[1]) for task, said in view.tasks.items() for edge in consuming(said)]
-    return any(
-        any(map(_otherwise, [view.cut("dataset", dataset), *(view.cut("task", task) for task, _ in found)]))
-        and (len(found) > 1 or _shares(view, dataset, *found[0]) or (found[0][0], dataset) in read)
-        for dataset, found in makers.items()
-    )
-
-
-def _otherwise(cut: Cut) -> bool:
-    return bool(dimensions(cut)) or (cut is not None and cut["kind"] == "dynamic")
-
-
-def _shares(view: View, dataset: str, task: str, mapping: Definition) -> bool:
-    """Whether several partitions of a task may make one of its dataset together: other windows, or keys."""
-    ours, theirs = view.declared_cut("task", task), view.declared_cut("dataset", dataset)
-    plain = mapping in ({}, {"kind": "same"})
-    if dimensions(ours) or dimensions(theirs):
-        return _overlaps(mapping, ours, theirs)
-    if ours is None or ours["kind"] == "static":
-        return not plain or (theirs is not None and theirs["kind"] == "none")
-    return bool(plain and windowed(ours) and windowed(theirs) and ours != theirs)
-
-
-def _overlaps(mapping: Definition, ours: Cut, theirs: Cut) -> bool:
-    """Whether runs for two partitions of a task write one of its dataset. Which keys a dynamic set will hold cannot be
-    told, so that they are one share."""
-    written: list[str] = []
-    for key in keys_by(ours, _NOW):
-        with suppress(Untold):
-            written += {each for group in needed(mapping, key, ours, theirs, _NOW) for each in group}
-    return len(set(written)) < len(written)

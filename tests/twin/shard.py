@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from tests.twin.fold import Event
+from tests.twin.run import Event
 
 _BETTER = ("failed", "skipped", "succeeded")  # of two ends for one time the first stands
 

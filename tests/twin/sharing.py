@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.twin.ledger import Definition
+from tests.twin.question import Definition
 
 SHARED = "d1"  # by tasks of both sources
 _WHEN: list[Any] = [

@@ -8,8 +8,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from tests.twin.fold import MADE, Claim, Place
-from tests.twin.ledger import Need, View
+from tests.twin.claim import Claim, Place
+from tests.twin.fold import MADE
+from tests.twin.ledger import View
+from tests.twin.question import Need
 from tests.twin.windows import is_key
 
 

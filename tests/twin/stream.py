@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from tests.twin.fold import STREAM, Claim, Event
+from tests.twin.claim import STREAM, Claim
+from tests.twin.run import Event
 from tests.twin.windows import Cut, partitions, windowed
 
 _JUST_AFTER = timedelta(microseconds=1)

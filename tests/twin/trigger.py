@@ -10,8 +10,11 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from tests.twin.fold import Run, State, claims_of
-from tests.twin.ledger import Definition, View
+from tests.twin.claim import claims_of
+from tests.twin.fold import State
+from tests.twin.ledger import View
+from tests.twin.question import Definition
+from tests.twin.run import Run
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _BY_HAND = ("manual__", "scheduled__", "backfill__")  # begin Airflow's ids of runs that consume nothing

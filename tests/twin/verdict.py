@@ -7,9 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.twin import condition, rules, trigger
+from tests.twin.claim import Place
 from tests.twin.completeness import Standing
-from tests.twin.fold import FINAL, MADE, Place, State
-from tests.twin.ledger import AHEAD, STRICTNESS, Answer, Definition, Need, Reason, View
+from tests.twin.fold import MADE, State
+from tests.twin.ledger import View
+from tests.twin.question import AHEAD, STRICTNESS, Answer, Definition, Need, Reason
+from tests.twin.run import FINAL
 from tests.twin.staleness import stale_inputs
 from tests.twin.windows import is_key, window
 
@@ -202,7 +205,7 @@ class _Asked:
     def judged(self, need: Need) -> Iterator[Reason]:
         """An edge that is judged by itself: on a dataset, or with another condition than success."""
         if not self.serves(need):
-            yield from list(self.incomplete(need)) or [self.unmet(need, rules.CONDITIONS[_condition(need)])]
+            yield from list(self.incomplete(need)) or [self.unmet(need, rules.CONDITIONS[need.condition])]
             return
         where = need.edge.get("condition", {}).get("where")
         comes = condition.short_of(self.view, where, need.place) if where is not None else None
@@ -215,8 +218,8 @@ class _Asked:
 
     def to_come(self, need: Need, each: Standing) -> Reason:
         """By its run on the partition, where there is one; else as its own partition stands."""
-        task, key = each.share.task, each.share.key
-        about = self.about(need, "") if task is None else Reason("", ("task", task), key)
+        task, key = each.share.task, each.share.partition
+        about = self.about(need, "") if task is None else Reason("", ("task", task), each.share.key)
         if each.too_old:
             return about._replace(code="upstream_missing")
         if each.latest is not None or task is None or key is None:
@@ -227,7 +230,7 @@ class _Asked:
         return self.unmet(bringer, ("succeeded",))
 
     def serves(self, need: Need) -> bool:
-        return self.whole(need) in rules.CONDITIONS[_condition(need)]
+        return self.whole(need) in rules.CONDITIONS[need.condition]
 
     def outcome(self, need: Need) -> str | None:
         state = self.view.states.get(need.place)
@@ -319,7 +322,9 @@ class _Asked:
         """What has to come: of what several make the partitions of those who have begun nothing yet."""
         lacks = self.view.lacks(need)
         shares = [each.share for each in lacks if each.latest is None]
-        found = [_bringer(share.task, share.key) for share in shares if share.task and share.key is not None]
+        found = [
+            _bringer(share.task, share.partition) for share in shares if share.task and share.partition is not None
+        ]
         return found if lacks or need.updates else [need]
 
     def is_stale(self, need: Need) -> bool:
@@ -381,13 +386,9 @@ def _bringer(task: str, key: str) -> Need:
     return Need({}, "task", task, key, (), ("task", task, key))
 
 
-def _condition(need: Need) -> str:
-    return str(need.edge.get("condition", {}).get("kind", "succeeded"))
-
-
 def _ruled(need: Need) -> bool:
     """Whether the trigger rule speaks of the edge: of a task, unless the edge has a condition of its own."""
-    return need.kind == "task" and _condition(need) == "succeeded"
+    return need.kind == "task" and need.condition == "succeeded"
 
 
 def _strictness(need: Need) -> tuple[bool, int]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.twin.ledger import Definition, few_keys
-from tests.twin.windows import Cut, windowed
+from tests.twin.question import Definition
+from tests.twin.windows import Cut, few_keys, windowed
 
 LATENESS = ("PT30M", "PT6H")
 _BEHIND = (-12, 0, 3, 6, 20, 30, 50)  # hours, before the time at which it is said

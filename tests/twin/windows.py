@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 Cut = dict[str, Any] | None
 _FIRST, _LAST = date(2026, 5, 1), date(2026, 12, 2)  # nothing that the machine asks for lies beyond
 _FIRST_HOUR, _LAST_HOUR = date(2026, 9, 29), date(2026, 11, 3)  # nor, where it asks for hours, beyond these
+_SOON = datetime(2026, 10, 28, tzinfo=UTC)
 WINDOWED = ("hourly", "daily", "weekly", "monthly", "cron")
 
 
@@ -150,3 +151,14 @@ def keys_by(cut: Cut, now: datetime) -> list[str]:
     if windowed(cut):
         return [tile.key for tile in partitions(cut) if tile.start <= now]
     return [""] if cut["kind"] == "none" else list(cut.get("keys", ()))
+
+
+def few_keys(cut: Cut, most: int = 4) -> list[str]:
+    """The first partitions of a cut, of those that begin before the machine does."""
+    if cut is None:
+        return ["2026-10-25"]
+    if cut["kind"] == "product":
+        return ["|".join(each) for each in product(*(few_keys(each, 2) for each in cut["dimensions"].values()))]
+    if cut["kind"] == "dynamic":
+        return ["a", "b", "c"][:most]
+    return keys_by(cut, _SOON)[:most]

@@ -2,11 +2,13 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dataforge.graph.cycle import Link, Name, find
 from dataforge.model.edge import SAME, All
+from dataforge.model.partition import Partitioning
 
 TASKS, DATASETS = 5, 4
 nodes = st.one_of(
@@ -105,6 +107,20 @@ def test_a_cycle_through_an_alias_lists_both_names() -> None:
     graph = [Link(1, False, path), Link(2, True, table), Link(1, True, Name("task", 2))]
     assert find(graph, []) is None
     assert find(graph, [(1, 2)]) == [Name("task", 1), path, table, Name("task", 2), Name("task", 1)]
+
+
+REGIONS, DAILY = Partitioning(kind="static", keys=("eu", "us")), Partitioning(kind="daily", start="2026-01-01")
+
+
+@pytest.mark.parametrize(("writer", "reader"), [(REGIONS, DAILY), (DAILY, REGIONS)])
+def test_a_dataset_that_nobody_has_cut_is_taken_to_be_cut_alike_before_and_after_its_updates(
+    writer: Partitioning, reader: Partitioning
+) -> None:
+    orders = Name("dataset", 1)
+    update = [Link(3, True, orders), Link(3, False, orders)]
+    loop = [Link(1, False, orders), Link(2, True, orders), Link(1, True, Name("task", 2))]
+    found = find(update + loop, [], lambda _: {Name("task", 1): writer, Name("task", 2): reader})
+    assert found == [Name("task", 1), orders, Name("task", 2), Name("task", 1)]
 
 
 def test_what_updates_of_its_own_dataset_trigger_is_a_cycle_beside_stages_that_wait_for_it() -> None:

@@ -16,6 +16,10 @@ HOURLY = {"kind": "hourly", "start": "2026-01-01"}
 MONTHLY = {"kind": "monthly", "start": "2026-01-01"}
 REGIONS = {"kind": "static", "keys": ["eu", "us"]}
 BOTH = {"kind": "product", "dimensions": {"date": DAILY, "region": REGIONS}}
+CLIENTS = {"kind": "dynamic", "set": "clients"}
+BY_CLIENT = {"kind": "product", "dimensions": {"client": CLIENTS, "date": DAILY}}
+ALL_CLIENTS = {"kind": "dimension", "dimensions": {"client": {"kind": "all"}}}
+LAST_DAY = {"kind": "dimension", "dimensions": {"date": {"kind": "last"}}}
 NONE = {"kind": "none"}
 BY_DATE = {"kind": "along", "dimension": "date"}
 THREE_DAYS = {"kind": "window", "from": -2, "to": 0}
@@ -54,6 +58,17 @@ THREE_DAYS = {"kind": "window", "from": -2, "to": 0}
         ({"kind": "dimension", "dimensions": {"date": THREE_DAYS}}, "2026-11-01|us", BOTH, BOTH, [Share("us", 1)]),
         ({"kind": "dimension", "dimensions": {"region": {"kind": "all"}}}, "2026-11-01|us", DAILY, BOTH,
          [Share("2026-11-01")]),
+        (ALL_CLIENTS, "acme|2026-11-01", DAILY, BY_CLIENT, [Share("2026-11-01")]),  # which clients need not be known
+        ({"kind": "all"}, "acme", REGIONS, CLIENTS, [Share("eu"), Share("us")]),
+        ({"kind": "all"}, "2026-11-01|us", REGIONS, BOTH, [Share("eu"), Share("us")]),  # each day in its turn
+        (LAST_DAY, "acme|2026-11-01", CLIENTS, BY_CLIENT, [Share("acme")]),
+        (LAST_DAY, "2026-11-01|us", REGIONS, BOTH, [Share("us")]),
+        ({"kind": "dimension", "dimensions": {"date": THREE_DAYS}}, "2026-11-01|us", None, BOTH, []),
+        ({"kind": "dimension", "dimensions": {"date": THREE_DAYS, "region": {"kind": "all"}}}, "2026-11-01|us", None,
+         BOTH, [ANY]),  # as many windows as nobody has declared
+        ({"kind": "same"}, "2025-11-01", BY_CLIENT, {"kind": "monthly", "start": "2025-01-01"}, []),  # whichever client
+        ({"kind": "last"}, "2026-11-01-05:00", BY_CLIENT, HOURLY, []),
+        ({"kind": "last"}, "2026-11-01-23:00", BY_CLIENT, HOURLY, [ANY]),
     ],
 )  # fmt: skip
 def test_a_partition_consists_of(mapping: Any, key: str, task: Any, dataset: Any, expected: list[Share]) -> None:
