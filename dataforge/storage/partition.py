@@ -123,7 +123,8 @@ select canonical_id, array_agg(id) from dataset where environment = %s and canon
 # was is not written again: it is no change, and readers of the feed need not look at it. What a run had begun to make
 # when it was ordered into quarantine is quarantined, until that is lifted or a later run has made it anew; and so is
 # what a blocking check has refused since then, or the run's own check, until a release ordered no earlier than that.
-# Where both the check and the data name a version, another version than that of the data was not refused.
+# Where both the check and the data name a version, another version than that of the data was not refused; of what
+# several runs make, another than any of theirs.
 # A partition that several runs make together comes with those that count (`groups`, of which the worst state and the
 # weakest evidence stand for the whole), whether more has to come (`short`), and whether it was ever whole (`made`).
 RESOLVE = """
@@ -156,6 +157,7 @@ with place as (
                     when bool_or(c.status = 'running') then min(c.run_state)
                     when bool_and(c.status = 'skipped') then 'skipped' else 'succeeded' end::run_state as run_state,
                min(c.evidence) as evidence, max(c.since) as since, max(c.version) as version,
+               array_remove(array_agg(c.version), null) as versions,
                min(c.producer_task_id) as producer_task_id,
                (array_agg(c.producer_run order by c.producer_task_id, c.producer_run))[1] as producer_run,
                min(c.started_at) as begun
@@ -194,7 +196,7 @@ with place as (
                 select * from failed_check
                 where environment = (select %(environment)s::smallint) and dataset_id = member.id
                   and partition = place.key and not own and at >= coalesce(seen.begun, '-infinity')
-                  and (version = '' or seen.version is null or version = seen.version)
+                  and (version = '' or seen.version is null or version = any(seen.versions))
                 order by at limit 100
             ) f
         ) f

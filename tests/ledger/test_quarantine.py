@@ -33,6 +33,7 @@ BEGIN = datetime(2026, 11, 2, 5, tzinfo=UTC)
 NOW = datetime(2026, 11, 3, tzinfo=UTC)
 ORDERS = {"namespace": "s3://lake", "name": "orders"}
 DAILY = {"kind": "daily", "start": "2026-01-01"}
+EVERY = {"kind": "all"}
 FRESH = count()  # of environments: examples share a database
 Shape = dict[str, Any]
 
@@ -188,6 +189,22 @@ def test_the_version_that_was_looked_at_decides_where_both_are_known(database: D
     assert state(database)[0] == "ready"
     record(database, looked(26, version="v2"))
     assert state(database)[0] == "quarantined"
+
+
+@pytest.mark.parametrize(("version", "expected"), [("v1", "quarantined"), ("v2", "quarantined"), ("v3", "ready")])
+def test_of_what_several_runs_make_the_version_of_each_may_be_refused(
+    database: Database, version: str, expected: str
+) -> None:
+    regions = {"kind": "static", "keys": ["eu", "us"]}
+    task = {"namespace": "ns", "name": "load", "partitioning": regions, "produces": [{**ORDERS, "mapping": EVERY}]}
+    orders = {**ORDERS, "partitioning": DAILY}
+    declare(database, "dev", definition.parse({"source": "lake", "tasks": [task], "datasets": [orders]}))
+    for region, written in (("eu", "v1"), ("us", "v2")):
+        output = {**ORDERS, "partition": DAY, "version": written}
+        record(database, native("load", 5, "succeeded", run=region, outputs=[output]) | {"partition": region})
+    assert state(database)[0] == "ready"
+    record(database, looked(15, version=version))
+    assert state(database)[0] == expected
 
 
 def test_a_check_that_names_no_partition_is_of_those_that_its_run_was_for(database: Database) -> None:

@@ -65,11 +65,10 @@ def claims_of(run: Run, leads: Leads = to_its_own) -> list[Claim]:
         elif now is None and claim.place[0] == "dataset":
             if last.status == "running" or last.state == "failed":  # it is taken to write again what it wrote before
                 own = found[0]
-                found.append(
-                    claim._replace(
-                        status=last.status, state=last.state, began=own.began, since=own.since, version=None, rows=None
-                    )
+                again = claim._replace(
+                    status=last.status, state=last.state, began=own.began, since=own.since, of=own.of
                 )
+                found.append(again._replace(version=None, rows=None))
                 found.append(claim._replace(past=True))
             else:
                 found.append(claim)
