@@ -23,12 +23,13 @@ _EXAMPLE = PartitionItem(
     namespace="s3://lake",
     name="orders/clean",
     partition="2026-11-01",
-    state=PartitionStatus.READY,
+    state=PartitionStatus.QUARANTINED,
     since=_SINCE,
     evidence="reported",
     run=_RUN,
     version="7",
     last_ready=LastReady(_RUN, _SINCE, "7"),
+    reason="quarantined by anna@example.com: half of the rows are missing",
 )
 
 
