@@ -7,12 +7,19 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from tests.twin.completeness import most
+from tests.twin.cuts import KEYS, SET
 from tests.twin.ledger import View, consuming
 from tests.twin.mapping import fits
 from tests.twin.question import Definition, Need
 from tests.twin.windows import Cut, dimensions, few_keys, part, timed, windowed
 
 _NOW = datetime.fromisoformat("2026-10-27T00:00:00+00:00")  # loops are followed as of then
+_REGISTERED = {
+    "time": _NOW.isoformat(),
+    "control": "register",
+    "set": SET,
+    "keys": KEYS,
+}  # any may be in the set by then
 
 
 def problem(view: View, manifest: Definition, standing: Definition | None) -> str | None:
@@ -29,7 +36,7 @@ def problem(view: View, manifest: Definition, standing: Definition | None) -> st
     known = standing["datasets"] if standing is not None else []
     if _counts_too_many(view, [each for each in manifest["datasets"] if each not in known]):
         return "count"
-    return _cycle(View(view.manifests))
+    return _cycle(View(view.manifests, orders=[_REGISTERED]))
 
 
 def _cycle(declared: View) -> str | None:
