@@ -16,8 +16,8 @@ _NOW = datetime.fromisoformat("2026-10-27T00:00:00+00:00")  # loops are followed
 
 def problem(view: View, manifest: Definition, standing: Definition | None) -> str | None:
     """Why these definitions, with a manifest in the place of the one that stood, cannot stand together: `misfit`,
-    `count` or `cycle`; `perhaps` where the ledger assumes the worst of a loop of edges (docs/decisions/0006): it leads by
-    what nobody has cut, between windows and a dynamic set, or by a task that reads otherwise than it writes what it
+    `count` or `cycle`; `perhaps` where the ledger assumes the worst of a loop of edges (docs/decisions/0006): it leads
+    by what nobody has cut, between windows and a dynamic set, or by a task that reads otherwise than it writes what it
     updates."""
     for name, task in view.tasks.items():
         ends = [(view.node(edge), edge.get("mapping", {})) for edge in consuming(task)]
