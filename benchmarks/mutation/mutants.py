@@ -291,4 +291,11 @@ MUTANTS = (
         "",
         ("tests/ledger/test_production.py",),
     ),
+    Mutant(
+        "a task without time writes every window in its turn",
+        "dataforge/model/share.py",
+        "task, dataset, _ended(dataset, key)))",
+        "task, dataset, _EVER))",
+        ("tests/unit/test_share.py", MACHINE),
+    ),
 )

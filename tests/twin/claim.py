@@ -120,16 +120,17 @@ def _written(run: Run, each: Try, leads: Leads) -> list[Claim]:
 
 
 def refused_by(run: Run, leads: Leads) -> Iterator[tuple[Place, Refusal]]:
-    """What the checks of a run refuse, in any try: the partition that they name, else what it was for or wrote."""
+    """What the checks of a run refuse, in any try: the partition that they name, else what it was for or wrote. Of
+    several failures of one try about a partition the last counts."""
     for each in run.tries:
-        for said in failing(each.events):
+        last: dict[tuple[str, Place], Refusal] = {}
+        for said in sorted(failing(each.events), key=lambda said: said.at):
             own = said.listed == "outputs"
-            written = (
-                leads(run.task, said.dataset, each.partition, each.ended or each.began) if own else [each.partition]
-            )
-            for key in [said.partition] if said.partition else written:
+            wrote = leads(run.task, said.dataset, each.partition, each.ended or each.began) if own else [each.partition]
+            for key in [said.partition] if said.partition else wrote:
                 by = (run.task, run.name, each.number) if own else None
-                yield ("dataset", said.dataset, key), Refusal(said.at, said.version, by)
+                last[said.listed, ("dataset", said.dataset, key)] = Refusal(said.at, said.version, by)
+        yield from ((place, refusal) for (_, place), refusal in last.items())
 
 
 def claims_by_place(claims: Iterable[Claim], canonical: Callable[[str], str] = str) -> dict[Place, list[Claim]]:
