@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dataforge.model import edge
 from dataforge.model.edge import SAME, All, Along, Dimension, Fixed, Last, Same, Table, ToDate, Window
+from dataforge.model.errors import InvalidInput
 from dataforge.model.mapping import source
-from dataforge.model.partition import Partitioning
+from dataforge.model.partition import Partitioning, parts_of
 from dataforge.model.windows import Unmappable, time_dimension
 
 if TYPE_CHECKING:
@@ -98,9 +99,10 @@ def _values(steps: Sequence[Dependence], cuts: Sequence[Partitioning]) -> list[l
 
 def _named(mapping: edge.Mapping) -> Iterable[str]:
     if isinstance(mapping, Fixed):
-        return [mapping.key]
+        return [mapping.key, *mapping.key.split("|")]
     if isinstance(mapping, Table):
-        return [*mapping.keys, *(key for keys in mapping.keys.values() for key in keys)]
+        whole = [*mapping.keys, *(key for keys in mapping.keys.values() for key in keys)]
+        return [*whole, *(part for key in whole for part in key.split("|"))]
     if isinstance(mapping, Along):
         return _named(mapping.mapping)
     if isinstance(mapping, Dimension):
@@ -115,26 +117,73 @@ def _keys(part: Partitioning, named: set[str]) -> list[str]:
     return told + [_OTHER] * (len(told) < len(part.keys))
 
 
-def pairs_of(
-    mapping: edge.Mapping | None, written: edge.Mapping | None, step: Dependence, axes: Axes
-) -> tuple[list[Pair], edge.Mapping, edge.Mapping | None]:
-    """The sub-nodes that a step joins, and by which mappings their times follow."""
+class Way(NamedTuple):
+    """Sub-nodes that a step joins, and by which mappings their times follow."""
+
+    pairs: Sequence[Pair]
+    by: edge.Mapping
+    written: edge.Mapping | None = None
+
+
+def ways_of(step: Dependence, axes: Axes) -> list[Way]:
+    """How a step leads, by key and by time: by a table of keys that hold times as many ways as it names times."""
     task, other = (step.downstream, step.upstream) if step.consumes else (step.upstream, step.downstream)
     ours, theirs = axes.cuts[task], axes.cuts[other]
-    if mapping is None:
-        subs = {keys: (axes.subs[step.downstream, keys], axes.subs[step.upstream, keys]) for _, keys in axes.of[task]}
-        return list(subs.values()), SAME, None
+    if step.mapping is None:
+        return [Way([(axes.subs[step.downstream, k], axes.subs[step.upstream, k]) for _, k in axes.of[task]], SAME)]
     try:
-        by, rules = _split(mapping, ours, theirs)
-        writes = _split(written, ours, theirs)[0] if written is not None else None
-    except Unmappable:  # it leads nowhere: no partition can ever be told
-        return [], SAME, None
-    found = [
+        writes = _split(step.written, ours, theirs)[0] if step.written is not None else None
+        found = _by_rows(step.mapping, task, other, axes) if "product" in (ours.kind, theirs.kind) else []
+        found = found or [_by_rules(step.mapping, task, other, axes)]
+    except InvalidInput:  # it leads nowhere: no partition can ever be told
+        return []
+    return [Way(p if step.consumes else [(up, down) for down, up in p], by, writes) for p, by in found]
+
+
+_Led = tuple[list[Pair], edge.Mapping]  # from a sub-node of the task to one of the other side
+
+
+def _by_rules(mapping: edge.Mapping, task: int, other: int, axes: Axes) -> _Led:
+    by, rules = _split(mapping, axes.cuts[task], axes.cuts[other])
+    names = [name for name, _ in _dimensions(axes.cuts[task])]
+    pairs = [
         (place, axes.subs[other, reached])
         for place, keys in axes.of[task]
-        for reached in _reached(rules, dict(zip([n for n, _ in _dimensions(ours)], keys, strict=True)), other, axes)
+        for reached in _reached(rules, dict(zip(names, keys, strict=True)), other, axes)
     ]
-    return found if step.consumes else [(up, down) for down, up in found], by, writes
+    return pairs, by
+
+
+def _by_rows(mapping: edge.Mapping, task: int, other: int, axes: Axes) -> list[_Led]:
+    """By a table of whole keys: for each time that it names, the pairs that lead there, whenever the row is. Nothing
+    of other mappings."""
+    dimension, table = (mapping.dimension, mapping.mapping) if isinstance(mapping, Along) else (None, mapping)
+    found: dict[edge.Mapping, list[Pair]] = {}
+    for row, keys in table.keys.items() if isinstance(table, Table) else ():
+        said = {dimension: row} if dimension is not None else _said(axes.cuts[task], row)
+        for key in keys:
+            reached = _said(axes.cuts[other], key)
+            ends = product(_subs(task, said, axes), _subs(other, reached, axes))
+            found.setdefault(_at(axes.cuts[other], reached), []).extend(ends)
+    return [(pairs, by) for by, pairs in found.items()]
+
+
+def _said(cut: Partitioning, key: str) -> Mapping[str, str]:
+    return parts_of(cut, key) if cut.kind == "product" else {"": key}
+
+
+def _at(cut: Partitioning, said: Mapping[str, str]) -> edge.Mapping:
+    """To the time that a key names, as far as it names one."""
+    timed = time_dimension(cut)
+    dimensions = cut.dimensions if cut.kind == "product" else {"": cut}
+    return next((Fixed(key) for name, key in said.items() if dimensions[name] is timed), SAME)
+
+
+def _subs(node: int, said: Mapping[str, str], axes: Axes) -> list[int]:
+    """The sub-nodes of which a key may be."""
+    names = [name for name, _ in _dimensions(axes.cuts[node])]
+    known = [(place, zip(names, keys, strict=True)) for place, keys in axes.of[node]]
+    return [place for place, keys in known if not axes.told or all(said.get(name, key) == key for name, key in keys)]
 
 
 _Rule = tuple[edge.Mapping, str | None]  # of a dimension: its mapping, and from which of ours; None: all that we have
@@ -156,19 +205,24 @@ def _split(mapping: edge.Mapping, ours: Partitioning, theirs: Partitioning) -> t
 
 def _by_time(rule: edge.Mapping, ours: Partitioning, origin: str | None) -> bool:
     """Whether time follows from our time; else any of the other side's may be meant."""
-    if isinstance(rule, All | Last | Fixed):
+    if isinstance(rule, Fixed):
         return True
     if origin is not None and ours.kind == "product" and ours.dimensions[origin] is not time_dimension(ours):
-        return False
-    return isinstance(rule, Same | Window | ToDate)
+        return False  # such a key has no window: all and last reach until now
+    return isinstance(rule, Same | Window | ToDate | All | Last)
 
 
 def _parts(mapping: edge.Mapping, ours: Partitioning, theirs: Partitioning) -> dict[str, _Rule]:
     if theirs.kind == "product":
+        if isinstance(mapping, Along):
+            asked = _parts(mapping.mapping, _own(ours, mapping.dimension), theirs)
+            return {name: (rule, mapping.dimension) for name, (rule, _) in asked.items()}
         if isinstance(mapping, All):
             mapping = Dimension(dict.fromkeys(theirs.dimensions, mapping))
         if isinstance(mapping, Same):
             mapping = Dimension({})
+        if isinstance(mapping, Fixed):
+            mapping = Dimension({name: Fixed(key) for name, key in parts_of(theirs, mapping.key).items()})
         if not isinstance(mapping, Dimension):
             raise Unmappable("the other side has two dimensions")
         given = {name: mapping.dimensions.get(name, SAME) for name in theirs.dimensions}
@@ -180,10 +234,15 @@ def _parts(mapping: edge.Mapping, ours: Partitioning, theirs: Partitioning) -> d
 
 def _rule(rule: edge.Mapping, ours: Partitioning, name: str) -> _Rule:
     if isinstance(rule, Along):
-        if rule.dimension not in ours.dimensions:
-            raise Unmappable(f"the task has no dimension {rule.dimension}")
+        _own(ours, rule.dimension)
         return rule.mapping, rule.dimension
     return rule, source(ours, name, rule)
+
+
+def _own(ours: Partitioning, dimension: str) -> Partitioning:
+    if dimension not in ours.dimensions:
+        raise Unmappable(f"the task has no dimension {dimension}")
+    return ours.dimensions[dimension]
 
 
 def _reached(rules: Mapping[str, _Rule], keys: Mapping[str, str], other: int, axes: Axes) -> list[tuple[str, ...]]:

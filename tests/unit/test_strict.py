@@ -194,6 +194,7 @@ def test_loops_of_one_partitioning_are_decided_by_counting_steps(links: list[Lin
 DAILY, MONTHLY, HOURLY = Partitioning(kind="daily"), Partitioning(kind="monthly"), Partitioning(kind="hourly")
 WEEKLY, BERLIN = Partitioning(kind="weekly"), Partitioning(kind="daily", time_zone="Europe/Berlin")
 CLIENTS, REGIONS = Partitioning(kind="static", keys=("a", "b", "c")), Partitioning(kind="static", keys=("eu", "us"))
+SINCE = Partitioning(kind="daily", start="2026-01-01")
 BOTH = Partitioning(kind="product", dimensions={"client": CLIENTS, "date": DAILY})
 A, B, C = (Name("task", place) for place in range(3))
 
@@ -248,6 +249,56 @@ def reads(task: Name, node: Name, mapping: Mapping = SAME) -> Link:
             False,
         ),
         ([reads(A, B, Along("date")), reads(B, A, Dimension({"client": Fixed("a")}))], {A: BOTH, B: DAILY}, True),
+        # Whole keys of two dimensions, of whichever side.
+        ([reads(A, B, Fixed("b|2026-01-01")), reads(B, A)], {A: NONE, B: BOTH}, True),
+        ([reads(A, A, Fixed("b|2026-01-01"))], {A: BOTH}, True),
+        (
+            [reads(A, B, Table({"a": ("b|2026-01-01",), "b": ()})), reads(B, A, Along("client"))],
+            {A: CLIENTS, B: BOTH},
+            False,
+        ),
+        (
+            [reads(A, B, Table({"a": ("a|2026-01-01",), "b": ()})), reads(B, A, Along("client"))],
+            {A: CLIENTS, B: BOTH},
+            True,
+        ),
+        (
+            [reads(A, B, Table({"a|2026-01-01": ("b",)})), reads(B, A, Dimension({"date": Last()}))],
+            {A: BOTH, B: CLIENTS},
+            False,
+        ),
+        (
+            [reads(A, B, Table({"a|2026-01-01": ("a",)})), reads(B, A, Dimension({"date": Last()}))],
+            {A: BOTH, B: CLIENTS},
+            True,
+        ),
+        ([reads(A, A, Along("client", Table({"a": ("b|2026-01-01",), "b": (), "c": ()})))], {A: BOTH}, False),
+        (
+            [reads(A, A, Along("client", Table({"a": ("b|2026-01-01",), "b": ("a|2026-01-01",), "c": ()})))],
+            {A: BOTH},
+            True,
+        ),
+        # By one of two dimensions to both; what is no time reaches until now.
+        ([reads(A, B, Along("client", All())), reads(B, A)], {A: BOTH, B: BOTH}, True),
+        (
+            [reads(A, B, Along("date", Dimension({"client": All(), "date": Window(-1, -1)}))), reads(B, A)],
+            {A: BOTH, B: BOTH},
+            False,
+        ),
+        ([reads(A, B, Along("date", Dimension({"client": Fixed("a")}))), reads(B, A)], {A: BOTH, B: BOTH}, True),
+        (
+            [reads(A, B, Along("client", Last())), reads(B, A, Dimension({"client": All(), "date": Window(-1, -1)}))],
+            {A: BOTH, B: DAILY},
+            True,
+        ),
+        (
+            [reads(A, B, Along("date", Last())), reads(B, A, Dimension({"client": All(), "date": Window(-1, -1)}))],
+            {A: BOTH, B: DAILY},
+            False,
+        ),
+        # There is no day before the one that is asked for.
+        ([reads(A, B, Fixed("2026-01-01")), reads(B, A, Window(-1, -1))], {A: SINCE, B: SINCE}, False),
+        ([reads(A, B, Fixed("2026-01-02")), reads(B, A, Window(-1, -1))], {A: SINCE, B: SINCE}, True),
         # Nobody has declared how B is cut: as A is.
         ([reads(A, B, Window(-1, -1)), reads(B, A)], {A: DAILY}, False),
     ],
