@@ -133,8 +133,9 @@ def ways_of(step: Dependence, axes: Axes) -> list[Way]:
         return [Way([(axes.subs[step.downstream, k], axes.subs[step.upstream, k]) for _, k in axes.of[task]], SAME)]
     try:
         writes = _split(step.written, ours, theirs)[0] if step.written is not None else None
-        found = _by_rows(step.mapping, task, other, axes) if "product" in (ours.kind, theirs.kind) else []
-        found = found or [_by_rules(step.mapping, task, other, axes)]
+        whole = theirs.kind != "none" and "product" in (ours.kind, theirs.kind)
+        rows = _by_rows(step.mapping, task, other, axes) if whole else []
+        found = rows or [_by_rules(step.mapping, task, other, axes)]
     except InvalidInput:  # it leads nowhere: no partition can ever be told
         return []
     return [Way(p if step.consumes else [(up, down) for down, up in p], by, writes) for p, by in found]

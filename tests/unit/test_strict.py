@@ -278,6 +278,8 @@ def reads(task: Name, node: Name, mapping: Mapping = SAME) -> Link:
             {A: BOTH},
             True,
         ),
+        # What has no partitions is needed as a whole, whatever the mapping.
+        ([reads(A, B, Table({"a": ("b",)})), reads(B, A, Fixed("b|2026-01-01"))], {A: BOTH, B: NONE}, True),
         # By one of two dimensions to both; what is no time reaches until now.
         ([reads(A, B, Along("client", All())), reads(B, A)], {A: BOTH, B: BOTH}, True),
         (
