@@ -89,6 +89,8 @@ def _loops(declared: View, task: str) -> bool:
 def _leads_back(declared: View, task: str) -> bool:
     cut = declared.cut("task", task)
     keys = few_keys(cut)
+    if _is_dynamic(cut):  # of a set any key may be, as mappings name it
+        keys = sorted({*keys, *(of for key in keys for name, of in _reached(declared, task, key) if name == task)})
     for place, key in enumerate(keys):
         reached = _reached(declared, task, key)
         later = [each for each in keys[place:] if each == key or _is_of_later(cut, each, key)]
