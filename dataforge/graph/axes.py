@@ -1,7 +1,8 @@
 """What partitions are apart from their time: clients, regions, single keys; and how edges lead from one to another.
 
 Guarantees that a loop which comes back to another client is told from one that comes back to the same: each node is
-split by those keys that any mapping among the edges tells apart, and by one that stands for all others.
+split by those keys that any mapping among the edges tells apart, and by one that stands for all others; by two where
+a task updates one key and reads others beside it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from dataforge.model.partition import Partitioning, parts_of
 from dataforge.model.windows import Unmappable, time_dimension
 
 if TYPE_CHECKING:
-    from dataforge.graph.strict import Dependence
+    from dataforge.graph.strict import Dependence, Part
 
 Pair = tuple[int, int]  # a downstream sub-node and one of its upstreams
-_OTHER = "\0"  # stands for every key that no mapping names; no key holds a NUL
+_OTHER, _ANOTHER = "\0", "\0\0"  # stand for every key that no mapping names; no key holds a NUL
 _MOST_SUBS = 2_000  # beyond these no key is told from another
 _DAILY, _ANY = Partitioning(kind="daily"), edge.Table({})
 
@@ -94,7 +95,8 @@ def _values(steps: Sequence[Dependence], cuts: Sequence[Partitioning]) -> list[l
     sets = {frozenset(part.keys) for part in parts if part.kind == "static"}
     if len(sets) > 1:
         named |= frozenset().union(*sets)
-    return [[_keys(part, named) for _, part in _dimensions(cut)] for cut in cuts]
+    others = [_OTHER, _ANOTHER] if any(step.part == "others" for step in steps) else [_OTHER]
+    return [[_keys(part, named, others) for _, part in _dimensions(cut)] for cut in cuts]
 
 
 def _named(mapping: edge.Mapping) -> Iterable[str]:
@@ -110,11 +112,11 @@ def _named(mapping: edge.Mapping) -> Iterable[str]:
     return []
 
 
-def _keys(part: Partitioning, named: set[str]) -> list[str]:
+def _keys(part: Partitioning, named: set[str], others: Sequence[str]) -> list[str]:
     if part.kind != "static":
-        return [*sorted(named), _OTHER]
+        return [*sorted(named), *others]
     told = [key for key in part.keys if key in named]
-    return told + [_OTHER] * (len(told) < len(part.keys))
+    return [*told, *others[: len(part.keys) - len(told)]]
 
 
 class Way(NamedTuple):
@@ -128,20 +130,34 @@ class Way(NamedTuple):
 def ways_of(step: Dependence, axes: Axes) -> list[Way]:
     """How a step leads, by key and by time: by a table of keys that hold times as many ways as it names times."""
     task, other = (step.downstream, step.upstream) if step.consumes else (step.upstream, step.downstream)
-    ours, theirs = axes.cuts[task], axes.cuts[other]
     if step.mapping is None:
         return [Way([(axes.subs[step.downstream, k], axes.subs[step.upstream, k]) for _, k in axes.of[task]], SAME)]
-    try:
-        writes = _split(step.written, ours, theirs)[0] if step.written is not None else None
-        whole = theirs.kind != "none" and "product" in (ours.kind, theirs.kind)
-        rows = _by_rows(step.mapping, task, other, axes) if whole else []
-        found = rows or [_by_rules(step.mapping, task, other, axes)]
-    except InvalidInput:  # it leads nowhere: no partition can ever be told
-        return []
-    return [Way(p if step.consumes else [(up, down) for down, up in p], by, writes) for p, by in found]
+    found = _led_by(step.mapping, task, other, axes)
+    if step.part != "all" and step.written is not None:
+        return _of_updates(found, _led_by(step.written, task, other, axes), step.part)
+    return [Way(p if step.consumes else [(up, down) for down, up in p], by) for p, by in found]
 
 
 _Led = tuple[list[Pair], edge.Mapping]  # from a sub-node of the task to one of the other side
+
+
+def _of_updates(read: Sequence[_Led], written: Sequence[_Led], part: Part) -> list[Way]:
+    """Of what a task reads beside other keys than those that it writes, it reads all that there is of other times."""
+    own = {pair for pairs, _ in written for pair in pairs}
+    writes = written[0][1] if len(written) == 1 else _ANY
+    found = [Way([pair for pair in pairs if pair in own], by, writes) for pairs, by in read]
+    if part == "others":
+        found += [Way([pair for pair in pairs if pair not in own], by) for pairs, by in read]
+    return found
+
+
+def _led_by(mapping: edge.Mapping, task: int, other: int, axes: Axes) -> list[_Led]:
+    ours, theirs = axes.cuts[task], axes.cuts[other]
+    whole = theirs.kind != "none" and "product" in (ours.kind, theirs.kind)
+    try:
+        return (whole and _by_rows(mapping, task, other, axes)) or [_by_rules(mapping, task, other, axes)]
+    except InvalidInput:  # it leads nowhere: no partition can ever be told
+        return []
 
 
 def _by_rules(mapping: edge.Mapping, task: int, other: int, axes: Axes) -> _Led:

@@ -80,7 +80,7 @@ def _weights(timed: _Timed) -> tuple[int, ...] | None:
     if not said.consumes:
         return None if first is None else (-first,)
     written = _steps(timed.written) if timed.written is not None else None
-    if said.part == "all" or said.written is None:
+    if said.part == "all" or timed.written is None:
         return (last,)
     if first is None or written is None or written[0] is None:
         return None

@@ -349,3 +349,29 @@ def test_a_dataset_that_nobody_has_cut_is_cut_alike_before_and_after_its_updates
     writing = [reads(A, merge, All()), Link(0, False, DATA, SAME), Link(1, False, DATA, SAME)]
     links = [*merging, *writing, reads(C, A, All()), reads(C, B), Link(2, True, DATA, Last())]
     assert refused(links, {A: DAILY, B: DAILY, C: DAILY, merge: CLIENTS}) is not None
+
+
+SWAPPED, ONWARD = Table({"a": ("b",), "b": ("a",), "c": ()}), Table({"a": ("b",), "b": ("b",), "c": ()})
+
+
+@pytest.mark.parametrize(
+    ("read", "written", "alike", "cycle"),
+    [
+        (All(), SAME, CLIENTS, True),
+        (All(), All(), CLIENTS, False),
+        (SWAPPED, SAME, CLIENTS, True),
+        (ONWARD, SAME, CLIENTS, False),
+        (Fixed("a"), SAME, CLIENTS, False),
+        (All(), Fixed("a"), CLIENTS, False),
+        (Dimension({"client": All()}), SAME, BOTH, True),
+        (Dimension({"client": All(), "date": Window(-1, 0)}), SAME, BOTH, True),
+        (Dimension({"client": All(), "date": Window(-1, -1)}), SAME, BOTH, False),
+        (Dimension({"date": Window(-1, 0)}), SAME, BOTH, False),
+        (Dimension({"client": Fixed("a")}), SAME, BOTH, False),
+    ],
+)
+def test_keys_that_a_task_reads_beside_those_that_it_updates_are_updated_by_its_other_partitions(
+    read: Mapping, written: Mapping, alike: Partitioning, cycle: bool
+) -> None:
+    links = [Link(0, True, DATA, read), Link(0, False, DATA, written)]
+    assert (refused(links, {A: alike, DATA: alike}) is not None) is cycle
