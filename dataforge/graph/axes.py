@@ -155,6 +155,8 @@ def _led_by(mapping: edge.Mapping, task: int, other: int, axes: Axes) -> list[_L
     ours, theirs = axes.cuts[task], axes.cuts[other]
     whole = theirs.kind != "none" and "product" in (ours.kind, theirs.kind)
     try:
+        if whole and isinstance(mapping, Same) and ours.kind == "dynamic":
+            return _by_same_keys(task, other, axes)
         return (whole and _by_rows(mapping, task, other, axes)) or [_by_rules(mapping, task, other, axes)]
     except InvalidInput:  # it leads nowhere: no partition can ever be told
         return []
@@ -183,6 +185,15 @@ def _by_rows(mapping: edge.Mapping, task: int, other: int, axes: Axes) -> list[_
             ends = product(_subs(task, said, axes), _subs(other, reached, axes))
             found.setdefault(_at(axes.cuts[other], reached), []).extend(ends)
     return [(pairs, by) for by, pairs in found.items()]
+
+
+def _by_same_keys(task: int, other: int, axes: Axes) -> list[_Led]:
+    """From a set of keys to two dimensions: by those that mappings name as they are, and by all others anywhere."""
+    cut = axes.cuts[other]
+    rows = {key: (key,) for _, (key,) in axes.of[task] if key.count("|") == len(cut.dimensions) - 1}
+    others = [place for place, (key,) in axes.of[task] if key in (_OTHER, _ANOTHER)]
+    anywhere = list(product(others, (place for place, _ in axes.of[other])))
+    return [*_by_rows(Table(rows), task, other, axes), (anywhere, _ANY)]
 
 
 def _said(cut: Partitioning, key: str) -> Mapping[str, str]:
@@ -232,6 +243,8 @@ def _by_time(rule: edge.Mapping, ours: Partitioning, origin: str | None) -> bool
 def _parts(mapping: edge.Mapping, ours: Partitioning, theirs: Partitioning) -> dict[str, _Rule]:
     if theirs.kind == "product":
         if isinstance(mapping, Along):
+            if isinstance(mapping.mapping, Same):
+                raise Unmappable("a key of one dimension is none of two")
             asked = _parts(mapping.mapping, _own(ours, mapping.dimension), theirs)
             return {name: (rule, mapping.dimension) for name, (rule, _) in asked.items()}
         if isinstance(mapping, All):

@@ -47,8 +47,12 @@ def _cycle(declared: View) -> str | None:
     if any(_leads_back(declared, task) for task in looping):
         return "perhaps" if otherwise or _between_unlike(declared, nodes) else "cycle"
     cuts = [[declared.cut(*node) for node in around] for around in nodes]
-    untold = any(None in each or (any(map(windowed, each)) and any(map(_is_dynamic, each))) for each in cuts)
+    untold = any(None in each or (any(map(_has_time, each)) and any(map(_is_dynamic, each))) for each in cuts)
     return "perhaps" if untold or otherwise else None
+
+
+def _has_time(cut: Cut) -> bool:
+    return windowed(cut) or timed(cut) is not None
 
 
 def _is_dynamic(cut: Cut) -> bool:

@@ -196,6 +196,8 @@ WEEKLY, BERLIN = Partitioning(kind="weekly"), Partitioning(kind="daily", time_zo
 CLIENTS, REGIONS = Partitioning(kind="static", keys=("a", "b", "c")), Partitioning(kind="static", keys=("eu", "us"))
 SINCE = Partitioning(kind="daily", start="2026-01-01")
 BOTH = Partitioning(kind="product", dimensions={"client": CLIENTS, "date": DAILY})
+GROWING = Partitioning(kind="dynamic", set="clients")
+GROWN = Partitioning(kind="product", dimensions={"client": GROWING, "date": DAILY})
 A, B, C = (Name("task", place) for place in range(3))
 
 
@@ -298,6 +300,11 @@ def reads(task: Name, node: Name, mapping: Mapping = SAME) -> Link:
             {A: BOTH, B: DAILY},
             False,
         ),
+        # The keys of a set may be whole keys of two dimensions; those of one dimension are none.
+        ([reads(A, B), reads(B, A, Fixed("b|2026-01-01"))], {A: GROWING, B: BOTH}, True),
+        ([reads(A, B), reads(B, A, Fixed("b"))], {A: GROWING, B: BOTH}, False),
+        ([reads(A, B), reads(B, A, All())], {A: GROWING, B: BOTH}, True),
+        ([reads(A, A, Along("client"))], {A: GROWN}, False),
         # There is no day before the one that is asked for.
         ([reads(A, B, Fixed("2026-01-01")), reads(B, A, Window(-1, -1))], {A: SINCE, B: SINCE}, False),
         ([reads(A, B, Fixed("2026-01-02")), reads(B, A, Window(-1, -1))], {A: SINCE, B: SINCE}, True),
