@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import product
 
 from tests.twin.completeness import most
 from tests.twin.cuts import KEYS, SET
@@ -92,7 +93,8 @@ def _loops(declared: View, task: str) -> bool:
 
 def _leads_back(declared: View, task: str) -> bool:
     cut = declared.cut("task", task)
-    keys = few_keys(cut)
+    parts = [few_keys(each) for each in dimensions(cut).values()]
+    keys = ["|".join(each) for each in product(*parts)] if parts else few_keys(cut)
     if _is_dynamic(cut):  # of a set any key may be, as mappings name it
         keys = sorted({*keys, *(of for key in keys for name, of in _reached(declared, task, key) if name == task)})
     for place, key in enumerate(keys):
