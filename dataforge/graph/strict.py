@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import NegativeCycleError, bellman_ford, connected_components
 
-from dataforge.graph.axes import Axes, Pair, axes_of, pairs_of
+from dataforge.graph.axes import Axes, Pair, axes_of, ways_of
 from dataforge.graph.timeline import NOTHING, Ints, Windows, back, reach, windows, within, without
 from dataforge.model.attempt import Interval
 from dataforge.model.edge import All, Last, Mapping, Same, ToDate, Window
@@ -58,7 +58,7 @@ def closing(steps: Sequence[Dependence], cuts: Sequence[Partitioning | None]) ->
     """The places of the steps that lie on loops which do not lead back to strictly earlier partitions; empty where
     all do. `cuts` are the partitionings of the nodes, None for those that nobody declares."""
     axes = axes_of(steps, cuts)
-    timed = [_Timed(place, step, *pairs_of(step.mapping, step.written, step, axes)) for place, step in enumerate(steps)]
+    timed = [_Timed(place, step, *way) for place, step in enumerate(steps) for way in ways_of(step, axes)]
     weighed = [_weights(each) for each in timed]
     if _alike(axes) and all(each is not None for each in weighed):
         return _by_weight(timed, [each or () for each in weighed], axes)
@@ -80,7 +80,7 @@ def _weights(timed: _Timed) -> tuple[int, ...] | None:
     if not said.consumes:
         return None if first is None else (-first,)
     written = _steps(timed.written) if timed.written is not None else None
-    if said.part == "all" or said.written is None:
+    if said.part == "all" or timed.written is None:
         return (last,)
     if first is None or written is None or written[0] is None:
         return None

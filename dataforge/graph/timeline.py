@@ -121,8 +121,14 @@ def _firsts(ours: Windows, name: str) -> Ints:
 
 
 def _fixed(mapping: Fixed, ours: Windows, theirs: Windows) -> tuple[Ints, Ints]:
-    """One window whatever the key. A loop through it comes back to it, whenever it is: any will do."""
-    place = (theirs.first + theirs.last) // 2 if exists(theirs.cut, mapping.key) else theirs.size
+    """One window whatever the key. A loop through it comes back to it, whenever it is: outside the time that is
+    followed any will do."""
+    place = theirs.size
+    if exists(theirs.cut, mapping.key):
+        start = _seconds(at(theirs.cut, mapping.key).start)
+        place = int(np.searchsorted(theirs.starts, start))
+        if place == theirs.size or theirs.starts[place] != start:
+            place = (theirs.first + theirs.last) // 2
     return np.full(ours.size, place), np.full(ours.size, place if place < theirs.size else NOTHING)
 
 

@@ -16,7 +16,7 @@ from tests.twin import shard, stream
 from tests.twin.claim import Claim, Place, claims_by_place, claims_of, refused_by, successes_before
 from tests.twin.completeness import Making, Producer, Share, Standing, Whole, is_stage, judge, shares, together
 from tests.twin.fold import MADE, State, states_of
-from tests.twin.mapping import Untold, needed
+from tests.twin.mapping import Untold, needed, of_any_age
 from tests.twin.partition_set import held, with_keys
 from tests.twin.quarantine import Refusal
 from tests.twin.question import Definition, Lease, Need
@@ -261,7 +261,7 @@ class View:
         self, task: str, key: str, now: datetime, *, graph: bool = False
     ) -> tuple[list[Need], list[tuple[Definition, str]], list[Need]]:
         """The partitions that one needs, the edges of which that cannot be told, each with the code, and those that
-        it updates in place. In the graph those that trigger a task are needed as well."""
+        it updates in place. In the graph those that trigger a task are needed as well, and the last however old."""
         ours = self.cut("task", task)
         own = set(self.written(task, key, now))
         found: list[Need] = []
@@ -272,8 +272,9 @@ class View:
                 continue
             kind, name = self.node(edge)
             theirs = self.cut(kind, name)
+            mapping = edge.get("mapping", {})
             try:
-                groups = needed(edge.get("mapping", {}), key, ours, theirs, now)
+                groups = needed(of_any_age(mapping) if graph else mapping, key, ours, theirs, now)
             except Untold as reason:
                 untold.append((edge, str(reason)))
                 continue

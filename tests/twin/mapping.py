@@ -160,6 +160,15 @@ def _reaching(mapping: Mapping, key: str, ours: Cut, theirs: Cut, now: datetime)
     return [recent]
 
 
+def of_any_age(mapping: Mapping) -> Mapping:
+    """The same mapping, with the last partition there is in the place of the newest that is not older: at some moment
+    it is that."""
+    found = {key: of_any_age(said) if key == "mapping" else said for key, said in mapping.items()}
+    if "dimensions" in mapping:
+        found["dimensions"] = {name: of_any_age(said) for name, said in mapping["dimensions"].items()}
+    return {key: said for key, said in found.items() if key != "not_older_than"}
+
+
 def fits(mapping: Mapping, ours: Cut, theirs: Cut) -> bool:
     """Whether the mapping can lead anywhere; what is not declared at both ends is let through."""
     if ours is None or theirs is None or theirs["kind"] == "none":

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import product
 
 from tests.twin.completeness import most
 from tests.twin.cuts import KEYS, SET
@@ -47,8 +48,12 @@ def _cycle(declared: View) -> str | None:
     if any(_leads_back(declared, task) for task in looping):
         return "perhaps" if otherwise or _between_unlike(declared, nodes) else "cycle"
     cuts = [[declared.cut(*node) for node in around] for around in nodes]
-    untold = any(None in each or (any(map(windowed, each)) and any(map(_is_dynamic, each))) for each in cuts)
+    untold = any(None in each or (any(map(_has_time, each)) and any(map(_is_dynamic, each))) for each in cuts)
     return "perhaps" if untold or otherwise else None
+
+
+def _has_time(cut: Cut) -> bool:
+    return windowed(cut) or timed(cut) is not None
 
 
 def _is_dynamic(cut: Cut) -> bool:
@@ -88,7 +93,10 @@ def _loops(declared: View, task: str) -> bool:
 
 def _leads_back(declared: View, task: str) -> bool:
     cut = declared.cut("task", task)
-    keys = few_keys(cut)
+    parts = [few_keys(each) for each in dimensions(cut).values()]
+    keys = ["|".join(each) for each in product(*parts)] if parts else few_keys(cut)
+    if _is_dynamic(cut):  # of a set any key may be, as mappings name it
+        keys = sorted({*keys, *(of for key in keys for name, of in _reached(declared, task, key) if name == task)})
     for place, key in enumerate(keys):
         reached = _reached(declared, task, key)
         later = [each for each in keys[place:] if each == key or _is_of_later(cut, each, key)]

@@ -194,7 +194,10 @@ def test_loops_of_one_partitioning_are_decided_by_counting_steps(links: list[Lin
 DAILY, MONTHLY, HOURLY = Partitioning(kind="daily"), Partitioning(kind="monthly"), Partitioning(kind="hourly")
 WEEKLY, BERLIN = Partitioning(kind="weekly"), Partitioning(kind="daily", time_zone="Europe/Berlin")
 CLIENTS, REGIONS = Partitioning(kind="static", keys=("a", "b", "c")), Partitioning(kind="static", keys=("eu", "us"))
+SINCE = Partitioning(kind="daily", start="2026-01-01")
 BOTH = Partitioning(kind="product", dimensions={"client": CLIENTS, "date": DAILY})
+GROWING = Partitioning(kind="dynamic", set="clients")
+GROWN = Partitioning(kind="product", dimensions={"client": GROWING, "date": DAILY})
 A, B, C = (Name("task", place) for place in range(3))
 
 
@@ -248,6 +251,63 @@ def reads(task: Name, node: Name, mapping: Mapping = SAME) -> Link:
             False,
         ),
         ([reads(A, B, Along("date")), reads(B, A, Dimension({"client": Fixed("a")}))], {A: BOTH, B: DAILY}, True),
+        # Whole keys of two dimensions, of whichever side.
+        ([reads(A, B, Fixed("b|2026-01-01")), reads(B, A)], {A: NONE, B: BOTH}, True),
+        ([reads(A, A, Fixed("b|2026-01-01"))], {A: BOTH}, True),
+        (
+            [reads(A, B, Table({"a": ("b|2026-01-01",), "b": ()})), reads(B, A, Along("client"))],
+            {A: CLIENTS, B: BOTH},
+            False,
+        ),
+        (
+            [reads(A, B, Table({"a": ("a|2026-01-01",), "b": ()})), reads(B, A, Along("client"))],
+            {A: CLIENTS, B: BOTH},
+            True,
+        ),
+        (
+            [reads(A, B, Table({"a|2026-01-01": ("b",)})), reads(B, A, Dimension({"date": Last()}))],
+            {A: BOTH, B: CLIENTS},
+            False,
+        ),
+        (
+            [reads(A, B, Table({"a|2026-01-01": ("a",)})), reads(B, A, Dimension({"date": Last()}))],
+            {A: BOTH, B: CLIENTS},
+            True,
+        ),
+        ([reads(A, A, Along("client", Table({"a": ("b|2026-01-01",), "b": (), "c": ()})))], {A: BOTH}, False),
+        (
+            [reads(A, A, Along("client", Table({"a": ("b|2026-01-01",), "b": ("a|2026-01-01",), "c": ()})))],
+            {A: BOTH},
+            True,
+        ),
+        # What has no partitions is needed as a whole, whatever the mapping.
+        ([reads(A, B, Table({"a": ("b",)})), reads(B, A, Fixed("b|2026-01-01"))], {A: BOTH, B: NONE}, True),
+        # By one of two dimensions to both; what is no time reaches until now.
+        ([reads(A, B, Along("client", All())), reads(B, A)], {A: BOTH, B: BOTH}, True),
+        (
+            [reads(A, B, Along("date", Dimension({"client": All(), "date": Window(-1, -1)}))), reads(B, A)],
+            {A: BOTH, B: BOTH},
+            False,
+        ),
+        ([reads(A, B, Along("date", Dimension({"client": Fixed("a")}))), reads(B, A)], {A: BOTH, B: BOTH}, True),
+        (
+            [reads(A, B, Along("client", Last())), reads(B, A, Dimension({"client": All(), "date": Window(-1, -1)}))],
+            {A: BOTH, B: DAILY},
+            True,
+        ),
+        (
+            [reads(A, B, Along("date", Last())), reads(B, A, Dimension({"client": All(), "date": Window(-1, -1)}))],
+            {A: BOTH, B: DAILY},
+            False,
+        ),
+        # The keys of a set may be whole keys of two dimensions; those of one dimension are none.
+        ([reads(A, B), reads(B, A, Fixed("b|2026-01-01"))], {A: GROWING, B: BOTH}, True),
+        ([reads(A, B), reads(B, A, Fixed("b"))], {A: GROWING, B: BOTH}, False),
+        ([reads(A, B), reads(B, A, All())], {A: GROWING, B: BOTH}, True),
+        ([reads(A, A, Along("client"))], {A: GROWN}, False),
+        # There is no day before the one that is asked for.
+        ([reads(A, B, Fixed("2026-01-01")), reads(B, A, Window(-1, -1))], {A: SINCE, B: SINCE}, False),
+        ([reads(A, B, Fixed("2026-01-02")), reads(B, A, Window(-1, -1))], {A: SINCE, B: SINCE}, True),
         # Nobody has declared how B is cut: as A is.
         ([reads(A, B, Window(-1, -1)), reads(B, A)], {A: DAILY}, False),
     ],
@@ -296,3 +356,29 @@ def test_a_dataset_that_nobody_has_cut_is_cut_alike_before_and_after_its_updates
     writing = [reads(A, merge, All()), Link(0, False, DATA, SAME), Link(1, False, DATA, SAME)]
     links = [*merging, *writing, reads(C, A, All()), reads(C, B), Link(2, True, DATA, Last())]
     assert refused(links, {A: DAILY, B: DAILY, C: DAILY, merge: CLIENTS}) is not None
+
+
+SWAPPED, ONWARD = Table({"a": ("b",), "b": ("a",), "c": ()}), Table({"a": ("b",), "b": ("b",), "c": ()})
+
+
+@pytest.mark.parametrize(
+    ("read", "written", "alike", "cycle"),
+    [
+        (All(), SAME, CLIENTS, True),
+        (All(), All(), CLIENTS, False),
+        (SWAPPED, SAME, CLIENTS, True),
+        (ONWARD, SAME, CLIENTS, False),
+        (Fixed("a"), SAME, CLIENTS, False),
+        (All(), Fixed("a"), CLIENTS, False),
+        (Dimension({"client": All()}), SAME, BOTH, True),
+        (Dimension({"client": All(), "date": Window(-1, 0)}), SAME, BOTH, True),
+        (Dimension({"client": All(), "date": Window(-1, -1)}), SAME, BOTH, False),
+        (Dimension({"date": Window(-1, 0)}), SAME, BOTH, False),
+        (Dimension({"client": Fixed("a")}), SAME, BOTH, False),
+    ],
+)
+def test_keys_that_a_task_reads_beside_those_that_it_updates_are_updated_by_its_other_partitions(
+    read: Mapping, written: Mapping, alike: Partitioning, cycle: bool
+) -> None:
+    links = [Link(0, True, DATA, read), Link(0, False, DATA, written)]
+    assert (refused(links, {A: alike, DATA: alike}) is not None) is cycle
