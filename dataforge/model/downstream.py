@@ -192,6 +192,8 @@ def _all(mapping: All, key: str, ends: _Ends) -> Sequence[str]:
         return () if key else _every(ends.ours, ends.now)
     if theirs.kind == "product":
         return _dimension(Dimension(dict.fromkeys(theirs.dimensions, mapping)), key, ends)
+    if theirs.kind == "dynamic" and key not in theirs.keys:
+        return ()  # all of the set is asked for, and it holds no such key
     if theirs.windowed:
         return _ending(ends, at(theirs, key).end, _NEVER)
     return _every(ends.ours, ends.now)
@@ -245,23 +247,31 @@ def _along(mapping: Along, key: str, ends: _Ends) -> Sequence[str]:
 
 
 def _dimension(mapping: Dimension, key: str, ends: _Ends) -> Sequence[str]:
-    """Every dimension narrows what is meant; one by which all is meant, without an end, is only asked afterwards."""
+    """Every dimension narrows what is meant; one by which all is meant narrows only what nothing else does, since it
+    knows of no partition that has not begun, or whose key no set holds. Each partition is asked afterwards."""
     ours, theirs = ends.ours, ends.theirs
     if theirs is None or theirs.kind != "product":
         return ()
-    narrowed: dict[str | None, Sequence[str]] = {}
+    narrowed: dict[str | None, tuple[bool, Sequence[str]]] = {}
     for name, part in zip(sorted(theirs.dimensions), key.split("|"), strict=True):
         rule = mapping.dimensions.get(name, SAME)
         try:
             origin, found = _by_part(rule, part, name, ends)
         except Unmappable:
             continue
-        narrowed[origin] = min(narrowed.get(origin, found), found, key=len)
-    if None in narrowed:
-        return narrowed[None]
+        each = (_means_all(rule), found)
+        narrowed[origin] = min(narrowed.get(origin, each), each, key=lambda it: (it[0], len(it[1])))
+    _, whole = narrowed.pop(None, (True, None))
+    if whole is not None and not (whole and narrowed):
+        return whole
     if ours is None or ours.kind != "product":
         return _every(ours, ends.now)
-    return _by_dimension(ours, narrowed, ends.now)
+    return _by_dimension(ours, {origin: found for origin, (_, found) in narrowed.items()}, ends.now)
+
+
+def _means_all(mapping: Mapping) -> bool:
+    """Whether it leads back to every partition there is by now."""
+    return isinstance(mapping.mapping if isinstance(mapping, Along) else mapping, All | Last | Fixed)
 
 
 def _by_part(mapping: Mapping, key: str, name: str, ends: _Ends) -> tuple[str | None, Sequence[str]]:

@@ -343,7 +343,7 @@ class View:
             return [] if begun_only else [tile.key for tile in tiles(theirs)] if windowed(theirs) else [key]
         if begun_only:
             return keys_by(ours, now)
-        named = {*key.split("|"), *mapping.get("keys", ()), *mapping.get("mapping", {}).get("keys", ())}
+        named = {key, *key.split("|"), *mapping.get("keys", ()), *mapping.get("mapping", {}).get("keys", ())}
         return keys_by(with_keys(ours, self.sets, named), now if dimensions(ours) else _LATEST)
 
     @staticmethod

@@ -24,6 +24,7 @@ CLIENTS = Partitioning(kind="static", keys=("acme", "globex", "initech"))
 REGIONS = Partitioning(kind="static", keys=("eu", "us"))
 BOTH = Partitioning(kind="product", dimensions={"client": CLIENTS, "date": DAILY})
 BY_REGION = Partitioning(kind="product", dimensions={"date": DAILY, "region": REGIONS})
+OBSERVED = Partitioning(kind="dynamic", set="regions", keys=("us",))
 REGION_OF = Table({"acme": ("eu",), "globex": ("eu", "us"), "initech": ()})
 
 zones = st.sampled_from(ZONES)
@@ -136,6 +137,10 @@ def _days(first: str, last: str) -> tuple[str, ...]:
     return tuple((begin + timedelta(days=day)).isoformat() for day in range((end - begin).days + 1))
 
 
+def _by_client(day: str) -> tuple[str, ...]:
+    return tuple(f"{client}|{day}" for client in CLIENTS.keys)
+
+
 @pytest.mark.parametrize(
     ("mapping", "key", "ours", "theirs", "woken"),
     [
@@ -157,7 +162,7 @@ def _days(first: str, last: str) -> tuple[str, ...]:
         (Fixed("acme"), "globex", REGIONS, CLIENTS, ()),
         (REGION_OF, "eu", CLIENTS, REGIONS, ("acme", "globex")),
         (SAME, "", CLIENTS, NONE, ("acme", "globex", "initech")),
-        (SAME, "2026-11-05", BOTH, DAILY, tuple(f"{client}|2026-11-05" for client in CLIENTS.keys)),
+        (SAME, "2026-11-05", BOTH, DAILY, _by_client("2026-11-05")),
         (Along("client"), "acme", BOTH, CLIENTS, tuple(f"acme|{day}" for day in _days("2026-01-01", "2026-11-10"))),
         (Dimension({"client": All()}), "acme|2026-11-05", DAILY, BOTH, ("2026-11-05",)),
         (
@@ -167,6 +172,9 @@ def _days(first: str, last: str) -> tuple[str, ...]:
             BY_REGION,
             ("globex|2026-11-05",),
         ),
+        (All(), "initech", DAILY, Partitioning(kind="dynamic", set="clients", keys=("acme", "globex")), ()),
+        (Dimension({"region": All()}), "2026-11-12|us", BOTH, BY_REGION, _by_client("2026-11-12")),
+        (Dimension({"date": Last()}), "2026-11-09|eu", OBSERVED, BY_REGION, ("eu",)),
     ],
 )
 def test_each_kind_leads_back(
