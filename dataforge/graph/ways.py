@@ -47,13 +47,13 @@ _Led = tuple[list[Pair], edge.Mapping]  # from a sub-node of the task to one of 
 
 
 def _of_updates(read: Sequence[_Led], written: Sequence[_Led], part: Part) -> list[Way]:
-    """Of what a task reads beside other keys than those that it writes, it reads all that there is of other times."""
+    """What a task reads of keys that it does not write is others', whatever the time."""
     own = {pair for pairs, _ in written for pair in pairs}
     writes = written[0][1] if len(written) == 1 else _ANY
     found = [Way([pair for pair in pairs if pair in own], by, writes) for pairs, by in read]
     if part == "others":
         found += [Way([pair for pair in pairs if pair not in own], by) for pairs, by in read]
-    return found
+    return [way for way in found if way.pairs]
 
 
 def _led_by(mapping: edge.Mapping, task: int, other: int, axes: Axes) -> list[_Led]:
