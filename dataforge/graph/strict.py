@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import NegativeCycleError, bellman_ford, connected_components
 
-from dataforge.graph.axes import Axes, Pair, axes_of, ways_of
+from dataforge.graph.axes import Axes, axes_of
 from dataforge.graph.timeline import NOTHING, Ints, Windows, back, reach, windows, within, without
+from dataforge.graph.ways import Pair, ways_of
 from dataforge.model.attempt import Interval
 from dataforge.model.edge import All, Last, Mapping, Same, ToDate, Window
 from dataforge.model.partition import Partitioning, endless

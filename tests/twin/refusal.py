@@ -10,7 +10,7 @@ from itertools import product
 from tests.twin.completeness import most
 from tests.twin.cuts import KEYS, SET
 from tests.twin.ledger import View, consuming
-from tests.twin.mapping import fits
+from tests.twin.mapping import Mapping, fits
 from tests.twin.question import Definition, Need
 from tests.twin.windows import Cut, dimensions, few_keys, part, timed, windowed
 
@@ -49,6 +49,7 @@ def _cycle(declared: View) -> str | None:
         return "perhaps" if otherwise or _between_unlike(declared, nodes) else "cycle"
     cuts = [[declared.cut(*node) for node in around] for around in nodes]
     untold = any(None in each or (any(map(_has_time, each)) and any(map(_is_dynamic, each))) for each in cuts)
+    untold = untold or any(_asks_by_set(declared, task) for task in looping)
     return "perhaps" if untold or otherwise else None
 
 
@@ -73,10 +74,22 @@ def _between_unlike(declared: View, nodes: Iterable[Sequence[tuple[str, str]]]) 
 
 def _around(declared: View, task: str) -> list[tuple[str, str]]:
     """A task with what it reads and writes; once what it reads and writes alike."""
-    ends = [(declared.node(edge), edge.get("mapping", {})) for edge in declared.consumed(task)]
-    ends += [(("dataset", name), mapping) for name, mapping in declared.produced(task)]
-    told = {(node, str(mapping or {"kind": "same"})) for node, mapping in ends}
+    told = {(node, str(mapping or {"kind": "same"})) for node, mapping in _ends(declared, task)}
     return [("task", task), *(node for node, _ in told)]
+
+
+def _ends(declared: View, task: str) -> list[tuple[tuple[str, str], Mapping]]:
+    ends = [(declared.node(edge), edge.get("mapping", {})) for edge in declared.consumed(task)]
+    return ends + [(("dataset", name), mapping) for name, mapping in declared.produced(task)]
+
+
+def _asks_by_set(declared: View, task: str) -> bool:
+    """Whether a task of two dimensions asks for time by the key of a set, which may be any."""
+    own = dimensions(declared.cut("task", task))
+    return any(
+        mapping.get("kind") == "along" and _is_dynamic(own.get(mapping["dimension"])) and _has_time(declared.cut(*node))
+        for node, mapping in _ends(declared, task)
+    )
 
 
 def _loops(declared: View, task: str) -> bool:
