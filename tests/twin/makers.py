@@ -26,12 +26,10 @@ def candidates(mapping: Mapping, key: str, ours: Cut, theirs: Cut, now: datetime
     named = {key, *key.split("|"), *_rows(mapping)}
     if ours is None:
         return {*named, *_windows(theirs)} if exact else ()
-    found = {
-        name: _keys(cut, named) if name in exact else keys_by(cut, now)
-        for name, cut in (dimensions(ours) or {None: ours}).items()
-    }
+    parts: dict[str | None, Cut] = {**dimensions(ours)} or {None: ours}
+    found = [_keys(cut, named) if name in exact else keys_by(cut, now) for name, cut in parts.items()]
     own = [key] if kind == "same" and is_key(ours, key) else []
-    return {*own, *("|".join(each) for each in product(*found.values()))}
+    return {*own, *("|".join(each) for each in product(*found))}
 
 
 def _exact(mapping: Mapping, ours: Cut, theirs: Cut) -> Iterator[str | None]:
