@@ -11,6 +11,7 @@ from tests.twin.mapping import Mapping
 from tests.twin.windows import Cut, dimensions, is_key, keys_by, tiles, timed, windowed
 
 _LATEST = datetime.max.replace(tzinfo=UTC)
+_WHOLE = ""
 _EVERY = ("all", "last", "fixed")  # they lead back to every partition
 
 
@@ -26,14 +27,14 @@ def candidates(mapping: Mapping, key: str, ours: Cut, theirs: Cut, now: datetime
     named = {key, *key.split("|"), *_rows(mapping)}
     if ours is None:
         return {*named, *_windows(theirs)} if exact else ()
-    parts: dict[str | None, Cut] = {**dimensions(ours)} or {None: ours}
+    parts = dimensions(ours) or {_WHOLE: ours}
     found = [_keys(cut, named) if name in exact else keys_by(cut, now) for name, cut in parts.items()]
     own = [key] if kind == "same" and is_key(ours, key) else []
     return {*own, *("|".join(each) for each in product(*found))}
 
 
-def _exact(mapping: Mapping, ours: Cut, theirs: Cut) -> Iterator[str | None]:
-    """From which of the own dimensions it leads by time or key; None is the own key as a whole."""
+def _exact(mapping: Mapping, ours: Cut, theirs: Cut) -> Iterator[str]:
+    """From which of the own dimensions it leads by time or key; where there are none, from the own key as a whole."""
     kind = mapping.get("kind", "same")
     if kind == "along":
         if mapping.get("mapping", {}).get("kind") not in _EVERY:
@@ -44,9 +45,9 @@ def _exact(mapping: Mapping, ours: Cut, theirs: Cut) -> Iterator[str | None]:
             if by.get("kind") == "along":
                 yield from _exact(by, ours, theirs)
             elif by.get("kind") not in _EVERY:
-                yield name if name in dimensions(ours) else None
+                yield name if name in dimensions(ours) else _WHOLE
     elif kind not in _EVERY:
-        yield timed(ours)
+        yield timed(ours) or _WHOLE
 
 
 def _rows(mapping: Mapping) -> Iterator[str]:
