@@ -47,6 +47,7 @@ class View:
         self.manifests, self.events, self.orders, self.leases = manifests, events, orders, leases
         self._cuts: dict[tuple[str, str], Cut] = {}
         self._makers: dict[tuple[str, str, datetime], list[tuple[str, str]]] = {}
+        self.failing: dict[tuple[str, str, datetime, int], bool] = {}  # of tasks, looked at so many steps ahead
         self._makings: dict[str, Making] = {}
         self._shares: dict[tuple[str, str], list[Share]] = {}
 
