@@ -16,14 +16,15 @@ from tests.twin import shard, stream
 from tests.twin.claim import Claim, Place, claims_by_place, claims_of, refused_by, successes_before
 from tests.twin.completeness import Making, Producer, Share, Standing, Whole, is_stage, judge, shares, together
 from tests.twin.fold import MADE, State, states_of
+from tests.twin.makers import candidates
 from tests.twin.mapping import Untold, needed, of_any_age
 from tests.twin.partition_set import held, with_keys
 from tests.twin.quarantine import Refusal
 from tests.twin.question import Definition, Lease, Need
 from tests.twin.run import Event, Run, RunName, runs_of
-from tests.twin.windows import Cut, dimensions, is_key, keys_by, tiles, windowed
+from tests.twin.windows import Cut, is_key
 
-_EARLIEST, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 _ENDED = {  # how what is updated in place may have ended, other than well
     "succeeded": (),
     "failed": ("failed",),
@@ -46,6 +47,7 @@ class View:
         self.manifests, self.events, self.orders, self.leases = manifests, events, orders, leases
         self._cuts: dict[tuple[str, str], Cut] = {}
         self._makers: dict[tuple[str, str, datetime], list[tuple[str, str]]] = {}
+        self.failing: dict[tuple[str, str, datetime, int], bool] = {}  # of tasks, looked at so many steps ahead
         self._makings: dict[str, Making] = {}
         self._shares: dict[tuple[str, str], list[Share]] = {}
 
@@ -331,20 +333,10 @@ class View:
             return
         for task in sorted({*self.tasks, *self.seen}):
             for mapping in [mapping for name, mapping in self.produced(task) if name == dataset]:
-                for own in self._candidates(task, mapping, key, theirs, now):
-                    if self._writes(mapping, own, self.cut("task", task), theirs, key, now):
+                ours = self.cut("task", task)
+                for own in sorted(set(candidates(mapping, key, ours, theirs, now))):
+                    if self._writes(mapping, own, ours, theirs, key, now):
                         yield task, own
-
-    def _candidates(self, task: str, mapping: Definition, key: str, theirs: Cut, now: datetime) -> list[str]:
-        ours, kind = self.cut("task", task), mapping.get("kind", "same")
-        anything = theirs is not None and theirs["kind"] == "none"
-        begun_only = anything or kind in ("all", "last", "fixed")
-        if ours is None:
-            return [] if begun_only else [tile.key for tile in tiles(theirs)] if windowed(theirs) else [key]
-        if begun_only:
-            return keys_by(ours, now)
-        named = {key, *key.split("|"), *mapping.get("keys", ()), *mapping.get("mapping", {}).get("keys", ())}
-        return keys_by(with_keys(ours, self.sets, named), now if dimensions(ours) else _LATEST)
 
     @staticmethod
     def _writes(mapping: Definition, own: str, ours: Cut, theirs: Cut, key: str, now: datetime) -> bool:

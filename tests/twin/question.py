@@ -55,6 +55,16 @@ class Need(NamedTuple):
         """Which outcome satisfies the edge."""
         return str(self.edge.get("condition", {}).get("kind", "succeeded"))
 
+    @property
+    def ruled(self) -> bool:
+        """Whether the trigger rule speaks of the edge: of a task, unless the edge has a condition of its own."""
+        return self.kind == "task" and self.condition == "succeeded"
+
+    @property
+    def strictness(self) -> tuple[bool, int]:
+        """Where several edges ask for the same, the strictest counts."""
+        return self.edge.get("required", True), STRICTNESS.index(self.edge.get("staleness", "warn"))
+
 
 class Answer(NamedTuple):
     """What the ledger has to answer of one partition."""

@@ -11,7 +11,7 @@ from tests.twin.claim import Place
 from tests.twin.completeness import Standing
 from tests.twin.fold import MADE, State
 from tests.twin.ledger import View
-from tests.twin.question import AHEAD, STRICTNESS, Answer, Definition, Need, Reason
+from tests.twin.question import AHEAD, Answer, Definition, Need, Reason
 from tests.twin.run import FINAL
 from tests.twin.staleness import stale_inputs
 from tests.twin.windows import is_key, window
@@ -77,7 +77,7 @@ class _Asked:
     def upstreams(self) -> list[Need]:
         """One for each partition and condition; where several edges ask for the same, the strictest counts."""
         found: dict[Any, Need] = {}
-        for need in sorted(self.view.chosen(self.needs, self.serves), key=_strictness):
+        for need in sorted(self.view.chosen(self.needs, self.serves), key=lambda need: need.strictness):
             found[need.place, str(need.edge.get("condition"))] = need
         return list(found.values())
 
@@ -109,7 +109,7 @@ class _Asked:
             yield Reason("dependencies_unknown")
         yield from self.kept_out()
         required = [need for need in self.asked if need.edge.get("required", True)]
-        yield from self.against_rule([need for need in required if _ruled(need)])
+        yield from self.against_rule([need for need in required if need.ruled])
         for need in required:
             yield from self.against(need)
         if self.triggered and not self.again and self.view.marked(self.own) != "queued":
@@ -137,7 +137,7 @@ class _Asked:
 
     def against(self, need: Need) -> Iterator[Reason]:
         """What one required upstream says against it, beside the trigger rule."""
-        if not _ruled(need):
+        if not need.ruled:
             yield from self.judged(need)
         branching = need.kind == "task" and self.view.tasks.get(need.name, {}).get("branching", False)
         if branching and self.own is None and self.whole(need) in (None, "succeeded"):
@@ -303,7 +303,14 @@ class _Asked:
             if need.kind == "task"
             else self.view.makers(need.name, need.place[2], self.now)
         )
-        return any(_Asked(self.view, *maker, self.now, self.ahead - 1, aged=False).fails() for maker in makers)
+        return any(self.will_fail(maker) for maker in makers)
+
+    def will_fail(self, maker: tuple[str, str]) -> bool:
+        """Of one whose failure many wait for, found out once."""
+        place = (*maker, self.now, self.ahead - 1)
+        if place not in self.view.failing:
+            self.view.failing[place] = _Asked(self.view, *maker, self.now, self.ahead - 1, aged=False).fails()
+        return self.view.failing[place]
 
     def fails(self) -> bool:
         """Whether this partition, which something waits for, will not come by itself, as far as a failure is known."""
@@ -376,7 +383,7 @@ class _Asked:
         """What Airflow makes of its own task that it can no longer start."""
         if self.defined.get("platform") != "airflow" or self.own is not None:
             return None
-        ruled = [need for need in self.asked if need.edge.get("required", True) and _ruled(need)]
+        ruled = [need for need in self.asked if need.edge.get("required", True) and need.ruled]
         states = [state for need in ruled for state in self.each(need)]
         return None if rules.met(self.rule, states) else rules.fate(self.rule, states)
 
@@ -384,15 +391,6 @@ class _Asked:
 def _bringer(task: str, key: str) -> Need:
     """The partition of a task that is to bring a share."""
     return Need({}, "task", task, key, (), ("task", task, key))
-
-
-def _ruled(need: Need) -> bool:
-    """Whether the trigger rule speaks of the edge: of a task, unless the edge has a condition of its own."""
-    return need.kind == "task" and need.condition == "succeeded"
-
-
-def _strictness(need: Need) -> tuple[bool, int]:
-    return (need.edge.get("required", True), STRICTNESS.index(need.edge.get("staleness", "warn")))
 
 
 def _unwanted(outcome: str) -> str:
