@@ -12,7 +12,7 @@ from tests.twin.cuts import KEYS, SET
 from tests.twin.ledger import View, consuming
 from tests.twin.mapping import Mapping, fits
 from tests.twin.question import Definition, Need
-from tests.twin.windows import Cut, dimensions, few_keys, part, timed, windowed
+from tests.twin.windows import Cut, dimensions, few_keys, part, timed, window, windowed
 
 _NOW = datetime.fromisoformat("2026-10-27T00:00:00+00:00")  # loops are followed as of then
 _REGISTERED = {
@@ -110,20 +110,19 @@ def _leads_back(declared: View, task: str) -> bool:
     keys = ["|".join(each) for each in product(*parts)] if parts else few_keys(cut)
     if _is_dynamic(cut):  # of a set any key may be, as mappings name it
         keys = sorted({*keys, *(of for key in keys for name, of in _reached(declared, task, key) if name == task)})
-    for place, key in enumerate(keys):
-        reached = _reached(declared, task, key)
-        later = [each for each in keys[place:] if each == key or _is_of_later(cut, each, key)]
-        if any((task, each) in reached for each in later):
+    for key in keys:
+        own = [each for name, each in _reached(declared, task, key) if name == task]
+        if any(each == key or _is_of_later(cut, each, key) for each in own):
             return True
     return False
 
 
 def _is_of_later(cut: Cut, key: str, other: str) -> bool:
-    """Whether two partitions of a task, the one after the other, differ in time alone."""
-    return windowed(cut) or (
-        timed(cut) is not None
-        and all(part(cut, name, key) == part(cut, name, other) for name in dimensions(cut) if name != timed(cut))
-    )
+    """Whether the first of two partitions of a task is the later, and they differ in time alone."""
+    one, before = window(cut, key), window(cut, other)
+    if one is None or before is None or one.start <= before.start:
+        return False
+    return all(part(cut, name, key) == part(cut, name, other) for name in dimensions(cut) if name != timed(cut))
 
 
 def _reached(declared: View, task: str, key: str) -> set[tuple[str, str]]:
