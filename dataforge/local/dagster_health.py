@@ -16,6 +16,8 @@ from dataforge.settings import Settings
 
 _SECONDS = 10
 _UNREACHABLE = "DagsterUserCodeUnreachableError"  # its code server is just being started again
+_STORAGE = frozenset({"DagsterPostgresException", "OperationalError"})  # its database is just being started again
+_RELOAD = "mutation Reload { reloadWorkspace { __typename } }"
 _QUERY = """
 query Health {
   workspaceOrError {
@@ -42,7 +44,31 @@ def trouble(settings: Settings, daemon_since: datetime | None) -> str | None:
     found = said.get("data")
     if not found:  # GraphQL's own way to say that its storage does not answer just now
         return f"the webserver cannot tell: {said.get('errors')}"
+    if without := _without_storage(found["workspaceOrError"]):
+        return _reloaded(settings, without)
     return _trouble_of_code(found["workspaceOrError"]) or _trouble_of_daemon(found["instance"], daemon_since)
+
+
+def _without_storage(workspace: dict[str, Any]) -> list[str]:
+    """The code locations that found no database when they were loaded."""
+    return [
+        entry["name"]
+        for entry in workspace.get("locationEntries", ())
+        if _STORAGE & {each["className"] for each in _chain(entry["locationOrLoadError"] or {})}
+    ]
+
+
+def _chain(error: dict[str, Any]) -> list[dict[str, Any]]:
+    return [error, *(each["error"] for each in error["errorChain"])] if "message" in error else []
+
+
+def _reloaded(settings: Settings, names: list[str]) -> str:
+    """The webserver keeps what it failed to load until it is asked to load it again."""
+    try:
+        _ask(settings, "POST", "/graphql", json.dumps({"query": _RELOAD}))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return str(error) or type(error).__name__
+    return f"the code location {' and '.join(names)} found no database, and is loaded again"
 
 
 def _ask(settings: Settings, method: str, path: str, body: str | None = None) -> dict[str, Any]:
@@ -63,9 +89,7 @@ def _trouble_of_code(workspace: dict[str, Any]) -> str | None:
     if "locationEntries" not in workspace:
         return str(workspace.get("message", workspace))
     for entry in workspace["locationEntries"]:
-        found = entry["locationOrLoadError"] or {}
-        if "message" in found:
-            chain = [found, *(each["error"] for each in found["errorChain"])]
+        if chain := _chain(entry["locationOrLoadError"] or {}):
             if any(each["className"] == _UNREACHABLE for each in chain):
                 return f"the code server of {entry['name']} does not answer"
             raise DefinitionsError(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import ClassVar
 
 import pytest
 
@@ -17,13 +18,24 @@ from dataforge.settings import Settings, load
 LOST = json.dumps({"data": None, "errors": [{"message": "the connection was lost"}]}).encode()
 
 
+STARTING = {"message": "the database system is starting up", "className": "OperationalError"}
+FAILED = {"message": "too many retries", "className": "DagsterPostgresException", "errorChain": [{"error": STARTING}]}
+ENTRY = {"name": "shop", "loadStatus": "LOADED", "locationOrLoadError": FAILED}
+WITHOUT_STORAGE = json.dumps({"data": {"workspaceOrError": {"locationEntries": [ENTRY]}, "instance": {}}}).encode()
+
+
 class _Webserver(BaseHTTPRequestHandler):
+    says = LOST
+
     def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        asked = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.asked.append(asked.decode())
         self.send_response(200)
-        self.send_header("Content-Length", str(len(LOST)))
+        self.send_header("Content-Length", str(len(self.says)))
         self.end_headers()
-        self.wfile.write(LOST)
+        self.wfile.write(self.says)
+
+    asked: ClassVar[list[str]] = []
 
     do_POST = do_GET  # noqa: N815  # as the library has it
 
@@ -48,3 +60,11 @@ def test_a_webserver_that_lost_its_storage_is_waited_for(settings: Settings) -> 
     trouble = dagster_health.trouble(settings, None)
     assert trouble is not None
     assert "the connection was lost" in trouble
+
+
+def test_a_code_location_that_was_loaded_before_its_database_was_there_is_loaded_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Webserver, "says", WITHOUT_STORAGE)
+    assert dagster_health.trouble(settings, None) == "the code location shop found no database, and is loaded again"
+    assert "reloadWorkspace" in _Webserver.asked[-1]
