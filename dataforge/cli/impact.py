@@ -83,8 +83,6 @@ def _rows(nodes: Sequence[_Node]) -> tuple[Sequence[str], list[Sequence[object]]
     """The titles and lines of what one owner has."""
     titles = ("STEPS", "KIND", "NAME", "PLATFORM")
     more = ("PARTITION", "STATE") if hasattr(nodes[0], "state") else ()
-    return (*titles, *more), [(*_about(node), *(getattr(node, title.lower()) for title in more)) for node in nodes]
-
-
-def _about(node: _Node) -> Sequence[object]:
-    return node.depth, node.kind, node.name, node.platform
+    plain = [(node.depth, node.kind, node.name, node.platform) for node in nodes]
+    of = [[getattr(node, title.lower()) for title in more] for node in nodes]
+    return (*titles, *more), [(*about, *beside) for about, beside in zip(plain, of, strict=True)]

@@ -12,7 +12,6 @@ import msgspec
 from dataforge.graph import cycle
 from dataforge.graph.cycle import Link, Name
 from dataforge.ledger.cuts import Cuts
-from dataforge.model import trigger
 from dataforge.model.declaration import CycleError, Plan
 from dataforge.model.edge import Mapping
 from dataforge.model.event import Relation
@@ -123,8 +122,8 @@ class _Side:
 
 def _link(edge: DeclaredEdge) -> Link:
     mapping = msgspec.convert(edge.mapping, Mapping)
-    triggers = edge.condition["kind"] == trigger.EDGE
-    return Link(edge.task_id, edge.relation == "consumes", Name(edge.node_kind, edge.node_id), mapping, triggers)
+    name = Name(edge.node_kind, edge.node_id)
+    return Link(edge.task_id, edge.relation == "consumes", name, mapping, edge.triggers)
 
 
 def _spelled(connection: Connection, environment: int, decided: Plan, found: Sequence[Name]) -> list[str]:

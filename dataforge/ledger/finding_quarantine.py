@@ -5,7 +5,7 @@ that stands is known, and none before it.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -15,14 +15,13 @@ from dataforge.model.control import Order
 from dataforge.model.finding_rule import CLOCKS_AGREE
 from dataforge.model.freshness import RunKey
 from dataforge.model.quality import Held
+from dataforge.model.windows import INSTANT
 from dataforge.storage import control as controls
 from dataforge.storage import quality
 from dataforge.storage.database import Connection
 from dataforge.storage.made import MadeThen
 from dataforge.storage.quality import Reign
 from dataforge.storage.readiness import Place
-
-_INSTANT = timedelta(microseconds=1)
 
 
 class Began(NamedTuple):
@@ -71,7 +70,7 @@ def _reign(began: Began) -> Reign | None:
     if last not in began.others:
         return None
     begun = last.begun or EARLIEST
-    later = [each.begun - _INSTANT for each in began.made if each.begun is not None and each.begun > begun]
+    later = [each.begun - INSTANT for each in began.made if each.begun is not None and each.begun > begun]
     _, node, partition = began.place
     return Reign(
         dataset_id=node,

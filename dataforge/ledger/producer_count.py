@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from msgspec import convert
 
 from dataforge.ledger.cuts import Cuts
-from dataforge.model import trigger
 from dataforge.model.declaration import Plan
 from dataforge.model.edge import Mapping, in_place
 from dataforge.model.errors import FieldError, InvalidInput
@@ -52,7 +51,7 @@ def _problems(
 def _most(found: Iterable[DeclaredEdge], dataset: DatasetDefinition, cuts: Cuts) -> int | None:
     """How many shares these edges can bring to a partition; None where that is not known. Whoever updates the dataset
     in place is not counted; whom its updates only trigger is."""
-    reads = [edge for edge in found if edge.relation == "consumes" and edge.condition["kind"] != trigger.EDGE]
+    reads = [edge for edge in found if edge.relation == "consumes" and not edge.triggers]
     read = {edge.task_id: convert(edge.mapping, Mapping) for edge in reads}
     written = {edge.task_id: convert(edge.mapping, Mapping) for edge in found if edge.relation == "produces"}
     writers = {task: how for task, how in written.items() if task not in read or not in_place(read[task], how)}

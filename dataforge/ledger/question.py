@@ -128,9 +128,9 @@ def _producing(lacking: Mapping[Reading, Iterable[Lack]]) -> set[Place]:
     """The partitions of the producers that would bring what is not there, where it is known which."""
     found: set[Place] = set()
     for lack in (each for lacks in lacking.values() for each in lacks):
-        share = lack.standing.due.share
-        if lack.product and lack.standing.latest is None and share.dimension is None and share.key is not None:
-            found.add(("task", lack.product.task_id, share.key))
+        partition = lack.standing.due.share.partition
+        if lack.product and lack.standing.latest is None and partition is not None:
+            found.add(("task", lack.product.task_id, partition))
     return found
 
 
@@ -328,11 +328,11 @@ def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
 def _producer(seen: _Seen, need: Need, lack: Lack, facts: _Facts) -> Upstream:
     """Who is to bring a share, as it stands: by its claim on the partition, else by its own partition's state."""
     product, standing = lack.product, lack.standing
-    share, key = standing.due.share, standing.due.share.key
+    key, own = standing.due.share.key, standing.due.share.partition
     if product is None:
         return _listed(seen, need, standing)
     # Of a share that several partitions of the task may bring, none of them tells anything.
-    place: Place | None = ("task", product.task_id, key) if key is not None and share.dimension is None else None
+    place: Place | None = ("task", product.task_id, own) if own is not None else None
     state = _claimed(standing.latest) if standing.latest is not None else place and seen.states.get(place)
     instead = None
     if standing.older_than is not None:

@@ -75,6 +75,8 @@ def settle_runs(connection: Connection, environment: int, keys: Mapping[RunKey, 
     that came or went, datasets under the names they were written by. Runs come with all their attempts, or None."""
     places: set[Place] = set()
     for _ in range(DEEPEST):
+        if not keys:
+            break
         ordered, below = sorted(keys), set[RunKey]()
         for first in range(0, len(ordered), MOST_RUNS):
             some = {key: keys[key] for key in ordered[first : first + MOST_RUNS]}

@@ -73,17 +73,15 @@ def started_too_early(run: Execution, needed: Iterable[Needed]) -> Finding | Non
         return None
     late.sort(key=lambda found: (found[0] is not None, -_seconds(found[0], run.started_at), _name(found[1])))
     at, worst = late[0]
-    began = f"{_subject(run)} started at {_moment(run.started_at)} UTC"
     said = (
-        f"{began}, {_span(at - worst.read_from)} before {_label(worst)} was ready ({_moment(at)} UTC)"
+        f"{_begun(run)}, {_span(at - worst.read_from)} before {_label(worst)} was ready ({_moment(at)} UTC)"
         if at is not None
-        else f"{began}, and {_label(worst)}, which it needs, has never been seen to be ready"
+        else f"{_begun(run)}, and {_label(worst)}, which it needs, has never been seen to be ready"
     )
-    firm = run.declared and run.state is not RunState.FAILED
     return _of_run(
         run,
         FindingCode.STARTED_TOO_EARLY,
-        Severity.HIGH if firm else Severity.MEDIUM,
+        Severity.HIGH if _is_firm(run) else Severity.MEDIUM,
         said,
         [_input(each, first, next((made.run for made in each.made if made.at == first), None)) for first, each in late],
     )
@@ -95,16 +93,11 @@ def started_on_quarantined(run: Execution, needed: Iterable[Needed]) -> Finding 
     if not held:
         return None
     at, _, worst, why = held[0]
-    said = (
-        f"{_subject(run)} started at {_moment(run.started_at)} UTC, and {_label(worst)} was quarantined then (since"
-        f" {_moment(at)} UTC){why.said}"
-    )
-    firm = run.declared and run.state is not RunState.FAILED
     return _of_run(
         run,
         FindingCode.STARTED_ON_QUARANTINED,
-        Severity.HIGH if firm else Severity.MEDIUM,
-        said,
+        Severity.HIGH if _is_firm(run) else Severity.MEDIUM,
+        f"{_begun(run)}, and {_label(worst)} was quarantined then (since {_moment(at)} UTC){why.said}",
         [_input(each, since, why.run) for since, _, each, why in held],
     )
 
@@ -122,10 +115,18 @@ def input_changed(run: Execution, needed: Iterable[Needed]) -> Finding | None:
         f" under it ({_moment(again.at)} UTC)"
     )
     # A whole table that is written again while it is read is what a dimension reloaded every night looks like.
-    firm = run.declared and any(each.partition for each, _ in changed) and run.state is not RunState.FAILED
-    severity = Severity.MEDIUM if firm else Severity.LOW
+    severity = Severity.MEDIUM if _is_firm(run) and any(each.partition for each, _ in changed) else Severity.LOW
     inputs = [_input(each, made.at, made.run) for each, made in changed]
     return _of_run(run, FindingCode.INPUT_CHANGED, severity, said, inputs)
+
+
+def _begun(run: Execution) -> str:
+    return f"{_subject(run)} started at {_moment(run.started_at)} UTC"
+
+
+def _is_firm(run: Execution) -> bool:
+    """Whether what it needs is declared, and it did not stumble over that itself."""
+    return run.declared and run.state is not RunState.FAILED
 
 
 def _was_late(needed: Needed) -> bool:

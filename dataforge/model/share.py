@@ -35,6 +35,11 @@ class Share(msgspec.Struct, frozen=True, order=True):
     key: str | None = None  # None: any run of it
     dimension: int | None = None
 
+    @property
+    def partition(self) -> str | None:
+        """The one partition of the producer that brings it; None where several may."""
+        return self.key if self.dimension is None else None
+
     def brought_by(self, key: str) -> bool:
         """Whether a run for this partition of the producer brings it."""
         if self.key is None:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from psycopg import Connection
 
+from dataforge.model import trigger
 from dataforge.model.event import Relation
 from dataforge.model.reference import NodeKind
 from dataforge.storage.record_set import spread
@@ -112,6 +113,11 @@ class DeclaredEdge(msgspec.Struct, frozen=True):
     required: bool = True
     staleness: str = "warn"
     role: str = "upstream"
+
+    @property
+    def triggers(self) -> bool:
+        """Whether the task runs on updates of the node, and waits for no partition of it."""
+        return bool(self.condition["kind"] == trigger.EDGE)
 
 
 REMOVE_DECLARED = (

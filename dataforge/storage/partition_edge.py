@@ -122,6 +122,6 @@ def _edges(
     connection: Connection, query: str, environment: int, places: Iterable[Place], *, written: bool
 ) -> list[PartitionEdge]:
     parameters = {**columns(environment, places), "written": written, "most": MOST_RUNS}
-    return (
-        [PartitionEdge(*row) for row in connection.execute(query.encode(), parameters)] if parameters["nodes"] else []
-    )
+    if not parameters["nodes"]:
+        return []
+    return [PartitionEdge(*row) for row in connection.execute(query.encode(), parameters)]

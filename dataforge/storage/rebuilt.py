@@ -27,9 +27,8 @@ class Table(msgspec.Struct, frozen=True):
     name: LiteralString
     unlike: tuple[str, ...] = ()  # columns that say when or by which transaction, which a rebuilt state need not repeat
     keeps_more: bool = False  # rows of the live state alone stay: names, and what is append-only
-    of: tuple[LiteralString, tuple[LiteralString, ...]] | None = (
-        None  # ... where the rebuilt state lacks what they tell of
-    )
+    # ... where the rebuilt state lacks what they tell of: that table, and the columns that name it
+    of: tuple[LiteralString, tuple[LiteralString, ...]] | None = None
 
 
 # In the order of their foreign keys. A name that nothing was said of is no state, and may be referred to. A declaration

@@ -21,12 +21,15 @@ def trigger_of(connection: Connection, environment: int, task_id: int) -> Trigge
     return msgspec.convert(row[0], Trigger) if row and row[0] else None
 
 
+# When the first of some tries began. Where nobody told, when it ended stands for that.
+_BEGUN = """min(coalesce(started_at, case
+        when said_state in ('succeeded', 'skipped', 'canceled', 'upstream_failed', 'failed') then said_at
+        else ended_at end))"""
 # A run that is tried again, or cleared, has a later start of its own than the one that counts; so on either side of a
-# moment the nearest runs are looked at and their first starts compared. Where nobody told when a try began, its end
-# stands for that; of a run that only a person has told of, the mark. What a person or a clock started in Airflow takes
-# nothing from the queue: Airflow's ids of runs say which those are. A run that was cleared (queued, by an operator)
-# does not go on: it is to be run again.
-STARTS = """
+# moment the nearest runs are looked at and their first starts compared. Of a run that only a person has told of the
+# mark counts. What a person or a clock started in Airflow takes nothing from the queue: Airflow's ids of runs say which
+# those are. A run that was cleared (queued, by an operator) does not go on: it is to be run again.
+STARTS = f"""
 select w.task_id, r.group_run, coalesce(first.began, min(r.ended_at)) as began,
     bool_or(r.state in ('unknown', 'running', 'up_for_retry') or (r.state = 'queued' and r.evidence <> 'operator'))
 from unnest(%(tasks)s::bigint[]) as w (task_id)
@@ -50,16 +53,14 @@ cross join lateral (
     order by coalesce(ended_at, 'infinity'), run desc limit %(most)s)
 ) r
 cross join lateral (
-    select min(coalesce(started_at, case
-        when said_state in ('succeeded', 'skipped', 'canceled', 'upstream_failed', 'failed') then said_at
-        else ended_at end)) as began
+    select {_BEGUN} as began
     from attempt
     where environment = %(environment)s and task_id = w.task_id and group_run = r.group_run
 ) first
 where coalesce(r.source ->> 'run_id', '') !~ '^(manual|scheduled|backfill)__'
 group by w.task_id, r.group_run, first.began
 having coalesce(first.began, min(r.ended_at)) is not null
-"""
+"""  # noqa: S608  # both are literals
 
 
 def starts(
@@ -73,15 +74,13 @@ def starts(
     return found
 
 
-BEGAN = """
+BEGAN = f"""
 select group_run, coalesce((
-    select min(coalesce(started_at, case
-        when said_state in ('succeeded', 'skipped', 'canceled', 'upstream_failed', 'failed') then said_at
-        else ended_at end))
+    select {_BEGUN}
     from attempt a
     where a.environment = r.environment and a.task_id = r.task_id and a.group_run = r.group_run), ended_at)
 from run r where environment = %s and task_id = %s and run = %s
-"""
+"""  # noqa: S608  # both are literals
 
 
 def began(connection: Connection, environment: int, task_id: int, run: str) -> tuple[str, datetime | None] | None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from itertools import product
 
-from tests.twin.mapping import Mapping
+from tests.twin.mapping import Mapping, rows
 from tests.twin.windows import Cut, dimensions, is_key, keys_by, tiles, timed, windowed
 
 _LATEST = datetime.max.replace(tzinfo=UTC)
@@ -24,7 +24,7 @@ def candidates(mapping: Mapping, key: str, ours: Cut, theirs: Cut, now: datetime
     if kind == "table":
         return [row for row in mapping["keys"] if is_key(ours, row)]
     exact = set(_exact(mapping, ours, theirs))
-    named = {key, *key.split("|"), *_rows(mapping)}
+    named = {key, *key.split("|"), *rows(mapping)}
     if ours is None:
         return {*named, *_windows(theirs)} if exact else ()
     parts = dimensions(ours) or {_WHOLE: ours}
@@ -48,13 +48,6 @@ def _exact(mapping: Mapping, ours: Cut, theirs: Cut) -> Iterator[str]:
                 yield name if name in dimensions(ours) else _WHOLE
     elif kind not in _EVERY:
         yield timed(ours) or _WHOLE
-
-
-def _rows(mapping: Mapping) -> Iterator[str]:
-    """The keys that have rows in the tables of a mapping."""
-    yield from mapping.get("keys", ())
-    for inner in [*mapping.get("dimensions", {}).values(), *([mapping["mapping"]] if "mapping" in mapping else [])]:
-        yield from _rows(inner)
 
 
 def _windows(theirs: Cut) -> list[str]:

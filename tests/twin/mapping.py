@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import product
 from typing import Any
@@ -167,6 +168,13 @@ def of_any_age(mapping: Mapping) -> Mapping:
     if "dimensions" in mapping:
         found["dimensions"] = {name: of_any_age(said) for name, said in mapping["dimensions"].items()}
     return {key: said for key, said in found.items() if key != "not_older_than"}
+
+
+def rows(mapping: Mapping) -> Iterator[str]:
+    """The keys that have rows in the tables of a mapping."""
+    yield from mapping.get("keys", ())
+    for inner in [*mapping.get("dimensions", {}).values(), *([mapping["mapping"]] if "mapping" in mapping else [])]:
+        yield from rows(inner)
 
 
 def fits(mapping: Mapping, ours: Cut, theirs: Cut) -> bool:

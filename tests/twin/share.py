@@ -8,12 +8,11 @@ brings a share, it stands for all of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from tests.twin.mapping import Mapping, Untold, needed
+from tests.twin.mapping import Mapping, Untold, needed, rows
 from tests.twin.windows import Cut, dimensions, is_key, keys_by, tiles, timed, windowed
 
 _EVER = datetime(2100, 1, 1, tzinfo=UTC)  # a share has no clock
@@ -87,15 +86,8 @@ def _tried(cut: Cut, mapping: Mapping, key: str) -> Cut:
 
 
 def _named(mapping: Mapping, key: str) -> list[str]:
-    told = {key, *_rows(mapping)}
+    told = {key, *rows(mapping)}
     return sorted({*told, *(part for each in told for part in each.split("|")), _SOMEBODY} - {""})
-
-
-def _rows(mapping: Mapping) -> Iterator[str]:
-    """The own keys of every table in a mapping."""
-    yield from mapping.get("keys", ())
-    for each in [*([mapping["mapping"]] if "mapping" in mapping else ()), *mapping.get("dimensions", {}).values()]:
-        yield from _rows(each)
 
 
 def _told_of_nobody(keys: list[str]) -> bool:
