@@ -1,7 +1,7 @@
 """The application on a real, migrated database, spoken to over HTTP.
 
-Routes and OpenAPI document are the same for all tests and take a fifth of a second to make: they are made once. All that
-an application keeps is made for each test.
+Routes and OpenAPI document are the same for all tests and take a fifth of a second to make: they are made once. What an
+application keeps from one request to the next is made for each test.
 """
 
 from __future__ import annotations

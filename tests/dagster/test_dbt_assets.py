@@ -89,10 +89,12 @@ def first_range(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 @pytest.fixture(scope="module")
 def first_refusal(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """A day without payments."""
+    """A day without payments, after one with."""
     folder = tmp_path_factory.mktemp("refused")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        write_day(place(folder, monkeypatch), "2026-11-05", ["10.00"], paid=0)
+        lake = place(folder, monkeypatch)
+        write_day(lake, "2026-11-04", ["10.00"], paid=1)
+        write_day(lake, "2026-11-05", ["10.00"], paid=0)
         result = build(dbt_daily, "2026-11-05", raise_on_error=False)
     return folder, result
 
