@@ -29,10 +29,10 @@ status: $(INSTALLED) ## say what runs, where, since when
 	@$(VENV)/bin/dataforge status || test $$? -eq 1  # 1 only says that something is stopped
 
 test: $(INSTALLED) ## run the tests (ARGS="-k name" for some, JOBS=1 for one process)
-	@$(PY) -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	@$(PY) -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-long: $(INSTALLED) ## run the tests that take minutes each: races by the thousand, kills by the dozen
-	@$(PY) -m pytest -n $(JOBS) --dist loadgroup -m long $(ARGS)
+	@$(PY) -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder -m long $(ARGS)
 
 mutants: $(INSTALLED) ## break each rule on purpose in a copy, and see that the tests notice (ONLY=pool for some)
 	@$(PY) -m benchmarks.mutation $(if $(ONLY),--only "$(ONLY)")

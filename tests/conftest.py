@@ -22,10 +22,26 @@ settings.register_profile("same", derandomize=True)
 settings.register_profile("explore", derandomize=False, print_blob=True)
 settings.load_profile("same")
 
+LONGEST = ("shop", "dagster-installation", "dbt")  # groups of a minute and more, the longest first
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--screenshots FOLDER`: where the tests of the pages leave what they saw."""
     parser.addoption("--screenshots", metavar="FOLDER", help="keep pictures of the pages in this folder")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, those that keep one process longest begin first (`make test` turns off
+    xdist's own order, by the number of tests)."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    mark = item.get_closest_marker("xdist_group")
+    group = mark.args[0] if mark else None
+    return LONGEST.index(group) if group in LONGEST else len(LONGEST)
 
 
 @pytest.fixture(scope="session")

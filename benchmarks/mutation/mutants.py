@@ -163,14 +163,14 @@ MUTANTS = (
         "dataforge/model/data_version.py",
         'if policy == "run" or not kept or not same(kept[-1], each):',
         "if True:",
-        ("tests/ledger/test_freshness.py", "tests/ledger/test_freshness_twin.py"),
+        ("tests/ledger/test_freshness_versions.py", "tests/ledger/test_freshness_twin.py"),
     ),
     Mutant(
         "a word that was noted means the success that was there when the run began",
         "dataforge/model/freshness.py",
         "return found is None or found == history[-1]",
         "return True",
-        ("tests/ledger/test_freshness.py", "tests/ledger/test_freshness_twin.py"),
+        ("tests/ledger/test_freshness_versions.py", "tests/ledger/test_freshness_twin.py"),
     ),
     Mutant(
         "what was built from something stale is stale in turn",
@@ -275,7 +275,7 @@ MUTANTS = (
         "dataforge/model/data_version.py",
         "if len(there) == instances and",
         "if len(there) == instances and done + 1 == len(ends) and",
-        ("tests/ledger/test_freshness.py",),
+        ("tests/ledger/test_freshness_versions.py",),
     ),
     Mutant(
         "a release lets go nothing of a run that began before it",

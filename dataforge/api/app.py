@@ -66,16 +66,15 @@ def create_app(settings: Settings | None = None, *, patience: float = _PATIENCE_
         openapi_config=document.configuration(),
         plugins=[document.DescribedStructs()],
         request_max_body_size=MOST_BYTES,
-        state=State(
-            {
-                "settings": settings,
-                "redaction": redaction.load(settings.redaction),
-                "follower": Follower(),
-            }
-        ),
+        state=state_of(settings),
     )
     document.complete(app)
     return app
+
+
+def state_of(settings: Settings) -> State:
+    """What an application for these settings keeps from one request to the next; nothing is connected yet."""
+    return State({"settings": settings, "redaction": redaction.load(settings.redaction), "follower": Follower()})
 
 
 def _version_1() -> Router:

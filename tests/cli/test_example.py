@@ -17,6 +17,8 @@ from dataforge.model.filter import FindingFilter, PartitionFilter, RejectFilter,
 from dataforge.model.freshness import FreshnessQuestion
 from dataforge.storage.database import Database
 
+pytestmark = pytest.mark.xdist_group("example")  # in one process, which makes once what they share
+
 LAKE = "s3://shop-lake"
 DAYS = [f"2026-11-{day:02}" for day in range(2, 16)]
 NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)

@@ -22,6 +22,8 @@ from dataforge.model.errors import InvalidInput
 from dataforge.storage.database import Database
 from dataforge.storage.signing_key import signing_key
 
+pytestmark = pytest.mark.xdist_group("replay-part")  # in one process, which makes once what they share
+
 CAPTURES = Path(__file__).parents[2] / "examples" / "captures"
 FIFTH = datetime(2026, 11, 5, tzinfo=UTC)
 DAYS = Part(since=FIFTH, until=FIFTH + timedelta(days=2))

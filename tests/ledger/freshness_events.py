@@ -20,6 +20,7 @@ DAY = "2026-11-05"
 BEGIN = datetime(2026, 11, 6, 5, 0, tzinfo=UTC)
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 Event = dict[str, Any]
+NEWER = ("stale", [("upstream_stale", "raw", DAY)])  # what is shown of the orders once the raw ones were written again
 
 
 def at(minutes: int) -> datetime:
@@ -31,6 +32,10 @@ def run(task: str, begun: int, ended: int, state: str = "succeeded", key: str = 
     said = {"task": {"namespace": "ns", "name": task}, "partition": key, "run": f"{key}@{begun}"}
     start = {**said, "time": at(begun).isoformat(), "state": "running"}
     return [start, {**said, "time": at(ended).isoformat(), "state": state, **more}]
+
+
+def named(name: str) -> dict[str, str]:
+    return {"namespace": "s3://lake", "name": name}
 
 
 def data(name: str, key: str = DAY, **more: Any) -> dict[str, Any]:

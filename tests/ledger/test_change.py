@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from itertools import count
+from datetime import timedelta
 from random import Random
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
-from benchmarks.scratch import new_database
 from dataforge.ingest import native
-from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import verify
-from dataforge.ledger import catalog
 from dataforge.ledger.change import changes, latest
 from dataforge.ledger.declare import declare
 from dataforge.ledger.record import apply, record
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
-from dataforge.model.change import Change
 from dataforge.model.errors import InvalidInput, NotFound
-from dataforge.model.filter import PartitionFilter
-from dataforge.model.listing import read_cursor, write_cursor
-from dataforge.model.state import PartitionStatus, RunState
+from dataforge.model.state import RunState
 from dataforge.storage import environment as environments
-from dataforge.storage.change import ChangePlace
-from dataforge.storage.database import Database, migrate
+from dataforge.storage.database import Database
+from tests.ledger.change_feed import DAYS, START, Mirror, agrees, event, follow, keep, mirrored, new_environment, send
 
-START = datetime(2026, 11, 1, tzinfo=UTC)
-DAYS = [f"2026-11-{day:02}" for day in range(1, 31)]
-Mirror = dict[tuple[str, str, str, str | None], Change]
-_numbers = count()
 on_one_database = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
 native_events = st.fixed_dictionaries(
     {
         "time": st.integers(0, 60).map(lambda minutes: (START + timedelta(minutes=minutes)).isoformat()),
@@ -55,76 +39,6 @@ native_events = st.fixed_dictionaries(
     optional={"outputs": st.just([{"namespace": "s3://lake", "name": "orders", "rows": 3}])},
 )
 batches = st.lists(st.lists(native_events, min_size=1, max_size=6), min_size=1, max_size=5)
-
-
-def event(state: str, minute: int = 0, name: str = "load", **more: Any) -> dict[str, Any]:
-    at = (START + timedelta(minutes=minute)).isoformat()
-    return {"time": at, "task": {"namespace": "ns", "name": name}, "state": state, **more}
-
-
-def send(database: Database, *events: dict[str, Any], environment: str = "dev") -> None:
-    result = record_native(database, environment, [json.dumps(each).encode() for each in events], NOTHING)
-    assert result.rejected == []
-
-
-def new_environment(database: Database) -> str:
-    name = f"env{next(_numbers)}"
-    with database.transaction() as connection:
-        connection.execute("insert into environment (name) values (%s)", [name])
-    return name
-
-
-def follow(
-    database: Database,
-    mirror: Mirror,
-    after: str | None = None,
-    environment: str = "dev",
-    sizes: Sequence[int] = (100,),
-) -> str:
-    """Reads to the end, in pages of these sizes in turn; keeps the mirror as a reader does."""
-    turn = 0
-    while True:
-        page = changes(database, environment, after, sizes[turn % len(sizes)])
-        assert len(page.items) <= sizes[turn % len(sizes)]
-        keep(mirror, page.items)
-        after, turn = page.position, turn + 1
-        if not page.more:
-            return after
-
-
-def keep(mirror: Mirror, items: Sequence[Change]) -> None:
-    for item in items:
-        place = (item.kind, item.namespace, item.name, item.partition)
-        mirror.pop(place, None)
-        if item.status is not PartitionStatus.MISSING:
-            mirror[place] = item
-
-
-def mirrored(database: Database, environment: str = "dev") -> Mirror:
-    mirror: Mirror = {}
-    follow(database, mirror, environment=environment)
-    return mirror
-
-
-def agrees(database: Database, mirror: Mirror, environment: str = "dev") -> bool:
-    """Whether a mirror shows what the list of partitions shows: an independent way to the same states."""
-    listed = catalog.partitions(database, environment, PartitionFilter(limit=1_000), datetime.now(UTC)).items
-    return {(i.kind, i.namespace, i.name, i.partition): _shown(i) for i in listed} == {
-        place: _mirrored(item) for place, item in mirror.items()
-    }
-
-
-def _shown(item: Any) -> tuple[Any, ...]:
-    ready = item.last_ready
-    success = (ready.since, ready.version, ready.run.name, ready.run.run) if ready else None
-    return item.state, item.since, item.evidence, item.run.name, item.run.run, item.version, success
-
-
-def _mirrored(item: Change) -> tuple[Any, ...]:
-    assert item.producer is not None
-    ready = item.ready
-    success = (ready.since, ready.version, ready.producer.task.name, ready.producer.run) if ready else None
-    return item.status, item.since, item.evidence, item.producer.task.name, item.producer.run, item.version, success
 
 
 @on_one_database
@@ -304,43 +218,6 @@ def test_a_state_says_which_run_made_it_what_its_platform_calls_it_why_it_failed
     assert (item.producer.error, made.error, item.owner) == ("no space left", None, "team")
 
 
-def test_a_position_of_another_cluster_or_of_the_future_begins_anew(database: Database) -> None:
-    send(database, event("succeeded", partition="p"))
-    page = changes(database, "dev")
-    place = read_cursor(page.position, ChangePlace)
-    assert place is not None
-    assert changes(database, "dev", page.position).items == ()
-    for stranger in (replace(place, history="1/1"), replace(place, transaction=2**62)):
-        assert changes(database, "dev", write_cursor(stranger)).items == page.items
-
-
-def test_a_position_of_another_environment_begins_anew(database: Database) -> None:
-    send(database, event("succeeded", partition="p"), environment="staging")
-    send(database, event("succeeded", partition="p"))
-    elsewhere = changes(database, "dev").position
-    assert len(changes(database, "staging", elsewhere).items) == 1
-
-
-def test_a_position_begins_anew_in_a_copy_of_the_database(database: Database, postgres_server: str) -> None:
-    """As in a dump that is loaded again: it may be older than what the reader has seen."""
-    send(database, event("succeeded", partition="p"))
-    position = changes(database, "dev").position
-    database.close()
-    with new_database(postgres_server, urlsplit(database.url).path.removeprefix("/")) as url:
-        copy = Database(url)
-        try:
-            assert len(changes(copy, "dev", position).items) == 1
-        finally:
-            copy.close()
-
-
-def test_a_position_that_nobody_can_read_is_refused(database: Database) -> None:
-    for wrong in ("", "x", "WzFd", "é", write_cursor(ChangePlace("c", -1))):
-        with pytest.raises(InvalidInput, match=r"after is .*: expected the position of an answer before") as refused:
-            changes(database, "dev", wrong)
-        assert [error.field for error in refused.value.errors] == ["after"]
-
-
 def test_now_leaves_out_what_was(database: Database) -> None:
     empty = changes(database, "dev", "now")
     assert changes(database, "dev", empty.position).items == ()
@@ -351,21 +228,6 @@ def test_now_leaves_out_what_was(database: Database) -> None:
     assert now.position == changes(database, "dev").position
     send(database, event("succeeded", partition="2026-11-02"))
     assert [item.partition for item in changes(database, "dev", now.position).items] == ["2026-11-02"]
-
-
-def test_a_state_from_another_cluster_is_numbered_anew(database: Database) -> None:
-    """As when a dump is loaded into a cluster that has not come as far."""
-    send(database, event("running", run="r", partition="2026-11-01"))
-    send(database, event("running", 1, run="r", partition="2026-11-02"))
-    with database.transaction() as connection:
-        connection.execute("update partition_state set changed_by = '99999999999'")
-        connection.execute("update partition_cleared set changed_by = '99999999999'")
-    assert changes(database, "dev").items == ()
-    migrate(database.url)
-    assert {item.partition: item.status for item in changes(database, "dev").items} == {
-        "2026-11-01": "missing",
-        "2026-11-02": "running",
-    }
 
 
 def test_the_latest_states_are_the_newest_partitions_of_each_dataset(database: Database) -> None:

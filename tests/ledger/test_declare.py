@@ -297,7 +297,7 @@ def attempt(database: Database, environment: str, said: Manifest, *, dry_run: bo
         return type(error), str(error)
 
 
-@on_one_database
+@settings(on_one_database, max_examples=20)  # a second each: four states are compared for each manifest
 @given(st.lists(manifests, min_size=1, max_size=4))
 def test_a_dry_run_answers_as_the_real_one_and_changes_nothing(database: Database, said: list[Manifest]) -> None:
     environment = new_environment(database)
@@ -352,7 +352,7 @@ def test_sources_in_any_order_give_the_same_state(database: Database, said: list
     assert digest(database, shuffled) == digest(database, forward)
 
 
-@on_one_database
+@settings(on_one_database, max_examples=25)
 @given(st.lists(manifests, min_size=1, max_size=6))
 def test_a_source_leaves_no_trace_of_what_it_said_before(database: Database, said: list[Manifest]) -> None:
     changing, plain = new_environment(database), new_environment(database)

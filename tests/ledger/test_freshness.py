@@ -17,22 +17,21 @@ from dataforge.model.verdict import NodeRef
 from dataforge.storage.database import Database
 from tests.ledger.freshness_events import (
     DAY,
+    NEWER,
     NOW,
-    Event,
     ask,
     at,
     clean,
     data,
     declared,
     extract,
+    named,
     one,
     raw,
     record,
     run,
     shown,
 )
-
-NEWER = ("stale", [("upstream_stale", "raw", DAY)])
 
 
 def test_what_is_built_from_what_is_there_is_fresh(database: Database) -> None:
@@ -88,141 +87,16 @@ def test_a_rerun_that_did_not_succeed_makes_nothing_newer_or_missing(database: D
     assert shown(one(database)) == ("fresh", [])
 
 
-def test_each_success_is_a_new_version_whatever_it_reports_unless_declared_otherwise(database: Database) -> None:
-    record(database, extract(0, 2, version="a"), clean(3, 4, version="a"), extract(10, 11, version="a"))
-    assert shown(one(database)) == NEWER
-
-
-@pytest.mark.parametrize("policy", ["reported", "content"])
-def test_the_same_version_means_unchanged(database: Database, policy: str) -> None:
-    declared(database, datasets=[{**_named("raw"), "version": policy}])
-    record(database, extract(0, 2, version="a"), clean(3, 4, version="a"), extract(10, 11, version="a"))
-    assert shown(one(database)) == ("fresh", [])
-    record(database, extract(12, 13, version="b"))
-    assert shown(one(database)) == NEWER
-
-
-def test_another_version_is_stale_whatever_the_times(database: Database) -> None:
-    record(database, extract(0, 2, version="b"), clean(3, 4, version="a"))
-    item = one(database)
-    assert shown(item) == NEWER
-    assert "is at version b now, and this was built from version a" in item.reasons[0].message
-
-
-@pytest.mark.parametrize(("policy", "status"), [("run", "stale"), ("reported", "stale"), ("content", "fresh")])
-def test_only_a_hash_that_comes_back_is_the_same_data(database: Database, policy: str, status: str) -> None:
-    declared(database, datasets=[{**_named("raw"), "version": policy}])
-    record(database, extract(0, 2, version="a"), clean(3, 4), extract(10, 11, version="b"))
-    assert one(database).status == "stale"
-    record(database, extract(20, 21, version="a"))
-    assert one(database).status == status
-
-
-def test_it_has_changed_when_its_version_began_and_not_when_it_was_last_written(database: Database) -> None:
-    declared(database, datasets=[{**_named("raw"), "version": "reported"}])
-    record(database, extract(0, 2, version="a"), clean(3, 4))
-    record(database, extract(10, 11, version="b"), extract(20, 21, version="b"))
-    (reason,) = one(database).reasons
-    assert (reason.since, reason.run) == (at(11), f"{DAY}@10")
-    record(database, clean(15, 16))
-    assert one(database).status == "fresh"
-    record(database, extract(30, 31))
-    assert one(database).status == "stale"  # what reports nothing is a new version
-
-
-@pytest.mark.parametrize(("again", "status"), [("a", "fresh"), ("b", "stale")])
-def test_a_run_that_is_cleared_and_reports_the_same_version_changes_nothing(
-    database: Database, again: str, status: str
-) -> None:
-    declared(database, datasets=[{**_named("raw"), "version": "content"}])
-    record(database, extract(0, 2, version="a"), clean(3, 4))
-    record(database, [{**said, "run": f"{DAY}@0", "attempt": 2} for said in extract(10, 11, version=again)])
-    assert one(database).status == status
-
-
-def test_of_a_run_that_was_cleared_the_earlier_attempt_counts_where_nobody_told_of_its_start(
-    database: Database,
-) -> None:
-    declared(database, datasets=[{**_named("raw"), "version": "content"}])
-    first = [said | {"run": "again"} for said in extract(1, 2, version="a")]
-    second = [said | {"run": "again", "attempt": 2} for said in extract(10, 11, version="a")]
-    record(database, extract(0, 1, version="b"), first[1:], clean(3, 4), second)
-    assert one(database).status == "fresh"
-
-
-def test_of_a_run_that_was_cleared_the_earlier_attempt_counts_where_its_mapping_leads(database: Database) -> None:
-    before = {**_named("raw"), "mapping": {"kind": "window", "from": -1, "to": -1}}
-    daily = {"kind": "daily", "start": "2026-11-01"}
-    raws = {**_named("raw"), "version": "content", "partitioning": daily}
-    declared(database, {"name": "extract", "produces": [before]}, datasets=[raws])
-    for attempt, begun in ((1, 0), (2, 10)):
-        wrote = {"namespace": "s3://lake", "name": "raw", "version": "a"}
-        again = run("extract", begun, begun + 1, key="2026-11-06", outputs=[wrote])
-        record(database, [said | {"run": "again", "attempt": attempt} for said in again])
-        record(database, clean(3, 4) if attempt == 1 else [])
-    assert one(database).status == "fresh"
-
-
-def instance(
-    index: int, begun: int, ended: int, state: str = "succeeded", attempt: int = 1, **version: Any
-) -> list[Event]:
-    """One instance of a mapped run that writes raw."""
-    more = {"run": "nightly", "map_index": index, "attempt": attempt}
-    start, end = extract(begun, ended, state, **version)
-    return [{**start, **more}, {**end, **more}]
-
-
-@pytest.mark.parametrize(
-    ("policy", "again", "status"),
-    [
-        ("run", ["a"], "stale"),
-        ("reported", ["a"], "fresh"),
-        ("reported", ["b", "a"], "stale"),
-        ("content", ["a"], "fresh"),
-        ("content", ["b", "a"], "fresh"),
-        ("content", ["b"], "stale"),
-    ],
-)
-def test_an_instance_of_a_mapped_run_that_was_cleared_has_not_changed_what_it_reports_again(
-    database: Database, policy: str, again: list[str], status: str
-) -> None:
-    declared(database, datasets=[{**_named("raw"), "version": policy}])
-    record(database, instance(0, 0, 1, version="a"), instance(1, 0, 2, version="a"), clean(3, 4))
-    for place, version in enumerate(again):
-        begun = 10 * (place + 1)
-        record(database, instance(1, begun, begun + 5, attempt=place + 2, version=version))
-    assert one(database).status == status
-
-
-def test_a_mapped_run_is_there_once_all_its_instances_are_and_not_forgotten_while_one_runs_again(
-    database: Database,
-) -> None:
-    declared(database, datasets=[{**_named("raw"), "version": "content"}])
-    record(database, instance(0, 0, 1, version="a"), clean(3, 4), instance(1, 0, 5, version="a"))
-    assert shown(one(database)) == NEWER  # it was made of one instance alone
-    record(database, clean(6, 7), instance(1, 10, 12, attempt=2, version="b"), instance(1, 20, 25, "failed", attempt=3))
-    assert shown(one(database)) == NEWER
-    record(database, instance(1, 30, 35, attempt=4, version="a"))
-    assert shown(one(database)) == ("fresh", [])
-
-
-def test_the_declared_policy_judges_what_was_recorded_before(database: Database) -> None:
-    record(database, extract(0, 2, version="a"), clean(3, 4), extract(10, 11, version="a"))
-    assert one(database).status == "stale"
-    declared(database, datasets=[{**_named("raw"), "version": "content"}])
-    assert one(database).status == "fresh"
-
-
 def test_an_edge_that_ignores_staleness_cuts_the_chain(database: Database) -> None:
-    orders = {"dataset": _named("orders"), "staleness": "ignore"}
-    declared(database, {"name": "report", "consumes": [orders], "produces": [_named("report")]})
+    orders = {"dataset": named("orders"), "staleness": "ignore"}
+    declared(database, {"name": "report", "consumes": [orders], "produces": [named("report")]})
     record(database, extract(0, 2), clean(3, 4), run("report", 5, 6, outputs=[data("report")]), extract(10, 11))
     assert [item.status for item in ask(database, "orders", "report").items] == ["stale", "fresh"]
 
 
 @pytest.mark.parametrize("staleness", ["warn", "block"])
 def test_what_blocks_on_what_is_stale_does_not_read_what_is_stale_in_turn(database: Database, staleness: str) -> None:
-    report = {"dataset": _named("report"), "staleness": staleness}
+    report = {"dataset": named("report"), "staleness": staleness}
     declared(database, {"name": "mail", "consumes": [report]})
     record(database, extract(0, 2), clean(3, 4))
     record(database, run("report", 5, 6, inputs=[data("orders")], outputs=[data("report")]), extract(10, 11))
@@ -234,7 +108,7 @@ def test_what_blocks_on_what_is_stale_does_not_read_what_is_stale_in_turn(databa
 
 
 def test_what_failed_anew_is_failed_and_not_stale_though_what_it_made_before_is(database: Database) -> None:
-    declared(database, {"name": "mail", "consumes": [{"dataset": _named("report")}]})
+    declared(database, {"name": "mail", "consumes": [{"dataset": named("report")}]})
     record(database, extract(0, 2), clean(3, 4))
     reported: dict[str, Any] = {"inputs": [data("orders")], "outputs": [data("report")]}
     record(database, run("report", 5, 6, **reported), run("mail", 7, 8), extract(10, 11))
@@ -245,11 +119,11 @@ def test_what_failed_anew_is_failed_and_not_stale_though_what_it_made_before_is(
 
 
 def test_how_far_up_was_looked_is_said(database: Database) -> None:
-    own = {"dataset": _named("sum"), "mapping": {"kind": "window", "from": -1, "to": -1}}
+    own = {"dataset": named("sum"), "mapping": {"kind": "window", "from": -1, "to": -1}}
     start = {"kind": "daily", "start": "2026-09-01"}
     declared(
         database,
-        {"name": "sum", "partitioning": start, "consumes": [own], "produces": [_named("sum")]},
+        {"name": "sum", "partitioning": start, "consumes": [own], "produces": [named("sum")]},
     )
     days = [f"2026-{month:02}-{day:02}" for month in (9, 10) for day in range(1, 31)]
     record(database, *(run("sum", 2 * n, 2 * n + 1, key=d, outputs=[data("sum", d)]) for n, d in enumerate(days)))
@@ -374,16 +248,12 @@ def test_a_partition_that_no_text_can_be_has_an_answer_as_any_other(database: Da
 
 
 def test_an_alias_means_the_dataset_it_stands_for(database: Database) -> None:
-    declared(database, datasets=[{"namespace": "lake", "name": "Orders", "aliases": [_named("orders")]}])
+    declared(database, datasets=[{"namespace": "lake", "name": "Orders", "aliases": [named("orders")]}])
     record(database, extract(0, 2), clean(3, 4), extract(10, 11))
     items = ask(database, "orders", "Orders").items
     assert items[0] == items[1]
     assert items[0].node.name == "Orders"
     assert shown(items[0]) == NEWER
-
-
-def _named(name: str) -> dict[str, str]:
-    return {"namespace": "s3://lake", "name": name}
 
 
 def _why(database: Database, name: str, key: str = DAY) -> tuple[bool, list[tuple[str, str | None]], list[str]]:

@@ -7,13 +7,12 @@ from typing import Any
 
 from dataforge.model.reference import TaskRef
 from dataforge.storage.database import Database
-from tests.ledger.freshness_events import DAY, Event, at, declared, extract, one, raw, record, shown
+from tests.ledger.freshness_events import DAY, NEWER, Event, at, declared, extract, one, raw, record, shown
 
 PRODUCER = "https://github.com/OpenLineage/OpenLineage/tree/1.53.0/integration/spark"
 INSERT = "execute_insert_into_hadoop_fs_relation_command"
 RAW = {"namespace": "s3://lake", "name": f"raw/date={DAY}"}
 COUNTED = {"outputFacets": {"outputStatistics": {"rowCount": 20, "size": 1329, "fileCount": 1}}}
-NEWER = ("stale", [("upstream_stale", "raw", DAY)])
 
 
 def spark(begun: int, run_id: int, name: str, job_type: str, parent: Event, **more: Any) -> list[Event]:

@@ -1,11 +1,9 @@
-"""Readiness on real rows: what is read, what stands for what, and that it is read by indexes."""
+"""Readiness on real rows: what is read, and what stands for what."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -13,144 +11,9 @@ from psycopg.types.json import Jsonb
 
 from dataforge.ledger.readiness import Answers, Named, readiness, verdict
 from dataforge.model.errors import NotFound
-from dataforge.model.reference import DatasetRef, TaskRef
-from dataforge.model.verdict import Unanswered, Verdict
-from dataforge.storage import readiness as storage
+from dataforge.model.verdict import Unanswered
 from dataforge.storage.database import Database
-from dataforge.storage.readiness import Place
-
-NOW = datetime(2026, 11, 3, 6, 0, tzinfo=UTC)
-DAY = "2026-11-01"
-DAILY = {"kind": "daily", "start": "2026-01-01"}
-ENVIRONMENT = 1  # dev
-
-
-class Ledger:
-    """Writes rows as recording and declaring would."""
-
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self.connection = connection
-        self._insert("definition_source", environment=ENVIRONMENT, source="test", manifest=Jsonb({}))
-
-    def task(
-        self,
-        name: str,
-        *,
-        partitioning: dict[str, Any] | None = None,
-        definition: dict[str, Any] | None = None,
-        observed: dict[str, Any] | None = None,
-        platform: str = "airflow",
-        namespace: str = "ns",
-        **more: Any,
-    ) -> TaskRef:
-        ref = TaskRef(namespace, name)
-        self._insert(
-            "task",
-            environment=ENVIRONMENT,
-            id=ref.id,
-            namespace=namespace,
-            name=name,
-            platform=platform,
-            seen=observed is not None,
-            observed=Jsonb({field: ["2026-11-01", "00", value] for field, value in (observed or {}).items()}),
-            owner=f"team-{name}",
-            partitioning=Jsonb(partitioning or {"kind": "none"}),
-            partitioning_origin="declared" if definition and partitioning else "observed",
-            **({"declared_by": "test", "definition": Jsonb(definition), "version": b"v"} if definition else {}),
-            **more,
-        )
-        return ref
-
-    def declared(self, name: str, partitioning: dict[str, Any] | None = None, **definition: Any) -> TaskRef:
-        return self.task(name, partitioning=partitioning or DAILY, definition={"name": name, **definition})
-
-    def dataset(
-        self, name: str, *, partitioning: dict[str, Any] | None = None, canonical: DatasetRef | None = None
-    ) -> DatasetRef:
-        ref = DatasetRef("s3", name)
-        cut = None if partitioning is None else Jsonb(partitioning)
-        self._insert(
-            "dataset",
-            environment=ENVIRONMENT,
-            id=ref.id,
-            namespace="s3",
-            name=name,
-            canonical_id=(canonical or ref).id,
-            partitioning=cut,
-        )
-        return ref
-
-    def edge(
-        self, task: TaskRef, node: TaskRef | DatasetRef, relation: str = "consumes", *, seen: bool = False, **more: Any
-    ) -> None:
-        at = NOW if seen else None
-        self._insert(
-            "edge",
-            environment=ENVIRONMENT,
-            task_id=task.id,
-            relation=relation,
-            node_kind="task" if isinstance(node, TaskRef) else "dataset",
-            node_id=node.id,
-            origin="observed" if seen else "declared",
-            source="" if seen else "test",
-            first_at=at,
-            last_at=at,
-            **{key: Jsonb(value) if isinstance(value, dict) else value for key, value in more.items()},
-        )
-
-    def state(
-        self,
-        node: TaskRef | DatasetRef,
-        run_state: str,
-        partition: str = DAY,
-        *,
-        started_at: datetime | None = None,
-        ended_at: datetime | None = None,
-        **more: Any,
-    ) -> None:
-        status = {"succeeded": "ready", "skipped": "skipped", "running": "running"}.get(run_state, "failed")
-        ready = {"ready_task_id": node.id, "ready_run": partition or "r", "ready_since": ended_at}
-        self._insert(
-            "partition_state",
-            environment=ENVIRONMENT,
-            node_kind="task" if isinstance(node, TaskRef) else "dataset",
-            node_id=node.id,
-            partition=partition,
-            task_id=node.id,
-            run=partition or "r",
-            **{"status": status, "run_state": run_state, "evidence": "reported", "since": ended_at or started_at}
-            | (ready if status == "ready" else {})
-            | more,
-        )
-        if started_at is not None:
-            self._run(node, run_state, partition, started_at, ended_at)
-
-    def _run(
-        self, node: TaskRef | DatasetRef, state: str, partition: str, started_at: datetime, ended_at: datetime | None
-    ) -> None:
-        self._insert(
-            "run",
-            environment=ENVIRONMENT,
-            task_id=node.id,
-            run=partition or "r",
-            kind="task",
-            group_run="g",
-            map_index=-1,
-            state=state,
-            evidence="reported",
-            attempt=1,
-            partitions=[partition],
-            started_at=started_at,
-            ended_at=ended_at,
-            source=Jsonb({}),
-        )
-
-    def _insert(self, table: str, **values: Any) -> None:
-        columns = psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, values))
-        statement = psycopg.sql.SQL("insert into {} ({}) values ({})").format(
-            psycopg.sql.Identifier(table), columns, psycopg.sql.SQL(", ").join(psycopg.sql.Placeholder() * len(values))
-        )
-        self.connection.execute(statement, list(values.values()))
+from tests.ledger.readiness_rows import DAILY, DAY, ENVIRONMENT, NOW, Ledger, ask, reasons
 
 
 @pytest.fixture
@@ -159,22 +22,14 @@ def ledger(database: Database) -> Iterator[Ledger]:
         yield Ledger(connection)
 
 
-def _ask(database: Database, name: str, partition: str = DAY) -> Verdict:
-    return verdict(database, "dev", Named(name, None, partition), NOW)
-
-
-def _reasons(answer: Verdict) -> list[tuple[str, str | None, str | None, str | None]]:
-    return [(r.code.value, r.upstream.name if r.upstream else None, r.partition, r.state) for r in answer.reasons]
-
-
 def test_declared_upstreams_are_each_named(database: Database, ledger: Ledger) -> None:
     load, extract, orders = ledger.declared("load"), ledger.declared("extract"), ledger.dataset("orders")
     ledger.edge(load, extract)
     ledger.edge(load, orders)
     ledger.state(extract, "failed", ended_at=NOW)
-    answer = _ask(database, "load")
+    answer = ask(database, "load")
     assert (answer.runnable, answer.status, answer.basis) == (False, "blocked", "declared")
-    assert _reasons(answer) == [
+    assert reasons(answer) == [
         ("upstream_failed", "extract", DAY, "failed"),
         ("upstream_missing", "orders", DAY, "missing"),
     ]
@@ -189,23 +44,23 @@ def test_what_is_declared_is_the_whole_of_what_a_task_consumes(database: Databas
     ledger.edge(load, extract)
     ledger.edge(load, seen, seen=True)
     ledger.state(extract, "succeeded")
-    assert _ask(database, "load").runnable
+    assert ask(database, "load").runnable
 
 
 def test_a_verdict_that_rests_on_observation_says_so(database: Database, ledger: Ledger) -> None:
     load, orders = ledger.declared("load"), ledger.dataset("orders")
-    assert _ask(database, "load").basis == "declared"
+    assert ask(database, "load").basis == "declared"
     ledger.edge(load, orders, seen=True)
-    assert _ask(database, "load").basis == "observed"
+    assert ask(database, "load").basis == "observed"
     ledger.task("cut", partitioning=DAILY, observed={"upstreams": []})
-    assert _ask(database, "cut").basis == "observed"
+    assert ask(database, "cut").basis == "observed"
 
 
 def test_a_task_whose_edges_nobody_knows_has_no_verdict(database: Database, ledger: Ledger) -> None:
     ledger.task("load", observed={})
-    assert _reasons(_ask(database, "load")) == [("dependencies_unknown", None, None, None)]
+    assert reasons(ask(database, "load")) == [("dependencies_unknown", None, None, None)]
     ledger.task("root", observed={"upstreams": []})
-    assert _ask(database, "root").runnable
+    assert ask(database, "root").runnable
 
 
 def test_a_rule_that_no_event_shows_has_to_be_declared(database: Database, ledger: Ledger) -> None:
@@ -213,14 +68,14 @@ def test_a_rule_that_no_event_shows_has_to_be_declared(database: Database, ledge
     alert = ledger.task("alert", observed={"upstreams": ["extract"]}, partitioning=DAILY)
     ledger.edge(alert, extract, seen=True)
     ledger.state(extract, "failed")
-    answer = _ask(database, "alert")
-    assert _reasons(answer) == [("dependencies_unknown", None, None, None)]
+    answer = ask(database, "alert")
+    assert reasons(answer) == [("dependencies_unknown", None, None, None)]
     assert [(w.upstream.name if w.upstream else None, w.state) for w in answer.warnings] == [("extract", "failed")]
     ledger.connection.execute(
         "update task set declared_by = 'test', version = 'v', definition = %s where name = 'alert'",
         [Jsonb({"name": "alert", "trigger_rule": "one_failed"})],
     )
-    answer = _ask(database, "alert")
+    answer = ask(database, "alert")
     assert (answer.runnable, answer.basis) == (True, "observed")
 
 
@@ -229,7 +84,7 @@ def test_platforms_without_rules_want_success(database: Database, ledger: Ledger
     model, source = ledger.task("model", observed={}, platform=platform), ledger.task("source", observed={})
     ledger.edge(model, source, seen=True)
     ledger.state(source, "skipped", "")
-    assert _reasons(_ask(database, "model", "")) == [("upstream_skipped", "source", None, "skipped")]
+    assert reasons(ask(database, "model", "")) == [("upstream_skipped", "source", None, "skipped")]
 
 
 def test_what_follows_a_branch_is_undecided(database: Database, ledger: Ledger) -> None:
@@ -237,53 +92,53 @@ def test_what_follows_a_branch_is_undecided(database: Database, ledger: Ledger) 
     choose = ledger.task("choose", observed={"operator": "BranchPythonOperator"}, partitioning=DAILY)
     ledger.edge(ledger.task("left", observed={"upstreams": ["choose"], **rule}, partitioning=DAILY), choose, seen=True)
     ledger.state(choose, "succeeded")
-    assert _reasons(_ask(database, "left")) == [("branch_undecided", "choose", DAY, "ready")]
+    assert reasons(ask(database, "left")) == [("branch_undecided", "choose", DAY, "ready")]
 
 
 def test_a_key_that_does_not_fit_says_what_one_looks_like(database: Database, ledger: Ledger) -> None:
     ledger.declared("load")
-    answer = _ask(database, "load", "2026-11-01-09:00")
+    answer = ask(database, "load", "2026-11-01-09:00")
     assert (answer.status, answer.reasons[0].code) == ("unknown", "no_such_partition")
     assert "such as 2026-11-01" in answer.reasons[0].message
-    assert _reasons(_ask(database, "load", "")) == [("partition_unknown", None, None, None)]
+    assert reasons(ask(database, "load", "")) == [("partition_unknown", None, None, None)]
 
 
 def test_what_only_ran_without_a_partition_has_none(database: Database, ledger: Ledger) -> None:
     load = ledger.task("load", observed={"upstreams": []})
-    assert _ask(database, "load").runnable
+    assert ask(database, "load").runnable
     ledger.state(load, "succeeded", "")
-    assert _reasons(_ask(database, "load")) == [("no_such_partition", None, None, None)]
-    assert _reasons(_ask(database, "load", "")) == [("already_done", None, None, "ready")]
+    assert reasons(ask(database, "load")) == [("no_such_partition", None, None, None)]
+    assert reasons(ask(database, "load", "")) == [("already_done", None, None, "ready")]
 
 
 def test_an_undeclared_upstream_is_looked_up_at_the_key_and_then_as_a_whole(database: Database, ledger: Ledger) -> None:
     load, orders = ledger.declared("load"), ledger.dataset("orders")
     ledger.edge(load, orders)
     ledger.state(orders, "succeeded", "")
-    assert _ask(database, "load").runnable
+    assert ask(database, "load").runnable
     ledger.state(orders, "failed", DAY)
-    assert _reasons(_ask(database, "load")) == [("upstream_failed", "orders", DAY, "failed")]
+    assert reasons(ask(database, "load")) == [("upstream_failed", "orders", DAY, "failed")]
 
 
 def test_a_declared_upstream_is_looked_up_at_its_key_alone(database: Database, ledger: Ledger) -> None:
     load, orders = ledger.declared("load"), ledger.dataset("orders", partitioning=DAILY)
     ledger.edge(load, orders)
     ledger.state(orders, "succeeded", "")
-    assert _reasons(_ask(database, "load")) == [("upstream_missing", "orders", DAY, "missing")]
+    assert reasons(ask(database, "load")) == [("upstream_missing", "orders", DAY, "missing")]
 
 
 def test_a_window_names_every_partition_that_is_missing(database: Database, ledger: Ledger) -> None:
     load, orders = ledger.declared("load"), ledger.dataset("orders", partitioning=DAILY)
     ledger.edge(load, orders, mapping={"kind": "window", "from": -2, "to": 0})
     ledger.state(orders, "succeeded", "2026-10-31")
-    missing = [partition for _, _, partition, _ in _reasons(_ask(database, "load"))]
+    missing = [partition for _, _, partition, _ in reasons(ask(database, "load"))]
     assert missing == ["2026-10-30", "2026-11-01"]
 
 
 def test_an_edge_without_a_partition_to_ask_for_is_named(database: Database, ledger: Ledger) -> None:
     load, orders = ledger.declared("load", {"kind": "none"}), ledger.dataset("orders", partitioning=DAILY)
     ledger.edge(load, orders)
-    assert _reasons(_ask(database, "load", "")) == [("partition_unknown", "orders", None, None)]
+    assert reasons(ask(database, "load", "")) == [("partition_unknown", "orders", None, None)]
 
 
 def test_an_alias_stands_for_its_dataset(database: Database, ledger: Ledger) -> None:
@@ -291,31 +146,31 @@ def test_an_alias_stands_for_its_dataset(database: Database, ledger: Ledger) -> 
     path = ledger.dataset("orders/clean", canonical=table)
     ledger.edge(load, path)
     ledger.edge(load, table)
-    assert _reasons(_ask(database, "load")) == [("upstream_missing", "lake.orders", DAY, "missing")]
+    assert reasons(ask(database, "load")) == [("upstream_missing", "lake.orders", DAY, "missing")]
     ledger.state(table, "succeeded")
-    assert _ask(database, "load").runnable
+    assert ask(database, "load").runnable
 
 
 def test_a_task_does_not_wait_for_what_it_updates_in_place(database: Database, ledger: Ledger) -> None:
     load, orders = ledger.declared("load"), ledger.dataset("orders", partitioning=DAILY)
     ledger.edge(load, orders, "produces")
     ledger.edge(load, orders)
-    assert _ask(database, "load").runnable
+    assert ask(database, "load").runnable
 
 
 def test_a_task_waits_for_its_own_yesterday(database: Database, ledger: Ledger) -> None:
     load, orders = ledger.declared("load"), ledger.dataset("orders", partitioning=DAILY)
     ledger.edge(load, orders, "produces")
     ledger.edge(load, orders, mapping={"kind": "window", "from": -1, "to": -1})
-    assert _reasons(_ask(database, "load")) == [("upstream_missing", "orders", "2026-10-31", "missing")]
+    assert reasons(ask(database, "load")) == [("upstream_missing", "orders", "2026-10-31", "missing")]
 
 
 def test_an_upstream_that_nobody_declares_or_writes_blocks(database: Database, ledger: Ledger) -> None:
     load, ghost, orders = ledger.declared("load"), ledger.task("ghost"), ledger.dataset("orders")
     ledger.edge(load, ghost)
-    assert _ask(database, "load").status == "blocked"
+    assert ask(database, "load").status == "blocked"
     ledger.edge(report := ledger.declared("report"), orders)
-    assert "no task is known that writes it" in _ask(database, "report").reasons[0].message
+    assert "no task is known that writes it" in ask(database, "report").reasons[0].message
     ledger.edge(ledger.declared("writer"), orders, "produces")
     answer = verdict(database, "dev", Named(report.name, "ns", DAY), NOW)
     assert (answer.status, answer.reasons[0].owner) == ("waiting", "team-writer")
@@ -328,20 +183,20 @@ def test_a_failure_further_up_is_told_from_what_will_come(database: Database, le
     ledger.edge(chain[2], chain[1])
     ledger.edge(chain[2], table, "produces")
     ledger.edge(report, table)
-    assert _ask(database, "report").status == "waiting"
+    assert ask(database, "report").status == "waiting"
     ledger.state(chain[0], "failed")
-    answer = _ask(database, "report")
+    answer = ask(database, "report")
     assert answer.status == "blocked"
     assert "will not by itself: extract for 2026-11-01 failed" in answer.reasons[0].message
     ledger.state(chain[2], "failed")
-    assert "will not by itself: load failed" in _ask(database, "report").reasons[0].message
+    assert "will not by itself: load failed" in ask(database, "report").reasons[0].message
 
 
 def test_weak_evidence_confirms_nothing(database: Database, ledger: Ledger) -> None:
     load, orders = ledger.declared("load"), ledger.dataset("orders")
     ledger.edge(load, orders)
     ledger.state(orders, "succeeded", evidence="inferred")
-    assert _reasons(_ask(database, "load")) == [("upstream_unconfirmed", "orders", DAY, "ready")]
+    assert reasons(ask(database, "load")) == [("upstream_unconfirmed", "orders", DAY, "ready")]
 
 
 def test_the_past_says_when_to_expect_what_is_missing_or_runs(database: Database, ledger: Ledger) -> None:
@@ -351,14 +206,14 @@ def test_the_past_says_when_to_expect_what_is_missing_or_runs(database: Database
         end = datetime(2026, 10, day + 1, tzinfo=UTC) + timedelta(hours=2)
         start = end - timedelta(minutes=minutes)
         ledger.state(extract, "succeeded", f"2026-10-{day}", started_at=start, ended_at=end)
-    assert _ask(database, "load").reasons[0].expected_at == datetime(2026, 11, 2, 2, 0, tzinfo=UTC)
+    assert ask(database, "load").reasons[0].expected_at == datetime(2026, 11, 2, 2, 0, tzinfo=UTC)
     ledger.state(extract, "running", started_at=NOW)
-    assert _ask(database, "load").reasons[0].expected_at == NOW + timedelta(minutes=20)
+    assert ask(database, "load").reasons[0].expected_at == NOW + timedelta(minutes=20)
 
 
 def test_a_run_waits_for_its_time(database: Database, ledger: Ledger) -> None:
     ledger.declared("load", run_after="PT48H")
-    answer = _ask(database, "load")
+    answer = ask(database, "load")
     assert answer.reasons[0].code == "not_before"
     assert answer.reasons[0].expected_at == datetime(2026, 11, 4, tzinfo=UTC)
 
@@ -368,13 +223,13 @@ def test_how_far_each_source_was_seen_is_part_of_the_verdict(database: Database,
     ledger.edge(load, orders)
     for source in ("ns", "s3", "elsewhere"):
         ledger.connection.execute("insert into progress values (%s, %s, %s)", [ENVIRONMENT, source, NOW])
-    assert _ask(database, "load").observed_through == {"ns": NOW, "s3": NOW}
+    assert ask(database, "load").observed_through == {"ns": NOW, "s3": NOW}
 
 
 def test_an_unknown_task_is_not_found_and_an_unknown_environment_neither(database: Database, ledger: Ledger) -> None:
     ledger.declared("load")
     with pytest.raises(NotFound) as refused:
-        _ask(database, "oad")
+        ask(database, "oad")
     assert refused.value.candidates == ["ns/load"]
     with pytest.raises(NotFound, match="nowhere"):
         verdict(database, "nowhere", Named("load"), NOW)
@@ -412,7 +267,7 @@ def test_alone_and_in_a_batch_the_verdict_is_the_same(database: Database, ledger
         if place % 3:
             ledger.state(extract, ("succeeded", "failed")[place % 2], day)
     batch = readiness(database, "dev", [Named("load", None, day) for day in days], NOW)
-    assert list(batch.items) == [_ask(database, "load", day) for day in days]
+    assert list(batch.items) == [ask(database, "load", day) for day in days]
 
 
 def test_nobody_waits_for_himself_for_ever(database: Database, ledger: Ledger) -> None:
@@ -420,91 +275,27 @@ def test_nobody_waits_for_himself_for_ever(database: Database, ledger: Ledger) -
     left, right = ledger.task("left", observed={}, platform="dbt"), ledger.task("right", observed={}, platform="dbt")
     ledger.edge(left, right, seen=True)
     ledger.edge(right, left, seen=True)
-    assert _ask(database, "left").status == "waiting"
-
-
-FILL = """
-insert into task (environment, id, namespace, name) select 1, n, 'ns', 'filler ' || n from generate_series(1, 20000) n;
-insert into dataset (environment, id, namespace, name, canonical_id)
-    select 1, n, 's3', 'filler ' || n, n from generate_series(1, 20000) n;
-insert into edge (environment, task_id, relation, node_kind, node_id, origin, source, first_at, last_at)
-    select 1, n, relation, 'dataset', 1 + (n + shift) % 20000, 'observed', '', now(), now()
-    from generate_series(1, 20000) n, (values ('consumes'::edge_relation, 3), ('produces', 0)) as k (relation, shift);
-insert into partition_state (environment, node_kind, node_id, partition, status, run_state, evidence, task_id, run)
-    select 1, 'task', n, (date '2026-01-01' + day)::text, 'running', 'running', 'reported', n, day::text
-    from generate_series(1, 2000) n, generate_series(1, 30) day;
-insert into run (environment, task_id, run, kind, group_run, map_index, state, evidence, attempt, partitions, source)
-    select 1, n, day::text, 'task', 'g', n % 2 - 1, 'running', 'reported', 1, '{}', '{}'
-    from generate_series(1, 2000) n, generate_series(1, 30) day;
-insert into write (environment, node_kind, node_id, partition, task_id, run, attempt_id, group_run, producer_task_id,
-    producer_run, status, run_state, evidence)
-    select 1, 'task', n, (date '2026-01-01' + day)::text, n, day::text, '1', 'g', n, day::text, 'running', 'running',
-        'reported'
-    from generate_series(1, 2000) n, generate_series(1, 30) day;
-insert into progress (environment, source, observed_through)
-    select 1, 'source ' || n, now() from generate_series(1, 5000) n;
-analyze;
-"""
-IDS = list(range(1, 51))
-PLACES: list[Place] = [("task", task, "2026-01-09") for task in IDS]
-HOT: list[tuple[LiteralString, dict[str, Any]]] = [
-    (storage.SUBJECTS, {"environment": ENVIRONMENT, "tasks": IDS}),
-    (storage.EDGES, {"environment": ENVIRONMENT, "tasks": IDS}),
-    (storage.NODES, {"environment": ENVIRONMENT, "tasks": IDS, "datasets": IDS}),
-    (storage.PRODUCERS, {"environment": ENVIRONMENT, "datasets": IDS}),
-    (storage.STATES, storage.columns(ENVIRONMENT, PLACES)),
-    (storage.HISTORY, storage.columns(ENVIRONMENT, PLACES)),
-    (storage.PROGRESS, {"environment": ENVIRONMENT, "sources": ["source 1", "source 2"]}),
-    (
-        storage.RESOLVE,
-        {
-            "environment": ENVIRONMENT,
-            "places": [0, 1],
-            "namespaces": ["ns", None],
-            "names": ["filler 1", "filler 2"],
-        },
-    ),
-]
-
-
-def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from _nodes(child)
-
-
-@pytest.mark.parametrize("questions", [1, 10])
-def test_every_query_reads_by_index_and_only_what_it_needs(ledger: Ledger, questions: int) -> None:
-    """More questions at once are read alike, until they ask for a good part of a table."""
-    ledger.connection.execute(FILL)
-    for query, parameters in HOT:
-        asked = {name: each[:questions] if isinstance(each, list) else each for name, each in parameters.items()}
-        cursor = psycopg.ClientCursor(ledger.connection)
-        row = cursor.execute("explain (analyze, format json) " + query, asked).fetchone()
-        assert row is not None
-        for node in _nodes(row[0][0]["Plan"]):
-            assert node["Node Type"] != "Seq Scan", json.dumps(node)
-            assert node.get("Rows Removed by Filter", 0) <= 20 * questions, json.dumps(node)
+    assert ask(database, "left").status == "waiting"
 
 
 def test_the_newest_that_is_ready_serves_where_it_is_not_too_old(database: Database, ledger: Ledger) -> None:
     load, rates = ledger.declared("load"), ledger.dataset("rates", partitioning=DAILY)
     ledger.edge(load, rates, mapping={"kind": "last", "not_older_than": "P2D"})
     ledger.state(rates, "succeeded", "2026-10-29")
-    waiting = _ask(database, "load")
-    assert _reasons(waiting) == [("upstream_missing", "rates", DAY, "missing")]
+    waiting = ask(database, "load")
+    assert reasons(waiting) == [("upstream_missing", "rates", DAY, "missing")]
     assert "none of the 3 partitions from 2026-10-30 to 2026-11-01 serves" in waiting.reasons[0].message
     ledger.state(rates, "succeeded", "2026-10-30")
-    assert _ask(database, "load").runnable
+    assert ask(database, "load").runnable
     ledger.state(rates, "failed", "2026-10-31")
-    assert _ask(database, "load").runnable
+    assert ask(database, "load").runnable
 
 
 def test_of_windows_longer_than_what_may_be_old_none_is_told(database: Database, ledger: Ledger) -> None:
     load, rates = ledger.declared("load"), ledger.dataset("rates", partitioning={"kind": "monthly"})
     ledger.edge(load, rates, mapping={"kind": "last", "not_older_than": "PT1H"})
-    answer = _ask(database, "load")
-    assert _reasons(answer) == [("partition_unknown", "rates", None, None)]
+    answer = ask(database, "load")
+    assert reasons(answer) == [("partition_unknown", "rates", None, None)]
     assert "no monthly partition of it ended from" in answer.reasons[0].message
 
 
@@ -516,13 +307,13 @@ def test_a_run_that_writes_other_partitions_than_its_own_tells_why_they_do_not_c
     ledger.edge(load, orders, "produces", mapping={"kind": "window", "from": -1, "to": -1})
     ledger.edge(report, orders)
     ledger.state(load, "failed", DAY)
-    assert _ask(database, "report").status == "waiting"
+    assert ask(database, "report").status == "waiting"
     ledger.state(load, "failed", "2026-11-02")
-    assert "will not by itself: load failed" in _ask(database, "report").reasons[0].message
+    assert "will not by itself: load failed" in ask(database, "report").reasons[0].message
 
 
 def test_a_task_does_not_wait_for_the_days_that_it_rewrites(database: Database, ledger: Ledger) -> None:
     load, orders = ledger.declared("load"), ledger.dataset("orders", partitioning=DAILY)
     ledger.edge(load, orders, "produces", mapping={"kind": "window", "from": -2, "to": 0})
     ledger.edge(load, orders, mapping={"kind": "window", "from": -3, "to": 0})
-    assert _reasons(_ask(database, "load")) == [("upstream_missing", "orders", "2026-10-29", "missing")]
+    assert reasons(ask(database, "load")) == [("upstream_missing", "orders", "2026-10-29", "missing")]

@@ -13,6 +13,8 @@ from dataforge.storage import change
 from dataforge.storage.database import Database
 from tests.storage.plan import rows_read
 
+pytestmark = pytest.mark.xdist_group("change-plans")  # in one process, which makes once what they share
+
 _FILL = """
 insert into task (environment, id, namespace, name, seen)
 select 1, n, 'ns', 'task' || n, true from generate_series(1, 500) n;

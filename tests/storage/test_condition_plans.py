@@ -13,6 +13,8 @@ from dataforge.storage import quality, report, update, update_list
 from dataforge.storage.database import Database
 from tests.storage.plan import rows_read
 
+pytestmark = pytest.mark.xdist_group("condition-plans")  # in one process, which makes once what they share
+
 # A hundred tasks write a dataset each, 200 partitions of it, and every partition is checked once.
 _FILL = """
 insert into task (environment, id, namespace, name, seen)
@@ -47,12 +49,19 @@ analyze task, dataset, run, attempt, touch, write, partition_state, quality;
 """
 
 
-@pytest.fixture
-def connection(database: Database) -> Iterator[psycopg.Connection[Any]]:
+@pytest.fixture(scope="module")
+def filled(module_database: Database) -> Iterator[psycopg.Connection[Any]]:
     """A ledger large enough that a bad plan is a dear one."""
-    with database.transaction() as connection:
+    with module_database.transaction() as connection:
         connection.execute(_FILL)
         yield connection
+
+
+@pytest.fixture
+def connection(filled: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
+    """The ledger as it was filled: what a test changes is undone."""
+    with filled.transaction(force_rollback=True):
+        yield filled
 
 
 def _given(**more: Any) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from dataforge.storage.database import MIGRATIONS, Database, migrate
 from dataforge.storage.event import READ
 from tests.storage.plan import rows_read
 
+pytestmark = pytest.mark.xdist_group("event-bodies")  # in one process, which makes once what they share
+
 MOVED = "0009_event_bodies.sql"
 OLD = """
 insert into event (environment, occurred_at, id, kind, body, recorded_at)

@@ -16,6 +16,8 @@ from dataforge.storage.quality import Reign
 from dataforge.storage.readiness import Place, columns
 from tests.storage.test_freshness_plans import _FILL, _nodes
 
+pytestmark = pytest.mark.xdist_group("finding-plans")  # in one process, which makes once what they share
+
 _EDGES = """
 insert into edge (environment, task_id, relation, node_kind, node_id, origin, source, first_at, last_at)
 select 1, n, relation::edge_relation, 'dataset', n, 'observed', '', now(), now()

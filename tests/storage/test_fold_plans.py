@@ -13,6 +13,8 @@ from dataforge.storage import attempt, completeness, mark, partition, quality, r
 from dataforge.storage.database import Database
 from dataforge.storage.record_set import keys, spread
 
+pytestmark = pytest.mark.xdist_group("fold-plans")  # in one process, which makes once what they share
+
 COMPLETENESS = ["PRODUCTS", "LISTED", "CLAIMED", "RUNS", "PARTITIONS"]
 STATEMENTS = ["OF_RUNS", "OF_EXTERNAL", "TOUCHES", "CHILDREN", "MAPPED", "WITHDRAW", "RESOLVE", "CLEAR", *COMPLETENESS]
 STATEMENTS += ["WITHDRAW_FAILED", "INSTANCES", "RECENT", "WANTED", "FIRSTS", "CONTENTS", "TALLY"]

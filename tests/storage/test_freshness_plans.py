@@ -18,6 +18,8 @@ from dataforge.storage import freshness as storage
 from dataforge.storage.database import Database
 from dataforge.storage.readiness import Place, columns
 
+pytestmark = pytest.mark.xdist_group("freshness-plans")  # in one process, which makes once what they share
+
 # One dataset without partitions, which 5,000 runs wrote, stands for the worst of them: 1. The others have a day each.
 # The tables are analyzed as they grow, or their foreign keys would be checked by scans.
 _FILL = """

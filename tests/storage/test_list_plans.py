@@ -23,6 +23,8 @@ from dataforge.storage import (
 from dataforge.storage.database import Database
 from tests.storage.plan import rows_read
 
+pytestmark = pytest.mark.xdist_group("list-plans")  # in one process, which makes once what they share
+
 _RUNS = 30_000
 _FILL = """
 insert into task (environment, id, namespace, name, seen)
@@ -48,12 +50,19 @@ analyze task, dataset, run, partition_state, reject, definition_span;
 """
 
 
-@pytest.fixture
-def connection(database: Database) -> Iterator[psycopg.Connection[Any]]:
+@pytest.fixture(scope="module")
+def filled(module_database: Database) -> Iterator[psycopg.Connection[Any]]:
     """A ledger large enough that a bad plan is a dear one."""
-    with database.transaction() as connection:
+    with module_database.transaction() as connection:
         connection.execute(_FILL)
         yield connection
+
+
+@pytest.fixture
+def connection(filled: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
+    """The ledger as it was filled: what a test changes is undone."""
+    with filled.transaction(force_rollback=True):
+        yield filled
 
 
 @pytest.mark.parametrize("query", [run_list.MATCHING, attempt_list.MATCHING])

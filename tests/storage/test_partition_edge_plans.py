@@ -13,6 +13,8 @@ from dataforge.storage.database import Database
 from tests.storage.plan import rows_read
 from tests.storage.test_condition_plans import _FILL
 
+pytestmark = pytest.mark.xdist_group("partition-edge-plans")  # in one process, which makes once what they share
+
 # Each run for a day of a task, which writes that day of a dataset, also reads the same day of its neighbour's.
 _MORE = """
 insert into touch (environment, task_id, run, attempt_id, direction, dataset_id, partition, first_at, last_at, measured)
@@ -27,13 +29,20 @@ analyze touch, write;
 _GIVEN: dict[str, Any] = {"environment": 1, "nodes": [7, 8], "partitions": ["p3", "p4"], "most": 50}
 
 
-@pytest.fixture
-def connection(database: Database) -> Iterator[psycopg.Connection[Any]]:
+@pytest.fixture(scope="module")
+def filled(module_database: Database) -> Iterator[psycopg.Connection[Any]]:
     """A ledger large enough that a bad plan is a dear one."""
-    with database.transaction() as connection:
+    with module_database.transaction() as connection:
         connection.execute(_FILL)
         connection.execute(_MORE)
         yield connection
+
+
+@pytest.fixture
+def connection(filled: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
+    """The ledger as it was filled: what a test changes is undone."""
+    with filled.transaction(force_rollback=True):
+        yield filled
 
 
 @pytest.mark.parametrize("written", [False, True])

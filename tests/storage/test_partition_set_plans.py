@@ -13,6 +13,8 @@ from dataforge.storage import partition_set
 from dataforge.storage.database import Database
 from tests.storage.plan import rows_read
 
+pytestmark = pytest.mark.xdist_group("partition-set-plans")  # in one process, which makes once what they share
+
 # A hundred sets of 200 keys, half of them registered; each cuts one of two thousand tasks.
 _FILL = """
 insert into task (environment, id, namespace, name, partitioning)
@@ -28,12 +30,19 @@ analyze task, observed_key, control;
 """
 
 
-@pytest.fixture
-def connection(database: Database) -> Iterator[psycopg.Connection[Any]]:
+@pytest.fixture(scope="module")
+def filled(module_database: Database) -> Iterator[psycopg.Connection[Any]]:
     """A ledger large enough that a bad plan is a dear one."""
-    with database.transaction() as connection:
+    with module_database.transaction() as connection:
         connection.execute(_FILL)
         yield connection
+
+
+@pytest.fixture
+def connection(filled: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
+    """The ledger as it was filled: what a test changes is undone."""
+    with filled.transaction(force_rollback=True):
+        yield filled
 
 
 def test_the_keys_of_a_set_are_read_up_to_the_bound(connection: psycopg.Connection[Any]) -> None:

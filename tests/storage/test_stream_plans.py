@@ -13,6 +13,8 @@ from dataforge.storage import stream
 from dataforge.storage.database import Database
 from tests.storage.plan import rows_read
 
+pytestmark = pytest.mark.xdist_group("stream-plans")  # in one process, which makes once what they share
+
 # Ten streams that told of a watermark each minute for a day, and what each has made ready.
 _FILL = """
 insert into task (environment, id, namespace, name, seen)
@@ -33,12 +35,19 @@ analyze task, watermark, write, late;
 _END = datetime(2026, 11, 5, 23, 58, tzinfo=UTC)
 
 
-@pytest.fixture
-def connection(database: Database) -> Iterator[psycopg.Connection[Any]]:
+@pytest.fixture(scope="module")
+def filled(module_database: Database) -> Iterator[psycopg.Connection[Any]]:
     """A ledger large enough that a bad plan is a dear one."""
-    with database.transaction() as connection:
+    with module_database.transaction() as connection:
         connection.execute(_FILL)
         yield connection
+
+
+@pytest.fixture
+def connection(filled: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
+    """The ledger as it was filled: what a test changes is undone."""
+    with filled.transaction(force_rollback=True):
+        yield filled
 
 
 def test_a_step_forward_reads_what_was_told_above_it(connection: psycopg.Connection[Any]) -> None:

@@ -14,7 +14,7 @@ from dataforge_sensors.read_back import mirror_id_of
 from resources import LedgerResource
 from resources.identity import ledger_metadata
 from resources.model import DatasetRef
-from tests.dagster.sensors.test_ledger_to_dagster import Mirror, log
+from tests.dagster.sensors.mirror_ticks import Mirror, log
 
 DAYS = DailyPartitionsDefinition(start_date="2026-01-01", end_date="2026-02-01")
 STATES = ("running", "succeeded", "failed", "skipped", "up_for_retry")

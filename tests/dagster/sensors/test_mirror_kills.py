@@ -14,7 +14,7 @@ from dagster._core.scheduler.instigation import SensorInstigatorData
 from dataforge_sensors.read_back import mirror_id_of
 from resources import LedgerResource
 from tests.dagster.sensors import daemon
-from tests.dagster.sensors.test_ledger_to_dagster import event, log
+from tests.dagster.sensors.mirror_ticks import event, log
 
 
 def test_a_daemon_that_is_killed_in_a_batch_and_before_its_cursor_leaves_each_state_there_once(

@@ -19,7 +19,7 @@ from dataforge_sensors.window import Window
 from resources import LedgerResource
 from resources.dbt import dbt_resource
 from resources.model import FreshnessQuestion, PartitionFilter, RunFilter, RunItem
-from tests.dagster.sensors.test_ledger_to_dagster import Mirror, log
+from tests.dagster.sensors.mirror_ticks import Mirror, log
 from tests.dagster.test_dbt_assets import write_day
 
 ORDERS = AssetKey(["warehouse", "orders"])
