@@ -65,13 +65,13 @@ def examine(connection: Connection, environment: int, places: Iterable[Place], n
     needs = {place: _needs(known, place, found) for place, found in sketches.items()}
     around_them = {each for found in needs.values() for need in found for each in _looked_at(known, need, now)}
     standing = storage.standing(connection, environment, around_them)
-    streamed = {place for place, each in built.items() if each.streamed}
-    streamed |= {place for place, each in standing.items() if each.state.status is PartitionStatus.STALE}
+    late = {place for place, each in built.items() if each.late}
+    late |= {place for place, each in standing.items() if each.state.status is PartitionStatus.STALE}
     seen = _Seen(
         known,
         standing,
         storage.reads(connection, environment, _readers(built, needs)),
-        streams.late_data(connection, environment, streamed),
+        streams.late_data(connection, environment, late),
         now,
     )
     given = {place: _inputs(seen, built.get(place), needs[place]) for place in wanted}

@@ -22,7 +22,7 @@ class Output(msgspec.Struct, frozen=True):
 
 
 # A run makes what it claims itself, and what the runs below it claim, two levels of them: of an Airflow task the Spark
-# application, and of that its jobs.
+# application, and of that its jobs. What a watermark has passed was there from then on, also where data came late.
 OUTPUTS = """
 with asked as (
     select w.place, w.task_id, w.run, a.external_run
@@ -55,7 +55,8 @@ with asked as (
     ) c
     where c.parent_task_id = w.task_id and c.kind <> 'dag'
 )
-select distinct m.place, c.node_kind, coalesce(d.canonical_id, c.node_id), c.partition, c.since,
+select distinct m.place, c.node_kind, coalesce(d.canonical_id, c.node_id), c.partition,
+    case c.status when 'ready' then c.since else c.started_at end,
     s.ready_task_id = c.producer_task_id and s.ready_run = c.producer_run
 from maker m
 cross join lateral (
@@ -69,7 +70,7 @@ left join lateral (
     where environment = %(environment)s and node_kind = c.node_kind
         and node_id = coalesce(d.canonical_id, c.node_id) and partition = c.partition offset 0
 ) s on true
-where c.status = 'ready' and c.since is not null
+where c.status in ('ready', 'stale') and c.since is not null
 """
 
 

@@ -32,8 +32,8 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # A run that was cleared and ran again has one claim, of its last attempt; when an earlier attempt of it had succeeded,
-# that was a version too. Of a mapped run each instance is told of. The order is that of `storage.partition`: what takes
-# precedence comes first.
+# that was a version too. Of a mapped run each instance is told of. What a watermark has passed is a version also where
+# data came late for it. The order is that of `storage.partition`: what takes precedence comes first.
 SUCCESSES = """
 with asked as (
     select * from unnest(%(nodes)s::bigint[], %(partitions)s::text[]) as w (node, partition)
@@ -42,7 +42,8 @@ with asked as (
     from asked w
     join dataset d on d.environment = %(environment)s and d.canonical_id = w.node
     cross join lateral (
-        select task_id, run, attempt_id, group_run, producer_task_id, producer_run, status, started_at, since, version
+        select task_id, run, attempt_id, case when attempt_id = '~watermark' then run else group_run end as group_run,
+            producer_task_id, producer_run, status, started_at, since, version
         from write
         where environment = %(environment)s and node_kind = 'dataset' and node_id = d.id and partition = w.partition
         order by started_at desc nulls last limit %(most)s
@@ -64,7 +65,7 @@ with asked as (
     select c.node, c.partition, c.id, c.task_id, c.run, c.group_run, c.instances, a.attempt_id,
         coalesce(a.started_at, e.since) as started_at, e.since, t.version,
         case when t.partition = '' then a.partitions end as unplaced
-    from (select distinct on (node, partition, id, task_id, run) * from known
+    from (select distinct on (node, partition, id, task_id, run) * from known where attempt_id <> '~watermark'
         order by node, partition, id, task_id, run) c
     cross join lateral (
         select * from attempt
@@ -84,7 +85,7 @@ with asked as (
 ), success as (
     select node, partition, producer_task_id, producer_run, since, version, started_at, task_id, run, attempt_id, id,
         null::text[] as unplaced, group_run, instances
-    from known where status = 'ready'
+    from known where status in ('ready', 'stale')
     union all
     select node, partition, task_id, group_run, since, version, started_at, task_id, run, attempt_id, id, unplaced,
         group_run, instances

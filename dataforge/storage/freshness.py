@@ -53,7 +53,7 @@ class Built(msgspec.Struct, frozen=True):
     task: TaskRef
     partitions: tuple[str, ...]  # of the run
     parent_task_id: int | None  # of the run above it
-    streamed: bool  # whether it was made by a watermark that passed it
+    late: bool  # whether data came for it after its watermark had passed it
 
 
 # When the run began is the earliest of what is known: the run's own last attempt, which may be one that came after
@@ -61,8 +61,9 @@ class Built(msgspec.Struct, frozen=True):
 BUILT = """
 select w.kind, w.node, w.partition, s.ready_task_id, s.ready_run,
     case when claim.streamed then claim.started_at else least(r.started_at, claim.started_at, mapped.started_at) end,
-    case when s.status = 'ready' then greatest(s.ready_since, s.since) else s.ready_since end, s.ready_version,
-    t.namespace, t.name, coalesce(r.partitions, '{}'), a.parent_task_id, coalesce(claim.streamed, false)
+    case when s.status in ('ready', 'stale') then greatest(s.ready_since, s.since) else s.ready_since end,
+    s.ready_version, t.namespace, t.name, coalesce(r.partitions, '{}'), a.parent_task_id,
+    s.status = 'stale' or (s.status <> 'ready' and coalesce(claim.late, false))
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
     and s.partition = w.partition
@@ -71,7 +72,8 @@ left join run r on r.environment = %(environment)s and r.task_id = s.ready_task_
 left join attempt a on a.environment = %(environment)s and a.task_id = r.task_id and a.run = r.run
     and a.attempt_id = r.attempt_id
 left join lateral (
-    select max(c.started_at) as started_at, bool_or(c.attempt_id = '~watermark') as streamed
+    select max(c.started_at) as started_at, bool_or(c.attempt_id = '~watermark') as streamed,
+        bool_or(c.status = 'stale') as late
     from (
         select w.node as id where w.kind = 'task'
         union all
@@ -79,7 +81,7 @@ left join lateral (
         where w.kind = 'dataset' and d.environment = %(environment)s and d.canonical_id = w.node
     ) member
     cross join lateral (
-        select c.started_at, c.attempt_id from write c
+        select c.started_at, c.attempt_id, c.status from write c
         where c.environment = %(environment)s and c.node_kind = w.kind and c.node_id = member.id
             and c.partition = w.partition and c.status in ('ready', 'stale') and c.producer_task_id = s.ready_task_id
             and c.producer_run = s.ready_run
@@ -101,9 +103,9 @@ def built(connection: Connection, environment: int, places: Iterable[Place]) -> 
     """Of each of these partitions that was ever made, its last success."""
     found: dict[Place, Built] = {}
     for kind, node, partition, *row in connection.execute(BUILT, columns(environment, places)):
-        task_id, run, started_at, ended_at, version, namespace, name, partitions, parent, streamed = row
+        task_id, run, started_at, ended_at, version, namespace, name, partitions, parent, late = row
         success = Success(by=(task_id, run), started_at=started_at, ended_at=ended_at, version=version)
-        found[kind, node, partition] = Built(success, TaskRef(namespace, name), tuple(partitions), parent, streamed)
+        found[kind, node, partition] = Built(success, TaskRef(namespace, name), tuple(partitions), parent, late)
     return found
 
 
@@ -117,7 +119,8 @@ class Standing(msgspec.Struct, frozen=True):
 
 STANDING = """
 select w.kind, w.node, w.partition, s.status, s.run_state, s.evidence, s.since, s.run, s.ready_task_id, s.ready_run,
-    case when s.status = 'ready' then greatest(s.ready_since, s.since) else s.ready_since end, s.ready_version
+    case when s.status in ('ready', 'stale') then greatest(s.ready_since, s.since) else s.ready_since end,
+    s.ready_version
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
     and s.partition = w.partition

@@ -31,7 +31,8 @@ class MadeThen(msgspec.Struct, frozen=True, kw_only=True):
 
 # Around the time of reading: the last claims that began before its end, and the first ones after. Mapped instances are
 # one run, which is done when all are. A run that was cleared and ran again has one claim, of its last attempt; when an
-# earlier attempt of it had succeeded the partition was there, too.
+# earlier attempt of it had succeeded the partition was there, too. What a watermark has passed was there from then on,
+# and was made again when the first data came late for it.
 MADE = """
 with asked as (
     select * from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[],
@@ -46,15 +47,15 @@ with asked as (
         where w.kind = 'dataset' and d.environment = %(environment)s and d.canonical_id = w.node
     ) member
     cross join lateral (
-        (select task_id, run, attempt_id, group_run, producer_task_id, producer_run, status, run_state, started_at,
-            since, version
+        (select task_id, run, attempt_id, case when attempt_id = '~watermark' then run else group_run end as group_run,
+            producer_task_id, producer_run, status, run_state, started_at, since, version
          from write
          where environment = %(environment)s and node_kind = w.kind and node_id = member.id
             and partition = w.partition and started_at <= w.ended
          order by started_at desc nulls last limit %(before)s)
         union all
-        (select task_id, run, attempt_id, group_run, producer_task_id, producer_run, status, run_state, started_at,
-            since, version
+        (select task_id, run, attempt_id, case when attempt_id = '~watermark' then run else group_run end as group_run,
+            producer_task_id, producer_run, status, run_state, started_at, since, version
          from write
          where environment = %(environment)s and node_kind = w.kind and node_id = member.id
             and partition = w.partition and started_at > w.ended
@@ -62,7 +63,7 @@ with asked as (
     ) c
 ), earlier as (
     select c.place, c.id, e.task_id, e.run, min(e.done) as done, min(e.started_at) as started_at
-    from (select distinct place, kind, id, task_id, run, attempt_id from claim) c
+    from (select distinct place, kind, id, task_id, run, attempt_id from claim where attempt_id <> '~watermark') c
     cross join lateral (
         select a.task_id, a.run, a.started_at,
             case when a.said_state = 'succeeded' then a.said_at else a.ended_at end as done
@@ -90,9 +91,13 @@ with asked as (
     where m.node_kind = g.kind and m.node_id = g.id and m.partition = g.partition and not m.past
     group by 1, 2, 3
 ), made as (
-    select place, case when status = 'ready' or run_state = 'unknown' then since end as at, started_at, task_id, run,
-        group_run, producer_task_id, producer_run, version, run_state <> 'unknown' as certain, false as mapped
-    from claim where run = group_run
+    select place, t.at, started_at, task_id, run, group_run, producer_task_id, producer_run, version,
+        run_state <> 'unknown' as certain, false as mapped
+    from claim cross join lateral unnest(case
+        when status = 'stale' then array[started_at, since]
+        when status = 'ready' or run_state = 'unknown' then array[since]
+        else array[null::timestamptz] end) as t (at)
+    where run = group_run
     union all
     select c.place, e.done, e.started_at, c.task_id, c.run, c.group_run, c.producer_task_id, c.producer_run, null, true,
         false
@@ -164,12 +169,12 @@ where exists (
         where w.kind = 'dataset' and d.environment = %(environment)s and d.canonical_id = w.node
     ) member
     cross join lateral (
-        select status, since from write
+        select status, started_at, since from write
         where environment = %(environment)s and node_kind = w.kind and node_id = member.id
             and partition = p.partition and started_at is not null
         order by started_at nulls first limit 10
     ) c
-    where c.status = 'ready' and c.since <= w.at)
+    where case c.status when 'ready' then c.since when 'stale' then c.started_at end <= w.at)
 """
 
 

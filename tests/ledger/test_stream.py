@@ -20,13 +20,14 @@ from dataforge.ingest.replay import checkpoint, verify
 from dataforge.ledger import catalog
 from dataforge.ledger.checkpoint import Shelf
 from dataforge.ledger.declare import declare
+from dataforge.ledger.findings import findings
 from dataforge.ledger.freshness import freshness
 from dataforge.ledger.partition_graph import lineage_of
 from dataforge.ledger.readiness import Named, verdict
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
 from dataforge.model.errors import InvalidInput
-from dataforge.model.filter import PartitionFilter, UpdateFilter
+from dataforge.model.filter import FindingFilter, PartitionFilter, UpdateFilter
 from dataforge.model.freshness import FreshnessQuestion
 from dataforge.model.state import PartitionStatus
 from dataforge.model.verdict import Verdict
@@ -54,6 +55,12 @@ def _passed(minutes: float, watermark: float, **more: Any) -> dict[str, Any]:
 
 def _late(minutes: float, key: str, rows: int, **more: Any) -> dict[str, Any]:
     return _said(minutes, late=[{"partition": key, "rows": rows, **more}])
+
+
+def _built(begun: float, ended: float, key: str, run: str = "b1") -> list[dict[str, Any]]:
+    """A run of the report."""
+    told = {"task": {"namespace": "ns", "name": "report"}, "run": run, "partition": key}
+    return [_said(begun, **told), _said(ended, **{**told, "state": "succeeded"})]
 
 
 def _manifest(
@@ -191,8 +198,7 @@ def test_what_was_built_before_the_late_data_is_stale_by_it(database: Database) 
     declare(database, "dev", _manifest())
     key = "2026-11-05-11:00"
     _recorded(database, _passed(20, 15))
-    built = {"task": {"namespace": "ns", "name": "report"}, "run": "b1", "partition": key, "state": "succeeded"}
-    _recorded(database, _said(30, **{**built, "state": "running"}), _said(35, **built))
+    _recorded(database, *_built(30, 35, key))
     question = FreshnessQuestion(name="report", partition=key, kind="task")
     assert freshness(database, "dev", [question], _at(120)).items[0].status == "fresh"
     _recorded(database, _late(40, key, 7))
@@ -201,8 +207,7 @@ def test_what_was_built_before_the_late_data_is_stale_by_it(database: Database) 
     got = f"s3://lake/clicks for {key} got 7 rows after its watermark had passed it at 2026-11-05 12:40 UTC"
     assert (answer.status, reason.because) == ("stale", ())
     assert reason.message == f"{got}, after this was built (2026-11-05 12:35 UTC)"
-    again = {**built, "run": "b2"}
-    _recorded(database, _said(50, **{**again, "state": "running"}), _said(55, **again))
+    _recorded(database, *_built(50, 55, key, run="b2"))
     assert freshness(database, "dev", [question], _at(120)).items[0].status == "fresh"
 
 
@@ -215,6 +220,70 @@ def test_a_run_that_makes_it_anew_after_the_late_data_makes_it_ready(database: D
     assert _listed(database)["2026-11-05-11:00"] == "ready"
     question = FreshnessQuestion(name="clicks", partition="2026-11-05-11:00")
     assert freshness(database, "dev", [question], _at(120)).items[0].status == "fresh"
+
+
+def _also(minutes: float, watermark: float, **more: Any) -> dict[str, Any]:
+    """Another stream, that writes the same dataset."""
+    return {**_passed(minutes, watermark, outputs=[CLICKS], **more), "task": {"namespace": "ns", "name": "also"}}
+
+
+def _fresh(database: Database, name: str, key: str) -> str:
+    question = FreshnessQuestion(name=name, partition=key, kind="dataset" if name == "clicks" else "task")
+    return freshness(database, "dev", [question], _at(120)).items[0].status
+
+
+@pytest.mark.parametrize(("declared", "status"), [(True, "stale"), (False, "fresh")])
+def test_what_came_late_counts_as_long_as_the_stream_does_whose_it_is(
+    database: Database, *, declared: bool, status: str
+) -> None:
+    """Two that are declared to write it make it together; of others the one that passed it last does."""
+    declare(database, "dev", _manifest())
+    if declared:
+        other = {"namespace": "ns", "name": "also", "produces": [CLICKS]}
+        declare(database, "dev", definition.parse({"source": "t", "tasks": [other]}))
+    key = "2026-11-05-11:00"
+    _recorded(database, _passed(20, 15), _late(40, key, 7), _also(50, 15))
+    assert _listed(database)[key] == ("stale" if declared else "ready")
+    assert _fresh(database, "clicks", key) == status
+
+
+def test_late_data_for_one_of_two_streams_makes_stale_what_was_built_from_both(database: Database) -> None:
+    declare(database, "dev", _manifest())
+    other = {"namespace": "ns", "name": "also", "produces": [CLICKS]}
+    declare(database, "dev", definition.parse({"source": "t", "tasks": [other]}))
+    key = "2026-11-05-11:00"
+    _recorded(database, _passed(20, 15), _also(25, 15), *_built(30, 35, key))
+    assert _fresh(database, "report", key) == "fresh"
+    _recorded(database, _late(40, key, 7))
+    assert _fresh(database, "report", key) == "stale"
+
+
+def test_late_data_is_a_version_of_its_own_between_two_of_the_same_word(database: Database) -> None:
+    declare(database, "dev", _manifest(version="reported"))
+    key = "2026-11-05-11:00"
+    made = {"task": {"namespace": "ns", "name": "repair"}, "outputs": [{**CLICKS, "partition": key, "version": "v1"}]}
+    for run, at in (("r1", 10), ("r2", 60)):
+        _recorded(
+            database, _said(at, **{**made, "run": run}), _said(at + 1, **{**made, "run": run, "state": "succeeded"})
+        )
+    _recorded(database, _passed(20, 15), _late(40, key, 7), *_built(50, 55, key))
+    assert _fresh(database, "report", key) == "stale"
+
+
+@pytest.mark.parametrize(
+    ("begun", "late", "found"),
+    [(30, None, []), (30, 70, []), (30, 40, ["input_changed"]), (10, 70, ["started_too_early"])],
+)
+def test_a_run_is_found_by_when_the_watermark_passed_what_it_read_and_by_what_came_late_while_it_ran(
+    database: Database, begun: int, late: int | None, found: list[str]
+) -> None:
+    declare(database, "dev", _manifest())
+    key = "2026-11-05-11:00"
+    _recorded(database, _passed(20, 15), *_built(begun, 60, key), *([] if late is None else [_late(late, key, 7)]))
+    asked = FindingFilter(since=_at(0))
+    items = [each for each in findings(database, "dev", asked, _at(120)).items if each.inputs]
+    assert [each.code.value for each in items] == found
+    assert {given.run for each in items for given in each.inputs} <= {"s1"}
 
 
 def test_a_watermark_of_one_output_moves_that_one_alone(database: Database) -> None:

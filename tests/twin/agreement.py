@@ -22,7 +22,7 @@ from dataforge.storage.database import Database
 from tests.twin.believed import ITSELF, believed, expected, shown, stale, states
 from tests.twin.ledger import View
 from tests.twin.question import Definition
-from tests.twin.staleness import stale_inputs
+from tests.twin.staleness import came_late, stale_inputs
 from tests.twin.trigger import consumed
 from tests.twin.verdict import answer
 
@@ -59,8 +59,7 @@ def of_staleness(database: Database, name: str, view: View, now: datetime) -> No
         for kind, node, key in made
     ]
     for place, item in zip(made, freshness(database, name, asked, now).items, strict=True):
-        success = view.states[place].made
-        itself = {ITSELF} if success is not None and success.status == "stale" else set()
+        itself = {ITSELF} if came_late(view.states[place]) else set()
         found, wanted = stale(item), itself.union(stale_inputs(view, place, now))
         assert found == wanted, f"{place} at {now}, the ledger's stale inputs and the twin's: {found}, {wanted}"
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from tests.twin.claim import Claim, Place
-from tests.twin.fold import MADE
+from tests.twin.fold import MADE, State
 from tests.twin.ledger import View
 from tests.twin.question import Need
 from tests.twin.windows import is_key
@@ -20,6 +20,13 @@ class Built(NamedTuple):
 
     inputs: tuple[Place, ...]
     changed: tuple[Place, ...]
+
+
+def came_late(state: State) -> bool:
+    """Whether data came late for what is there: for what was made last, where that does not stand now."""
+    return state.status == "stale" or (
+        state.status not in MADE and state.made is not None and state.made.status == "stale"
+    )
 
 
 def stale_inputs(view: View, place: Place, now: datetime) -> list[Place]:
