@@ -12,7 +12,7 @@ from tests.twin.cuts import CUTS, MAPPINGS
 from tests.twin.mapping import fits
 from tests.twin.question import Definition
 from tests.twin.rules import RULES
-from tests.twin.run import RANKS
+from tests.twin.run import TOLD
 from tests.twin.sharing import rarely
 from tests.twin.watermarks import LATENESS
 from tests.twin.windows import Cut, few_keys, windowed
@@ -197,7 +197,7 @@ def events(draw: st.DrawFn, tasks: dict[str, Definition], cuts: dict[str, Cut]) 
     name = draw(st.sampled_from([*TASKS, "x", *together]))
     found: dict[str, Any] = {
         "task": {"namespace": "ns", "name": name},
-        "state": draw(st.sampled_from([*RANKS, "running", "succeeded", "succeeded", "succeeded"])),
+        "state": draw(st.sampled_from([*TOLD, "running", "succeeded", "succeeded", "succeeded"])),
     }
     mapped = name == MAPPED  # a run of its instances is not also a run of the whole
     if not draw(rarely(12)):
