@@ -12,7 +12,7 @@ from tests.twin.windows import Cut, few_keys
 
 _NAMES = ("t0", "t0", "t2", "t3")  # none of which has instances
 _STARTING = ("x", "x", "x", "t3")
-_ENDS = (["START"], ["START", "COMPLETE"], ["COMPLETE"], ["START", "COMPLETE", "FAIL"], ["START", "ABORT"])
+_ENDS = (["START"], *[["START", "COMPLETE"]] * 3, ["COMPLETE"], ["START", "COMPLETE", "FAIL"], ["START", "ABORT"])
 _PLANS = ("append_data", "append_data", "adaptive_spark_plan")
 Event = dict[str, Any]
 
@@ -24,26 +24,32 @@ def told(draw: st.DrawFn, tasks: dict[str, Definition], cuts: dict[str, Cut]) ->
     key = draw(st.sampled_from(few_keys(cuts.get(name))[:2]))
     parent = draw(st.sampled_from(_STARTING))
     alone = draw(rarely(2 if key == "" else 8)) or parent == name
-    above = None if alone else _pointer(parent, f"s{draw(st.integers(1, 2))} {key}")
-    run = f"{name} {above['run']['runId'] if above else 'alone'} {draw(st.sampled_from([1, 1, 2]))}"
+    above = None if alone else _pointer(parent, f"s{draw(st.integers(1, 3))} {key}")
+    run = f"{name} {' '.join(_named(above).values()) if above else 'alone'} {draw(st.sampled_from([1, 1, 2]))}"
     found = [_event(each, name, run, "APPLICATION", above) for each in draw(st.sampled_from(_ENDS))]
     if draw(rarely(6)):
         found = []
     if not draw(rarely(4)):
         found += draw(_jobs(name, run, above, tasks, cuts))
-    if above is not None and draw(st.booleans()):
+    if above is not None and not draw(rarely(3)):
         found += [_started(parent, above, key, each) for each in draw(st.sampled_from(_STARTED))]
+    if draw(rarely(5)):
+        known = [(name, f"ns/{parent}@{above['run']['runId']}"), (parent, above["run"]["runId"])] if above else []
+        found.append(_ordered(*draw(st.sampled_from(known or [(name, run)])), draw(st.sampled_from(_ORDERED))))
     return found
 
 
-_STARTED = (
-    ["running"],
-    ["running", "succeeded"],
-    ["running", "succeeded"],
-    ["running", "succeeded"],
-    ["running", "up_for_retry"],
-    ["failed"],
-    ["skipped"],
+def _ordered(task: str, run: str, said: Event) -> Event:
+    """What a person says of an application's run, or of the one that started it."""
+    return {**said, "task": {"namespace": "ns", "name": task}, "run": run, "by": "anna", "reason": "because"}
+
+
+_STARTED = (["running"], *[["running", "succeeded"]] * 5, ["running", "up_for_retry"], ["failed"], ["skipped"])
+_ORDERED: tuple[Event, ...] = (
+    {"control": "clear"},
+    {"control": "clear"},
+    {"control": "mark", "state": "succeeded"},
+    {"control": "mark", "state": "failed"},
 )
 
 

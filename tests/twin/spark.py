@@ -37,7 +37,7 @@ def runs_of(events: Iterable[Event], above: Mapping[RunName, Run], marks: Mappin
     for event in known:
         if not is_application(event):
             jobs.setdefault(event["run"]["runId"], []).append(event)
-    found = {(name(told[0]), external): _job(external, told, by_id) for external, told in jobs.items()}
+    found = {(name(told[0]), external): _job(external, told, by_id, above) for external, told in jobs.items()}
     return {**applications, **found}
 
 
@@ -45,9 +45,10 @@ def name(event: Event) -> str:
     return str(event["job"]["name"])
 
 
-def parent(event: Event) -> RunName | None:
-    """The run above: its task and what its platform calls it."""
+def parent(event: Event, which: str = "parent") -> RunName | None:
+    """The run above, or the one at the top (`root`): its task and what its platform calls it."""
     said = event["run"]["facets"].get("parent")
+    said = said[which] if said is not None and which == "root" else said
     return (said["job"]["name"], said["run"]["runId"]) if said is not None else None
 
 
@@ -121,16 +122,23 @@ def _said(events: Iterable[Event]) -> tuple[str, str]:
     return max(found, key=precedes)
 
 
-def _job(external: str, events: Sequence[Event], applications: Mapping[RunName, tuple[Run, Try]]) -> Run:
+def _job(
+    external: str,
+    events: Sequence[Event],
+    applications: Mapping[RunName, tuple[Run, Try]],
+    above: Mapping[RunName, Run],
+) -> Run:
     """A job, which wrote what its events list, as far as that is believed. It is its application's doing."""
     by = parent(events[0])
     run, of = applications.get(by, (None, None)) if by is not None else (None, None)
     taken = _taken(run, of) if run is not None and of is not None else None
     told = _written(events)
-    root = events[0]["run"]["facets"]["parent"]["root"]["run"]["runId"]
-    below = (of is not None and of.above is not None) or (by is not None and root != by[1])
+    root = parent(events[0], "root")
+    below = (of is not None and of.above is not None) or root != by
     state, evidence = _believed(events, taken, told, below)
-    found = _attempt(1, events, taken.partition if taken else "", state, evidence)
+    top = above.get(root) if root is not None else None
+    partition = (taken.partition if taken else "") or (top.last.partition if top is not None else "")
+    found = _attempt(1, events, partition, state, evidence)
     key = _partition(events[0])
     outputs = {(each["name"], key): _output(told, key) for each in told[:1]}
     by_whom = (run.task, run.name) if run is not None else None

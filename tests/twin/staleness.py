@@ -55,11 +55,14 @@ def _built(view: View, place: Place, now: datetime) -> Built:
 
 def _inputs(view: View, place: Place, made: Claim, now: datetime) -> Iterator[Need]:
     """What the run that made the partition needs. A task does not count where a dataset that it writes does."""
-    of_run = view.runs[made.of_task, made.of_run].last.partition
-    key = place[2] if of_run in ("", place[2]) else of_run
-    if not _is_partition(view, made.of_task, key):
+    last = view.runs[made.of_task, made.of_run].last
+    key = place[2] if last.partition in ("", place[2]) else last.partition
+    task = made.of_task
+    if last.above is not None and not view.consumed(task):  # of an application what started it knows what it reads
+        task = last.above[0]
+    if not _is_partition(view, task, key):
         return
-    needs = [need for need in view.needs(made.of_task, key, now)[0] if _counts(need) and _apart(view, place, need)]
+    needs = [need for need in view.needs(task, key, now)[0] if _counts(need) and _apart(view, place, need)]
     between = {task for need in needs if need.kind == "dataset" for task in view.writers(need.name)}
     counting = [need for need in needs if need.kind == "dataset" or need.name not in between]
     yield from view.chosen(_once(counting), lambda need: _made(view, need.place) is not None)
