@@ -53,6 +53,7 @@ class Telling(RuleBasedStateMachine):
         self.late: list[Definition] = []
         self.owed: set[tuple[str, str]] = set()  # what has become runnable and waits to be claimed
         self.ended: list[str] = []
+        self.together = False  # whether several tasks make one dataset, for somebody who reads it
         self.crashed = 0  # how many facts there were at the last crash
 
     # Time
@@ -77,12 +78,13 @@ class Telling(RuleBasedStateMachine):
 
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
+        self.together = data.draw(st.integers(1, 5)) > 3
         for source in ("north", "south"):
             self.declare(data, source)
 
     @rule(data=st.data(), source=st.sampled_from(["north", "south"]))
     def declare(self, data: st.DataObject, source: str) -> None:
-        self._declare(data.draw(plans.manifests(source, self.cuts)), self.moment())
+        self._declare(data.draw(plans.manifests(source, self.cuts, together=self.together)), self.moment())
 
     @precondition(lambda self: self.facts.declared)
     @rule(data=st.data(), minutes=st.integers(1, 3_000))
