@@ -1,8 +1,8 @@
 """The twin of the ledger: definitions, events, orders and leases in plain lists, and every answer worked out anew.
 
-Written from docs/conditions.md, docs/mappings.md, docs/completeness.md, docs/dynamic.md, docs/streams.md, docs/evidence.md and
-docs/decisions, never from the ledger's code or SQL. It knows one namespace for tasks (`ns`) and one for datasets
-(`lake`), which is all that the machine uses.
+Written from docs/conditions.md, docs/mappings.md, docs/completeness.md, docs/dynamic.md, docs/streams.md,
+docs/evidence.md and docs/decisions, never from the ledger's code or SQL. It knows one namespace for tasks (`ns`) and
+one for datasets (`lake`), which is all that the machine uses.
 """
 
 from __future__ import annotations
