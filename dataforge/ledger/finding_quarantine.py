@@ -1,7 +1,7 @@
 """Whether a partition was quarantined when a run began to read it, as failed checks and orders tell of that time.
 
-Guarantees that what a later run has made anew, or another version, is not taken for what was refused. Of orders the one
-that stands is known, and none before it.
+Guarantees that what a later run has made anew, or another version, is not taken for what was refused. Of the orders
+about a partition the one counts that stood then.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,8 +16,8 @@ from dataforge.model.finding_rule import CLOCKS_AGREE
 from dataforge.model.freshness import RunKey
 from dataforge.model.quality import Held
 from dataforge.model.windows import INSTANT
-from dataforge.storage import control as controls
 from dataforge.storage import quality
+from dataforge.storage import quarantine_order as orders
 from dataforge.storage.database import Connection
 from dataforge.storage.made import MadeThen
 from dataforge.storage.quality import Reign
@@ -43,15 +43,14 @@ def held_then(connection: Connection, environment: int, began: Sequence[Began]) 
     """Why each of these partitions was quarantined then; None where it was not, or nobody can tell, and where the run
     looked at it to judge it."""
     reigns = {at: reign for at, each in enumerate(began) if (reign := _reign(each)) is not None}
-    orders = controls.quarantine(connection, environment, {began[at].place for at in reigns}) if reigns else {}
+    stood = orders.stood(connection, environment, [(began[at].place, began[at].moment) for at in reigns])
     found: dict[int, Held] = {}
     asked: dict[int, Reign] = {}
-    for at, reign in reigns.items():
-        order = orders.get(began[at].place)
+    for (at, reign), order in zip(reigns.items(), stood, strict=True):
         if order is not None and (held := _ordered(order, reign)) is not None:
             found[at] = held
         if began[at].place[0] == "dataset":
-            asked[at] = replace(reign, released_at=_released_at(order, began[at].moment))
+            asked[at] = replace(reign, released_at=_released_at(order))
     for at, refused in zip(asked, quality.refused(connection, environment, list(asked.values())), strict=True):
         if refused is not None and (at not in found or refused.at < found[at].at):
             found[at] = refused
@@ -88,9 +87,9 @@ def _ordered(order: Order, reign: Reign) -> Held | None:
     return Held(at=order.at, by=order.by, reason=order.reason)
 
 
-def _released_at(order: Order | None, moment: datetime) -> datetime | None:
-    """Until when what had failed was let go by this moment. What is ordered after it let nothing go before."""
-    return order.at if order is not None and order.value is not True and order.at <= moment else None
+def _released_at(order: Order | None) -> datetime | None:
+    """Until when what had failed was let go."""
+    return order.at if order is not None and order.value is not True else None
 
 
 def _judging(connection: Connection, environment: int, began: Sequence[Began], found: Iterable[int]) -> list[int]:

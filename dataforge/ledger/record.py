@@ -28,6 +28,7 @@ from dataforge.storage import environment as environments
 from dataforge.storage import event as event_log
 from dataforge.storage import mark as marks
 from dataforge.storage import outcome as outcomes
+from dataforge.storage import quarantine_order
 from dataforge.storage import task as tasks
 from dataforge.storage import upstream_list as upstream_lists
 from dataforge.storage import wakeup as wakeups
@@ -236,7 +237,9 @@ def _fold_edges(connection: Connection, environment: int, events: Sequence[Event
 
 def _fold_controls(connection: Connection, environment: int, events: Iterable[Event]) -> set[Place]:
     """Keeps the orders that stand; returns the partitions that one of them holds back or lets go."""
-    said = control.standing(each for event in events for each in event.facts.controls)
+    told = [each for event in events for each in event.facts.controls]
+    said = control.standing(told)
+    quarantine_order.add(connection, environment, told)
     controls.fold(connection, environment, list(said.values()))
     partition_set.announce(
         connection, environment, [(key.subject.name, key.partition) for key in said if key.kind == "key"]

@@ -24,8 +24,8 @@ _MODULES = (
     ),
     *("ledger/stream", "storage/attempt", "storage/completeness", "storage/control", "storage/dataset"),
     *("storage/edge", "storage/mark", "storage/outcome", "storage/partition", "storage/partition_set"),
-    *("storage/quality", "storage/shard", "storage/stream", "storage/task", "storage/upstream_list"),
-    "storage/version",
+    *("storage/quality", "storage/quarantine_order", "storage/shard", "storage/stream", "storage/task"),
+    *("storage/upstream_list", "storage/version"),
 )
 # What of these packages only carries events, or checks what they gave.
 _CARRIERS = frozenset({"answer", "batch", "event_file", "rebuild", "replay"})

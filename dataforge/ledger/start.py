@@ -25,7 +25,17 @@ _PAGE = 1_000
 _FIRST = -(2**63)
 _GRAPH = frozenset(
     (
-        *("manifest", "declaration", "task", "dataset", "alias", "edge", "upstream_list", "control"),
+        *(
+            "manifest",
+            "declaration",
+            "task",
+            "dataset",
+            "alias",
+            "edge",
+            "upstream_list",
+            "control",
+            "quarantine_order",
+        ),
         *("watermark", "late", "stream"),
     )
 )

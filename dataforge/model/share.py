@@ -112,7 +112,7 @@ def most_shares(mapping: Mapping, task: Partitioning | None, dataset: Partitioni
     if task.kind == "none":
         return 1
     if task.windowed:
-        return 1 if not _tiles(mapping, task, dataset) or dataset in (None, task) else None
+        return 1 if not _tiles(mapping, task, dataset) or time_dimension(dataset) in (None, task) else None
     if task.kind == "static":
         apart = isinstance(mapping, Same) and dataset is not None and dataset.kind == "static"
         return 1 if apart else len(task.keys)

@@ -7,7 +7,6 @@ from psycopg import Connection
 
 from dataforge.model.control import Control, ControlKind, Order, Scope
 from dataforge.storage.partition import Place
-from dataforge.storage.readiness import columns
 from dataforge.storage.record_set import Row, spread
 
 Subject = tuple[Scope, int, str]  # scope, subject id, partition ('' is the whole)
@@ -61,31 +60,6 @@ where environment = %s and scope in ('task', 'dataset') and kind = 'quarantine'
 def quarantines(connection: Connection, environment: int) -> set[Place]:
     """The partitions of which an order says whether they may be used."""
     return {(row[0], row[1], row[2]) for row in connection.execute(QUARANTINES, [environment])}
-
-
-QUARANTINE = """
-select w.kind, w.node, w.partition, c.value, c.at, c.ordered_by, c.reason
-from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
-cross join lateral (
-    select c.* from (
-        select w.node as id where w.kind = 'task'
-        union all
-        select d.id from dataset d
-        where w.kind = 'dataset' and d.environment = %(environment)s and d.canonical_id = w.node
-    ) member cross join lateral (
-        select * from control
-        where environment = %(environment)s and scope = w.kind::text and subject_id = member.id
-            and partition = w.partition and kind = 'quarantine' offset 0
-    ) c
-    order by c.at desc, c.said_by desc limit 1
-) c
-"""
-
-
-def quarantine(connection: Connection, environment: int, places: Iterable[Place]) -> dict[Place, Order]:
-    """The order that stands of whether each of these partitions (datasets by canonical id) may be used."""
-    rows = connection.execute(QUARANTINE, columns(environment, places))
-    return {(kind, node, partition): Order(*order) for kind, node, partition, *order in rows}
 
 
 class Standing(msgspec.Struct, frozen=True):

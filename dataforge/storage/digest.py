@@ -123,6 +123,14 @@ QUERIES: tuple[tuple[str, str], ...] = (
         """,
     ),
     (
+        "quarantine_order",
+        """
+        select jsonb_build_array(scope, namespace, subject, partition, at, encode(said_by, 'hex'), holds, ordered_by,
+            reason)
+        from quarantine_order x where environment = %s
+        """,
+    ),
+    (
         "mark",
         f"""
         select jsonb_build_array({_TASK.format("x.task_id")}, run, state, partition, at, encode(said_by, 'hex'),

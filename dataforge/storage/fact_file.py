@@ -41,6 +41,7 @@ FACTS: tuple[FactTable, ...] = (
     FactTable("edge", only="and origin = 'observed'"),
     FactTable("upstream_list"),
     FactTable("control"),
+    FactTable("quarantine_order"),
     FactTable("mark"),
     FactTable("watermark"),
     FactTable("late"),

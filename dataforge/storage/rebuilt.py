@@ -44,6 +44,7 @@ STATE: tuple[Table, ...] = (
     Table("definition_span"),
     Table("upstream_list"),
     Table("control"),
+    Table("quarantine_order"),
     Table("mark"),
     Table("pool"),
     Table("alias"),

@@ -79,6 +79,13 @@ def test_a_run_that_began_on_a_quarantined_partition_is_found_with_why_and_whose
         ([*load(0, 10), ordered("quarantine", 15), *load(16, 19, "load@2"), *report(20, 30)], 0),
         ([*load(0, 10), ordered("quarantine", 25), *report(20, 30)], 0),
         ([*load(0, 10), looked(15), *report(20, 30), ordered("quarantine", 40)], 1),
+        ([*load(0, 10), ordered("quarantine", 15), *report(20, 30), ordered("release", 40)], 1),  # let go only since
+        ([*load(0, 10), ordered("quarantine", 15), ordered("release", 18), *report(20, 30)], 0),
+        (
+            [*load(0, 10), looked(15), ordered("release", 16), *report(20, 30), ordered("release", 40)],
+            0,
+        ),  # let go before
+        ([*load(0, 10), looked(15), ordered("release", 16), *report(20, 30), ordered("quarantine", 40)], 0),
     ],
 )
 def test_it_is_told_by_what_was_there_and_held_back_at_that_moment(

@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from dataforge.storage import consequence, control, finding, finding_edge, finding_source, made, quality
+from dataforge.storage import consequence, finding, finding_edge, finding_source, made, quality, quarantine_order
 from dataforge.storage.database import Database
 from dataforge.storage.finding import RunPlace
 from dataforge.storage.quality import Reign
@@ -33,11 +33,11 @@ select 1, node_id, partition, task_id, run, '1', n % 2 = 0, timestamptz '2026-01
 from (select *, row_number() over () as n from write) w;
 insert into quality (environment, dataset_id, partition, task_id, run, attempt_id, at, report)
 select 1, node_id, partition, task_id, run, '1', timestamptz '2026-01-09', '{}' from write;
-insert into control (environment, scope, subject_id, partition, kind, name, namespace, subject, value, at, said_by,
+insert into quarantine_order (environment, scope, subject_id, partition, at, said_by, namespace, subject, holds,
     ordered_by)
-select distinct 1, 'dataset', node_id, partition, 'quarantine', '', 's3', 'd' || node_id, 'true'::jsonb,
-    timestamptz '2026-01-09', decode(md5('x'), 'hex'), 'anna' from write;
-analyze failed_check, quality, control;
+select distinct 1, 'dataset', node_id, partition, timestamptz '2026-01-01' + day * interval '1 day',
+    decode(md5('x'), 'hex'), 's3', 'd' || node_id, day % 2 = 0, 'anna' from write, generate_series(1, 9) day;
+analyze failed_check, quality, quarantine_order;
 """
 _SINCE = datetime(2026, 1, 2, tzinfo=UTC)
 _UNTIL = datetime(2026, 1, 7, tzinfo=UTC)
@@ -73,7 +73,7 @@ QUERIES: dict[str, tuple[LiteralString, dict[str, Any], int]] = {
     ),
     "touched": (finding.TOUCHED, {**_RUNS, "attempts": ["1"] * 20}, 20),
     "made": (made.MADE, made.made_of(1, _PLACES), 20 * 50),
-    "orders about quarantine": (control.QUARANTINE, _KEYS, 20),
+    "orders about quarantine": (quarantine_order.STOOD, quarantine_order.stood_of(1, _PLACES), 20),
     "what checks refused": (quality.REFUSED, quality.refused_of(1, _REIGNS), 20),
     "who looked": (quality.LOOKED, {**_RUNS, "nodes": _TASKS, "partitions": ["2026-01-09"] * 20}, 20),
     "earlier keys": (made.EARLIER_KEYS, {**_KEYS, "times": [_UNTIL] * 20}, 20 * 20),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from random import Random
 
-from dataforge.ingest.batch import record_native
+from dataforge.ingest.batch import record_any
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger import catalog
 from dataforge.ledger.declare import declare
@@ -92,8 +92,8 @@ def told_otherwise(database: Database, name: str, declared: Sequence[tuple[Defin
     steps = sorted(by.randrange(len(bodies) + 1) for _ in declared)
     last = 0
     for (manifest, now), step in zip(declared, steps, strict=True):
-        record_native(database, other, list(bodies[last:step]), NOTHING)
+        record_any(database, other, list(bodies[last:step]), NOTHING)
         declare(database, other, definition.parse(manifest), now=now)
         last = step
-    record_native(database, other, list(bodies[last:]), NOTHING)
+    record_any(database, other, list(bodies[last:]), NOTHING)
     return digest(database, other)

@@ -13,7 +13,7 @@ from tests.twin.question import Answer
 
 BELIEVED = """
 select s.node_kind::text, coalesce(d.name, n.name), s.partition, s.status::text, s.run_state::text, s.since, p.name,
-    s.run, s.ready_run, s.ready_since, s.ready_version
+    s.run, s.evidence::text, s.ready_run, s.ready_since, s.ready_version
 from partition_state s
 join environment e on e.id = s.environment
 join task p on p.environment = s.environment and p.id = s.task_id
@@ -37,6 +37,7 @@ def states(found: dict[Place, State]) -> dict[Place, tuple[Any, ...]]:
             state.since,
             state.task,
             state.run,
+            state.evidence,
             *((state.made.of_run, state.made.since, state.made.version) if state.made else (None, None, None)),
         )
         for place, state in found.items()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dataforge.model.reference import node_id
 from tests.twin.quarantine import Refusal, failing
-from tests.twin.run import FINAL, STATUS, Mark, Run, Try
+from tests.twin.run import FINAL, STATUS, Mark, Run, RunName, Try
 
 Place = tuple[str, str, str]  # task or dataset, its name, the partition
 STREAM = "/~watermark"  # after the name of a run, what its watermark has passed
@@ -30,24 +30,34 @@ class Claim(NamedTuple):
     rows: int | None = None
     past: bool = False
     of: str = ""  # the partition that the run was for
+    evidence: str = "reported"
+    makers: tuple[str, ...] = ()  # the tasks that the run answers for, its own and those above
+    by: RunName | None = None  # of a Spark job its application
 
     @property
     def of_run(self) -> str:
-        """The run, also where its watermark made it."""
-        return self.run.removesuffix(STREAM)
+        """The run whose doing it is, also where its watermark made it."""
+        return self.by[1] if self.by is not None else self.run.removesuffix(STREAM)
+
+    @property
+    def of_task(self) -> str:
+        """The task of that run."""
+        return self.by[0] if self.by is not None else self.task
 
 
-Leads = Callable[[str, str, str, datetime | None], list[str]]
+Leads = Callable[[Sequence[str], str, str, datetime | None], list[str]]
 
 
-def to_its_own(_task: str, _dataset: str, partition: str, _at: datetime | None) -> list[str]:
+def to_its_own(_makers: Sequence[str], _dataset: str, partition: str, _at: datetime | None) -> list[str]:
     """Where an output is of which neither the event nor a declaration says the partition."""
     return [partition]
 
 
 def claims_of(run: Run, leads: Leads = to_its_own) -> list[Claim]:
     """What a run says of its task's partition and of what it wrote. `leads` says of which partitions the outputs are
-    where its events name none, by its task, the dataset, its own partition and its end."""
+    where its events name none, by its tasks, the dataset, its own partition and its end."""
+    if run.is_job:
+        return _written(run, run.last, leads)
     last, tries = run.last, run.tries[:-1]
     found = [_own(run, last), *_written(run, last, leads)]
     if run.marked is not None:
@@ -66,7 +76,12 @@ def claims_of(run: Run, leads: Leads = to_its_own) -> list[Claim]:
             if last.status == "running" or last.state == "failed":  # it is taken to write again what it wrote before
                 own = found[0]
                 again = claim._replace(
-                    status=last.status, state=last.state, began=own.began, since=own.since, of=own.of
+                    status=last.status,
+                    state=last.state,
+                    began=own.began,
+                    since=own.since,
+                    of=own.of,
+                    evidence=own.evidence,
                 )
                 found.append(again._replace(version=None, rows=None))
                 found.append(claim._replace(past=True))
@@ -86,7 +101,7 @@ def _as_marked(claims: Sequence[Claim], last: Try, mark: Mark) -> list[Claim]:
     """What the run says once a person has marked it. What its platform says too changes no time; else it has been so
     since the mark, and where no begin is known, the end that it was given stands for that."""
     if last.state == mark.state and mark.state in FINAL:
-        return list(claims)
+        return [claim._replace(evidence="operator") for claim in claims]
     ended = mark.at if mark.state in FINAL else None
     began = last.began or (last.ended if last.state == mark.state else ended)
     status = STATUS.get(mark.state, "failed")
@@ -95,6 +110,7 @@ def _as_marked(claims: Sequence[Claim], last: Try, mark: Mark) -> list[Claim]:
         claim._replace(
             status=status,
             state=mark.state,
+            evidence="operator",
             began=began if claim.place[0] == "task" else claim.began,
             since=max(each for each in (said, mark.at) if each is not None),
         )
@@ -106,14 +122,15 @@ def _own(run: Run, each: Try) -> Claim:
     place = ("task", run.task, each.partition)
     began, since = each.began or each.ended, each.ended or each.began
     said = (each.number, each.status, each.state, began, since)
-    return Claim(place, run.task, run.name, run.group, *said, of=each.partition)
+    whose: dict[str, Any] = {"of": each.partition, "evidence": each.evidence, "makers": run.makers, "by": run.by}
+    return Claim(place, run.task, run.name, run.group, *said, **whose)
 
 
 def _written(run: Run, each: Try, leads: Leads) -> list[Claim]:
     """Outputs without a partition are of the run's own; one that is named says more."""
     found: dict[Place, Claim] = {}
     for (dataset, partition), output in sorted(each.outputs.items()):
-        keys = [partition] if partition else leads(run.task, dataset, each.partition, each.ended or each.began)
+        keys = [partition] if partition else leads(run.makers, dataset, each.partition, each.ended or each.began)
         for place in (("dataset", dataset, key) for key in keys):
             found[place] = _own(run, each)._replace(place=place, version=output.version, rows=output.rows)
     return list(found.values())
@@ -126,7 +143,9 @@ def refused_by(run: Run, leads: Leads) -> Iterator[tuple[Place, Refusal]]:
         last: dict[tuple[str, Place], Refusal] = {}
         for said in sorted(failing(each.events), key=lambda said: said.at):
             own = said.listed == "outputs"
-            wrote = leads(run.task, said.dataset, each.partition, each.ended or each.began) if own else [each.partition]
+            wrote = (
+                leads(run.makers, said.dataset, each.partition, each.ended or each.began) if own else [each.partition]
+            )
             for key in [said.partition] if said.partition else wrote:
                 by = (run.task, run.name, each.number) if own else None
                 last[said.listed, ("dataset", said.dataset, key)] = Refusal(said.at, said.version, by)

@@ -74,7 +74,7 @@ class Share(NamedTuple):
     def is_by(self, claim: Claim) -> bool:
         if self.task is None:
             return self.key in (claim.of, *claim.of.split("|"))
-        return claim.task == self.task and (self.sole or self.brought.is_by(claim.of))
+        return self.task in (claim.task, *claim.makers) and (self.sole or self.brought.is_by(claim.of))
 
 
 class Standing(NamedTuple):
@@ -107,8 +107,11 @@ class Whole(NamedTuple):
 
     @property
     def withheld(self) -> list[Standing]:
-        """The same for whoever updates it in place; where all was skipped, there is nothing to update."""
-        return [e for e in self.standings if e.status == "skipped"] if self.status == "skipped" else self.lacking
+        """The same for whoever updates it in place: where all was skipped, there is nothing to update, and what is only
+        inferred to be there serves nobody."""
+        if self.status == "skipped":
+            return [each for each in self.standings if each.status == "skipped"]
+        return self.lacking or [each for each in self.counted if each.latest and each.latest.evidence == "inferred"]
 
 
 def shares(making: Making, key: str) -> list[Share]:

@@ -18,6 +18,7 @@ class Facts:
         self.declared: list[tuple[datetime, int, Definition]] = []  # from when on, its number, the manifest
         self.events: list[Event] = []
         self.orders: list[Event] = []
+        self.jobs: list[Event] = []  # of Spark
         self.leases: dict[str, Lease] = {}  # those of which no end was written down
         self._view: View | None = None
 
@@ -27,7 +28,9 @@ class Facts:
             manifests = {}
             for _, _, manifest in sorted(self.declared, key=lambda each: each[:2]):
                 manifests[manifest["source"]] = manifest
-            self._view = View(manifests, list(self.events), list(self.orders), list(self.leases.values()))
+            self._view = View(
+                manifests, list(self.events), list(self.orders), list(self.leases.values()), list(self.jobs)
+            )
         return self._view
 
     def changed(self) -> None:
@@ -37,7 +40,7 @@ class Facts:
     def record(self, events: Sequence[Event]) -> None:
         """Events again say nothing new."""
         for event in events:
-            into = self.orders if "control" in event else self.events
+            into = self.orders if "control" in event else self.jobs if "eventTime" in event else self.events
             if event not in into:
                 into.append(event)
         self.changed()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dataforge.model.reference import node_id
 from tests.twin.claim import Claim, Place, order
 from tests.twin.quarantine import Refusal, held_since
-from tests.twin.run import RANKS
+from tests.twin.run import EVIDENCE, RANKS
 
 if TYPE_CHECKING:
     from tests.twin.completeness import Whole
@@ -34,6 +34,12 @@ class State(NamedTuple):
     made: Claim | None  # the last success
     claims: tuple[Claim, ...]  # of the run that decides
     successes: tuple[Claim, ...]  # all that there ever were, the one that takes precedence last
+    evidence: str = "reported"
+
+    @property
+    def settled(self) -> bool:
+        """Whether the outcome rests on more than inference."""
+        return self.evidence != "inferred"
 
 
 Judge = Callable[[Place, Sequence[Claim]], "Whole | None"]
@@ -81,9 +87,10 @@ def _state(
         status, since = "quarantined", max(each for each in (since, held) if each)
     successes = (claim for claim in claims if _made(claim, claims) and (whole is None or whole.made))
     made = max(successes, key=order, default=None)
-    task = min((claim.task for claim in group), key=lambda name: node_id("ns", name))
-    run = min(claim.of_run for claim in group if claim.task == task)
-    return State(status, state, since, task, run, begun, made, tuple(group), ())
+    task = min((claim.of_task for claim in group), key=lambda name: node_id("ns", name))
+    run = min(claim.of_run for claim in group if claim.of_task == task)
+    evidence = min((claim.evidence for claim in group), key=EVIDENCE.index)
+    return State(status, state, since, task, run, begun, made, tuple(group), (), evidence)
 
 
 def _successes(claims: Sequence[Claim], before: Sequence[Claim]) -> tuple[Claim, ...]:

@@ -1,8 +1,8 @@
 """The twin of the ledger: definitions, events, orders and leases in plain lists, and every answer worked out anew.
 
-Written from docs/conditions.md, docs/mappings.md, docs/completeness.md, docs/dynamic.md, docs/streams.md and
-docs/decisions, never from the ledger's code or SQL. It knows one namespace for tasks (`ns`) and one for datasets
-(`lake`), which is all that the machine uses.
+Written from docs/conditions.md, docs/mappings.md, docs/completeness.md, docs/dynamic.md, docs/streams.md,
+docs/evidence.md and docs/decisions, never from the ledger's code or SQL. It knows one namespace for tasks (`ns`) and
+one for datasets (`lake`), which is all that the machine uses.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from tests.twin import shard, stream
+from tests.twin import shard, spark, stream
 from tests.twin.claim import Claim, Place, claims_by_place, claims_of, refused_by, successes_before
 from tests.twin.completeness import Making, Producer, Share, Standing, Whole, is_stage, judge, shares, together
 from tests.twin.fold import MADE, State, states_of
@@ -43,8 +43,9 @@ class View:
         events: Sequence[Event] = (),
         orders: Sequence[Event] = (),
         leases: Sequence[Lease] = (),
+        jobs: Sequence[Event] = (),
     ) -> None:
-        self.manifests, self.events, self.orders, self.leases = manifests, events, orders, leases
+        self.manifests, self.events, self.orders, self.leases, self.jobs = manifests, events, orders, leases, jobs
         self._cuts: dict[tuple[str, str], Cut] = {}
         self._makers: dict[tuple[str, str, datetime], list[tuple[str, str]]] = {}
         self.failing: dict[tuple[str, str, datetime, int], bool] = {}  # of tasks, looked at so many steps ahead
@@ -72,7 +73,7 @@ class View:
 
     @cached_property
     def seen(self) -> set[str]:
-        return {event["task"]["name"] for event in self.events}
+        return {event["task"]["name"] for event in self.events} | spark.seen(self.jobs)
 
     def cut(self, kind: str, name: str) -> Cut:
         """How something is cut; its dynamic sets with the keys that they hold."""
@@ -92,7 +93,9 @@ class View:
     def observed(self, task: str, listed: str) -> set[str]:
         """The datasets that a task was seen to read (`inputs`) or write (`outputs`)."""
         mine = [event for event in self.events if event["task"]["name"] == task]
-        return {self.canonical(each["name"]) for event in mine for each in event.get(listed, ())}
+        found = {each["name"] for event in mine for each in event.get(listed, ())}
+        found |= set(spark.observed(self.jobs, task)) if listed == "outputs" else set()
+        return {self.canonical(each) for each in found}
 
     def consumed(self, task: str) -> list[Definition]:
         """What a task declares to consume is the whole of it; where it declares nothing, what was observed counts."""
@@ -115,7 +118,9 @@ class View:
     @cached_property
     def runs(self) -> dict[RunName, Run]:
         marks = [order for order in self.orders if order["control"] in ("mark", "clear")]
-        return runs_of(self.events, marks, self.is_short)
+        told = runs_of(self.events, marks, self.is_short)
+        said = {(run.task, run.name): run.mark for run in runs_of((), marks).values() if run.mark is not None}
+        return {**told, **spark.runs_of(self.jobs, told, said)}
 
     def is_short(self, task: str, events: Sequence[Event]) -> bool:
         """Whether a run that these events tell of has done less of its shards than its task allows."""
@@ -210,15 +215,21 @@ class View:
     def is_same(self, dataset: str, other: str) -> bool:
         return self.canonical(dataset) == self.canonical(other)
 
-    def leads(self, task: str, dataset: str, partition: str, at: datetime | None) -> list[str]:
-        """The partitions to which the declared mapping of what a task produces leads; its own, where none does."""
-        declared = self.tasks.get(task, {}).get("produces", ())
-        same = [each for each in declared if self.canonical(each["name"]) == self.canonical(dataset)]
+    def leads(self, makers: Sequence[str], dataset: str, partition: str, at: datetime | None) -> list[str]:
+        """The partitions to which the declared mapping leads of what the first of these tasks produces that does; the
+        run's own, where none does."""
+        same = [
+            (task, each.get("mapping", {}))
+            for task in makers
+            for each in self.tasks.get(task, {}).get("produces", ())
+            if self.canonical(each["name"]) == self.canonical(dataset)
+        ]
         if not same:
             return [partition]
+        task, mapping = same[0]
         ours, theirs = self.declared_cut("task", task), self.declared_cut("dataset", self.canonical(dataset))
         try:
-            groups = needed(same[0].get("mapping", {}), partition, ours, theirs, at or _EARLIEST)
+            groups = needed(mapping, partition, ours, theirs, at or _EARLIEST)
         except Untold:
             return [partition]
         return [key for group in groups for key in group] or [partition]

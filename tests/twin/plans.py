@@ -12,7 +12,7 @@ from tests.twin.cuts import CUTS, MAPPINGS
 from tests.twin.mapping import fits
 from tests.twin.question import Definition
 from tests.twin.rules import RULES
-from tests.twin.run import RANKS
+from tests.twin.run import TOLD
 from tests.twin.sharing import rarely
 from tests.twin.watermarks import LATENESS
 from tests.twin.windows import Cut, few_keys, windowed
@@ -60,21 +60,28 @@ _SHARDS = st.fixed_dictionaries(
 
 
 @st.composite
-def manifests(draw: st.DrawFn, source: str, cuts: dict[str, Cut]) -> Definition:
-    """All that one of two sources declares. `cuts` is how everything was cut when it was last declared, by anybody."""
+def manifests(draw: st.DrawFn, source: str, cuts: dict[str, Cut], *, together: bool = False) -> Definition:
+    """All that one of two sources declares. `cuts` is how everything was cut when it was last declared, by anybody;
+    with `together` the tasks of the first make one dataset day by day, which the second reads."""
     north = source == "north"
     names = [name for name in (TASKS[:3] if north else TASKS[2:]) if not draw(rarely(8))]
     if not north and not draw(rarely(6)):  # of a task that both declare neither is taken
         names = [name for name in names if name != "t2"]
     triggered = [name for name in names if name > TASKS[0] and draw(rarely(3))]
     some = draw(st.sampled_from([*[_CUTS] * 3, *[CUTS] * 2]))
-    own = {name: WHOLE if name in triggered else draw(st.sampled_from(some)) for name in names}
+    by_day = together and not draw(rarely(8))
+    triggered = [] if by_day else triggered
+    own = {name: WHOLE if name in triggered else DAILY if by_day else draw(st.sampled_from(some)) for name in names}
     wanted = [name for name in (DATASETS[:1] if north else DATASETS[1:]) if not draw(rarely(3))]
+    wanted += [sharing.SHARED] if by_day and not north and sharing.SHARED not in wanted else []
     datasets = [_dataset(draw, name, {**cuts, **own}) for name in wanted]
     known = {**cuts, **own, **{each["name"]: each.get("partitioning") for each in datasets}}
     several = draw(rarely(2))
     tasks = [_task(draw, name, known, several=several) for name in names]
     tasks = [_triggered(draw, task) if task["name"] in triggered else task for task in tasks]
+    if by_day:
+        tasks = [sharing.together(draw, task) for task in tasks]
+        datasets = [sharing.by_day(draw, each, DAILY) for each in datasets]
     pools = [{"name": "p", "slots": draw(st.integers(1, 3))}] if north and not draw(rarely(4)) else []
     return {"source": source, "tasks": tasks, "datasets": datasets, "pools": pools}
 
@@ -197,7 +204,7 @@ def events(draw: st.DrawFn, tasks: dict[str, Definition], cuts: dict[str, Cut]) 
     name = draw(st.sampled_from([*TASKS, "x", *together]))
     found: dict[str, Any] = {
         "task": {"namespace": "ns", "name": name},
-        "state": draw(st.sampled_from([*RANKS, "running", "succeeded", "succeeded", "succeeded"])),
+        "state": draw(st.sampled_from([*TOLD, "running", "succeeded", "succeeded", "succeeded"])),
     }
     mapped = name == MAPPED  # a run of its instances is not also a run of the whole
     if not draw(rarely(12)):

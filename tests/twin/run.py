@@ -1,7 +1,7 @@
 """The twin of runs: from events to attempts, and to what each run comes to.
 
 Within a run precedence is attempt, evidence, rank of state, time (docs/decisions/0001). An event is a native one, as it
-is sent: all of them are reported, so of evidence nothing is left to decide here.
+is sent: all of them are reported. What rests on more or less than that is in `spark`, and in what people mark.
 """
 
 from __future__ import annotations
@@ -13,11 +13,24 @@ from typing import Any, NamedTuple
 Event = dict[str, Any]
 RunName = tuple[str, str]  # task, run
 
-RANKS = ("queued", "running", "up_for_retry", "succeeded", "skipped", "canceled", "upstream_failed", "failed")
-FINAL = RANKS[3:]
+RANKS = (
+    "unknown",
+    "queued",
+    "running",
+    "up_for_retry",
+    "succeeded",
+    "skipped",
+    "canceled",
+    "upstream_failed",
+    "failed",
+)
+TOLD = RANKS[1:]  # by events of a run
+FINAL = RANKS[4:]
+EVIDENCE = ("inferred", "reported", "confirmed", "operator")
 STATUS = {
     "succeeded": "ready",
     "skipped": "skipped",
+    "unknown": "running",
     "queued": "running",
     "running": "running",
     "up_for_retry": "running",
@@ -44,6 +57,9 @@ class Try(NamedTuple):
     inputs: dict[tuple[str, str], tuple[datetime, str | None]]  # when it was first read, and at which version
     instances: int | None
     events: Sequence[Event] = ()
+    evidence: str = "reported"
+    external: str = ""  # of an application, what its jobs call it
+    above: RunName | None = None  # of an application, the run that started it
 
     @property
     def status(self) -> str:
@@ -66,10 +82,18 @@ class Run(NamedTuple):
     group: str
     tries: list[Try]  # one at least: of a run that only a person has told of, what was said
     mark: Mark | None = None  # the latest
+    by: RunName | None = None  # of a Spark job its application, whose doing it is
+    started: RunName | None = None  # what started that
+    is_job: bool = False  # of Spark: it has no partition of its own
 
     @property
     def last(self) -> Try:
         return self.tries[-1]
+
+    @property
+    def makers(self) -> tuple[str, ...]:
+        """The tasks that it answers for: its own, the application that it is a job of, and what started that."""
+        return (self.task, *(above[0] for above in (self.by, self.started) if above is not None))
 
     @property
     def marked(self) -> Mark | None:
@@ -83,6 +107,11 @@ class Run(NamedTuple):
         """How many instances there are: as the last attempt says, else as any does."""
         said = [each.instances for each in self.tries if each.instances is not None]
         return self.last.instances if self.last.instances is not None else max(said, default=None)
+
+
+def precedes(said: tuple[str, str]) -> tuple[int, int]:
+    """Of two statements about one attempt, each a state with its evidence, the greater is believed."""
+    return EVIDENCE.index(said[1]), RANKS.index(said[0])
 
 
 def never_short(_task: str, _events: Sequence[Event]) -> bool:

@@ -142,4 +142,5 @@ def most(ours: Cut, mapping: Mapping, theirs: Cut) -> int | None:
         return len(mapping.get("keys", [""]))
     if ours["kind"] in ("dynamic", "product"):
         return None
-    return None if windowed(ours) and windowed(theirs) and plain and ours != theirs else 1
+    time = dimensions(theirs).get(timed(theirs) or "", theirs)
+    return None if _apart(ours, mapping, theirs) and windowed(time) and time != ours else 1

@@ -7,8 +7,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.twin.question import Definition
+from tests.twin.windows import Cut
 
 SHARED = "d1"  # by tasks of both sources
+READER = "t3"
 _WHEN: list[Any] = [
     "any_producer",
     "any_producer",
@@ -42,6 +44,24 @@ def updated(draw: st.DrawFn, written: Definition, read: list[Definition]) -> lis
         return []
     mapping = {} if draw(rarely(6)) or "mapping" not in written else {"mapping": written["mapping"]}
     return [{"dataset": {"namespace": "lake", "name": SHARED}, **mapping}]
+
+
+def together(draw: st.DrawFn, task: Definition) -> Definition:
+    """The task as one of those who make it day by day, or as the last, which reads it."""
+    of = {"namespace": "lake", "name": SHARED}
+    read = [each for each in task["consumes"] if each.get("dataset", {}).get("name") != SHARED]
+    if task["name"] != READER:
+        return {**task, "produces": [of], "consumes": read if draw(rarely(3)) else []}
+    asked = {"mapping": {"kind": "window", "from": -1, "to": 0}} if draw(rarely(3)) else {}
+    return {**task, "produces": [], "consumes": [*read, {"dataset": of, **asked}]}
+
+
+def by_day(draw: st.DrawFn, dataset: Definition, daily: Cut) -> Definition:
+    """The same dataset; what they make comes by day, and mostly not all of it is asked for."""
+    if dataset["name"] != SHARED:
+        return dataset
+    when = draw(st.sampled_from([*["any_producer"] * 3, *[2] * 3, 3]))
+    return {**dataset, "partitioning": daily, "complete_when": when}
 
 
 def complete_when(draw: st.DrawFn, dataset: str) -> dict[str, Any]:

@@ -62,11 +62,14 @@ def _built(view: View, place: Place, now: datetime) -> Built:
 
 def _inputs(view: View, place: Place, made: Claim, now: datetime) -> Iterator[Need]:
     """What the run that made the partition needs. A task does not count where a dataset that it writes does."""
-    of_run = view.runs[made.task, made.of_run].last.partition
-    key = place[2] if of_run in ("", place[2]) else of_run
-    if not _is_partition(view, made.task, key):
+    last = view.runs[made.of_task, made.of_run].last
+    key = place[2] if last.partition in ("", place[2]) else last.partition
+    task = made.of_task
+    if last.above is not None and not view.consumed(task):  # of an application what started it knows what it reads
+        task = last.above[0]
+    if not _is_partition(view, task, key):
         return
-    needs = [need for need in view.needs(made.task, key, now)[0] if _counts(need) and _apart(view, place, need)]
+    needs = [need for need in view.needs(task, key, now)[0] if _counts(need) and _apart(view, place, need)]
     between = {task for need in needs if need.kind == "dataset" for task in view.writers(need.name)}
     counting = [need for need in needs if need.kind == "dataset" or need.name not in between]
     yield from view.chosen(_once(counting), lambda need: _made(view, need.place) is not None)
@@ -105,7 +108,7 @@ def _made(view: View, place: Place) -> Claim | None:
 def _is_newer(view: View, place: Place, made: Claim, need: Need) -> bool:
     """Whether the version that an input has now is another than the one that the run read."""
     success = _made(view, need.place)
-    if success is None or (success.task, success.of_run) == (made.task, made.of_run):
+    if success is None or (success.of_task, success.of_run) == (made.of_task, made.of_run):
         return False
     begun = _begun(view, place, made)
     policy = view.datasets.get(need.name, {}).get("version", "run") if need.kind == "dataset" else "run"
@@ -159,7 +162,7 @@ def _begun(view: View, place: Place, made: Claim) -> datetime | None:
     a watermark has passed is built from what was there by then."""
     if made.run != made.of_run:
         return made.began
-    run = view.runs[made.task, made.of_run]
+    run = view.runs[made.of_task, made.of_run]
     starts = [run.last.began, made.began]
     if made.run != made.group:
         starts += [each.last.began for each in view.runs.values() if (each.task, each.group) == (made.task, made.group)]
@@ -178,7 +181,7 @@ def _read(view: View, made: Claim, until: datetime | None, place: Place) -> tupl
     _, dataset, key = place
     found = [
         (first, version, partition)
-        for (name, partition), (first, version) in view.runs[made.task, made.of_run].last.inputs.items()
+        for (name, partition), (first, version) in view.runs[made.of_task, made.of_run].last.inputs.items()
         if view.canonical(name) == dataset and version is not None and (until is None or first <= until)
     ]
     for wanted in (key, ""):

@@ -14,14 +14,14 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from dataforge.ingest.batch import record_native
+from dataforge.ingest.batch import record_any
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger.declare import declare
 from dataforge.model import definition
 from dataforge.model.declaration import CycleError
 from dataforge.model.errors import Conflict, InvalidInput
 from dataforge.storage.database import Database
-from tests.twin import drawn, plans, watermarks
+from tests.twin import applications, drawn, plans, watermarks
 from tests.twin.agreement import create
 from tests.twin.claim import Place
 from tests.twin.cuts import registrations
@@ -53,6 +53,7 @@ class Telling(RuleBasedStateMachine):
         self.late: list[Definition] = []
         self.owed: set[tuple[str, str]] = set()  # what has become runnable and waits to be claimed
         self.ended: list[str] = []
+        self.together = False  # whether several tasks make one dataset, for somebody who reads it
         self.crashed = 0  # how many facts there were at the last crash
 
     # Time
@@ -77,12 +78,13 @@ class Telling(RuleBasedStateMachine):
 
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
+        self.together = data.draw(st.integers(1, 5)) > 3
         for source in ("north", "south"):
             self.declare(data, source)
 
     @rule(data=st.data(), source=st.sampled_from(["north", "south"]))
     def declare(self, data: st.DataObject, source: str) -> None:
-        self._declare(data.draw(plans.manifests(source, self.cuts)), self.moment())
+        self._declare(data.draw(plans.manifests(source, self.cuts, together=self.together)), self.moment())
 
     @precondition(lambda self: self.facts.declared)
     @rule(data=st.data(), minutes=st.integers(1, 3_000))
@@ -157,6 +159,16 @@ class Telling(RuleBasedStateMachine):
         else:
             self._record([told])
 
+    @rule(data=st.data(), hold_back=rarely(4))
+    def applications(self, data: st.DataObject, hold_back: bool) -> None:
+        """A Spark application says something of itself or of its jobs, and perhaps what runs it does."""
+        told = data.draw(applications.told(self.facts.view.tasks, self.cuts))
+        stamped = [self._stamped(event, data.draw(st.integers(0, 60))) for event in told]
+        if hold_back:
+            self.late += stamped
+        else:
+            self._record(stamped)
+
     @precondition(lambda self: self.late or self.facts.events)
     @rule(data=st.data())
     def deliver_late_and_again(self, data: st.DataObject) -> None:
@@ -204,11 +216,12 @@ class Telling(RuleBasedStateMachine):
         self._record([drawn])
 
     def _stamped(self, event: Definition, minutes_ago: int) -> Definition:
-        return {**event, "time": self.moment(minutes_ago).isoformat()}
+        said = "eventTime" if "eventType" in event else "time"
+        return {**event, said: self.moment(minutes_ago).isoformat()}
 
     def _record(self, batch: list[Definition]) -> None:
         with Owing(self):
-            result = record_native(self.database, self.name, [json.dumps(each).encode() for each in batch], NOTHING)
+            result = record_any(self.database, self.name, [json.dumps(each).encode() for each in batch], NOTHING)
             assert result.rejected == [], result.rejected
             self.facts.record(batch)
 

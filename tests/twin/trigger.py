@@ -45,10 +45,13 @@ def updates(view: View, task: str) -> list[Update]:
     """Every update of the datasets that a trigger names, the earliest first; of a run its last success is one."""
     named = set(_named(view, view.tasks[task]["trigger"]))
     found = {
-        Update(claim.since, view.canonical(claim.place[1]), claim.place[2], claim.version, claim.task, claim.run)
+        Update(claim.since, view.canonical(claim.place[1]), claim.place[2], claim.version, claim.of_task, claim.of_run)
         for run in view.runs.values()
         for claim in claims_of(run, view.leads)
-        if claim.status == "ready" and claim.place[0] == "dataset" and claim.since is not None
+        if claim.status == "ready"
+        and claim.evidence != "inferred"
+        and claim.place[0] == "dataset"
+        and claim.since is not None
     }
     return sorted((each for each in found if each.dataset in named), key=lambda each: (each.at, each[1:3], each[4:]))
 
@@ -80,7 +83,9 @@ def _begins(run: Run) -> Iterator[datetime]:
 def _goes_on(run: Run) -> bool:
     """What a person has cleared does not go on: it is to be run again."""
     state = run.marked.state if run.marked is not None else run.last.state
-    return state in ("queued", "running", "up_for_retry") and not (run.marked is not None and state == "queued")
+    return state in ("unknown", "queued", "running", "up_for_retry") and not (
+        run.marked is not None and state == "queued"
+    )
 
 
 def going_on(view: View, task: str) -> State | None:

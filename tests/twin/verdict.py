@@ -26,7 +26,7 @@ _SHOWN = {
     "failed": "failed",
     "quarantined": "blocked",
 }
-_OF_RUN = {"upstream_failed": "upstream_failed", "canceled": "blocked"}
+_OF_RUN = {"unknown": "unknown", "upstream_failed": "upstream_failed", "canceled": "blocked"}
 
 
 def answer(view: View, task: str, key: str, now: datetime, ahead: int = AHEAD, aged: bool = True) -> Answer:
@@ -222,6 +222,8 @@ class _Asked:
         about = self.about(need, "") if task is None else Reason("", ("task", task), each.share.key)
         if each.too_old:
             return about._replace(code="upstream_missing")
+        if each.latest is not None and (each.latest.state == "unknown" or each.status == "ready"):
+            return about._replace(code="upstream_unconfirmed")
         if each.latest is not None or task is None or key is None:
             return about._replace(code=f"upstream_{each.status}", passes=each.status in ("missing", "running"))
         bringer = _bringer(task, key)
@@ -256,9 +258,10 @@ class _Asked:
 
     def whole(self, need: Need) -> str | None:
         """How an upstream ended as a whole: of a mapped one a failure at once, else nothing before all have ended."""
-        found = self.outcome(need)
-        state = self.view.states.get(need.place)
-        unseen = len(self.instances(need)) > len(state.claims) if state else False
+        found, state = self.outcome(need), self.view.states.get(need.place)
+        if state is None or not state.settled:
+            return None
+        unseen = len(self.instances(need)) > len(state.claims)
         return None if unseen and found in ("succeeded", "skipped") else found
 
     def unmet(self, need: Need, wanted: tuple[str | None, ...]) -> Reason:
@@ -278,10 +281,15 @@ class _Asked:
             return "upstream_missing"
         if state.status == "quarantined":
             return "upstream_quarantined"
-        outcome = self.outcome(need)
+        return self.ended(state, self.outcome(need), wanted)
+
+    @staticmethod
+    def ended(state: State, outcome: str | None, wanted: tuple[str | None, ...]) -> str:
         if outcome is None:
-            return "upstream_running"
-        return "condition_unmet" if outcome in wanted else _unwanted(outcome)
+            return "upstream_unconfirmed" if state.state == "unknown" else "upstream_running"
+        if outcome in wanted:
+            return "condition_unmet" if state.settled else "upstream_unconfirmed"
+        return _unwanted(outcome)
 
     def about(self, need: Need, code: str, passes: bool = False) -> Reason:
         return Reason(code, (need.kind, need.name), need.place[2], passes)

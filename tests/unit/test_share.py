@@ -90,6 +90,8 @@ def test_a_share_is_brought_by_its_own_partition_or_by_all_with_its_key() -> Non
         (NONE, DAILY, 1),
         (DAILY, DAILY, 1),
         (HOURLY, DAILY, None),
+        (DAILY, BY_CLIENT, 1),
+        (HOURLY, BY_CLIENT, None),
         (REGIONS, NONE, 2),
         (BOTH, NONE, None),
     ],
