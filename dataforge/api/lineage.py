@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import post
+from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.params import RawBody
@@ -76,11 +77,11 @@ _BATCH = answers(BatchAnswer, _ANSWER, "The batch is recorded, apart from the ev
 )
 async def record_event(
     group_commit: NamedDependency[GroupCommit],
-    settings: NamedDependency[Settings],
+    state: State,
     body: RawBody,
 ) -> RecordedEvent:
     """A bad event is refused, and kept in the rejects with its bytes."""
-    return await _one(group_commit, settings.environment, body)
+    return await _one(group_commit, _default(state), body)
 
 
 @post(
@@ -107,11 +108,11 @@ async def record_event_in(
 )
 async def record_batch(
     group_commit: NamedDependency[GroupCommit],
-    settings: NamedDependency[Settings],
+    state: State,
     body: RawBody,
 ) -> BatchAnswer:
     """A bad event is kept in the rejects and named in the answer; the others are recorded in one transaction."""
-    return await _many(group_commit, settings.environment, body)
+    return await _many(group_commit, _default(state), body)
 
 
 @post(
@@ -128,6 +129,12 @@ async def record_batch_in(
 ) -> BatchAnswer:
     """A bad event is kept in the rejects and named in the answer; the others are recorded in one transaction."""
     return await _many(group_commit, env, body)
+
+
+def _default(state: State) -> str:
+    """The environment meant where none is named. As a dependency beside the other it would cost a task a request."""
+    settings: Settings = state.settings
+    return settings.environment
 
 
 async def _one(group_commit: GroupCommit, environment: str, body: bytes) -> RecordedEvent:

@@ -5,7 +5,7 @@ nobody is made to wait for others, and the more arrive, the more share a commit.
 
 Guarantees that whoever calls `record` is answered after the commit of what they sent, with the counts of that alone;
 that what fails for one is not answered as a failure of another; that environments never share a transaction; and that
-no more than `MOST_HELD` is held. Nothing is shared with other processes but the database, where writers of one
+no more is held than it may hold. Nothing is shared with other processes but the database, where writers of one
 environment take turns.
 """
 
@@ -26,7 +26,7 @@ from dataforge.storage.database import Database
 
 MOST_EVENTS = 1_000  # of a group, unless one call alone has more
 MOST_BYTES = 8 * 2**20  # of a group, likewise
-MOST_HELD = 256 * 2**20  # bytes of bodies that wait or are being written, unless one call alone has more
+MOST_HELD = 256 * 2**20  # bytes of bodies; what is made of them takes several times as much
 _THREADS = 8  # environments that are written to at once
 _log = logging.getLogger(__name__)
 
@@ -46,9 +46,11 @@ class GroupCommit:
     All of its state belongs to the event loop that calls it; threads see only the group they are given.
     """
 
-    def __init__(self, database: Database, redaction: Redaction) -> None:
+    def __init__(self, database: Database, redaction: Redaction, most_held: int = MOST_HELD) -> None:
+        """`most_held` is how many bytes of bodies wait or are written at once, unless one call alone has more."""
         self._database = database
         self._redaction = redaction
+        self._most_held = most_held
         self._queues: dict[str, deque[_Call]] = {}  # of environments that are being written to
         self._writers: set[asyncio.Task[None]] = set()
         self._held = 0
@@ -60,7 +62,7 @@ class GroupCommit:
         Raises Overloaded where too much is held already, and what `record_batches` raises; then nothing is recorded.
         """
         size = sum(map(len, bodies))
-        if self._held and self._held + size > MOST_HELD:
+        if self._held and self._held + size > self._most_held:
             raise Overloaded(
                 f"{self._held / 2**20:.0f} MB of events wait to be recorded, and no more are taken: send them again in"
                 " some seconds; where that does not help, find out what keeps the database busy"
