@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 
@@ -31,17 +32,20 @@ def served(database_url: str) -> Iterator[Served]:
     with tempfile.TemporaryDirectory(prefix="dataforge-served-") as home:
         port = free_port()
         named = {"DATAFORGE_HOME": home, "DATAFORGE_DATABASE_URL": database_url, "DATAFORGE_PORT": str(port)}
-        process = subprocess.Popen([sys.executable, "-m", "dataforge.api"], env={**os.environ, **named})
+        log = Path(home, "log")
+        with log.open("wb") as output:
+            command = [sys.executable, "-m", "dataforge.api"]
+            process = subprocess.Popen(command, env={**os.environ, **named}, stderr=output)
         try:
             one = Served(process, port)
-            _wait_until_ready(one)
+            _wait_until_ready(one, log)
             yield one
         finally:
             process.terminate()
             process.wait()
 
 
-def _wait_until_ready(one: Served) -> None:
+def _wait_until_ready(one: Served, log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and one.process.poll() is None:
         try:
@@ -49,4 +53,4 @@ def _wait_until_ready(one: Served) -> None:
                 return
         except httpx.TransportError:
             time.sleep(0.05)
-    raise TimeoutError(f"the API is not ready within {_START_SECONDS} s")
+    raise TimeoutError(f"the API is not ready within {_START_SECONDS} s: {log.read_text()[-2_000:]}")
