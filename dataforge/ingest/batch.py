@@ -109,7 +109,7 @@ def record_into(connection: Connection, locked: Environment, batches: Sequence[B
     new = _record_part(connection, locked, events, refused)
     results = []
     for number, batch in enumerate(batches):
-        late = [Rejected(each.placed.index, each.errors) for each in refused if each.placed.batch == number]
+        late = [Rejected(each.placed.place, each.errors) for each in refused if each.placed.batch == number]
         rejected = sorted(batch.unread + late, key=lambda each: each.index)
         for each in rejected:
             body = batch.bodies[each.index]
@@ -123,7 +123,7 @@ def record_into(connection: Connection, locked: Environment, batches: Sequence[B
 
 class _Placed(NamedTuple):
     batch: int
-    index: int
+    place: int  # in the batch
     event: Event
 
 

@@ -227,7 +227,7 @@ def test_whoever_gives_up_waiting_stops_nothing(database: Database) -> None:
 
 
 def test_closing_writes_everything_that_was_taken(database: Database) -> None:
-    async def scene(group_commit: GroupCommit) -> list[asyncio.Future[BatchResult]]:
+    async def scene(group_commit: GroupCommit) -> list[asyncio.Task[BatchResult]]:
         with busy(database):
             taken = [asyncio.ensure_future(group_commit.record("dev", [event(n)], native.parse)) for n in range(20)]
             await asyncio.sleep(0)
