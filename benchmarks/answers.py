@@ -14,8 +14,9 @@ import httpx
 from psycopg import Connection
 
 from benchmarks.figure import Bench, percentile
-from benchmarks.ingest import server, server_version
+from benchmarks.ingest import server_version
 from benchmarks.scratch import scratch_database
+from benchmarks.served import served
 from dataforge.graph.follower import Follower
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
@@ -45,7 +46,7 @@ def main() -> None:
     with scratch_database({}) as database:
         bench, names = Bench("answers", server_version(database)), _world(database)
         _verdicts(bench, database, names)
-        with server(database) as client:
+        with served(database.url) as one, httpx.Client(base_url=one.url, timeout=60) as client:
             _over_http(bench, client, names)
         _closure(bench, database, names)
 

@@ -4,31 +4,37 @@ The floors and the contestants take turns in one run; fsync and synchronous_comm
 median of the rounds, the first one left out.
 """
 
-import gzip
-import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
+from itertools import count
 from statistics import median
-
-import httpx
-import msgspec
-import uvicorn
+from typing import Any
 
 from benchmarks import workload
 from benchmarks.figure import Bench
-from benchmarks.scratch import free_port, scratch_database
-from dataforge.api.app import create_app
+from benchmarks.load import Answered, Load, measure
+from benchmarks.scratch import scratch_database
+from benchmarks.served import served
 from dataforge.ingest.batch import record_native, record_openlineage
 from dataforge.ingest.redaction import NOTHING
-from dataforge.settings import load
 from dataforge.storage.database import Database
 
 ROUNDS, BATCH = 6, 500
 FLOOR = "binary COPY of the same bytes into a bare table"
+HTTP_ROUNDS = 4
+NATIVE, OPENLINEAGE = "/api/v1/dev/events", "/api/v1/dev/lineage"
+# How events come over HTTP, by the name of the figure: with 64 clients unless it says how many.
+WAYS: dict[str, dict[str, Any]] = {
+    "ingest.http.single.1": {"path": NATIVE, "clients": 1, "requests": 100, "events": 1},
+    "ingest.http.single.8": {"path": NATIVE, "clients": 8, "requests": 500, "events": 1},
+    "ingest.http.single": {"path": NATIVE, "clients": 64, "requests": 2_000, "events": 1},
+    "ingest.http.batch.1": {"path": NATIVE, "clients": 1, "requests": 20, "events": 100},
+    "ingest.http.batch.8": {"path": NATIVE, "clients": 8, "requests": 40, "events": 100},
+    "ingest.http.batch": {"path": NATIVE, "clients": 64, "requests": 64, "events": 100},
+    "ingest.http.openlineage": {"path": OPENLINEAGE, "clients": 64, "requests": 500, "events": 1, "kind": "airflow"},
+}
+STEADY, STEADY_SECONDS = 1_000, 3  # writes a second, each acknowledged; for how long
 
 
 def main() -> None:
@@ -41,8 +47,7 @@ def main() -> None:
         native, airflow = workload.native(ROUNDS * 4_000, seed=7), workload.airflow(ROUNDS * 500, seed=7)
         _compare(bench, database, "ingest.record", native, record_native)
         _compare(bench, database, "ingest.openlineage.large", airflow, record_openlineage)
-        with server(database) as client:
-            _http(bench, database, client)
+        _over_http(bench, database)
 
 
 def server_version(database: Database) -> str:
@@ -101,52 +106,22 @@ def _compare(
     bench.rate(figure, value, f"{FLOOR} ({floor:,.0f}/s)", value / floor)
 
 
-@contextmanager
-def server(database: Database) -> Iterator[httpx.Client]:
-    """The API as it runs, on a free loopback port."""
-    port = free_port()
-    settings = load({"DATAFORGE_DATABASE_URL": database.url, "DATAFORGE_PORT": str(port)}, Path("no.toml"))
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=port, log_level="warning"))
-    for library in ("httpx", "yoyo"):
-        logging.getLogger(library).setLevel(logging.WARNING)  # the application's logging has turned it on
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=60) as client:
-        while not server.started:
-            time.sleep(0.05)
-        yield client
-    server.should_exit = True
-    thread.join()
-
-
-def _http(bench: Bench, database: Database, client: httpx.Client) -> None:
-    rounds = list(_parts(workload.native(ROUNDS * 1_000, seed=11)))
-    batches: list[float] = []
-    singles: list[float] = []
-    floors: list[float] = []
-    waits: list[float] = []
-    for part in rounds:
-        floors.append(len(part) / _timed(partial(_copy, database, part)))
-        batches.append(len(part) / _timed(partial(_post_batches, client, part)))
-        alone = workload.native(150, seed=len(singles) + 100)
-        taken = [_timed(partial(_post, client, body)) for body in alone]
-        singles.append(len(alone) / sum(taken))
-        waits += taken
+def _over_http(bench: Bench, database: Database) -> None:
+    """Each way of sending in turn, beside the floor; then writes at a steady rate."""
+    seeds, floors = count(1_000), list[float]()
+    found: dict[str, list[Answered]] = {name: [] for name in WAYS}
+    with served(database.url) as one:
+        for _ in range(HTTP_ROUNDS):
+            bodies = workload.native(2_000, seed=next(seeds))
+            floors.append(len(bodies) / _timed(partial(_copy, database, bodies)))
+            for name, way in WAYS.items():
+                found[name].append(measure(Load(port=one.port, seed=next(seeds), **way)))
+        paced = Load(one.port, NATIVE, 64, STEADY * STEADY_SECONDS, 1, seed=next(seeds), rate=STEADY)
+        steady = measure(paced)
     floor = median(floors[1:])
-    bench.rate("ingest.http.batch", median(batches[1:]), f"{FLOOR} ({floor:,.0f}/s)", median(batches[1:]) / floor)
-    bench.rate("ingest.http.single", median(singles[1:]), f"{FLOOR} ({floor:,.0f}/s)", median(singles[1:]) / floor)
-    bench.times("write.p95", waits)
-    large = workload.airflow(100, seed=99)
-    body = gzip.compress(b"[" + b",".join(large) + b"]")
-    answer = client.post("/dev/lineage/batch", content=body, headers={"Content-Encoding": "gzip"})
-    assert msgspec.json.decode(answer.content)["summary"]["successful"] == len(large), answer.text
-
-
-def _post(client: httpx.Client, body: bytes) -> None:
-    client.post("/dev/events", content=body).raise_for_status()
-
-
-def _post_batches(client: httpx.Client, bodies: Sequence[bytes]) -> None:
-    for begin in range(0, len(bodies), 100):
-        body = b"[" + b",".join(bodies[begin : begin + 100]) + b"]"
-        client.post("/dev/events", content=body, headers={"Content-Type": "application/json"}).raise_for_status()
+    for name, answers in found.items():
+        way = WAYS[name]
+        value = median(way["requests"] * way["events"] / answer.seconds for answer in answers[1:])
+        bench.rate(name, value, f"{FLOOR} ({floor:,.0f}/s)", value / floor)
+        bench.times(f"{name}.wait", [wait for answer in answers[1:] for wait in answer.waits])
+    bench.times("write.p95", steady.waits)

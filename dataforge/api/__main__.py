@@ -9,11 +9,11 @@ from litestar.concurrency import set_asyncio_executor
 
 from dataforge import settings as installation
 
-# Requests are served by threads. Writers of one environment take turns, each waiting in a thread of its own, so there
-# are more of them than cores by far.
+# Questions, declarations and claims are served by threads. Writers of one environment take turns, each waiting in a
+# thread of its own, so there are more of them than cores by far. Events wait in no thread: they are written in groups.
 _THREADS = 32
-# Streams of changes never end by themselves; after this long a stop no longer waits for them.
-_SHUTDOWN_SECONDS = 5
+# What was accepted is finished and answered, if that takes no longer than this; whoever stops the process waits 15 s.
+_SHUTDOWN_SECONDS = 12
 
 
 def main() -> None:

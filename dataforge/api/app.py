@@ -37,6 +37,7 @@ from dataforge.api.versions import get_definition, list_versions
 from dataforge.api.wakeups import list_wakeups
 from dataforge.graph.follower import Follower
 from dataforge.ingest import redaction
+from dataforge.ingest.group import GroupCommit
 from dataforge.ingest.redaction import Redaction
 from dataforge.local.postgres import database_url
 from dataforge.settings import Settings
@@ -58,10 +59,10 @@ def create_app(settings: Settings | None = None, *, patience: float = _PATIENCE_
             "redaction": Provide(provide_redaction, sync_to_thread=False),
             "database": Provide(provide_database, sync_to_thread=False),
             "follower": Provide(provide_follower, sync_to_thread=False),
+            "group_commit": Provide(provide_group_commit, sync_to_thread=False),
         },
         exception_handlers={Exception: problem.answer},
-        guards=[operation.check_parameters],
-        middleware=[Patience(patience), Gunzip()],
+        middleware=[Patience(patience), Gunzip(), operation.CheckedParameters()],
         on_shutdown=[_close],
         openapi_config=document.configuration(),
         plugins=[document.DescribedStructs()],
@@ -145,6 +146,16 @@ def provide_database(state: State) -> Database:
     return database
 
 
-def _close(app: Litestar) -> None:
+def provide_group_commit(state: State) -> GroupCommit:
+    """Where events are written: concurrent requests share a transaction."""
+    if "group_commit" not in state:
+        state.group_commit = GroupCommit(provide_database(state), state.redaction)
+    group_commit: GroupCommit = state.group_commit
+    return group_commit
+
+
+async def _close(app: Litestar) -> None:
+    if "group_commit" in app.state:
+        await app.state.group_commit.close()
     if "database" in app.state:
         app.state.database.close()

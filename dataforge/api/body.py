@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import msgspec
+from litestar.concurrency import sync_to_thread
 
 from dataforge.model.decoding import convert, of_json
 from dataforge.model.errors import FieldError, InvalidInput
 
 _Shape = TypeVar("_Shape", bound=msgspec.Struct)
+_LARGE = 2**17  # bytes, which take about half a millisecond to cut: meanwhile nobody else is served
 
 
 def shaped(body: bytes, shape: type[_Shape]) -> _Shape:
@@ -21,6 +23,11 @@ def shaped(body: bytes, shape: type[_Shape]) -> _Shape:
     if isinstance(found, FieldError):
         raise InvalidInput(f"{found.field} is {found.value!r}: expected {found.expected}", [found])
     return found
+
+
+async def cut(body: bytes) -> tuple[list[bytes], InvalidInput | None]:
+    """What `events_of` finds, without keeping others waiting."""
+    return await sync_to_thread(events_of, body) if len(body) > _LARGE else events_of(body)
 
 
 def events_of(body: bytes) -> tuple[list[bytes], InvalidInput | None]:

@@ -13,15 +13,13 @@ from litestar.di import NamedDependency
 from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.params import RawBody
 
-from dataforge.api.body import events_of
+from dataforge.api.body import cut
 from dataforge.api.operation import EnvironmentName, answers, takes_body
-from dataforge.ingest import answer
-from dataforge.ingest.batch import record_native
-from dataforge.ingest.redaction import Redaction
+from dataforge.ingest import answer, native
+from dataforge.ingest.group import GroupCommit
 from dataforge.model.catalog import Complaint
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.recorded import Recorded, RejectedEvent
-from dataforge.storage.database import Database
 
 MOST_EVENTS = 10_000  # of one request
 
@@ -54,18 +52,17 @@ _SCHEMA = Schema(
 @post(
     "/{env:str}/events",
     status_code=200,
-    sync_to_thread=True,
     operation_class=takes_body("One native event, or an array of up to 10,000.", [_EVENT], _SCHEMA),
     responses=answers(Recorded, _ANSWER, "The events are recorded, apart from those that are named."),
     summary="Record native events",
 )
-def record_events(
-    database: NamedDependency[Database],
-    redaction: NamedDependency[Redaction],
+async def record_events(
+    group_commit: NamedDependency[GroupCommit],
     env: EnvironmentName,
     body: RawBody,
 ) -> Recorded:
-    """A bad event is kept in the rejects and named in the answer; the others are recorded in one transaction.
+    """A bad event is kept in the rejects and named in the answer; the others are recorded in one transaction, which
+    requests that come at the same time share.
 
     A run is named by `run`, else by its partition; its attempts by `attempt`, counted from 1. Events that name neither
     speak of one attempt, in which a failure outranks a success: name one when the same partition runs again. The state
@@ -82,12 +79,12 @@ def record_events(
     "run", "state": "succeeded", "by", "reason"}` decides how a run counts until a later try begins, and `clear` that it
     is to be run again.
     """
-    bodies, problem = events_of(body)
+    bodies, problem = await cut(body)
     if len(bodies) > MOST_EVENTS:
         expected = f"at most {MOST_EVENTS:,} events"
         errors = [FieldError("$", f"{len(bodies):,} events", expected)]
         raise InvalidInput(f"nothing is recorded: {expected} are taken at once; send several requests", errors)
-    result = record_native(database, env, bodies, redaction)
+    result = await group_commit.record(env, bodies, native.parse)
     if problem is not None:
         raise problem
     return answer.recorded(result)

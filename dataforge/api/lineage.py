@@ -10,22 +10,21 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import post
+from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.params import RawBody
 from msgspec import Meta
 
-from dataforge.api.body import events_of
+from dataforge.api.body import cut
 from dataforge.api.operation import EnvironmentName, answers, takes_body
 from dataforge.api.problem import TooLarge
-from dataforge.ingest import answer
-from dataforge.ingest.batch import record_openlineage
+from dataforge.ingest import answer, openlineage
 from dataforge.ingest.envelope import MOST_BYTES
-from dataforge.ingest.redaction import Redaction
+from dataforge.ingest.group import GroupCommit
 from dataforge.model.errors import InvalidInput
 from dataforge.model.recorded import BatchAnswer, FailedEvent, Summary
 from dataforge.settings import Settings
-from dataforge.storage.database import Database
 
 
 class RecordedEvent(msgspec.Struct, frozen=True):
@@ -72,85 +71,83 @@ _BATCH = answers(BatchAnswer, _ANSWER, "The batch is recorded, apart from the ev
 
 @post(
     "/lineage",
-    sync_to_thread=True,
     operation_class=_TakesEvent,
     responses=_RECORDED,
     summary="Record one OpenLineage event in the default environment",
 )
-def record_event(
-    database: NamedDependency[Database],
-    redaction: NamedDependency[Redaction],
-    settings: NamedDependency[Settings],
+async def record_event(
+    group_commit: NamedDependency[GroupCommit],
+    state: State,
     body: RawBody,
 ) -> RecordedEvent:
     """A bad event is refused, and kept in the rejects with its bytes."""
-    return _one(database, settings.environment, body, redaction)
+    return await _one(group_commit, _default(state), body)
 
 
 @post(
     "/{env:str}/lineage",
-    sync_to_thread=True,
     operation_class=_TakesEvent,
     responses=_RECORDED,
     summary="Record one OpenLineage event",
 )
-def record_event_in(
-    database: NamedDependency[Database],
-    redaction: NamedDependency[Redaction],
+async def record_event_in(
+    group_commit: NamedDependency[GroupCommit],
     env: EnvironmentName,
     body: RawBody,
 ) -> RecordedEvent:
     """A bad event is refused, and kept in the rejects with its bytes."""
-    return _one(database, env, body, redaction)
+    return await _one(group_commit, env, body)
 
 
 @post(
     "/lineage/batch",
     status_code=200,
-    sync_to_thread=True,
     operation_class=_TakesBatch,
     responses=_BATCH,
     summary="Record a batch of OpenLineage events in the default environment",
 )
-def record_batch(
-    database: NamedDependency[Database],
-    redaction: NamedDependency[Redaction],
-    settings: NamedDependency[Settings],
+async def record_batch(
+    group_commit: NamedDependency[GroupCommit],
+    state: State,
     body: RawBody,
 ) -> BatchAnswer:
     """A bad event is kept in the rejects and named in the answer; the others are recorded in one transaction."""
-    return _many(database, settings.environment, body, redaction)
+    return await _many(group_commit, _default(state), body)
 
 
 @post(
     "/{env:str}/lineage/batch",
     status_code=200,
-    sync_to_thread=True,
     operation_class=_TakesBatch,
     responses=_BATCH,
     summary="Record a batch of OpenLineage events",
 )
-def record_batch_in(
-    database: NamedDependency[Database],
-    redaction: NamedDependency[Redaction],
+async def record_batch_in(
+    group_commit: NamedDependency[GroupCommit],
     env: EnvironmentName,
     body: RawBody,
 ) -> BatchAnswer:
     """A bad event is kept in the rejects and named in the answer; the others are recorded in one transaction."""
-    return _many(database, env, body, redaction)
+    return await _many(group_commit, env, body)
 
 
-def _one(database: Database, environment: str, body: bytes, redaction: Redaction) -> RecordedEvent:
-    result = record_openlineage(database, environment, [body], redaction)
+def _default(state: State) -> str:
+    """The environment meant where none is named. As a dependency beside the other it would cost a task a request."""
+    settings: Settings = state.settings
+    return settings.environment
+
+
+async def _one(group_commit: GroupCommit, environment: str, body: bytes) -> RecordedEvent:
+    result = await group_commit.record(environment, [body], openlineage.parse)
     for refused in result.rejected:
         kind = TooLarge if len(body) > MOST_BYTES else InvalidInput
         raise kind(f"the event is refused and kept in the rejects: {answer.reason(refused)}", refused.errors)
     return RecordedEvent("recorded" if result.applied else "duplicate")
 
 
-def _many(database: Database, environment: str, body: bytes, redaction: Redaction) -> BatchAnswer:
-    bodies, problem = events_of(body)
-    result = record_openlineage(database, environment, bodies, redaction)
+async def _many(group_commit: GroupCommit, environment: str, body: bytes) -> BatchAnswer:
+    bodies, problem = await cut(body)
+    result = await group_commit.record(environment, bodies, openlineage.parse)
     if problem is not None:
         raise problem
     return answer.of_openlineage(result)

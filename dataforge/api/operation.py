@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
-from litestar.enums import MediaType
+from litestar.enums import MediaType, ScopeType
 from litestar.exceptions import NotFoundException
-from litestar.handlers import BaseRouteHandler
+from litestar.middleware import ASGIMiddleware
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import (
     Example,
@@ -28,6 +28,7 @@ from litestar.openapi.spec import (
     Schema,
 )
 from litestar.params import PathParameter
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.filter import FilterField, Paging, Shape, fields, read
@@ -86,7 +87,18 @@ def read_query(request: Request[Any, Any, Any], shape: type[Shape]) -> Shape:
     return read(dict(request.query_params.items()), shape)
 
 
-def check_parameters(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+class CheckedParameters(ASGIMiddleware):
+    """Checks the query of every request. A guard would be run in a thread, for each request anew."""
+
+    scopes = (ScopeType.HTTP,)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Hands on a request whose query is as the document says."""
+        check_parameters(ASGIConnection(scope))
+        await next_app(scope, receive, send)
+
+
+def check_parameters(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
     """Raises InvalidInput for a query parameter that the operation does not take, takes once, needs, or cannot
     hold: a filter that is misspelt would otherwise answer a question that nobody asked."""
     if "\0" in connection.url.path:  # PostgreSQL's text holds none, so nothing can have such a name

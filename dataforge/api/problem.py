@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from dataforge.model.catalog import Complaint, complaints, shown
 from dataforge.model.claim import ClaimRefused, Fenced
-from dataforge.model.errors import Conflict, DatabaseUnavailable, DataForgeError, InvalidInput, NotFound
+from dataforge.model.errors import Conflict, DataForgeError, InvalidInput, NotFound, Unreachable
 from dataforge.model.verdict import Verdict
 
 MEDIA_TYPE = "application/problem+json"
@@ -26,7 +26,7 @@ _STATUS: tuple[tuple[type[DataForgeError], HTTPStatus], ...] = (
     (NotFound, HTTPStatus.NOT_FOUND),
     (InvalidInput, HTTPStatus.UNPROCESSABLE_ENTITY),
     (Conflict, HTTPStatus.CONFLICT),
-    (DatabaseUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (Unreachable, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 
 

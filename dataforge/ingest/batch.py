@@ -1,11 +1,12 @@
-"""A batch of events, as it came, into the ledger: one transaction, and what is bad in it never stops the rest.
+"""Batches of events, as they came, into the ledger: one transaction, and what is bad in it never stops the rest.
 
-Guarantees that when the call returns, every event of the batch is either recorded or kept in the rejects with
-its bytes, durably; when it raises, none of it is.
+Guarantees that when a call returns, every event of its batches is either recorded or kept in the rejects with its
+bytes, durably; when it raises, none of it is. What is bad in one batch changes nothing of what another is told.
 """
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,7 +18,8 @@ from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.event import Event
 from dataforge.storage import environment as environments
 from dataforge.storage import reject
-from dataforge.storage.database import Database
+from dataforge.storage.database import Connection, Database
+from dataforge.storage.environment import Environment
 
 _log = logging.getLogger(__name__)
 Parse = Callable[[object, Redaction], Event]
@@ -40,24 +42,34 @@ class BatchResult(msgspec.Struct, frozen=True):
     rejected: list[Rejected]
 
 
+class Batch(NamedTuple):
+    """What one sender sent at once, read: the events by their place in it, and what cannot be read."""
+
+    bodies: Sequence[object]  # each as bytes or as decoded JSON
+    redaction: Redaction
+    events: dict[int, Event]
+    unread: list[Rejected]
+
+
 def record_openlineage(
     database: Database, environment: str, bodies: Sequence[object], redaction: Redaction
 ) -> BatchResult:
     """Records OpenLineage events, each given as bytes or as decoded JSON."""
-    return _record(database, environment, bodies, redaction, openlineage.parse)
+    return _record_one(database, environment, read(bodies, redaction, openlineage.parse))
 
 
 def record_native(database: Database, environment: str, bodies: Sequence[object], redaction: Redaction) -> BatchResult:
     """Records native events, each given as bytes or as decoded JSON."""
-    return _record(database, environment, bodies, redaction, native.parse)
+    return _record_one(database, environment, read(bodies, redaction, native.parse))
 
 
 def record_any(database: Database, environment: str, bodies: Sequence[object], redaction: Redaction) -> BatchResult:
-    """Records events of either kind, as a file may hold them: a native event names a `task`, an order its `control`."""
-    return _record(database, environment, bodies, redaction, _parse_any)
+    """Records events of either kind, as a file may hold them."""
+    return _record_one(database, environment, read(bodies, redaction, parse_any))
 
 
-def _parse_any(body: object, redaction: Redaction) -> Event:
+def parse_any(body: object, redaction: Redaction) -> Event:
+    """An event of either kind: a native event names a `task`, an order its `control`."""
     document = decode(body) if isinstance(body, bytes) else body
     is_native = (
         isinstance(document, dict) and "eventTime" not in document and bool({"task", "control"} & document.keys())
@@ -65,42 +77,82 @@ def _parse_any(body: object, redaction: Redaction) -> Event:
     return (native.parse if is_native else openlineage.parse)(document, redaction)
 
 
-def _record(
-    database: Database, environment: str, bodies: Sequence[object], redaction: Redaction, parse: Parse
-) -> BatchResult:
-    accepted: list[tuple[int, Event]] = []
-    rejected: list[Rejected] = []
+def read(bodies: Sequence[object], redaction: Redaction, parse: Parse) -> Batch:
+    """A batch of its bodies; what cannot be read is part of it."""
+    batch = Batch(bodies, redaction, {}, [])
     for index, body in enumerate(bodies):
         try:
-            accepted.append((index, parse(body, redaction)))
+            batch.events[index] = parse(body, redaction)
         except InvalidInput as error:
-            rejected.append(Rejected(index, _complaints(error)))
+            batch.unread.append(Rejected(index, _complaints(error)))
         except Exception as error:  # noqa: BLE001 - a fault of ours: the event is kept, and the stream goes on
             _log.exception("an event could not be read, and is kept in the rejects")
-            rejected.append(Rejected(index, [FieldError("$", None, f"an event that can be read ({error!r})")]))
+            batch.unread.append(Rejected(index, [FieldError("$", None, f"an event that can be read ({error!r})")]))
+    return batch
+
+
+def _record_one(database: Database, environment: str, batch: Batch) -> BatchResult:
+    (result,) = record_batches(database, environment, [batch])
+    return result
+
+
+def record_batches(database: Database, environment: str, batches: Sequence[Batch]) -> list[BatchResult]:
+    """Records several batches in one transaction; the result of each, in their order."""
     with database.transaction() as connection:
-        locked = environments.lock(connection, environment)
-        applied = 0
-        try:
-            with connection.transaction():
-                applied = record(connection, locked, [event for _, event in accepted]).applied
-        except Exception as failure:
-            if reject.outage(failure):
-                raise
-            for index, event in accepted:
-                try:
-                    with connection.transaction():
-                        applied += record(connection, locked, [event]).applied
-                except Exception as error:
-                    if reject.outage(error):
-                        raise
-                    _log.warning("an event could not be recorded, and is kept in the rejects", exc_info=True)
-                    rejected.append(Rejected(index, _refusal(error)))
+        return record_into(connection, environments.lock(connection, environment), batches)
+
+
+def record_into(connection: Connection, locked: Environment, batches: Sequence[Batch]) -> list[BatchResult]:
+    """Records several batches in the caller's transaction, which holds the environment's lock."""
+    events = [_Placed(number, index, e) for number, batch in enumerate(batches) for index, e in batch.events.items()]
+    refused: list[_Refused] = []
+    new = _record_part(connection, locked, events, refused)
+    results = []
+    for number, batch in enumerate(batches):
+        late = [Rejected(each.placed.place, each.errors) for each in refused if each.placed.batch == number]
+        rejected = sorted(batch.unread + late, key=lambda each: each.index)
         for each in rejected:
-            body = bodies[each.index]
-            reject.insert(connection, locked.id, _bytes(body, NOTHING), _bytes(body, redaction), each.errors)
-    rejected.sort(key=lambda each: each.index)
-    return BatchResult(len(bodies), applied, len(bodies) - len(rejected) - applied, rejected)
+            body = batch.bodies[each.index]
+            reject.insert(connection, locked.id, _bytes(body, NOTHING), _bytes(body, batch.redaction), each.errors)
+        applied = new & {event.id for event in batch.events.values()}
+        new -= applied  # of equal events in two batches, the first is the one that was applied
+        duplicates = len(batch.bodies) - len(rejected) - len(applied)
+        results.append(BatchResult(len(batch.bodies), len(applied), duplicates, rejected))
+    return results
+
+
+class _Placed(NamedTuple):
+    batch: int
+    place: int  # in the batch
+    event: Event
+
+
+class _Refused(NamedTuple):
+    placed: _Placed
+    errors: list[FieldError]
+
+
+def _record_part(
+    connection: Connection, locked: Environment, part: Sequence[_Placed], refused: list[_Refused]
+) -> set[bytes]:
+    """Records what can be recorded, and returns the ids of what was new. Where the whole cannot be, each half is tried
+    by itself, down to the one event that is to blame."""
+    if not part:
+        return set()
+    try:
+        with connection.transaction():
+            return set(record(connection, locked, [placed.event for placed in part]).ids)
+    except Exception as error:
+        if reject.outage(error):
+            raise
+        if len(part) == 1:
+            _log.warning("an event could not be recorded, and is kept in the rejects", exc_info=True)
+            refused.append(_Refused(part[0], _refusal(error)))
+            return set()
+    half = len(part) // 2
+    return _record_part(connection, locked, part[:half], refused) | _record_part(
+        connection, locked, part[half:], refused
+    )
 
 
 def _complaints(error: InvalidInput) -> list[FieldError]:

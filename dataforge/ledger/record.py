@@ -42,10 +42,11 @@ from dataforge.storage.upstream_list import UpstreamList
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """How many of the events were new, and how many the ledger had already."""
+    """How many of the events were new, which ones, and how many the ledger had already."""
 
     applied: int
     duplicates: int
+    ids: frozenset[bytes]  # of the new ones
 
 
 def record(connection: Connection, environment: Environment, events: Sequence[Event]) -> Recorded:
@@ -54,7 +55,7 @@ def record(connection: Connection, environment: Environment, events: Sequence[Ev
     new = list({event.id: event for event in events if event.id in new_ids}.values())
     if new:
         apply(connection, environment.id, new)
-    return Recorded(applied=len(new), duplicates=len(events) - len(new))
+    return Recorded(applied=len(new), duplicates=len(events) - len(new), ids=frozenset(new_ids))
 
 
 def apply(connection: Connection, environment: int, events: Sequence[Event]) -> None:

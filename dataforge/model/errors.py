@@ -51,6 +51,10 @@ class DatabaseUnavailable(Unreachable):
     """The database cannot be reached, was lost on the way, or is too old to serve."""
 
 
+class Overloaded(Unreachable):
+    """More waits to be done than is held at once; nothing of the call was."""
+
+
 class SettingsError(DataForgeError):
     """A setting has a value that cannot be used."""
 
