@@ -196,7 +196,7 @@ def _fold_attempts(connection: Connection, environment: int, said: list[Attempt]
     ordered = [merged[key] for key in sorted(merged)]
     attempts.save(connection, environment, ordered)
     known |= {
-        each.key: replace(known[each.key], attempt=each) if each.key in known else attempts.unsettled(each)
+        each.key: replace(known[each.key], attempt=each, saved=True) if each.key in known else attempts.unsettled(each)
         for each in ordered
     }
     below = attempts.children(connection, environment, renamed) if renamed else set()

@@ -108,12 +108,19 @@ def _settle_level(
         failed += failing(key, stood, partial(_touched, level))
     runs.delete(connection, environment, [key for key in keys if key not in settled])
     new = runs.save(connection, environment, settled)
-    attempts.set_standing(connection, environment, standings)
+    before = {each.attempt.key: each for group in level.attempts.values() for each in group}
+    attempts.set_standing(connection, environment, [each for each in standings if _restands(before, each)])
     places = _withdraw(connection, environment, [key for key in keys if key not in new])
     quality.report(connection, environment, checked)
     places |= partitions.claim(connection, environment, claims)
     places |= quality.fail(connection, environment, failed)
-    return places, _moved(level, standings)
+    return places, _moved(before, standings)
+
+
+def _restands(before: Mapping[AttemptKey, StoredAttempt], stood: tuple[Standing, Ancestor]) -> bool:
+    """Whether an attempt stands elsewhere than is stored."""
+    standing, taken = stood
+    return before[standing.attempt.key].stored != (standing.ordinal, taken)
 
 
 def _withdraw(connection: Connection, environment: int, keys: Sequence[RunKey]) -> set[Place]:
@@ -229,10 +236,9 @@ def _taken(level: _Level, key: RunKey, run: Run, standing: Standing, *, last: bo
     return Ancestor(standing.belief, alone.interval, alone.partitions)
 
 
-def _moved(level: _Level, standings: list[tuple[Standing, Ancestor]]) -> set[str]:
+def _moved(before: Mapping[AttemptKey, StoredAttempt], standings: list[tuple[Standing, Ancestor]]) -> set[str]:
     """The external ids of the attempts that stand elsewhere than they did, or never stood: what a Spark job writes
     is its application's, even of one that says no more of itself than is assumed of any."""
-    before = {each.attempt.key: each for group in level.attempts.values() for each in group}
     return {
         standing.attempt.external_run
         for standing, taken in standings

@@ -45,11 +45,15 @@ class Evidence(IntEnum):
 
     @property
     def label(self) -> str:
-        return self.name.lower()
+        return _LABELS[self]
 
     @classmethod
     def of(cls, label: str) -> "Evidence":
-        return cls[label.upper()]
+        return _EVIDENCE[label]
+
+
+_LABELS = {evidence: evidence.name.lower() for evidence in Evidence}
+_EVIDENCE = {label: evidence for evidence, label in _LABELS.items()}
 
 
 class RunKind(StrEnum):

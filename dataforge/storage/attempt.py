@@ -22,16 +22,31 @@ class StoredAttempt(msgspec.Struct, frozen=True):
     attempt: Attempt
     ancestor: Ancestor  # what its children take from it
     ordinal: int
+    saved: bool = False  # just now, so that it is stored as it stands `alone`
+
+    @property
+    def stored(self) -> tuple[int, Ancestor]:
+        """Where it stands in the table."""
+        return alone(self.attempt) if self.saved else (self.ordinal, self.ancestor)
 
 
 Attempts = Sequence[StoredAttempt]  # all of one run
-NEVER = 0  # the ordinal of an attempt that was stored and not settled yet
+NEVER = 0  # the ordinal of an attempt that was not settled yet
 _NOTHING = Ancestor(Belief(RunState.UNKNOWN, Evidence.INFERRED), None, ())
 
 
 def unsettled(attempt: Attempt) -> StoredAttempt:
-    """An attempt as it is stored with the first that is said of it."""
-    return StoredAttempt(attempt, _NOTHING, NEVER)
+    """An attempt of which something was said for the first time, and saved."""
+    return StoredAttempt(attempt, _NOTHING, NEVER, saved=True)
+
+
+def alone(attempt: Attempt) -> tuple[int, Ancestor]:
+    """Where an attempt stands as far as it tells itself, which is where most stand: its number, and what children take
+    from it. It is saved so, and written again only where its run, its parent or its task's partitioning say more."""
+    said = attempt.statement
+    partitions = (attempt.partition,) if attempt.partition else ()
+    number = 1 if attempt.number is None else attempt.number
+    return number, Ancestor(Belief(said.state, said.evidence), attempt.interval, partitions)
 
 
 _COLUMNS = """
@@ -148,16 +163,18 @@ def _stored(row: Sequence[Any], touched: dict[TouchKey, list[Touch]]) -> StoredA
     return StoredAttempt(attempt, ancestor, row[31])
 
 
-# The columns of an attempt's facts; what is derived of it has a statement of its own.
+# The columns of an attempt's facts, and where it stands alone.
 SAVE = """
 insert into attempt (environment, task_id, run, attempt_id, kind, platform, said_evidence, said_state, said_at,
     said_by, external_run, group_run, map_index, number, incarnation, completed, started_at, ended_at,
     interval_start, interval_end, partition, parent_task_id, parent_run, root_task_id, root_run, error, source,
-    task_version)
+    task_version, state, evidence, ordinal, span_start, span_end, partitions)
 select %s, task_id, run, attempt_id, kind, platform, said_evidence, said_state, said_at, said_by, external_run,
     group_run, map_index, number, incarnation, completed, started_at, ended_at, interval_start, interval_end,
-    partition, parent_task_id, parent_run, root_task_id, root_run, error, source, task_version
-from jsonb_to_recordset(%s::jsonb) as said (task_id bigint, run text, attempt_id text, kind run_kind, platform text,
+    partition, parent_task_id, parent_run, root_task_id, root_run, error, source, task_version, said_state,
+    said_evidence, coalesce(number, 1), interval_start, interval_end,
+    case when partition <> '' then array[partition] else '{}' end
+from json_to_recordset(%s::json) as said (task_id bigint, run text, attempt_id text, kind run_kind, platform text,
     said_evidence evidence, said_state run_state, said_at timestamptz, said_by bytea, external_run text,
     group_run text, map_index integer, number integer, incarnation timestamptz, completed boolean,
     started_at timestamptz, ended_at timestamptz, interval_start timestamptz, interval_end timestamptz,
@@ -172,7 +189,9 @@ on conflict (environment, task_id, run, attempt_id) do update set
     interval_end = excluded.interval_end, partition = excluded.partition,
     parent_task_id = excluded.parent_task_id, parent_run = excluded.parent_run,
     root_task_id = excluded.root_task_id, root_run = excluded.root_run, error = excluded.error,
-    source = excluded.source, task_version = excluded.task_version
+    source = excluded.source, task_version = excluded.task_version, state = excluded.state,
+    evidence = excluded.evidence, ordinal = excluded.ordinal, span_start = excluded.span_start,
+    span_end = excluded.span_end, partitions = excluded.partitions
 """
 
 
@@ -220,7 +239,7 @@ def _key(key: AttemptKey) -> Row:
 SAVE_TOUCH = """
 insert into touch (environment, task_id, run, attempt_id, direction, dataset_id, partition, first_at, last_at,
     version, version_at, rows, measured, change, report)
-select %s, * from jsonb_to_recordset(%s::jsonb) as said (task_id bigint, run text, attempt_id text, direction text,
+select %s, * from json_to_recordset(%s::json) as said (task_id bigint, run text, attempt_id text, direction text,
     dataset_id bigint, partition text, first_at timestamptz, last_at timestamptz, version text,
     version_at timestamptz, rows bigint, measured boolean, change text, report jsonb)
 on conflict (environment, task_id, run, attempt_id, direction, dataset_id, partition) do update set
@@ -255,7 +274,7 @@ def _touch_row(touch: Touch) -> Row:
 STAND = """
 update attempt set state = stood.state, evidence = stood.evidence, ordinal = stood.ordinal,
     span_start = stood.span_start, span_end = stood.span_end, partitions = stood.partitions
-from jsonb_to_recordset(%s::jsonb) as stood (task_id bigint, run text, attempt_id text, state run_state,
+from json_to_recordset(%s::json) as stood (task_id bigint, run text, attempt_id text, state run_state,
     evidence evidence, ordinal integer, span_start timestamptz, span_end timestamptz, partitions text[])
 where attempt.environment = %s and attempt.task_id = stood.task_id and attempt.run = stood.run
   and attempt.attempt_id = stood.attempt_id

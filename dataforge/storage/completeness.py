@@ -102,7 +102,7 @@ def listed(connection: Connection, environment: int, datasets: Iterable[int]) ->
 CLAIMED = """
 select w.node, w.key, c.task_id, c.producer_task_id, above.parent_task_id, own.partitions, c.group_run, c.run,
     c.status, c.run_state, c.evidence, c.started_at, c.since, c.past
-from jsonb_to_recordset(%(places)s::jsonb) as w (node bigint, key text)
+from json_to_recordset(%(places)s::json) as w (node bigint, key text)
 cross join lateral (
     select array_agg(id) as ids from dataset
     where environment = (select %(environment)s::smallint) and canonical_id = w.node
@@ -237,7 +237,7 @@ def any_declared(connection: Connection, environment: int, datasets: Iterable[in
 # Whoever updates a partition in place waits for less than the whole of it, so not every step on shows in its state.
 WAKE = """
 insert into outbox (environment, node_kind, node_id, partition, change)
-select %s, 'dataset', node, key, 'ended' from jsonb_to_recordset(%s::jsonb) as w (node bigint, key text)
+select %s, 'dataset', node, key, 'ended' from json_to_recordset(%s::json) as w (node bigint, key text)
 """
 
 

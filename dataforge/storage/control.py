@@ -17,7 +17,7 @@ insert into control as held (environment, scope, subject_id, partition, kind, na
     said_by, ordered_by, reason)
 select %s, scope, subject_id, partition, kind, name, namespace, subject, coalesce(value, 'null'::jsonb), at, said_by,
     ordered_by, reason
-from jsonb_to_recordset(%s::jsonb) as said (scope text, subject_id bigint, partition text, kind text, name text,
+from json_to_recordset(%s::json) as said (scope text, subject_id bigint, partition text, kind text, name text,
     namespace text, subject text, value jsonb, at timestamptz, said_by bytea, ordered_by text, reason text)
 on conflict (environment, scope, subject_id, partition, kind, name) do update set
     value = excluded.value, at = excluded.at, said_by = excluded.said_by, ordered_by = excluded.ordered_by,

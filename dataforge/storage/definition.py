@@ -98,7 +98,7 @@ def datasets_elsewhere(
 
 DEFINE_TASKS = """
 update task set declared_by = %s, definition = said.definition, version = said.version
-from jsonb_to_recordset(%s::jsonb) as said (id bigint, definition jsonb, version bytea)
+from json_to_recordset(%s::json) as said (id bigint, definition jsonb, version bytea)
 where task.environment = %s and task.id = said.id
 """
 
@@ -122,7 +122,7 @@ def retire_tasks(connection: Connection, environment: int, tasks: Iterable[TaskD
 
 DEFINE_DATASETS = """
 update dataset set declared_by = said.source, definition = said.definition
-from jsonb_to_recordset(%s::jsonb) as said (id bigint, source text, definition jsonb)
+from json_to_recordset(%s::json) as said (id bigint, source text, definition jsonb)
 where dataset.environment = %s and dataset.id = said.id
 """
 

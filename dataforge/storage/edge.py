@@ -127,7 +127,7 @@ ADD_DECLARED = """
 insert into edge (environment, task_id, relation, node_kind, node_id, origin, source,
                   mapping, condition, required, staleness, role)
 select %s, task_id, relation, node_kind, node_id, 'declared', %s, mapping, condition, required, staleness, role
-from jsonb_to_recordset(%s::jsonb) as said (task_id bigint, relation edge_relation, node_kind node_kind,
+from json_to_recordset(%s::json) as said (task_id bigint, relation edge_relation, node_kind node_kind,
     node_id bigint, mapping jsonb, condition jsonb, required boolean, staleness text,
     role text)
 """

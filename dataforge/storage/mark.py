@@ -15,7 +15,7 @@ from dataforge.storage.record_set import Row, keys, spread
 FOLD = """
 insert into mark as known (environment, task_id, run, state, partition, at, said_by, marked_by, reason)
 select %s, task_id, run, state, partition, at, said_by, marked_by, reason
-from jsonb_to_recordset(%s::jsonb) as said (task_id bigint, run text, state run_state, partition text, at timestamptz,
+from json_to_recordset(%s::json) as said (task_id bigint, run text, state run_state, partition text, at timestamptz,
     said_by bytea, marked_by text, reason text)
 on conflict (environment, task_id, run) do update set
     state = excluded.state, partition = excluded.partition, at = excluded.at, said_by = excluded.said_by,

@@ -57,7 +57,7 @@ def withdraw(connection: Connection, environment: int, runs: Sequence[RunKey]) -
 CLAIM = """
 insert into write (environment, node_kind, node_id, partition, task_id, run, attempt_id, group_run,
     producer_task_id, producer_run, status, run_state, evidence, started_at, since, version, rows, past)
-select %s, * from jsonb_to_recordset(%s::jsonb) as said (node_kind node_kind, node_id bigint, partition text,
+select %s, * from json_to_recordset(%s::json) as said (node_kind node_kind, node_id bigint, partition text,
     task_id bigint, run text, attempt_id text, group_run text, producer_task_id bigint, producer_run text,
     status partition_status, run_state run_state, evidence evidence, started_at timestamptz, since timestamptz,
     version text, rows bigint, past boolean)
@@ -125,12 +125,42 @@ select canonical_id, array_agg(id) from dataset where environment = %s and canon
 # what a blocking check has refused since then, or the run's own check, until a release ordered no earlier than that.
 # Where both the check and the data name a version, another version than that of the data was not refused; of what
 # several runs make, another than any of theirs.
+# Most places have one claim, and nothing else is known of them: they stand as it says (`sole`), and need none of this.
 # A partition that several runs make together comes with those that count (`groups`, of which the worst state and the
 # weakest evidence stand for the whole), whether more has to come (`short`), and whether it was ever whole (`made`).
 RESOLVE = """
-with place as (
-    select * from jsonb_to_recordset(%(places)s::jsonb) as w (kind node_kind, node bigint, key text, members bigint[],
+with said as (
+    select * from json_to_recordset(%(places)s::json) as w (kind node_kind, node bigint, key text, members bigint[],
         groups jsonb, short boolean, made boolean)
+), sole as materialized (
+    select said.*, c.claimed, c.status, c.run_state, c.evidence, c.since, c.version, c.producer_task_id, c.producer_run
+    from said left join lateral (
+        select true as claimed, c.status, c.run_state, c.evidence, c.since, c.version, c.producer_task_id,
+            c.producer_run, c.past, count(*) over () as number
+        from unnest(said.members) as member (id) cross join lateral (
+            select * from write
+            where environment = (select %(environment)s::smallint)
+              and node_kind = said.kind and node_id = member.id and partition = said.key
+            limit 2
+        ) c
+        limit 2
+    ) c on c.number = 1 and not c.past and said.groups is null and not exists (
+        select from unnest(said.members) as member (id) cross join lateral (
+            select kind from control
+            where environment = (select %(environment)s::smallint) and scope = said.kind::text
+              and subject_id = member.id and partition = said.key offset 0
+        ) held
+        where held.kind = 'quarantine'
+    ) and not exists (
+        select from unnest(said.members) as member (id) cross join lateral (
+            select from failed_check
+            where environment = (select %(environment)s::smallint) and dataset_id = member.id and partition = said.key
+            offset 0
+        ) refused
+        where said.kind = 'dataset'
+    )
+), place as (
+    select kind, node, key, members, groups, short, made from sole where claimed is null
 ), believed as (
     select place.kind, place.node, place.key, place.members, place.made, seen.run_state, seen.evidence, seen.version,
         seen.producer_task_id, seen.producer_run,
@@ -217,6 +247,12 @@ with place as (
 ), changed as (
     insert into partition_state as known (environment, node_kind, node_id, partition, status, run_state, evidence,
         since, task_id, run, version, ready_task_id, ready_run, ready_since, ready_version, held)
+    select %(environment)s, a.kind, a.node, a.key, a.status, case when done then 'succeeded' else a.run_state end,
+        a.evidence, a.since, a.producer_task_id, a.producer_run, a.version, case when done then a.producer_task_id end,
+        case when done then a.producer_run end, case when done then a.since end, case when done then a.version end, null
+    from sole a cross join lateral (select a.status in ('ready', 'stale')) as how (done)
+    where a.claimed
+    union all
     select %(environment)s, b.kind, b.node, b.key, b.status, b.run_state, b.evidence, b.since, b.producer_task_id,
         b.producer_run, b.version, done.producer_task_id, done.producer_run, done.since, done.version, b.held
     from believed b left join lateral (
@@ -264,14 +300,14 @@ with place as (
     where node_kind = 'task' or status <> 'running'
     order by node_kind, node_id, partition
 )
-select kind, node, key from believed
+select kind, node, key from believed union all select kind, node, key from sole where claimed
 """
 # What had a state and has none is remembered as cleared, for the feed of changes alone.
 CLEAR = """
 with cleared as (
     delete from partition_state where (environment, node_kind, node_id, partition) in (
         select (select %(environment)s::smallint), s.node_kind, s.node_id, s.partition
-        from jsonb_to_recordset(%(places)s::jsonb) as w (kind node_kind, node bigint, key text) cross join lateral (
+        from json_to_recordset(%(places)s::json) as w (kind node_kind, node bigint, key text) cross join lateral (
             select * from partition_state
             where environment = (select %(environment)s::smallint)
               and node_kind = w.kind and node_id = w.node and partition = w.key

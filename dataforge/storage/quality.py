@@ -47,7 +47,7 @@ def withdraw(connection: Connection, environment: int, runs: Sequence[RunKey]) -
 REPORT = """
 with reported as (
     insert into quality (environment, dataset_id, partition, task_id, run, attempt_id, at, report)
-    select %(environment)s, * from jsonb_to_recordset(%(said)s::jsonb) as said (dataset_id bigint, partition text,
+    select %(environment)s, * from json_to_recordset(%(said)s::json) as said (dataset_id bigint, partition text,
         task_id bigint, run text, attempt_id text, at timestamptz, report jsonb)
     returning environment, dataset_id, partition
 )
@@ -104,7 +104,7 @@ def withdraw_failed(connection: Connection, environment: int, runs: Sequence[Run
 FAIL = """
 insert into failed_check (environment, dataset_id, partition, task_id, run, attempt_id, own, at, checks, number,
     version)
-select %s, * from jsonb_to_recordset(%s::jsonb) as said (dataset_id bigint, partition text, task_id bigint, run text,
+select %s, * from json_to_recordset(%s::json) as said (dataset_id bigint, partition text, task_id bigint, run text,
     attempt_id text, own boolean, at timestamptz, checks text, number integer, version text)
 """
 

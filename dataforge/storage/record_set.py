@@ -14,10 +14,13 @@ _encoder = msgspec.json.Encoder()
 
 
 def spread(rows: Iterable[Row]) -> str:
-    """The parameter for `jsonb_to_recordset(%s::jsonb)`."""
-    # Without a function for each value: a batch has tens of thousands.
-    columns = [{k: "\\x" + v.hex() if type(v) is bytes else v for k, v in row.items()} for row in rows]
-    return _encoder.encode(columns).decode()
+    """The parameter for `json_to_recordset(%s::json)`, which reads it in a third of the time of `jsonb_to_recordset`.
+    A column of bytes has them in every row."""
+    given = list(rows)
+    binary = [name for name, value in given[0].items() if type(value) is bytes] if given else []
+    if binary:
+        given = [{**row, **{name: "\\x" + row[name].hex() for name in binary}} for row in given]
+    return _encoder.encode(given).decode()
 
 
 def keys(runs: Sequence[tuple[int, str]]) -> dict[str, list[Any]]:

@@ -11,7 +11,7 @@ from dataforge.storage.record_set import Row, keys, spread
 SAVE = """
 insert into run (environment, task_id, run, kind, group_run, map_index, state, evidence, attempt, attempt_id,
     partitions, partition_from, started_at, ended_at, interval_start, interval_end, error, source, shards)
-select %s, * from jsonb_to_recordset(%s::jsonb) as stands (task_id bigint, run text, kind run_kind, group_run text,
+select %s, * from json_to_recordset(%s::json) as stands (task_id bigint, run text, kind run_kind, group_run text,
     map_index integer, state run_state, evidence evidence, attempt integer, attempt_id text, partitions text[],
     partition_from text, started_at timestamptz, ended_at timestamptz, interval_start timestamptz,
     interval_end timestamptz, error text, source jsonb, shards jsonb)

@@ -42,14 +42,14 @@ class SaidLate(msgspec.Struct, frozen=True):
 
 KEEP_WATERMARKS = """
 insert into watermark (environment, task_id, dataset_id, at, said_at, said_by, run)
-select %s, * from jsonb_to_recordset(%s::jsonb) as said (task_id bigint, dataset_id bigint, at timestamptz,
+select %s, * from json_to_recordset(%s::json) as said (task_id bigint, dataset_id bigint, at timestamptz,
     said_at timestamptz, said_by bytea, run text)
 on conflict do nothing
 """
 KEEP_STREAMS = "insert into stream (environment, task_id) select %s, unnest(%s::bigint[]) on conflict do nothing"
 KEEP_LATE = """
 insert into late (environment, task_id, dataset_id, partition, said_at, said_by, rows)
-select %s, * from jsonb_to_recordset(%s::jsonb) as said (task_id bigint, dataset_id bigint, partition text,
+select %s, * from json_to_recordset(%s::json) as said (task_id bigint, dataset_id bigint, partition text,
     said_at timestamptz, said_by bytea, rows bigint)
 on conflict do nothing
 """
@@ -242,7 +242,7 @@ insert into write (environment, node_kind, node_id, partition, task_id, run, att
     producer_run, status, run_state, evidence, started_at, since)
 select %(environment)s, kind, node, partition, %(task)s, run, '~watermark', run || '/~watermark', %(task)s, run, status,
     'succeeded', 'reported', since + interval '1 microsecond', coalesce(stale_since, since)
-from jsonb_to_recordset(%(rows)s::jsonb) as said (kind node_kind, node bigint, partition text, run text,
+from json_to_recordset(%(rows)s::json) as said (kind node_kind, node bigint, partition text, run text,
     status partition_status, since timestamptz, stale_since timestamptz)
 """
 

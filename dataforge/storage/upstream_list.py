@@ -20,7 +20,7 @@ class UpstreamList(msgspec.Struct, frozen=True):
 SAVE = """
 insert into upstream_list as known (environment, task_id, list, upstreams, first_at, last_at)
 select %s, task_id, content_hash(to_jsonb(upstreams)), upstreams, min(at), max(at)
-from jsonb_to_recordset(%s::jsonb) as said (task_id bigint, upstreams bigint[], at timestamptz)
+from json_to_recordset(%s::json) as said (task_id bigint, upstreams bigint[], at timestamptz)
 group by task_id, upstreams order by task_id, upstreams
 on conflict (environment, task_id, list) do update
 set first_at = least(known.first_at, excluded.first_at), last_at = greatest(known.last_at, excluded.last_at)

@@ -99,12 +99,12 @@ def keep(connection: Connection, environment: int, said: Declaration) -> None:
 KEEP_TASKS = """
 insert into task_version (environment, task_id, version, definition, source)
 select %s, said.id, said.version, said.definition, %s
-from jsonb_to_recordset(%s::jsonb) as said (id bigint, definition jsonb, version bytea)
+from json_to_recordset(%s::json) as said (id bigint, definition jsonb, version bytea)
 on conflict (environment, task_id, version) do nothing
 """
 KEEP_EDGES = """
 insert into version_edge (environment, task_id, version, relation, node_kind, node_id)
-select %s, said.* from jsonb_to_recordset(%s::jsonb) as said
+select %s, said.* from json_to_recordset(%s::json) as said
     (task_id bigint, version bytea, relation edge_relation, node_kind node_kind, node_id bigint)
 on conflict do nothing
 """
@@ -130,11 +130,11 @@ def keep_tasks(
 KEEP_DATASETS = """
 insert into dataset_version (environment, dataset_id, version, definition)
 select %s, said.id, content_hash(said.definition), said.definition
-from jsonb_to_recordset(%s::jsonb) as said (id bigint, definition jsonb)
+from json_to_recordset(%s::json) as said (id bigint, definition jsonb)
 on conflict (environment, dataset_id, version) do nothing
 """
 DATASET_VERSIONS = """
-select said.id, content_hash(said.definition) from jsonb_to_recordset(%s::jsonb) as said (id bigint, definition jsonb)
+select said.id, content_hash(said.definition) from json_to_recordset(%s::json) as said (id bigint, definition jsonb)
 """
 
 
@@ -165,7 +165,7 @@ where environment = %s and source = %s and definition_span.node_kind = gone.node
 ADD_SPANS = """
 insert into definition_span (environment, node_kind, node_id, source, valid_from, valid_to, version)
 select %s, said.node_kind, said.node_id, %s, said.valid_from, said.valid_to, said.version
-from jsonb_to_recordset(%s::jsonb) as said
+from json_to_recordset(%s::json) as said
     (node_kind node_kind, node_id bigint, valid_from timestamptz, valid_to timestamptz, version bytea)
 """
 NodeSpan = tuple[Node, Span]

@@ -50,7 +50,7 @@ def take(connection: Connection, environment: int, most: int) -> list[Changed]:
 PUT = """
 insert into outbox (environment, node_kind, node_id, partition, change)
 select %s, node_kind, node_id, partition, 'ordered'
-from jsonb_to_recordset(%s::jsonb) as said (node_kind node_kind, node_id bigint, partition text)
+from json_to_recordset(%s::json) as said (node_kind node_kind, node_id bigint, partition text)
 """
 
 
@@ -118,7 +118,7 @@ class Wakeup(msgspec.Struct, frozen=True):
 SAVE = """
 insert into wakeup as known (environment, task_id, partition, since, priority, held, due_at)
 select %s, task_id, partition, since, priority, held, due_at
-from jsonb_to_recordset(%s::jsonb) as said (task_id bigint, partition text, since timestamptz, priority integer,
+from json_to_recordset(%s::json) as said (task_id bigint, partition text, since timestamptz, priority integer,
     held boolean, due_at timestamptz)
 order by task_id, partition
 on conflict (environment, task_id, partition) do update set
