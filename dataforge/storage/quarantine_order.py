@@ -14,7 +14,7 @@ ADD = """
 insert into quarantine_order (environment, scope, subject_id, partition, at, said_by, namespace, subject, holds,
     ordered_by, reason)
 select %s, scope, subject_id, partition, at, said_by, namespace, subject, holds, ordered_by, reason
-from jsonb_to_recordset(%s::jsonb) as said (scope text, subject_id bigint, partition text, at timestamptz,
+from json_to_recordset(%s::json) as said (scope text, subject_id bigint, partition text, at timestamptz,
     said_by bytea, namespace text, subject text, holds boolean, ordered_by text, reason text)
 on conflict do nothing
 """
