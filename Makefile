@@ -28,6 +28,10 @@ down: $(INSTALLED) ## stop what `make up` started, and only that
 status: $(INSTALLED) ## say what runs, where, since when
 	@$(VENV)/bin/dataforge status || test $$? -eq 1  # 1 only says that something is stopped
 
+# What was compiled is kept, also where the environment forbids it (images do): each of the processes would compile all tests
+# anew, five seconds of a core.
+test test-long explore: export PYTHONDONTWRITEBYTECODE =
+
 test: $(INSTALLED) ## run the tests (ARGS="-k name" for some, JOBS=1 for one process)
 	@$(PY) -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 

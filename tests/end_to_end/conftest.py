@@ -84,8 +84,9 @@ def shop() -> Iterator[Shop]:
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Stops the installation after the last of its tests: the fixture ends with its process, which has other tests to
     run, and until then the installation would take an eighth of a core from them."""
-    if "shop" in getattr(item, "funcargs", {}) and (nextitem is None or nextitem.path.parent != item.path.parent):
-        processes.down(item.funcargs["shop"].settings)
+    shop = item.funcargs.get("shop") if isinstance(item, pytest.Function) else None
+    if isinstance(shop, Shop) and (nextitem is None or nextitem.path.parent != item.path.parent):
+        processes.down(shop.settings)
 
 
 def _run(settings: Settings, verb: str) -> "subprocess.CompletedProcess[str]":
