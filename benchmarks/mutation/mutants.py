@@ -299,6 +299,13 @@ MUTANTS = (
         ("tests/unit/test_run.py", MACHINE),
     ),
     Mutant(
+        "of several that were ordered to run again each is waited for",
+        "dataforge/ledger/admission.py",
+        "return order if ordered or outstanding(",
+        "return order if outstanding(",
+        ("tests/dispatch/test_rerun.py", MACHINE),
+    ),
+    Mutant(
         "a daily task brings one share of a day to the days of all clients",
         "dataforge/model/share.py",
         "or time_dimension(dataset) in (None, task) else None",

@@ -5,7 +5,7 @@ Guarantees a number of queries that does not grow with the number of partitions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 
 import msgspec
@@ -19,6 +19,7 @@ from dataforge.storage import lease as leases
 from dataforge.storage import readiness
 from dataforge.storage.control import Standing
 from dataforge.storage.database import Connection
+from dataforge.storage.maker import makers as makers_of
 from dataforge.storage.readiness import Place, Subject
 
 _Orders = Mapping[controls.Subject, Sequence[Standing]]
@@ -29,13 +30,22 @@ class Orders(msgspec.Struct, frozen=True):
 
     by_subject: _Orders
     begun: Mapping[Place, datetime]  # when the last run of what is to be run again began
+    makers: Mapping[Place, Collection[Place]]  # of datasets that are to be made again the partitions of tasks that do
     leases: Mapping[tuple[int, str], Lease]
     pools: Mapping[str, tuple[int, int]]
 
     def rerun(self, place: Place) -> Order | None:
-        """The order to make a partition again, where no run has carried it out yet."""
+        """The order to make a partition again, where no run has carried it out yet; of a dataset's partition, where one
+        of those has not that make it and had been ordered to by then."""
         order = _one(self.by_subject, place, "rerun")
-        return order if outstanding(order, self.begun.get(place)) else None
+        if order is None:
+            return None
+        makers = [_one(self.by_subject, each, "rerun") for each in self.makers.get(place, ()) if self._waits(each)]
+        ordered = any(each is not None and each.at <= order.at for each in makers)
+        return order if ordered or outstanding(order, self.begun.get(place)) else None
+
+    def _waits(self, maker: Place) -> bool:
+        return outstanding(_one(self.by_subject, maker, "rerun"), self.begun.get(maker))
 
 
 def orders(
@@ -51,17 +61,43 @@ def orders(
     places = {*upstreams, *(("task", *one) for one in wanted)}
     about: set[controls.Subject] = {each for one in wanted for each in _subjects(subjects[one.task_id], one)}
     about |= places
-    found: dict[controls.Subject, list[Standing]] = {}
-    for standing in controls.of_subjects(connection, environment, about):
-        found.setdefault(standing.subject, []).append(standing)
+    found = _by_subject(connection, environment, about)
     again = [place for place in places if _one(found, place, "rerun") is not None]
+    made = makers_of(connection, environment, [place for place in again if place[0] == "dataset"])
+    makers = {place: {maker for maker, _ in each} for place, each in made.items()}
+    found |= _by_subject(connection, environment, set[controls.Subject]().union(*makers.values()) - about)
     pools = {name for one in wanted for name in subjects[one.task_id].pools}
     return Orders(
         by_subject=found,
-        begun=readiness.begun(connection, environment, again) if again else {},
+        begun=_begun(connection, environment, again, made) if again else {},
+        makers=makers,
         leases=leases.held(connection, environment, wanted),
         pools=leases.pools(connection, environment, pools, now),
     )
+
+
+def _by_subject(
+    connection: Connection, environment: int, about: Set[controls.Subject]
+) -> dict[controls.Subject, list[Standing]]:
+    found: dict[controls.Subject, list[Standing]] = {}
+    for standing in controls.of_subjects(connection, environment, about):
+        found.setdefault(standing.subject, []).append(standing)
+    return found
+
+
+def _begun(
+    connection: Connection,
+    environment: int,
+    again: Iterable[Place],
+    made: Mapping[Place, Sequence[tuple[Place, datetime | None]]],
+) -> dict[Place, datetime]:
+    """When the last run began of each; of a dataset's partition that several make the last of theirs."""
+    makers = {maker for each in made.values() for maker, _ in each}
+    found = readiness.begun(connection, environment, {*again, *makers})
+    for place, each in made.items():
+        known = [at for at in (found.get(place), *(at for _, at in each)) if at is not None]
+        found |= {place: max(known)} if known else {}
+    return found
 
 
 def admission(found: Orders, subject: Subject, asked: Asked) -> Admission:

@@ -93,3 +93,42 @@ def test_an_order_about_what_never_ran_says_nothing_of_it_whatever_else_is_asked
     recorded(database, ordered("rerun", 0, "load", partition=DAY, reason="a late file"))
     together = readiness(database, "dev", [Named("load", None, DAY), Named("report", None, DAY)], at(60)).items
     assert codes(together[1]) == codes(asked(database, "report")) == ["upstream_missing"]
+
+
+@pytest.fixture
+def shared(database: Database) -> Database:
+    """north and south both write orders, clean reads them; all of it has run."""
+    declared(
+        database,
+        task("north", produces=[ORDERS]),
+        task("south", produces=[ORDERS]),
+        task("clean", consumes=[{"dataset": ORDERS}]),
+    )
+    for minutes, name in enumerate(("north", "south", "clean")):
+        _again(database, name, minutes * 2)
+    return database
+
+
+def _again(database: Database, name: str, minutes: float) -> None:
+    outputs = [] if name == "clean" else [{**ORDERS, "partition": DAY}]
+    ended(database, claimed(database, name, minutes), "completed", minutes + 1, outputs=outputs)
+
+
+@pytest.mark.parametrize("name", ["north", "south"])
+def test_what_several_make_is_made_again_once_the_one_has_run_that_was_ordered_to(shared: Database, name: str) -> None:
+    _rerun(shared, name, "all")
+    assert codes(asked(shared, "clean", 61)) == ["upstream_stale"]
+    _again(shared, name, 62)
+    assert codes(asked(shared, "clean", 64)) == []
+
+
+@pytest.mark.parametrize(("first", "second"), [("north", "south"), ("south", "north")])
+def test_of_several_that_were_ordered_to_run_again_each_is_waited_for(
+    shared: Database, first: str, second: str
+) -> None:
+    _rerun(shared, first, "all")
+    _rerun(shared, second, "all", 61)
+    _again(shared, first, 62)
+    assert codes(asked(shared, "clean", 64)) == ["upstream_stale"]
+    _again(shared, second, 65)
+    assert codes(asked(shared, "clean", 67)) == []

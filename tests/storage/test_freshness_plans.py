@@ -16,6 +16,7 @@ from dataforge.model.freshness import FreshnessQuestion
 from dataforge.storage import data_version
 from dataforge.storage import freshness as storage
 from dataforge.storage.database import Database
+from dataforge.storage.maker import MAKERS
 from dataforge.storage.readiness import Place, columns
 
 pytestmark = pytest.mark.xdist_group("freshness-plans")  # in one process, which makes once what they share
@@ -87,8 +88,9 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         (storage.STANDING, columns(1, _PLACES)),
         (storage.READS, _RUNS),
         (data_version.SUCCESSES, {**data_version.successes_of(1, _PLACES), "most": 10}),
+        (MAKERS, columns(1, _PLACES[1:])),
     ],
-    ids=["resolve", "built", "standing", "reads", "successes"],
+    ids=["resolve", "built", "standing", "reads", "successes", "makers"],
 )
 def test_every_query_reads_by_index_and_only_what_it_needs(
     filled: Database, query: LiteralString, parameters: dict[str, Any], asked: int

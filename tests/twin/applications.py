@@ -35,7 +35,8 @@ def told(draw: st.DrawFn, tasks: dict[str, Definition], cuts: dict[str, Cut]) ->
         found += [_started(parent, above, key, each) for each in draw(st.sampled_from(_STARTED))]
     if draw(rarely(5)):
         known = [(name, f"ns/{parent}@{above['run']['runId']}"), (parent, above["run"]["runId"])] if above else []
-        found.append(_ordered(*draw(st.sampled_from(known or [(name, run)])), draw(st.sampled_from(_ORDERED))))
+        task, of = draw(st.sampled_from(known or [(name, run)]))
+        found.append(_ordered(task, of, draw(st.sampled_from(_ORDERED))))
     return found
 
 

@@ -72,8 +72,14 @@ class View:
         return str(aliases.get(dataset, dataset))
 
     @cached_property
+    def told(self) -> set[str]:
+        """The tasks that told of themselves."""
+        return {event["task"]["name"] for event in self.events} | spark.told(self.jobs)
+
+    @cached_property
     def seen(self) -> set[str]:
-        return {event["task"]["name"] for event in self.events} | spark.seen(self.jobs)
+        """These, and the applications that only a job has told of."""
+        return self.told | spark.applications(self.jobs)
 
     def cut(self, kind: str, name: str) -> Cut:
         """How something is cut; its dynamic sets with the keys that they hold."""
@@ -251,7 +257,8 @@ class View:
         return max(found, key=lambda each: datetime.fromisoformat(each["time"]), default=None)
 
     def to_rerun(self, place: Place) -> bool:
-        """Whether an order to make a partition again is still to be carried out: no run has begun since."""
+        """Whether an order to make a partition again is still to be carried out: no run has begun since, or of those
+        that make it one has not that had been ordered to by then."""
         kind, name, key = place
         order = self.order(["rerun"], **{kind: name, "partition": key or None})
         if order is None:
@@ -259,9 +266,22 @@ class View:
         state = self.states.get(place)
         if state is None:
             return True
-        run = self.runs[state.task, state.run]
-        begun = run.last.began or state.since
+        begun = self.runs[state.task, state.run].last.began or state.since
+        if kind == "dataset":
+            return self._to_be_made_again(place, begun, datetime.fromisoformat(order["time"]))
         return begun is None or begun < datetime.fromisoformat(order["time"])
+
+    def _to_be_made_again(self, place: Place, begun: datetime | None, ordered: datetime) -> bool:
+        claims = [claim for claim in self.claims[place] if not claim.past]
+        makers = {("task", c.of_task, self.runs[c.of_task, c.of_run].last.partition) for c in claims}
+        orders = {
+            maker: self.order(["rerun"], task=maker[1], partition=maker[2] or None)
+            for maker in makers
+            if self.to_rerun(maker)
+        }
+        early = [each for each in orders.values() if each and datetime.fromisoformat(each["time"]) <= ordered]
+        begins = [begun, *(claim.began for claim in claims)]
+        return bool(early) or not any(each is not None and each >= ordered for each in begins)
 
     def marked(self, state: State | None) -> str | None:
         """As what a person has marked the run that decides."""

@@ -60,13 +60,15 @@ def observed(events: Iterable[Event], task: str) -> Iterator[str]:
             yield from (each["name"] for each in event.get("outputs", ()))
 
 
-def seen(events: Iterable[Event]) -> set[str]:
-    """The applications that events tell of."""
-    found = set()
-    for event in events:
-        above = parent(event)
-        found.add(name(event) if is_application(event) or above is None else above[0])
-    return found
+def told(events: Iterable[Event]) -> set[str]:
+    """The applications that told of themselves."""
+    return {name(event) for event in events if is_application(event)}
+
+
+def applications(events: Iterable[Event]) -> set[str]:
+    """Those that their jobs tell of."""
+    above = [parent(event) for event in events if not is_application(event)]
+    return {each[0] for each in above if each is not None}
 
 
 def _applications(

@@ -9,6 +9,7 @@ from typing import Any
 from tests.twin import condition, rules, trigger
 from tests.twin.claim import Place
 from tests.twin.completeness import Standing
+from tests.twin.evidence import unserving, unwanted_as
 from tests.twin.fold import MADE, State
 from tests.twin.ledger import View
 from tests.twin.question import AHEAD, Answer, Definition, Need, Reason
@@ -273,7 +274,7 @@ class _Asked:
         instances = self.instances(need)
         unwanted = [state for state in instances if state is not None and state not in wanted]
         if unwanted:
-            return _unwanted(max(unwanted, key=FINAL.index))
+            return unwanted_as(max(unwanted, key=FINAL.index))
         if None in instances:
             return "upstream_running"
         state = self.view.states.get(need.place)
@@ -281,15 +282,7 @@ class _Asked:
             return "upstream_missing"
         if state.status == "quarantined":
             return "upstream_quarantined"
-        return self.ended(state, self.outcome(need), wanted)
-
-    @staticmethod
-    def ended(state: State, outcome: str | None, wanted: tuple[str | None, ...]) -> str:
-        if outcome is None:
-            return "upstream_unconfirmed" if state.state == "unknown" else "upstream_running"
-        if outcome in wanted:
-            return "condition_unmet" if state.settled else "upstream_unconfirmed"
-        return _unwanted(outcome)
+        return unserving(state, self.outcome(need), wanted)
 
     def about(self, need: Need, code: str, passes: bool = False) -> Reason:
         return Reason(code, (need.kind, need.name), need.place[2], passes)
@@ -298,7 +291,7 @@ class _Asked:
         """Whether what is missing comes by itself: it is known, and nothing that failed stands behind it."""
         view = self.view
         if need.kind == "task":
-            known = need.name in view.tasks or need.name in view.seen
+            known = need.name in view.tasks or need.name in view.told
         else:
             known = need.name in view.datasets or bool(view.writers(need.name))
         return known and not self.obstructed(need)
@@ -399,7 +392,3 @@ class _Asked:
 def _bringer(task: str, key: str) -> Need:
     """The partition of a task that is to bring a share."""
     return Need({}, "task", task, key, (), ("task", task, key))
-
-
-def _unwanted(outcome: str) -> str:
-    return {"succeeded": "condition_unmet", "skipped": "upstream_skipped"}.get(outcome, "upstream_failed")
