@@ -31,18 +31,14 @@ class Asked(NamedTuple):
 
 
 class Need(msgspec.Struct, frozen=True):
-    """A partition that an edge asks for; where nobody declared how its node is cut, '' may stand for it."""
+    """A partition that an edge asks for."""
 
     edge: EdgeRow
     node: NodeRow
     key: str
     window_cut: Partitioning | None
+    places: tuple[Place, ...]  # it; and '', which may stand for it where nobody declared how its node is cut
     among: tuple[str, ...] = ()  # the partitions of which one is enough, itself included, oldest first
-
-    @property
-    def places(self) -> list[Place]:
-        exact: list[Place] = [(self.node.kind, self.node.id, self.key)]
-        return exact if self.node.declared_cut or not self.key else [*exact, (self.node.kind, self.node.id, "")]
 
 
 class Sketch(msgspec.Struct, frozen=True):
@@ -109,12 +105,13 @@ def sketch(
     own = _written(found, nodes, side)
     needs: list[Need] = []
     problems, updates = [], []
+    told: _Told = {}
     for edge in used_edges(found):
         if edge.condition == trigger.EDGE:
             continue
         node = nodes[edge.node]
         try:
-            mapped = list(_needs(edge, node, side))
+            mapped = list(_needs(edge, node, side, told))
             needs += [need for need in mapped if (edge.node, need.key) not in own]
             updates += [need for need in mapped if (edge.node, need.key) in own and edge.origin == "declared"]
         except InvalidInput as error:
@@ -176,11 +173,20 @@ def _misfit(subject: Subject, cut: Partitioning | None, key: str) -> Reason | No
     return None
 
 
-def _needs(edge: EdgeRow, node: NodeRow, side: Side) -> Iterator[Need]:
+# The partitions that edges of one mapping to nodes of one partitioning ask for: of twenty edges most are alike.
+_Told = dict[tuple[str, str | None, bool], tuple[tuple[str, ...], ...]]
+
+
+def _needs(edge: EdgeRow, node: NodeRow, side: Side, told: _Told) -> Iterator[Need]:
     theirs = cut_of(node.partitioning, declared=node.declared_cut)
-    for group in upstream_choices(mapping_of(edge.mapping), side, theirs):
+    alike = (edge.mapping, node.partitioning, node.declared_cut)
+    if alike not in told:
+        told[alike] = upstream_choices(mapping_of(edge.mapping), side, theirs)
+    for group in told[alike]:
         for key in group:
-            yield Need(edge, node, key, theirs or side.cut, group if len(group) > 1 else ())
+            exact: Place = (node.kind, node.id, key)
+            places = (exact,) if node.declared_cut or not key else (exact, (node.kind, node.id, ""))
+            yield Need(edge, node, key, theirs or side.cut, places, group if len(group) > 1 else ())
 
 
 def _problem(edge: EdgeRow, node: NodeRow, error: InvalidInput) -> Problem:

@@ -167,7 +167,10 @@ def _places(sketch: Sketch) -> Iterator[Place]:
 
 def _stands(need: Need, states: Mapping[Place, State]) -> Place:
     """The place that counts for a need: the exact one, unless only the one without a key is known."""
-    return next((place for place in need.places if place in states), need.places[0])
+    exact = need.places[0]
+    if len(need.places) == 1 or exact in states:
+        return exact
+    return next((place for place in need.places if place in states), exact)
 
 
 def _runs(state: State) -> bool:

@@ -73,7 +73,7 @@ def _needed(run: Ran, need: Need, read: Iterable[Touched], now: datetime) -> Rea
     exact = [each for each in own if each.partition == need.key]
     seen = _seen(run, need.places[0], exact or [each for each in own if not each.partition], now)
     known = window(need.window_cut, need.key)
-    return seen._replace(places=tuple(need.places), declared=need.edge.origin == "declared", window=known)
+    return seen._replace(places=need.places, declared=need.edge.origin == "declared", window=known)
 
 
 def _seen(run: Ran, place: Place, read: Sequence[Touched], now: datetime) -> Reading:

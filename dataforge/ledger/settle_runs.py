@@ -238,11 +238,14 @@ def _taken(level: _Level, key: RunKey, run: Run, standing: Standing, *, last: bo
 
 def _moved(before: Mapping[AttemptKey, StoredAttempt], standings: list[tuple[Standing, Ancestor]]) -> set[str]:
     """The external ids of the attempts that stand elsewhere than they did, or never stood: what a Spark job writes
-    is its application's, even of one that says no more of itself than is assumed of any."""
+    is its application's, even of one that says no more of itself than is assumed of any. And elsewhere than they were
+    saved: from that their children were settled, if they are of the same batch."""
     return {
         standing.attempt.external_run
         for standing, taken in standings
-        if before[standing.attempt.key].ordinal == attempts.NEVER or before[standing.attempt.key].ancestor != taken
+        if (known := before[standing.attempt.key]).ordinal == attempts.NEVER
+        or known.ancestor != taken
+        or known.stored[1] != taken
     }
 
 

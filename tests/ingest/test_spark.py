@@ -95,6 +95,15 @@ def test_who_updates_in_place_what_is_only_inferred_to_be_there_waits_for_more(d
     assert (reason.code, reason.upstream and reason.upstream.name) == ("upstream_unconfirmed", "load")
 
 
+def test_what_comes_with_its_parents_late_event_follows_what_is_believed_of_that(database: Database) -> None:
+    began = {**SUCCEEDED, "time": "2026-11-21T06:39:00Z", "state": "running"}
+    task = {"task": SUCCEEDED["task"], "run": TASK, "partition": "2026-11-21"}
+    mark = {"control": "mark", "state": "failed", "by": "anna", "reason": "half a file", "time": "2026-11-21T07:00:00Z"}
+    states(database, began, {**mark, **task})
+    counted = write(INSERT, "SRC", parented=True, **COUNTED)
+    assert states(database, SUCCEEDED, *application(parented=True), *counted) == [("", "failed", "confirmed")]
+
+
 def test_an_empty_write_of_one_spark_job_is_good_with_its_application(database: Database) -> None:
     empty = write(INSERT, "SRRC", parented=True)
     assert states(database, SUCCEEDED, *application(parented=True), *empty) == [("", "ready", "confirmed")]
