@@ -285,13 +285,6 @@ MUTANTS = (
         ("tests/ledger/test_findings_of_quarantine.py",),
     ),
     Mutant(
-        "what is only inferred satisfies nothing",
-        "dataforge/model/upstream.py",
-        "return self.evidence > Evidence.INFERRED",
-        "return self.evidence >= Evidence.INFERRED",
-        ("tests/unit/test_readiness.py", MACHINE),
-    ),
-    Mutant(
         "an application is as the run above it ended",
         "dataforge/model/run.py",
         "return parent.state.final or parent.state is RunState.UP_FOR_RETRY",

@@ -25,17 +25,8 @@ _PAGE = 1_000
 _FIRST = -(2**63)
 _GRAPH = frozenset(
     (
-        *(
-            "manifest",
-            "declaration",
-            "task",
-            "dataset",
-            "alias",
-            "edge",
-            "upstream_list",
-            "control",
-            "quarantine_order",
-        ),
+        *("manifest", "declaration", "task", "dataset", "alias", "edge", "upstream_list"),
+        *("control", "quarantine_order"),
         *("watermark", "late", "stream"),
     )
 )

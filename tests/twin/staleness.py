@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from tests.twin.claim import Claim, Place
+from tests.twin.claim import STREAM, Claim, Place
 from tests.twin.fold import MADE, State
 from tests.twin.ledger import View
 from tests.twin.question import Need
@@ -160,7 +160,7 @@ def _were_there(view: View, place: Place) -> list[Claim]:
 def _begun(view: View, place: Place, made: Claim) -> datetime | None:
     """From when on the run may have read its inputs; an instance of a mapped task from when the first of them did. What
     a watermark has passed is built from what was there by then."""
-    if made.run != made.of_run:
+    if made.run.endswith(STREAM):
         return made.began
     run = view.runs[made.of_task, made.of_run]
     starts = [run.last.began, made.began]
