@@ -83,7 +83,7 @@ class Run(NamedTuple):
     tries: list[Try]  # one at least: of a run that only a person has told of, what was said
     mark: Mark | None = None  # the latest
     by: RunName | None = None  # of a Spark job its application, whose doing it is
-    started: RunName | None = None  # what started that
+    started: RunName | None = None  # what started that; the application itself, where that told nothing
     is_job: bool = False  # of Spark: it has no partition of its own
 
     @property

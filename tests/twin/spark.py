@@ -144,7 +144,7 @@ def _job(
     key = _partition(events[0])
     outputs = {(each["name"], key): _output(told, key) for each in told[:1]}
     by_whom = (run.task, run.name) if run is not None else None
-    started = of.above if of is not None else None
+    started = of.above if of is not None else by
     return Run(
         name(events[0]), external, external, [found._replace(outputs=outputs)], None, by_whom, started, is_job=True
     )
