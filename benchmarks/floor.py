@@ -3,8 +3,7 @@
 * `bare`: a binary COPY of the bytes into a table without a key. Nothing is known afterwards but that they came.
 * `least`: the least that the outcome needs. The bytes once each, found by their id, and of each partition the state
   that was said last: a COPY into a temporary table, an insert and an upsert from it. What that leaves out is what the
-  ledger is for: runs and attempts, evidence, lineage, precedence, wake-ups. The events come parsed, so that no time goes
-  into that.
+  ledger is for: runs and attempts, evidence, lineage, precedence, wake-ups. The events come parsed, at no cost.
 """
 
 from collections.abc import Iterator, Sequence
