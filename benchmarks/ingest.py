@@ -1,4 +1,4 @@
-"""Ingestion: what a durable event costs, beside a bare COPY of the same bytes on the same server.
+"""Ingestion: what a durable event costs, beside the floors of the same bytes on the same server.
 
 The floors and the contestants take turns in one run; fsync and synchronous_commit are on. A figure is the
 median of the rounds, the first one left out.
@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import count
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
-from benchmarks import workload
+from benchmarks import floor, workload
 from benchmarks.figure import Bench
 from benchmarks.load import Answered, Load, measure
 from benchmarks.scratch import scratch_database
@@ -21,7 +21,7 @@ from dataforge.ingest.redaction import NOTHING
 from dataforge.storage.database import Database
 
 ROUNDS, BATCH = 6, 500
-FLOOR = "binary COPY of the same bytes into a bare table"
+_T = TypeVar("_T")
 HTTP_ROUNDS = 4
 NATIVE, OPENLINEAGE = "/api/v1/dev/events", "/api/v1/dev/lineage"
 # How events come over HTTP, by the name of the figure: with 64 clients unless it says how many.
@@ -41,12 +41,10 @@ def main() -> None:
     """Measures ledger.record and HTTP, native and OpenLineage."""
     with scratch_database({}) as database:
         bench = Bench("ingest", server_version(database))
-        with database.transaction() as connection:
-            connection.execute("create table bare (id bigint generated always as identity, body bytea not null)")
+        floor.make(database)
         _warm_up(database)
-        native, airflow = workload.native(ROUNDS * 4_000, seed=7), workload.airflow(ROUNDS * 500, seed=7)
-        _compare(bench, database, "ingest.record", native, record_native)
-        _compare(bench, database, "ingest.openlineage.large", airflow, record_openlineage)
+        _native(bench, database)
+        _openlineage(bench, database)
         _over_http(bench, database)
 
 
@@ -76,34 +74,51 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _copy(database: Database, bodies: Sequence[bytes]) -> None:
-    for begin in range(0, len(bodies), BATCH):
-        with (
-            database.transaction() as connection,
-            connection.cursor() as cursor,
-            cursor.copy("copy bare (body) from stdin (format binary)") as copy,
-        ):
-            copy.set_types(["bytea"])
-            for body in bodies[begin : begin + BATCH]:
-                copy.write_row([body])
+def _batches(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    return (items[begin : begin + BATCH] for begin in range(0, len(items), BATCH))
 
 
-def _compare(
-    bench: Bench,
-    database: Database,
-    figure: str,
-    bodies: Sequence[bytes],
-    record: Callable[..., object],
-) -> None:
+def _bare(database: Database, bodies: Sequence[bytes]) -> None:
+    for batch in _batches(bodies):
+        floor.bare(database, batch)
+
+
+def _record(database: Database, record: Callable[..., object], bodies: Sequence[bytes]) -> None:
+    for batch in _batches(bodies):
+        record(database, "dev", batch, NOTHING)
+
+
+def _least(database: Database, batches: Sequence[Sequence[floor.Row]]) -> None:
+    for batch in batches:
+        floor.least(database, batch)
+
+
+def _native(bench: Bench, database: Database) -> None:
+    """The ledger in one process beside both floors."""
+    rates: dict[str, list[float]] = {"ingest.floor.bare": [], "ingest.floor.least": [], "ingest.record": []}
+    for part in _parts(workload.native(ROUNDS * 4_000, seed=7)):
+        parsed = [floor.rows(batch) for batch in _batches(part)]
+        taken = (
+            _timed(partial(_bare, database, part)),
+            _timed(partial(_least, database, parsed)),
+            _timed(partial(_record, database, record_native, part)),
+        )
+        for found, seconds in zip(rates.values(), taken, strict=True):
+            found.append(len(part) / seconds)
+    bare, least, ours = (median(found[1:]) for found in rates.values())
+    bench.rate("ingest.floor.bare", bare)
+    bench.rate("ingest.floor.least", least, f"{floor.BARE} ({bare:,.0f}/s)", least / bare)
+    bench.rate("ingest.record", ours, f"{floor.LEAST} ({least:,.0f}/s)", ours / least)
+
+
+def _openlineage(bench: Bench, database: Database) -> None:
+    """The ledger with Airflow's events of 5 KB beside a bare COPY of them."""
     ours, floors = [], []
-    for part in _parts(bodies):
-        floors.append(len(part) / _timed(partial(_copy, database, part)))
-        began = time.perf_counter()
-        for begin in range(0, len(part), BATCH):
-            record(database, "dev", part[begin : begin + BATCH], NOTHING)
-        ours.append(len(part) / (time.perf_counter() - began))
-    value, floor = median(ours[1:]), median(floors[1:])
-    bench.rate(figure, value, f"{FLOOR} ({floor:,.0f}/s)", value / floor)
+    for part in _parts(workload.airflow(ROUNDS * 500, seed=7)):
+        floors.append(len(part) / _timed(partial(_bare, database, part)))
+        ours.append(len(part) / _timed(partial(_record, database, record_openlineage, part)))
+    value, least = median(ours[1:]), median(floors[1:])
+    bench.rate("ingest.openlineage.large", value, f"{floor.BARE} ({least:,.0f}/s)", value / least)
 
 
 def _over_http(bench: Bench, database: Database) -> None:
@@ -113,15 +128,15 @@ def _over_http(bench: Bench, database: Database) -> None:
     with served(database.url) as one:
         for _ in range(HTTP_ROUNDS):
             bodies = workload.native(2_000, seed=next(seeds))
-            floors.append(len(bodies) / _timed(partial(_copy, database, bodies)))
+            floors.append(len(bodies) / _timed(partial(_bare, database, bodies)))
             for name, way in WAYS.items():
                 found[name].append(measure(Load(port=one.port, seed=next(seeds), **way)))
         paced = Load(one.port, NATIVE, 64, STEADY * STEADY_SECONDS, 1, seed=next(seeds), rate=STEADY)
         steady = measure(paced)
-    floor = median(floors[1:])
+    least = median(floors[1:])
     for name, answers in found.items():
         way = WAYS[name]
         value = median(way["requests"] * way["events"] / answer.seconds for answer in answers[1:])
-        bench.rate(name, value, f"{FLOOR} ({floor:,.0f}/s)", value / floor)
+        bench.rate(name, value, f"{floor.BARE} ({least:,.0f}/s)", value / least)
         bench.times(f"{name}.wait", [wait for answer in answers[1:] for wait in answer.waits])
     bench.times("write.p95", steady.waits)

@@ -11,6 +11,7 @@ import msgspec
 
 from dataforge.graph import cycle
 from dataforge.graph.cycle import Link, Name
+from dataforge.graph.knot import Ends, knotted
 from dataforge.ledger.cuts import Cuts
 from dataforge.model.declaration import CycleError, Plan
 from dataforge.model.edge import Mapping
@@ -23,15 +24,26 @@ from dataforge.storage import reference as references
 from dataforge.storage.database import Connection
 from dataforge.storage.edge import DeclaredEdge
 
+MOST_NEAR = 2_000  # tasks looked at one by one around a change; where more lie there, all edges are read at once
+
 
 def refuse_cycles(
     connection: Connection, environment: int, decided: Plan, declared: Iterable[DeclaredEdge], cuts: Cuts
 ) -> None:
     """Raises CycleError when the edges of the whole manifest (`declared`) would close one, with what other
-    sources declare. What was registered before is free of cycles, so a new one leads through what changed."""
+    sources declare. What was registered before is free of cycles, so a new one leads through what changed, and lies on
+    a loop of edges: the partitions that edges lead to are looked at there alone."""
+    own = list(declared)
     changed = {task.ref.id for task in decided.tasks.written}
     renamed = {dataset.ref.id for dataset in decided.datasets.written if dataset.aliases or dataset.partitioning}
-    links, aliases = _Search(connection, environment, decided, declared, cuts).around(changed, renamed)
+    search = _Search(connection, environment, decided.manifest.source, own, cuts)
+    ends = search.around(changed, renamed)
+    aliases = cuts.aliases if ends is not None else cuts.all_aliases()
+    knot = knotted(ends if ends is not None else search.everything(), aliases, changed, renamed)
+    if not knot:
+        return
+    others = edges.declared_of_tasks(connection, environment, knot, decided.manifest.source)
+    links = [_link(edge) for edge in (*others, *(each for each in own if each.task_id in knot))]
     found = cycle.find(links, aliases, lambda names: _cuts(cuts, names))
     if found is not None:
         raise CycleError(_spelled(connection, environment, decided, found))
@@ -52,48 +64,57 @@ class _Search:
     """
 
     def __init__(
-        self, connection: Connection, environment: int, decided: Plan, own: Iterable[DeclaredEdge], cuts: Cuts
+        self, connection: Connection, environment: int, source: str, own: Iterable[DeclaredEdge], cuts: Cuts
     ) -> None:
         self._cuts = cuts
         self._connection = connection
         self._environment = environment
-        self._source = decided.manifest.source  # its edges in the tables are those of before
-        self._own: dict[int, list[DeclaredEdge]] = {}
+        self._source = source  # its edges in the tables are those of before
+        self._own: dict[int, list[edges.Ends]] = {}
         self._own_users: dict[tuple[Relation, NodeKind, int], set[int]] = {}
         for edge in own:
-            self._own.setdefault(edge.task_id, []).append(edge)
+            ends = (edge.task_id, edge.relation == "consumes", edge.node_kind == "dataset", edge.node_id)
+            self._own.setdefault(edge.task_id, []).append(ends)
             self._own_users.setdefault((edge.relation, edge.node_kind, edge.node_id), set()).add(edge.task_id)
 
-    def around(self, tasks: set[int], datasets: set[int]) -> tuple[list[Link], set[tuple[int, int]]]:
-        """The edges of everything upstream, or of everything downstream, and the aliases of the datasets met."""
+    def around(self, tasks: set[int], datasets: set[int]) -> Ends | None:
+        """The edges of everything upstream, or of everything downstream; None where both are much."""
         downstream = _Side("consumes", set(tasks), set(datasets))
         upstream = _Side("produces", set(tasks), set(datasets))
         while upstream.ahead and downstream.ahead:
-            self._advance(min(upstream, downstream, key=lambda side: len(side.tasks)))
+            smaller = min(upstream, downstream, key=lambda side: len(side.tasks))
+            if len(smaller.tasks) + len(smaller.new_tasks) > MOST_NEAR:
+                return None
+            self._advance(smaller)
         found = downstream if not downstream.ahead else upstream
-        return [_link(edge) for edge in found.edges], self._cuts.aliases
+        return Ends.of(found.edges)
+
+    def everything(self) -> Ends:
+        """The edges of all tasks."""
+        stored = edges.all_declared_ends(self._connection, self._environment, self._source)
+        return Ends(*stored) + Ends.of(each for found in self._own.values() for each in found)
 
     def _advance(self, side: "_Side") -> None:
         """One step on: over the datasets and tasks ahead to those who use them, and to what these use."""
         datasets = self._cuts.names(side.new_datasets) - side.datasets
         side.datasets |= datasets
         side.tasks |= side.new_tasks
-        edges_of_new = self._edges_of(side.new_tasks)
+        edges_of_new = self._ends_of(side.new_tasks)
         side.edges += edges_of_new
         users = self._users(side.relation, "dataset", datasets)
         if side.relation == "consumes":
             users |= self._users("consumes", "task", side.new_tasks)
         else:
-            users |= {e.node_id for e in edges_of_new if e.relation == "consumes" and e.node_kind == "task"}
-        onward: Relation = "produces" if side.relation == "consumes" else "consumes"
-        met = {e.node_id for e in edges_of_new if e.relation == onward and e.node_kind == "dataset"}
+            users |= {node for _, consumes, of_dataset, node in edges_of_new if consumes and not of_dataset}
+        reads = side.relation == "produces"
+        met = {node for _, consumes, of_dataset, node in edges_of_new if of_dataset and consumes is reads}
         side.new_tasks, side.new_datasets = users - side.tasks, met - side.datasets
 
-    def _edges_of(self, tasks: set[int]) -> list[DeclaredEdge]:
+    def _ends_of(self, tasks: set[int]) -> list[edges.Ends]:
         if not tasks:
             return []
-        stored = edges.declared_of_tasks(self._connection, self._environment, tasks, self._source)
-        return stored + [edge for task in sorted(tasks) for edge in self._own.get(task, ())]
+        stored = edges.declared_ends_of(self._connection, self._environment, tasks, self._source)
+        return stored + [ends for task in sorted(tasks) for ends in self._own.get(task, ())]
 
     def _users(self, relation: Relation, kind: NodeKind, nodes: set[int]) -> set[int]:
         if not nodes:
@@ -113,7 +134,7 @@ class _Side:
         self.new_datasets = datasets
         self.tasks: set[int] = set()
         self.datasets: set[int] = set()
-        self.edges: list[DeclaredEdge] = []
+        self.edges: list[edges.Ends] = []
 
     @property
     def ahead(self) -> bool:

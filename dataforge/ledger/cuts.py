@@ -46,6 +46,10 @@ class Cuts:
             names |= new
         return names
 
+    def all_aliases(self) -> set[tuple[int, int]]:
+        """All pairs of names that anybody declares to mean the same."""
+        return self.aliases | definitions.all_declared_aliases(self._connection, self._environment, self._source)
+
 
 def _groups(names: Iterable[int], aliases: Iterable[tuple[int, int]]) -> dict[int, set[int]]:
     """For each name all that mean the same."""

@@ -214,6 +214,14 @@ def declared_aliases(
     return {(row[0], row[1]) for row in connection.execute(ALIASES, parameters)}
 
 
+ALL_ALIASES = "select dataset_id, alias_id from alias where environment = %s and origin = 'declared' and source <> %s"
+
+
+def all_declared_aliases(connection: Connection, environment: int, but_source: str) -> set[tuple[int, int]]:
+    """All pairs of names that other sources declare to be one dataset."""
+    return {(row[0], row[1]) for row in connection.execute(ALL_ALIASES, [environment, but_source])}
+
+
 REMOVE_POOLS = "delete from pool where environment = %s and source = %s"
 ADD_POOLS = """
 insert into pool (environment, name, slots, source)

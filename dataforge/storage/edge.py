@@ -5,7 +5,9 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from psycopg import Connection
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import Connection, sql
 
 from dataforge.model import trigger
 from dataforge.model.event import Relation
@@ -159,6 +161,49 @@ def declared_of_tasks(connection: Connection, environment: int, tasks: Set[int],
     """The edges that other sources declare of these tasks."""
     parameters = {"environment": environment, "tasks": list(tasks), "source": but_source}
     return [DeclaredEdge(*row) for row in connection.execute(OF_TASKS, parameters)]
+
+
+Ends = tuple[int, bool, bool, int]  # a task, whether it consumes, whether a dataset, and which node
+
+ENDS_OF_TASKS = """
+select task_id, relation = 'consumes', node_kind = 'dataset', node_id
+from unnest(%(tasks)s::bigint[]) as wanted (id)
+cross join lateral (
+    select * from edge where environment = %(environment)s and task_id = wanted.id offset 0
+) of_task
+where origin = 'declared' and source <> %(source)s
+"""
+
+
+def declared_ends_of(connection: Connection, environment: int, tasks: Set[int], but_source: str) -> list[Ends]:
+    """What the edges that other sources declare of these tasks lead from and to."""
+    parameters = {"environment": environment, "tasks": list(tasks), "source": but_source}
+    return connection.execute(ENDS_OF_TASKS, parameters).fetchall()
+
+
+ALL_ENDS = """
+copy (
+    select task_id, relation = 'consumes', node_kind = 'dataset', node_id from edge
+    where environment = {environment} and origin = 'declared' and source <> {source}
+) to stdout (format binary)
+"""
+# PostgreSQL's binary form of such a row: the number of fields, and before each field its length.
+_FIELDS = [("task", ">i8"), ("consumes", "?"), ("of_dataset", "?"), ("node", ">i8")]
+_ROW = np.dtype(
+    [("fields", ">i2"), *(part for name, kind in _FIELDS for part in ((f"{name}_length", ">i4"), (name, kind)))]
+)
+_HEADER, _TRAILER = 19, 2  # bytes: the signature, flags and no extension; the end
+
+
+def all_declared_ends(connection: Connection, environment: int, but_source: str) -> list[NDArray[Any]]:
+    """The same of all tasks, as columns: of a whole platform there are millions."""
+    statement = sql.SQL(ALL_ENDS).format(environment=sql.Literal(environment), source=sql.Literal(but_source))
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        content = b"".join(copy)
+    rows = np.frombuffer(
+        content, dtype=_ROW, offset=_HEADER, count=(len(content) - _HEADER - _TRAILER) // _ROW.itemsize
+    )
+    return [rows[name].astype(kind.replace(">", "=")) for name, kind in _FIELDS]
 
 
 class Use(msgspec.Struct, frozen=True):

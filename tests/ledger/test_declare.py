@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataforge.graph.cycle import Link, Name, find
+from dataforge.ledger import acyclic
 from dataforge.ledger.declare import declare, declare_task
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
@@ -212,6 +213,13 @@ CYCLES: list[tuple[list[Manifest], Manifest, list[str]]] = [
 ]
 
 
+@pytest.fixture(params=[acyclic.MOST_NEAR, 0], ids=["near", "everything"])
+def most_near(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many tasks lie around the change: up to the limit they are looked at, beyond it all are."""
+    monkeypatch.setattr(acyclic, "MOST_NEAR", request.param)
+
+
+@pytest.mark.usefixtures("most_near")
 @pytest.mark.parametrize(("before", "closing", "cycle"), CYCLES)
 def test_a_cycle_is_refused_spelled_out_and_leaves_nothing(
     database: Database, before: list[Manifest], closing: Manifest, cycle: list[str]
@@ -325,14 +333,16 @@ def closes_a_cycle(said: Iterable[Manifest]) -> bool:
 
 
 @on_one_database
-@given(st.lists(manifests, min_size=2, max_size=5))
+@given(st.lists(manifests, min_size=2, max_size=5), st.sampled_from([acyclic.MOST_NEAR, 2, 0]))
 def test_a_declaration_is_refused_exactly_when_all_edges_together_close_a_cycle(
-    database: Database, said: list[Manifest]
+    database: Database, said: list[Manifest], most_near: int
 ) -> None:
     environment = new_environment(database)
     standing: dict[str, Manifest] = {}
     for each in said:
-        answer = attempt(database, environment, each)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(acyclic, "MOST_NEAR", most_near)
+            answer = attempt(database, environment, each)
         together = {**standing, each.source: each}
         if isinstance(answer, Declared):
             standing = together
