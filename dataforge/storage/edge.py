@@ -160,7 +160,7 @@ where origin = 'declared' and source <> %(source)s
 def declared_of_tasks(connection: Connection, environment: int, tasks: Set[int], but_source: str) -> list[DeclaredEdge]:
     """The edges that other sources declare of these tasks."""
     parameters = {"environment": environment, "tasks": list(tasks), "source": but_source}
-    return [DeclaredEdge(*row) for row in connection.execute(OF_TASKS, parameters)]
+    return [DeclaredEdge(*row) for row in connection.execute(OF_TASKS, parameters).fetchall()]
 
 
 Ends = tuple[int, bool, bool, int]  # a task, whether it consumes, whether a dataset, and which node
@@ -234,7 +234,7 @@ def declared_to(
 ) -> list[Use]:
     """The edges that other sources declare to any of these nodes, of tasks whose partitioning is declared."""
     parameters = {"environment": environment, "kind": kind, "nodes": sorted(nodes), "source": but_source}
-    return [Use(*row) for row in connection.execute(TO_NODES, parameters)]
+    return [Use(*row) for row in connection.execute(TO_NODES, parameters).fetchall()]
 
 
 USERS = """
