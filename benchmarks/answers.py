@@ -87,7 +87,7 @@ def _world(database: Database) -> list[str]:
     return names
 
 
-def _time(work: Callable[[], object]) -> float:
+def timed(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
@@ -96,10 +96,10 @@ def _time(work: Callable[[], object]) -> float:
 def _verdicts(bench: Bench, database: Database, names: list[str]) -> None:
     random = Random(6)
     asked = [Named(random.choice(names), "bench", random.choice(DAYS)) for _ in range(600)]
-    alone = [_time(partial(verdict, database, "dev", one, NOW)) for one in asked]
+    alone = [timed(partial(verdict, database, "dev", one, NOW)) for one in asked]
     bench.times("verdict.p95", alone[100:], factor=FACTOR)
     thousand = [Named(random.choice(names), "bench", random.choice(DAYS)) for _ in range(1_000)]
-    batches = [_time(partial(readiness, database, "dev", thousand, NOW)) for _ in range(8)]
+    batches = [timed(partial(readiness, database, "dev", thousand, NOW)) for _ in range(8)]
     bench.times("verdict.batch1000", batches[1:], factor=FACTOR)
 
 
@@ -107,7 +107,7 @@ def _over_http(bench: Bench, client: httpx.Client, names: list[str]) -> None:
     random, taken = Random(7), []
     for _ in range(500):
         parameters = {"name": random.choice(names), "namespace": "bench", "partition": random.choice(DAYS)}
-        taken.append(_time(partial(client.get, "/dev/readiness", params=parameters)))
+        taken.append(timed(partial(client.get, "/dev/readiness", params=parameters)))
     bench.times("verdict.http.p95", taken[50:], factor=FACTOR)
 
 
@@ -118,13 +118,13 @@ def _recursive(connection: Connection, name: str) -> None:
 def _closure(bench: Bench, database: Database, names: list[str]) -> None:
     """From tasks of the first layers, whose closure is most of the graph."""
     follower, random = Follower(), Random(8)
-    load = _time(partial(lineage, database, follower, "dev", ("bench", names[0]), "downstream", 1))
+    load = timed(partial(lineage, database, follower, "dev", ("bench", names[0]), "downstream", 1))
     bench.times("graph.load", [load], factor=FACTOR)
     ours, theirs = [], []
     for name in random.sample(names[: TASKS // LAYERS], 30):
-        ours.append(_time(partial(lineage, database, follower, "dev", ("bench", name), "downstream")))
+        ours.append(timed(partial(lineage, database, follower, "dev", ("bench", name), "downstream")))
         with database.transaction() as connection:
-            theirs.append(_time(partial(_recursive, connection, name)))
+            theirs.append(timed(partial(_recursive, connection, name)))
     ratio = percentile(theirs, 50) / percentile(ours, 50)
     floor = f"a recursive query, which takes {1_000 * percentile(theirs, 50):.1f} ms (times faster)"
     bench.times("graph.closure", ours, floor, ratio, factor=FACTOR)

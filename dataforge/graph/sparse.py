@@ -4,7 +4,7 @@ Guarantees that a search costs no more than the part of the graph that it reache
 the limit and says so.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -40,20 +40,32 @@ class Edges(NamedTuple):
     truncated: bool
 
 
+class Ends(NamedTuple):
+    """One end of each edge, as columns."""
+
+    ids: NDArray[np.int64]
+    of_dataset: NDArray[np.bool_]
+
+
 class Graph:
     """Nodes have an index: tasks first, then datasets, each by id."""
 
-    def __init__(self, rows: NDArray[np.int64]) -> None:
-        """`rows` hold of each edge (upstream is a dataset, its id, downstream is a dataset, its id, declared)."""
-        rows = rows.reshape(-1, 5)
-        ids = np.concatenate((rows[:, 1], rows[:, 3]))
-        is_dataset = np.concatenate((rows[:, 0], rows[:, 2])).astype(bool)
-        self._tasks = np.unique(ids[~is_dataset])
-        self._datasets = np.unique(ids[is_dataset])
+    def __init__(self, upstream: "Ends", downstream: "Ends", declared: NDArray[np.bool_]) -> None:
+        """Of each edge where it comes from, where it leads to, and whether anybody declares it."""
+        ids = np.concatenate((upstream.ids, downstream.ids))
+        of_dataset = np.concatenate((upstream.of_dataset, downstream.of_dataset))
+        self._tasks = np.unique(ids[~of_dataset])
+        self._datasets = np.unique(ids[of_dataset])
         self.size = len(self._tasks) + len(self._datasets)
-        ends = self._indices(ids, is_dataset)
-        self._downstream = _matrix(ends[: len(rows)], ends[len(rows) :], rows[:, 4], self.size)
+        ends = self._indices(ids, of_dataset)
+        self._downstream = _matrix(ends[: len(declared)], ends[len(declared) :], declared, self.size)
         self._upstream = self._downstream.T.tocsr()
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes its arrays take."""
+        rows = (part for each in (self._downstream, self._upstream) for part in (each.data, each.indices, each.indptr))
+        return int(sum(array.nbytes for array in (self._tasks, self._datasets, *rows)))
 
     def _indices(self, ids: NDArray[np.int64], is_dataset: NDArray[np.bool_]) -> Indices:
         among_datasets = len(self._tasks) + np.searchsorted(self._datasets, ids)
@@ -167,9 +179,9 @@ def _next_level(
     return np.sort(np.concatenate(found))
 
 
-def _matrix(upstream: Indices, downstream: Indices, declared: NDArray[np.int64], size: int) -> "csr_array[Any, Any]":
+def _matrix(upstream: Indices, downstream: Indices, declared: NDArray[np.bool_], size: int) -> "csr_array[Any, Any]":
     """An edge that is both declared and observed is declared."""
-    origins = np.where(declared > 0, DECLARED, OBSERVED).astype(np.int8)
+    origins = np.where(declared, DECLARED, OBSERVED).astype(np.int8)
     keys = upstream.astype(np.int64) * size + downstream
     order = np.lexsort((origins, keys))
     last = np.append(np.diff(keys[order]) != 0, True) if len(order) else np.zeros(0, dtype=bool)
@@ -178,5 +190,30 @@ def _matrix(upstream: Indices, downstream: Indices, declared: NDArray[np.int64],
 
 
 def of_rows(rows: Sequence[tuple[int, ...]]) -> Graph:
-    """The graph of rows as `storage.graph` reads them."""
-    return Graph(np.array(rows, dtype=np.int64))
+    """The graph of rows (upstream is a dataset, its id, downstream is a dataset, its id, declared)."""
+    given = np.array(rows, dtype=np.int64).reshape(-1, 5)
+    flags = given.astype(bool)
+    return Graph(Ends(given[:, 1], flags[:, 0]), Ends(given[:, 3], flags[:, 2]), flags[:, 4])
+
+
+def of_columns(edges: Mapping[str, Any], steps: Mapping[str, Any], aliases: Mapping[str, Any]) -> Graph:
+    """The graph of columns as `storage.graph` reads them. Steps are parts of a task and no nodes; a dataset stands
+    under its canonical id."""
+    task, node, of_dataset = edges["task"], edges["node"], edges["of_dataset"]
+    if len(steps["id"]):
+        shown = ~np.isin(task, steps["id"]) & (of_dataset | ~np.isin(node, steps["id"]))
+        return of_columns({name: values[shown] for name, values in edges.items()}, {"id": steps["id"][:0]}, aliases)
+    if len(aliases["id"]):
+        node = np.where(of_dataset, _canonical(node, aliases), node)
+    consumes, own = edges["consumes"], np.zeros(len(task), dtype=bool)
+    upstream = Ends(np.where(consumes, node, task), np.where(consumes, of_dataset, own))
+    downstream = Ends(np.where(consumes, task, node), np.where(consumes, own, of_dataset))
+    return Graph(upstream, downstream, edges["declared"])
+
+
+def _canonical(nodes: NDArray[np.int64], aliases: Mapping[str, Any]) -> NDArray[np.int64]:
+    """Each dataset under the name that stands for it."""
+    order = np.argsort(aliases["id"])
+    names, stands = aliases["id"][order], aliases["canonical"][order]
+    place = np.minimum(np.searchsorted(names, nodes), len(names) - 1)
+    return np.where(names[place] == nodes, stands[place], nodes)

@@ -48,7 +48,7 @@ def lineage(
         graphs.hold_snapshot(connection)
         here = environments.find(connection, environment)
         start = _start(connection, here, reference)
-        graph = follower.at(here.id, here.graph_version, lambda: sparse.of_rows(graphs.edges(connection, here.id)))
+        graph = follower.at(here.id, here.graph_version, lambda: sparse.of_columns(*graphs.edges(connection, here.id)))
         depths, edges = _within(graph, start, window)
         ids = _by_kind(depths)
         tasks = graphs.tasks(connection, here.id, ids["task"])

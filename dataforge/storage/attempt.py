@@ -126,7 +126,9 @@ TouchKey = tuple[int, str, str]
 
 def _touches(connection: Connection, parameters: dict[str, Any]) -> dict[TouchKey, list[Touch]]:
     found: dict[TouchKey, list[Touch]] = {}
-    for task_id, run, attempt_id, direction, namespace, name, *rest, said in connection.execute(TOUCHES, parameters):
+    for task_id, run, attempt_id, direction, namespace, name, *rest, said in connection.execute(
+        TOUCHES, parameters
+    ).fetchall():
         touch = Touch(direction, DatasetRef(namespace, name), *(*rest, reports.stored(said)))
         found.setdefault((task_id, run, attempt_id), []).append(touch)
     return found
@@ -316,7 +318,7 @@ where child.platform = 'spark' or (child.interval_start is null and child.partit
 def children(connection: Connection, environment: int, external: Iterable[str]) -> set[RunKey]:
     """The runs whose parent or root is one of these, and which depend on it."""
     parameters = {"environment": environment, "external": sorted(set(external))}
-    return {(row[0], row[1]) for row in connection.execute(CHILDREN, parameters)}
+    return {(row[0], row[1]) for row in connection.execute(CHILDREN, parameters).fetchall()}
 
 
 MAPPED = """
@@ -331,7 +333,7 @@ cross join lateral (
 def mapped(connection: Connection, environment: int, runs: Sequence[RunKey]) -> set[RunKey]:
     """Those of these runs that have mapped instances: what is said of the task as a whole decides none of them."""
     parameters = {"environment": environment, **keys(runs)}
-    return {(row[0], row[1]) for row in connection.execute(MAPPED, parameters)}
+    return {(row[0], row[1]) for row in connection.execute(MAPPED, parameters).fetchall()}
 
 
 OPEN_INSTANCES = """
@@ -348,7 +350,7 @@ cross join lateral (
 def open_instances(connection: Connection, environment: int, runs: Iterable[RunKey]) -> set[RunKey]:
     """The mapped instances of these runs with an attempt that said no end of the instance."""
     parameters = {"environment": environment, **keys(sorted(runs))}
-    return {(row[0], row[1]) for row in connection.execute(OPEN_INSTANCES, parameters)}
+    return {(row[0], row[1]) for row in connection.execute(OPEN_INSTANCES, parameters).fetchall()}
 
 
 OF_TASKS = """
@@ -361,4 +363,4 @@ where environment = (select %(environment)s::smallint) and task_id = any(%(tasks
 def runs_of_tasks(connection: Connection, environment: int, tasks: Iterable[int]) -> set[RunKey]:
     """Every run of these tasks."""
     parameters = {"environment": environment, "tasks": sorted(tasks)}
-    return {(row[0], row[1]) for row in connection.execute(OF_TASKS, parameters)}
+    return {(row[0], row[1]) for row in connection.execute(OF_TASKS, parameters).fetchall()}

@@ -80,7 +80,7 @@ def products(connection: Connection, environment: int, datasets: Iterable[int]) 
     """The declared producers of these datasets, given by any of their names."""
     asked = sorted(set(datasets))
     parameters = {"environment": environment, "datasets": asked}
-    return [Product(*row) for row in connection.execute(PRODUCTS, parameters)] if asked else []
+    return [Product(*row) for row in connection.execute(PRODUCTS, parameters).fetchall()] if asked else []
 
 
 LISTED = """
@@ -94,7 +94,7 @@ where d.environment = (select %(environment)s::smallint) and d.id = any(%(datase
 def listed(connection: Connection, environment: int, datasets: Iterable[int]) -> list[tuple[int, str | None, Any]]:
     """Those of these datasets (by canonical id) that a manifest says when to be complete: id, cut, and what it says."""
     parameters = {"environment": environment, "datasets": sorted(set(datasets))}
-    return [(row[0], row[1], row[2]) for row in connection.execute(LISTED, parameters)]
+    return [(row[0], row[1], row[2]) for row in connection.execute(LISTED, parameters).fetchall()]
 
 
 # A claim answers for its own task, for the run above that it is laid to (of a Spark job its application), and for the
@@ -174,7 +174,7 @@ RUNS = f"select distinct c.task_id, c.run {_CLAIMS}"
 def runs_of(connection: Connection, environment: int, datasets: Iterable[int]) -> set[RunKey]:
     """Every run with a claim on one of these datasets, under any of their names."""
     parameters = {"environment": environment, "datasets": sorted(set(datasets))}
-    return {(row[0], row[1]) for row in connection.execute(RUNS, parameters)}
+    return {(row[0], row[1]) for row in connection.execute(RUNS, parameters).fetchall()}
 
 
 PARTITIONS = f"select distinct d.canonical_id, c.partition {_CLAIMS}"

@@ -59,7 +59,7 @@ where environment = %s and scope in ('task', 'dataset') and kind = 'quarantine'
 
 def quarantines(connection: Connection, environment: int) -> set[Place]:
     """The partitions of which an order says whether they may be used."""
-    return {(row[0], row[1], row[2]) for row in connection.execute(QUARANTINES, [environment])}
+    return {(row[0], row[1], row[2]) for row in connection.execute(QUARANTINES, [environment]).fetchall()}
 
 
 class Standing(msgspec.Struct, frozen=True):

@@ -120,5 +120,5 @@ def successes(connection: Connection, environment: int, places: Iterable[Place])
         )
         for node, key, since, task_id, run, word, name, started, rank, own, instance, instances in connection.execute(
             SUCCESSES, successes_of(environment, places)
-        )
+        ).fetchall()
     ]

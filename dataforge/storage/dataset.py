@@ -102,7 +102,7 @@ LINKS = "select dataset_id, alias_id from alias where environment = %s and datas
 
 def links(connection: Connection, environment: int, ids: Iterable[int]) -> list[tuple[int, int]]:
     """The pairs of names that mean the same dataset."""
-    return [(row[0], row[1]) for row in connection.execute(LINKS, [environment, list(ids)])]
+    return [(row[0], row[1]) for row in connection.execute(LINKS, [environment, list(ids)]).fetchall()]
 
 
 SET_CANONICAL = "update dataset set canonical_id = %s where environment = %s and id = %s"
@@ -122,7 +122,7 @@ def basis(
 ) -> list[tuple[int, Registers, dict[str, Any] | None, dict[str, Any] | None]]:
     """What the effective columns of these datasets follow from: registers and definition, by id; and how each was cut
     until now."""
-    return [(row[0], row[1], row[2], row[3]) for row in connection.execute(BASIS, [environment, list(ids)])]
+    return [(row[0], row[1], row[2], row[3]) for row in connection.execute(BASIS, [environment, list(ids)]).fetchall()]
 
 
 SET_EFFECTIVE = "update dataset set owner = %s, partitioning = %s where environment = %s and id = %s"

@@ -5,13 +5,12 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 from psycopg import Connection, sql
 
 from dataforge.model import trigger
 from dataforge.model.event import Relation
 from dataforge.model.reference import NodeKind
+from dataforge.storage.columns import NUMBER, TRUTH, Columns, columns
 from dataforge.storage.record_set import spread
 
 
@@ -160,7 +159,7 @@ where origin = 'declared' and source <> %(source)s
 def declared_of_tasks(connection: Connection, environment: int, tasks: Set[int], but_source: str) -> list[DeclaredEdge]:
     """The edges that other sources declare of these tasks."""
     parameters = {"environment": environment, "tasks": list(tasks), "source": but_source}
-    return [DeclaredEdge(*row) for row in connection.execute(OF_TASKS, parameters)]
+    return [DeclaredEdge(*row) for row in connection.execute(OF_TASKS, parameters).fetchall()]
 
 
 Ends = tuple[int, bool, bool, int]  # a task, whether it consumes, whether a dataset, and which node
@@ -182,28 +181,16 @@ def declared_ends_of(connection: Connection, environment: int, tasks: Set[int], 
 
 
 ALL_ENDS = """
-copy (
-    select task_id, relation = 'consumes', node_kind = 'dataset', node_id from edge
-    where environment = {environment} and origin = 'declared' and source <> {source}
-) to stdout (format binary)
+select task_id, relation = 'consumes', node_kind = 'dataset', node_id from edge
+where environment = {environment} and origin = 'declared' and source <> {source}
 """
-# PostgreSQL's binary form of such a row: the number of fields, and before each field its length.
-_FIELDS = [("task", ">i8"), ("consumes", "?"), ("of_dataset", "?"), ("node", ">i8")]
-_ROW = np.dtype(
-    [("fields", ">i2"), *(part for name, kind in _FIELDS for part in ((f"{name}_length", ">i4"), (name, kind)))]
-)
-_HEADER, _TRAILER = 19, 2  # bytes: the signature, flags and no extension; the end
+_ENDS = (("task", NUMBER), ("consumes", TRUTH), ("of_dataset", TRUTH), ("node", NUMBER))
 
 
-def all_declared_ends(connection: Connection, environment: int, but_source: str) -> list[NDArray[Any]]:
+def all_declared_ends(connection: Connection, environment: int, but_source: str) -> Columns:
     """The same of all tasks, as columns: of a whole platform there are millions."""
-    statement = sql.SQL(ALL_ENDS).format(environment=sql.Literal(environment), source=sql.Literal(but_source))
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        content = b"".join(copy)
-    rows = np.frombuffer(
-        content, dtype=_ROW, offset=_HEADER, count=(len(content) - _HEADER - _TRAILER) // _ROW.itemsize
-    )
-    return [rows[name].astype(kind.replace(">", "=")) for name, kind in _FIELDS]
+    query = sql.SQL(ALL_ENDS).format(environment=sql.Literal(environment), source=sql.Literal(but_source))
+    return columns(connection, query, _ENDS)
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -234,7 +221,7 @@ def declared_to(
 ) -> list[Use]:
     """The edges that other sources declare to any of these nodes, of tasks whose partitioning is declared."""
     parameters = {"environment": environment, "kind": kind, "nodes": sorted(nodes), "source": but_source}
-    return [Use(*row) for row in connection.execute(TO_NODES, parameters)]
+    return [Use(*row) for row in connection.execute(TO_NODES, parameters).fetchall()]
 
 
 USERS = """

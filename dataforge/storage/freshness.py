@@ -41,7 +41,7 @@ order by 1, 2, 3
 def resolve(connection: Connection, environment: int, names: Sequence[Name]) -> list[list[DatasetRef]]:
     """For each name the datasets it may mean, under their canonical names, at most six."""
     found: list[list[DatasetRef]] = [[] for _ in names]
-    for place, namespace, name in connection.execute(RESOLVE, asked(environment, names)):
+    for place, namespace, name in connection.execute(RESOLVE, asked(environment, names)).fetchall():
         found[place].append(DatasetRef(namespace, name))
     return found
 
@@ -102,7 +102,7 @@ left join lateral (
 def built(connection: Connection, environment: int, places: Iterable[Place]) -> dict[Place, Built]:
     """Of each of these partitions that was ever made, its last success."""
     found: dict[Place, Built] = {}
-    for kind, node, partition, *row in connection.execute(BUILT, columns(environment, places)):
+    for kind, node, partition, *row in connection.execute(BUILT, columns(environment, places)).fetchall():
         task_id, run, started_at, ended_at, version, namespace, name, partitions, parent, late = row
         success = Success(by=(task_id, run), started_at=started_at, ended_at=ended_at, version=version)
         found[kind, node, partition] = Built(success, TaskRef(namespace, name), tuple(partitions), parent, late)
@@ -130,7 +130,7 @@ join partition_state s on s.environment = %(environment)s and s.node_kind = w.ki
 def standing(connection: Connection, environment: int, places: Iterable[Place]) -> dict[Place, Standing]:
     """How these partitions stand; those that nothing has happened to are left out."""
     found: dict[Place, Standing] = {}
-    for kind, node, partition, *row in connection.execute(STANDING, columns(environment, places)):
+    for kind, node, partition, *row in connection.execute(STANDING, columns(environment, places)).fetchall():
         status, run_state, evidence, since, run, task_id, ready_run, ended_at, version = row
         state = State(
             status=PartitionStatus(status), run_state=RunState(run_state), evidence=Evidence.of(evidence), since=since

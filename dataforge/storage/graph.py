@@ -1,9 +1,12 @@
 """The graph as a whole, for the copy of it in memory, and what an answer shows of each of its nodes."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
-from psycopg import Connection
+from psycopg import Connection, sql
+
+from dataforge.storage.columns import NUMBER, TRUTH, Columns, columns
 
 SNAPSHOT = "set transaction isolation level repeatable read, read only"
 
@@ -13,28 +16,31 @@ def hold_snapshot(connection: Connection) -> None:
     connection.execute(SNAPSHOT)
 
 
-# A dataset stands under its canonical id. Steps are parts of a task and no nodes.
 EDGES = """
-select
-    (relation = 'consumes' and node_kind = 'dataset')::int,
-    case relation when 'consumes' then coalesce(dataset.canonical_id, node_id) else task_id end,
-    (relation = 'produces')::int,
-    case relation when 'consumes' then task_id else coalesce(dataset.canonical_id, node_id) end,
-    (origin = 'declared')::int
-from edge
-join task on task.environment = edge.environment and task.id = edge.task_id and task.kind <> 'step'
-left join task other
-    on node_kind = 'task' and other.environment = edge.environment and other.id = edge.node_id
-left join dataset
-    on node_kind = 'dataset' and dataset.environment = edge.environment and dataset.id = edge.node_id
-where edge.environment = %s and other.kind is distinct from 'step'
+select task_id, relation = 'consumes', node_kind = 'dataset', node_id, origin = 'declared'
+from edge where environment = {}
 """
+_EDGES = (("task", NUMBER), ("consumes", TRUTH), ("of_dataset", TRUTH), ("node", NUMBER), ("declared", TRUTH))
+STEPS = "select id from task where environment = {} and kind = 'step'"
+STANDING_FOR = "select id, canonical_id from dataset where environment = {} and canonical_id <> id"
 
 
-def edges(connection: Connection, environment: int) -> list[tuple[int, ...]]:
-    """Every edge from upstream to downstream: (upstream is a dataset, its id, downstream is a dataset, its id,
-    whether it is declared)."""
-    return connection.execute(EDGES, [environment], binary=True).fetchall()
+class Read(NamedTuple):
+    """All edges of an environment, column by column; which tasks are steps; which dataset stands for another name."""
+
+    edges: Columns
+    steps: Columns
+    aliases: Columns
+
+
+def edges(connection: Connection, environment: int) -> Read:
+    """The whole graph, datasets under the names that the edges give them."""
+    here = sql.Literal(environment)
+    return Read(
+        columns(connection, sql.SQL(EDGES).format(here), _EDGES),
+        columns(connection, sql.SQL(STEPS).format(here), (("id", NUMBER),)),
+        columns(connection, sql.SQL(STANDING_FOR).format(here), (("id", NUMBER), ("canonical", NUMBER))),
+    )
 
 
 class Description(msgspec.Struct, frozen=True):

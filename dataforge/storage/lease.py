@@ -45,7 +45,7 @@ def held(connection: Connection, environment: int, places: Iterable[TaskPartitio
         "tasks": [task_id for task_id, _ in ordered],
         "partitions": [partition.replace("\0", "\ufffd") for _, partition in ordered],
     }
-    return {(row[0], row[1]): Lease(*row[2:]) for row in connection.execute(HELD, parameters)}
+    return {(row[0], row[1]): Lease(*row[2:]) for row in connection.execute(HELD, parameters).fetchall()}
 
 
 POOLS = """
@@ -165,4 +165,4 @@ order by expires_at, claim limit %s for update skip locked
 
 def run_out(connection: Connection, environment: int, now: datetime, most: int) -> list[StoredLease]:
     """Leases that ran out and whose end nobody has written down yet, the earliest first."""
-    return [StoredLease(*row) for row in connection.execute(RUN_OUT, [environment, now, most])]
+    return [StoredLease(*row) for row in connection.execute(RUN_OUT, [environment, now, most]).fetchall()]

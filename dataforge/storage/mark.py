@@ -61,7 +61,9 @@ join task t on t.environment = m.environment and t.id = m.task_id
 def of_runs(connection: Connection, environment: int, runs: Sequence[RunKey]) -> dict[RunKey, Mark]:
     """What people said of these runs."""
     found = {}
-    for namespace, name, run, state, *rest in connection.execute(LOAD, {"environment": environment, **keys(runs)}):
+    for namespace, name, run, state, *rest in connection.execute(
+        LOAD, {"environment": environment, **keys(runs)}
+    ).fetchall():
         mark = Mark(TaskRef(namespace, name), run, RunState(state), *rest)
         found[mark.task.id, run] = mark
     return found
@@ -80,7 +82,7 @@ cross join lateral (
 def instances(connection: Connection, environment: int, runs: Iterable[RunKey]) -> set[RunKey]:
     """The mapped instances of these runs."""
     parameters = {"environment": environment, **keys(sorted(runs))}
-    return {(row[0], row[1]) for row in connection.execute(INSTANCES, parameters)}
+    return {(row[0], row[1]) for row in connection.execute(INSTANCES, parameters).fetchall()}
 
 
 DECIDING = """

@@ -73,7 +73,9 @@ def of_runs(connection: Connection, environment: int, runs: Sequence[RunKey]) ->
     """What was said of these runs, by their key."""
     parameters = {"environment": environment, **keys(runs)}
     found = {}
-    for namespace, name, group_run, incarnation, state, _at, _event, *rest in connection.execute(LOAD, parameters):
+    for namespace, name, group_run, incarnation, state, _at, _event, *rest in connection.execute(
+        LOAD, parameters
+    ).fetchall():
         parent_namespace, parent_name, parent_run, start, end, source = rest
         outcome = Outcome(
             task=TaskRef(namespace, name),

@@ -101,7 +101,7 @@ where environment = %s and node_kind = 'dataset' and node_id = any(%s)
 
 def partitions_of(connection: Connection, environment: int, datasets: Iterable[int]) -> set[str]:
     """Every partition of these datasets that a run has a claim on."""
-    return {row[0] for row in connection.execute(PLACES_OF_DATASETS, [environment, list(datasets)])}
+    return {row[0] for row in connection.execute(PLACES_OF_DATASETS, [environment, list(datasets)]).fetchall()}
 
 
 CANONICAL = "select id, canonical_id from dataset where environment = %s and id = any(%s) and id <> canonical_id"
@@ -342,7 +342,7 @@ def resolve(
         for kind, node, key in sorted(places)
     ]
     parameters = {"environment": environment, "places": spread(rows)}
-    claimed = {(row[0], row[1], row[2]) for row in connection.execute(RESOLVE, parameters)}
+    claimed = {(row[0], row[1], row[2]) for row in connection.execute(RESOLVE, parameters).fetchall()}
     if left := [row for row in rows if (row["kind"], row["node"], row["key"]) not in claimed]:
         connection.execute(CLEAR, {"environment": environment, "places": spread(left)})
 

@@ -227,4 +227,4 @@ def looked(connection: Connection, environment: int, asked: Sequence[tuple[RunKe
         "nodes": [node for _, node, _ in asked],
         "partitions": [partition for _, _, partition in asked],
     }
-    return {row[0] - 1 for row in connection.execute(LOOKED, parameters)} if asked else set()
+    return {row[0] - 1 for row in connection.execute(LOOKED, parameters).fetchall()} if asked else set()

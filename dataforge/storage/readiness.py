@@ -54,7 +54,7 @@ order by 1, 2
 def resolve(connection: Connection, environment: int, names: Sequence[Name]) -> list[list[TaskRef]]:
     """For each name the tasks it may mean, at most six."""
     found: list[list[TaskRef]] = [[] for _ in names]
-    for place, namespace, name in connection.execute(RESOLVE, asked(environment, names)):
+    for place, namespace, name in connection.execute(RESOLVE, asked(environment, names)).fetchall():
         found[place].append(TaskRef(namespace, name))
     return found
 
@@ -145,7 +145,7 @@ order by e.task_id, e.node_kind, e.node_id, e.origin, e.source
 def edges(connection: Connection, environment: int, tasks: Iterable[int]) -> list[EdgeRow]:
     """What these tasks consume and produce."""
     parameters = {"environment": environment, "tasks": list(tasks)}
-    return [EdgeRow(*row) for row in connection.execute(EDGES, parameters)]
+    return [EdgeRow(*row) for row in connection.execute(EDGES, parameters).fetchall()]
 
 
 class NodeRow(msgspec.Struct, frozen=True):
@@ -184,7 +184,7 @@ from dataset where environment = %(environment)s and id = any(%(datasets)s)
 def nodes(connection: Connection, environment: int, wanted: Iterable[Node]) -> dict[Node, NodeRow]:
     """These tasks and datasets."""
     parameters = {"environment": environment, **by_kind(wanted)}
-    return {(row[0], row[1]): NodeRow(*row) for row in connection.execute(NODES, parameters)}
+    return {(row[0], row[1]): NodeRow(*row) for row in connection.execute(NODES, parameters).fetchall()}
 
 
 def by_kind(wanted: Iterable[Node]) -> dict[str, list[int]]:
@@ -225,7 +225,7 @@ def producers(connection: Connection, environment: int, datasets: Iterable[int])
     found: dict[int, list[Producer]] = {}
     asked = list(datasets)
     parameters = {"environment": environment, "datasets": asked}
-    for row in connection.execute(PRODUCERS, parameters) if asked else ():
+    for row in connection.execute(PRODUCERS, parameters).fetchall() if asked else ():
         found.setdefault(row[0], []).append(Producer(*row))
     return found
 
@@ -372,7 +372,7 @@ where s.ready_run is not null
 def history(connection: Connection, environment: int, places: Iterable[Place]) -> dict[Place, list[Success]]:
     """For each place the successes among the last 20 partitions up to it, its own earlier one among them."""
     found: dict[Place, list[Success]] = {}
-    for kind, node, partition, *success in connection.execute(HISTORY, columns(environment, places)):
+    for kind, node, partition, *success in connection.execute(HISTORY, columns(environment, places)).fetchall():
         found.setdefault((kind, node, partition), []).append(Success(*success))
     return found
 

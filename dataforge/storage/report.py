@@ -56,7 +56,7 @@ def written(connection: Connection, environment: int, wanted: Iterable[Partition
     ordered = sorted(set(wanted))
     parameters = {"environment": environment, "nodes": [p[0] for p in ordered], "keys": [p[1] for p in ordered]}
     found: dict[Partition, tuple[datetime | None, list[Written]]] = {}
-    for node, key, since, rows, version, report in connection.execute(WRITTEN, parameters):
+    for node, key, since, rows, version, report in connection.execute(WRITTEN, parameters).fetchall():
         found.setdefault((node, key), (since, []))[1].append(Written(rows, version, stored(report)))
     return {place: Reported(since, tuple(each)) for place, (since, each) in found.items()}
 
@@ -85,6 +85,6 @@ def checked(
         "most": MOST_CHECKED,
     }
     found: dict[Partition, list[Report]] = {}
-    for node, key, report in connection.execute(CHECKED, parameters):
+    for node, key, report in connection.execute(CHECKED, parameters).fetchall():
         found.setdefault((node, key), []).append(stored(report))
     return found

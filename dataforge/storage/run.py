@@ -30,7 +30,7 @@ def save(connection: Connection, environment: int, runs: Mapping[RunKey, Run]) -
     if not runs:
         return set()
     rows = spread(_row(key, run) for key, run in sorted(runs.items()))
-    return {(task_id, run) for task_id, run, new in connection.execute(SAVE, [environment, rows]) if new}
+    return {(task_id, run) for task_id, run, new in connection.execute(SAVE, [environment, rows]).fetchall() if new}
 
 
 def _row(key: RunKey, run: Run) -> Row:

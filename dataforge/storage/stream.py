@@ -162,7 +162,7 @@ def told(
 ) -> list[Told]:
     """The watermarks above a moment; all of them without one."""
     parameters = {"environment": environment, "task": task_id, "datasets": list(datasets), "above": above}
-    return [Told(*row) for row in connection.execute(TOLD, parameters)]
+    return [Told(*row) for row in connection.execute(TOLD, parameters).fetchall()]
 
 
 BEFORE = """
@@ -196,7 +196,9 @@ def late(
     """What came for these partitions of an output."""
     parameters = {"environment": environment, "task": task_id, "datasets": list(datasets)}
     found: dict[str, list[Late]] = {}
-    for _, partition, said_at, rows in connection.execute(LATE, {**parameters, "partitions": list(partitions)}):
+    for _, partition, said_at, rows in connection.execute(
+        LATE, {**parameters, "partitions": list(partitions)}
+    ).fetchall():
         found.setdefault(partition, []).append(Late(said_at, rows))
     return found
 

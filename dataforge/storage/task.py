@@ -47,7 +47,9 @@ where environment = %s and id = any(%s)
 def load(connection: Connection, environment: int, ids: Iterable[int]) -> dict[int, ObservedTask]:
     """What is known of tasks by observation, by id."""
     found = {}
-    for namespace, name, kind, platform, seen, grains, registers in connection.execute(LOAD, [environment, list(ids)]):
+    for namespace, name, kind, platform, seen, grains, registers in connection.execute(
+        LOAD, [environment, list(ids)]
+    ).fetchall():
         task = TaskRef(namespace, name)
         found[task.id] = ObservedTask(task, RunKind(kind), platform, seen, grains, registers)
     return found
@@ -87,7 +89,7 @@ where environment = %s and id = any(%s) order by id
 
 def basis(connection: Connection, environment: int, ids: Iterable[int]) -> list[TaskBasis]:
     """What the effective columns of these tasks follow from."""
-    return [TaskBasis(*row) for row in connection.execute(BASIS, [environment, list(ids)])]
+    return [TaskBasis(*row) for row in connection.execute(BASIS, [environment, list(ids)]).fetchall()]
 
 
 class EffectiveTask(msgspec.Struct, frozen=True):
