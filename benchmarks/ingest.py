@@ -11,7 +11,7 @@ from itertools import count
 from statistics import median
 from typing import Any
 
-from benchmarks import workload
+from benchmarks import consumed, workload
 from benchmarks.figure import Bench
 from benchmarks.load import Answered, Load, measure
 from benchmarks.scratch import scratch_database
@@ -38,7 +38,7 @@ STEADY, STEADY_SECONDS = 1_000, 3  # writes a second, each acknowledged; for how
 
 
 def main() -> None:
-    """Measures ledger.record and HTTP, native and OpenLineage."""
+    """Measures ledger.record, HTTP and Kafka, native and OpenLineage."""
     with scratch_database({}) as database:
         bench = Bench("ingest", server_version(database))
         with database.transaction() as connection:
@@ -47,7 +47,7 @@ def main() -> None:
         native, airflow = workload.native(ROUNDS * 4_000, seed=7), workload.airflow(ROUNDS * 500, seed=7)
         _compare(bench, database, "ingest.record", native, record_native)
         _compare(bench, database, "ingest.openlineage.large", airflow, record_openlineage)
-        _over_http(bench, database)
+        _over_the_wire(bench, database)
 
 
 def server_version(database: Database) -> str:
@@ -106,8 +106,8 @@ def _compare(
     bench.rate(figure, value, f"{FLOOR} ({floor:,.0f}/s)", value / floor)
 
 
-def _over_http(bench: Bench, database: Database) -> None:
-    """Each way of sending in turn, beside the floor; then writes at a steady rate."""
+def _over_the_wire(bench: Bench, database: Database) -> None:
+    """Each way of sending in turn, beside the floor; then writes at a steady rate, and what lies in Kafka."""
     seeds, floors = count(1_000), list[float]()
     found: dict[str, list[Answered]] = {name: [] for name in WAYS}
     with served(database.url) as one:
@@ -125,3 +125,4 @@ def _over_http(bench: Bench, database: Database) -> None:
         bench.rate(name, value, f"{FLOOR} ({floor:,.0f}/s)", value / floor)
         bench.times(f"{name}.wait", [wait for answer in answers[1:] for wait in answer.waits])
     bench.times("write.p95", steady.waits)
+    consumed.measure(bench, database, floor, f"{FLOOR} ({floor:,.0f}/s)")

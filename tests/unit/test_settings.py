@@ -65,6 +65,9 @@ def test_loopback_hosts_are_accepted(toml: Path, host: str) -> None:
         ("DATAFORGE_DATABASE_URL", "mysql://db/x", "postgresql://"),
         ("DATAFORGE_REDACTION", "nowhere.toml", "the path of a file"),
         ("DATAFORGE_LEDGER", "127.0.0.1:8700", "http://127.0.0.1:8700"),
+        ("DATAFORGE_KAFKA_BOOTSTRAP", "kafka-1", "brokers such as kafka-1:9092,kafka-2:9092"),
+        ("DATAFORGE_KAFKA_TOPICS", "events,", "a name of letters, digits, dots, underscores and hyphens"),
+        ("DATAFORGE_KAFKA_GROUP", "a group", "a name of letters, digits, dots, underscores and hyphens"),
     ],
 )
 def test_a_bad_value_names_the_setting_the_value_and_what_is_expected(

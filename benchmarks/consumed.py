@@ -1,0 +1,62 @@
+"""Ingestion from Kafka: messages that lie in a real broker, read by one consumer's process."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from statistics import median
+
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from benchmarks import broker, workload
+from benchmarks.broker import Kafka
+from benchmarks.figure import Bench
+from dataforge.storage.database import Database
+
+ROUNDS, MESSAGES, PARTITIONS = 3, 6_000, 4
+
+
+def measure(bench: Bench, database: Database, floor: float, beside: str) -> None:
+    """Messages a second, from the first that is recorded to the last; nothing where the machine has no Java or Maven."""
+    if lacking := broker.missing():
+        print(f"ingest.kafka is left out: {lacking}")
+        return
+    with broker.running() as kafka:
+        rates = [_round(kafka, database, number) for number in range(ROUNDS)]
+    bench.rate("ingest.kafka", median(rates), beside, median(rates) / floor)
+
+
+def _round(kafka: Kafka, database: Database, number: int) -> float:
+    topic, bodies = f"bench-{number}", workload.native(MESSAGES, seed=50_000 + number)
+    _produce(kafka, topic, bodies)
+    before = _recorded(database)
+    named = {"DATAFORGE_DATABASE_URL": database.url, "DATAFORGE_KAFKA_BOOTSTRAP": kafka.address}
+    environ = {**os.environ, **named, "DATAFORGE_KAFKA_TOPICS": topic, "DATAFORGE_KAFKA_GROUP": topic}
+    with subprocess.Popen([sys.executable, "-m", "dataforge.cli", "consume"], env=environ) as process:
+        while (first := _recorded(database)) == before:
+            time.sleep(0.01)
+        began = time.perf_counter()
+        while (last := _recorded(database)) < before + MESSAGES:
+            time.sleep(0.05)
+        taken = time.perf_counter() - began
+        process.terminate()
+    return (last - first) / taken
+
+
+def _produce(kafka: Kafka, topic: str, bodies: Sequence[bytes]) -> None:
+    settings = {"bootstrap.servers": kafka.address, "acks": "all", "log_level": 0}
+    made = AdminClient(settings | {}).create_topics([NewTopic(topic, num_partitions=PARTITIONS)])
+    made[topic].result(30)
+    producer = Producer(settings)
+    for number, body in enumerate(bodies):
+        producer.produce(topic, body, partition=number % PARTITIONS)
+        producer.poll(0)
+    producer.flush()
+
+
+def _recorded(database: Database) -> int:
+    with database.transaction() as connection:
+        row = connection.execute("select count(*) from event where environment = 1").fetchone()
+    return int(row[0]) if row else 0
