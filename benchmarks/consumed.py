@@ -19,7 +19,7 @@ ROUNDS, MESSAGES, PARTITIONS = 3, 6_000, 4
 
 
 def measure(bench: Bench, database: Database, floor: float, beside: str) -> None:
-    """Messages a second, from the first that is recorded to the last; nothing where the machine has no Java or Maven."""
+    """Messages a second, from the first that is recorded to the last; nothing where there is no Java or Maven."""
     if lacking := broker.missing():
         print(f"ingest.kafka is left out: {lacking}")
         return
@@ -46,10 +46,9 @@ def _round(kafka: Kafka, database: Database, number: int) -> float:
 
 
 def _produce(kafka: Kafka, topic: str, bodies: Sequence[bytes]) -> None:
-    settings = {"bootstrap.servers": kafka.address, "acks": "all", "log_level": 0}
-    made = AdminClient(settings | {}).create_topics([NewTopic(topic, num_partitions=PARTITIONS)])
-    made[topic].result(30)
-    producer = Producer(settings)
+    admin = AdminClient({"bootstrap.servers": kafka.address})  # what it began ends with it
+    admin.create_topics([NewTopic(topic, num_partitions=PARTITIONS)])[topic].result(30)
+    producer = Producer({"bootstrap.servers": kafka.address, "acks": "all"})
     for number, body in enumerate(bodies):
         producer.produce(topic, body, partition=number % PARTITIONS)
         producer.poll(0)
