@@ -57,7 +57,9 @@ def consume(
     if to is not None and not reason:
         raise click.UsageError("--reset needs a --reason")
     found = _decide(settings, broker, to, (by or getpass.getuser(), reason or "")) if to else _lags(settings, broker)
-    if as_json:
+    if to and not found and not as_json:
+        click.echo("no partition stands still: nothing is decided")
+    elif as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
         _show(found)

@@ -122,7 +122,8 @@ def _reached(broker: Broker) -> dict[Place, Log]:
     admin = AdminClient({**broker.settings(), "log_level": 2})
     there = _asked(broker, lambda: logs(admin, broker.topics))
     if missing := [topic for topic in broker.topics if not any(topic == name for name, _ in there)]:
-        names = sorted(_asked(broker, lambda: admin.list_topics(timeout=_SECONDS).topics))
+        listed = _asked(broker, lambda: admin.list_topics(timeout=_SECONDS).topics)
+        names = sorted(name for name in listed if not name.startswith("__"))  # not Kafka's own
         raise NotFound(f"there is no topic named {missing[0]!r} at {broker.bootstrap}", candidates=names[:5])
     return there
 
