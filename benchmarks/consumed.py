@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from statistics import median
 
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from benchmarks import broker, workload
 from benchmarks.broker import Kafka

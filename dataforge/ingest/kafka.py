@@ -43,7 +43,7 @@ from dataforge.storage.kafka_offset import Move
 
 MOST_MESSAGES = 1_000  # of a batch
 _PAUSE = 0.05  # seconds that a batch may wait for more
-_OUTAGE = 1.0  # seconds until a database that is down is asked again
+_AGAIN = 1.0  # seconds from the end of one membership to the next
 _LOOK_SECONDS = 5.0  # between two looks at whether the topics are still the same
 _LOOK_PATIENCE = 2.0  # seconds for the answer
 _SETTINGS: dict[str, str | int | bool] = {
@@ -55,14 +55,14 @@ _SETTINGS: dict[str, str | int | bool] = {
     "heartbeat.interval.ms": 2_000,
     "reconnect.backoff.max.ms": 1_000,  # 10 s by default, which an outage would last longer
     "topic.metadata.refresh.interval.ms": 10_000,  # new partitions are seen within
-    "queued.max.messages.kbytes": 16_384,  # of a partition
+    "queued.max.messages.kbytes": 16_384,  # read ahead, of all partitions together
     "log_level": 2,  # what matters comes by the error callback
 }
 _REMEDY = "say where it goes on by `dataforge consume --reset`"
 _log = logging.getLogger(__name__)
 
 
-class Superseded(Exception):
+class _Superseded(Exception):
     """Another consumer has the partitions, or a topic is another: what was read counts for nothing."""
 
 
@@ -83,7 +83,7 @@ def consume(reader: Reader, broker: Broker, stop: Event) -> None:
                 environments.find(connection, reader.environment)
             down = False
             _consume(reader, broker, stop)
-        except Superseded as error:
+        except _Superseded as error:
             _log.warning("joining anew: %s", error)
         except Exception as error:
             if not isinstance(error, DatabaseUnavailable | KafkaException) and not reject.outage(error):
@@ -91,11 +91,11 @@ def consume(reader: Reader, broker: Broker, stop: Event) -> None:
             if not down:
                 _log.warning("waiting: %s", error)
             down = True
-            stop.wait(_OUTAGE)
+        stop.wait(_AGAIN)
 
 
 def _consume(reader: Reader, broker: Broker, stop: Event) -> None:
-    session = Session(reader, broker)
+    session = _Session(reader, broker)
     try:
         while not stop.is_set():
             session.step()
@@ -103,7 +103,7 @@ def _consume(reader: Reader, broker: Broker, stop: Event) -> None:
         session.close()
 
 
-class Session:
+class _Session:
     """One membership in the group: it ends at the first failure, and the next one begins from what is recorded."""
 
     def __init__(self, reader: Reader, broker: Broker) -> None:
@@ -128,7 +128,6 @@ class Session:
             raise self._failure
         wanted = [message for message in messages if self._wants(message)]
         if wanted:
-            self._unreachable = False
             self._record(wanted)
         if time.monotonic() - self._looked > _LOOK_SECONDS:
             self._look()
@@ -147,7 +146,7 @@ class Session:
             locked = environments.lock(connection, self._reader.environment)
             record_into(connection, locked, [batch])
             if not offsets.advance(connection, locked.id, moves):
-                raise Superseded("another consumer has read on from where this one did")
+                raise _Superseded("another consumer has read on from where this one did")
         for (topic, partition), end in ends.items():
             self._held[topic, partition] = Position(topic, partition, self._held[topic, partition].topic_id, end)
         committed = [TopicPartition(topic, partition, end) for (topic, partition), end in ends.items()]
@@ -163,10 +162,11 @@ class Session:
         return held is not None and place.offset >= held.offset
 
     def _complain(self, message: Message, error: KafkaError) -> None:
-        where = f"{message.topic()}[{message.partition()}]"
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:
-            raise Superseded(f"{where} is no longer there to be read from: {error.str()}")
-        _log.warning("%s: %s", where, error.str())
+        place, where = (message.topic(), message.partition()), f"{message.topic()}[{message.partition()}]"
+        if error.code() != KafkaError._AUTO_OFFSET_RESET:
+            _log.warning("%s: %s", where, error.str())
+        elif place in self._held:
+            raise _Superseded(f"{where} is no longer there to be read from: {error.str()}")
 
     def _heard(self, error: KafkaError) -> None:
         """What the client says of its connections: of an outage, the first of hundreds."""
@@ -183,32 +183,38 @@ class Session:
                 environment = environments.find(connection, self._reader.environment).id
                 stand = offsets.load(connection, environment, self._topics)
             if not set(self._still.values()) <= set(stand):
-                raise Superseded("a partition that stood still may go on")
+                raise _Superseded("a partition that stood still may go on")
         try:
             there = logs(self._admin, self._topics, _LOOK_PATIENCE)
         except KafkaException:  # an outage, which the consumer itself waits for
             return
+        self._unreachable = False
         for place, position in self._held.items():
             if place in there and (reason := trouble(position, there[place])):
-                raise Superseded(f"{position.topic}[{position.partition}]: {reason}")
+                raise _Superseded(f"{position.topic}[{position.partition}]: {reason}")
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Begins to read what the group gave, from where it was left; what cannot go on is held still."""
         try:
             there = logs(self._admin, self._topics)
             for given in partitions:
-                place = (given.topic, given.partition)
-                position = self._position(place, there[place])
-                given.offset = position.offset
-                if reason := trouble(position, there[place]):
-                    self._still[place] = position
-                    _log.error("%s[%d] stands still: %s; %s", *place, reason, _REMEDY)
-                else:
-                    self._held[place] = position
+                given.offset = self._begin((given.topic, given.partition), there)
         except Exception as error:  # noqa: BLE001 - raised where the step ends: here it would leave the group in limbo
             self._failure = error
         consumer.incremental_assign(partitions)
         consumer.pause([given for given in partitions if (given.topic, given.partition) in self._still])
+
+    def _begin(self, place: Place, there: dict[Place, Log]) -> int:
+        """Holds a partition, or holds it still; the offset to read it from."""
+        if place not in there:
+            raise _Superseded(f"{place[0]}[{place[1]}] is not there any more")
+        position = self._position(place, there[place])
+        if reason := trouble(position, there[place]):
+            self._still[place] = position
+            _log.error("%s[%d] stands still: %s; %s", *place, reason, _REMEDY)
+        else:
+            self._held[place] = position
+        return position.offset
 
     def _position(self, place: Place, log: Log) -> Position:
         """Where a partition is to be read from: the first time, from its first message."""

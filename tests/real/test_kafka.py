@@ -25,7 +25,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from confluent_kafka import Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from benchmarks import broker as brokers
 from benchmarks.broker import Kafka
