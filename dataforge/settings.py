@@ -33,6 +33,7 @@ NAMES = (
     "DATAFORGE_KAFKA_BOOTSTRAP",
     "DATAFORGE_KAFKA_TOPICS",
     "DATAFORGE_KAFKA_GROUP",
+    "DATAFORGE_KAFKA_PROPERTIES",
 )
 _SWITCH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
@@ -58,6 +59,7 @@ class Settings:
     kafka_bootstrap: str | None = None  # a cluster whose messages `up` lets consume
     kafka_topics: tuple[str, ...] = ("openlineage.events",)
     kafka_group: str = "dataforge"  # whose consumers share the work; another for each installation on one cluster
+    kafka_properties: Path | None = None  # how the cluster is reached beyond its address: TLS, SASL
 
 
 def current() -> Settings:
@@ -97,6 +99,7 @@ def load(environ: Mapping[str, str], toml_path: Path) -> Settings:
         kafka_bootstrap=_bootstrap(values.get("DATAFORGE_KAFKA_BOOTSTRAP")),
         kafka_topics=_topics(values.get("DATAFORGE_KAFKA_TOPICS", "openlineage.events")),
         kafka_group=_topic("DATAFORGE_KAFKA_GROUP", values.get("DATAFORGE_KAFKA_GROUP", "dataforge")),
+        kafka_properties=_existing_file("DATAFORGE_KAFKA_PROPERTIES", values.get("DATAFORGE_KAFKA_PROPERTIES"), folder),
     )
 
 
@@ -110,6 +113,7 @@ def as_environ(settings: Settings) -> dict[str, str]:
         "DATAFORGE_WORKSPACE": settings.workspace and str(settings.workspace),
         "DATAFORGE_TRUSTED": ",".join(sorted(settings.trusted)),
         "DATAFORGE_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
+        "DATAFORGE_KAFKA_PROPERTIES": settings.kafka_properties and str(settings.kafka_properties),
     }
     return {
         "DATAFORGE_HOME": str(settings.home),

@@ -70,12 +70,13 @@ def _broker(settings: Settings) -> Broker:
     if settings.kafka_bootstrap is None:
         raise SettingsError("DATAFORGE_KAFKA_BOOTSTRAP", None, "the brokers to consume from, such as 127.0.0.1:9092")
     try:
-        from dataforge.ingest.kafka_log import Broker
+        from dataforge.ingest.kafka_log import Broker, read_properties
     except ModuleNotFoundError as error:
         if error.name != "confluent_kafka":
             raise
         raise click.ClickException("the extra `kafka` is not installed: pip install 'dataforge[kafka]'") from None
-    return Broker(settings.kafka_bootstrap, settings.kafka_topics, settings.kafka_group)
+    properties = read_properties(settings.kafka_properties) if settings.kafka_properties else ()
+    return Broker(settings.kafka_bootstrap, settings.kafka_topics, settings.kafka_group, properties)
 
 
 def _run(settings: Settings, broker: Broker) -> None:

@@ -13,7 +13,8 @@ Its contract:
   gone before they were read. That partition stands still, says so in the log of the process and in `dataforge consume
   --lag`, and goes on where a person decides; the others go on meanwhile.
 - **It blocks** in `consume`, until `stop` is set: then the batch in hand is committed or undone, and the group is left.
-  An outage of the broker or of the database is waited for. Only an unknown environment raises, and a fault of ours.
+  An outage of the broker or of the database is waited for. Only an unknown environment raises, settings that librdkafka
+  does not take, and a fault of ours.
 
 Any number of consumers may share the work: Kafka's group gives each some partitions. Group offsets are committed as
 well, after the database, and only for tools that show lag: nothing reads them here.
@@ -28,10 +29,9 @@ from threading import Event
 from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from dataforge.ingest.batch import parse_any, read, record_into
-from dataforge.ingest.kafka_log import Broker, Place, logs
+from dataforge.ingest.kafka_log import Broker, Place, administration, logs
 from dataforge.ingest.redaction import Redaction
 from dataforge.model.errors import DatabaseUnavailable
 from dataforge.model.message import Log, MessagePlace, Position, trouble
@@ -114,9 +114,9 @@ class _Session:
         self._failure: Exception | None = None
         self._unreachable = False
         self._looked = time.monotonic()
-        self._admin = AdminClient(broker.settings())
+        self._admin = administration(broker)
         group = {"group.id": f"{broker.group}.{reader.environment}", "error_cb": self._heard}
-        self._consumer = Consumer({**_SETTINGS, **broker.settings(), **group})
+        self._consumer = Consumer({**broker.settings(), **_SETTINGS, **group})
         self._consumer.subscribe(
             list(broker.topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
         )

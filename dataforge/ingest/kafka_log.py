@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -16,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPa
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not listed
 from msgspec import Meta
 
-from dataforge.model.errors import NotFound, Unreachable
+from dataforge.model.errors import NotFound, SettingsError, Unreachable
 from dataforge.model.message import Log, Position, trouble
 from dataforge.storage import environment as environments
 from dataforge.storage import kafka_offset as offsets
@@ -33,10 +34,35 @@ class Broker(NamedTuple):
     bootstrap: str
     topics: tuple[str, ...]
     group: str
+    properties: tuple[tuple[str, str], ...] = ()  # of librdkafka, such as those of TLS and SASL
 
     def settings(self) -> dict[str, str | int | float | bool]:
         """How librdkafka reaches it."""
-        return {"bootstrap.servers": self.bootstrap, "client.id": "dataforge"}
+        return {**dict(self.properties), "bootstrap.servers": self.bootstrap, "client.id": "dataforge"}
+
+
+def read_properties(path: Path) -> tuple[tuple[str, str], ...]:
+    """The lines `name = value` of a file; those that begin with # are passed over. Raises SettingsError."""
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        name, equals, value = (part.strip() for part in line.partition("="))
+        if name.startswith("#") or not line.strip():
+            continue
+        if not name or not equals:
+            expected = f"lines such as security.protocol=SASL_SSL (line {number} is none)"
+            raise SettingsError("DATAFORGE_KAFKA_PROPERTIES", str(path), expected)
+        found.append((name, value))
+    return tuple(found)
+
+
+def administration(broker: Broker) -> AdminClient:
+    """What answers for the cluster as a whole. Raises SettingsError for what librdkafka does not take."""
+    try:
+        return AdminClient({**broker.settings(), "log_level": 2})
+    except KafkaException as error:
+        names = ", ".join(name for name, _ in broker.properties)  # a value may be a password
+        expected = f"settings that librdkafka takes ({error.args[0].str()})"
+        raise SettingsError("DATAFORGE_KAFKA_PROPERTIES", names, expected) from None
 
 
 class Lag(msgspec.Struct, frozen=True):
@@ -119,7 +145,7 @@ def _positions(connection: Connection, environment: int, topics: Sequence[str]) 
 
 
 def _reached(broker: Broker) -> dict[Place, Log]:
-    admin = AdminClient({**broker.settings(), "log_level": 2})
+    admin = administration(broker)
     there = _asked(broker, lambda: logs(admin, broker.topics))
     if missing := [topic for topic in broker.topics if not any(topic == name for name, _ in there)]:
         listed = _asked(broker, lambda: admin.list_topics(timeout=_SECONDS).topics)

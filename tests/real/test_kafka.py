@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ import pytest
 from confluent_kafka import Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from openlineage.client import OpenLineageClient
+from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
+from openlineage.client.transport.kafka import KafkaConfig, KafkaTransport
 
 from benchmarks import broker as brokers
 from benchmarks.broker import Kafka
@@ -36,7 +40,8 @@ from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger import catalog
 from dataforge.ledger.verify import digest
 from dataforge.local import postgres
-from dataforge.model.filter import RejectFilter
+from dataforge.model.catalog import RunItem
+from dataforge.model.filter import RejectFilter, RunFilter
 from dataforge.storage import event as event_log
 from dataforge.storage.database import Database, migrate
 from dataforge.storage.environment import LOCK
@@ -221,13 +226,29 @@ def test_a_consumer_that_is_killed_loses_and_repeats_nothing(world: World) -> No
 def test_consumers_that_join_and_leave_share_the_work(world: World) -> None:
     with world.consumer() as first:
         world.send(400)
-        with world.consumer():
+        with world.consumer(), world.consumer():
             world.send(400)
             world.until_recorded(600)
             first.terminate()
             assert first.wait(30) == 0
             world.send(400)
             world.examine()
+
+
+def test_what_openlineages_own_client_sends_by_kafka_is_in_the_ledger(world: World) -> None:
+    config = KafkaConfig(config={"bootstrap.servers": world.kafka.address}, topic=world.topic)
+    client = OpenLineageClient(transport=KafkaTransport(config))
+    for state in (RunState.START, RunState.COMPLETE):
+        at = datetime(2026, 11, 2, 6, tzinfo=UTC).isoformat()
+        job, run = Job("shell", "orders.export"), Run("0190c3f5-0000-7000-8000-000000000001")
+        client.emit(RunEvent(eventTime=at, run=run, job=job, producer="https://example.com", eventType=state))
+    client.close()
+    with world.consumer():
+        world.until(lambda: [run.state for run in _runs(world)] == ["succeeded"])
+
+
+def _runs(world: World) -> Sequence[RunItem]:
+    return catalog.runs(world.database, "dev", RunFilter()).items
 
 
 def test_a_consumer_that_is_frozen_holds_nobody_up_for_long_and_repeats_nothing(world: World) -> None:
