@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 def consume(
     invocation: Invocation, only_lag: bool, to: str | None, reason: str | None, by: str | None, as_json: bool
 ) -> None:
-    """Read OpenLineage and native events from Kafka until stopped: each message once, whatever is killed.
+    """Read events from Kafka until stopped: OpenLineage and native ones, each message once, whatever is killed.
 
     DATAFORGE_KAFKA_BOOTSTRAP names the brokers, DATAFORGE_KAFKA_TOPICS the topics (openlineage.events). Consumers of
     one DATAFORGE_KAFKA_GROUP (dataforge) share the work. What is no event goes to the rejects. `up` starts one.
