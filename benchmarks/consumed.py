@@ -36,14 +36,21 @@ def _round(kafka: Kafka, database: Database, number: int) -> float:
     named = {"DATAFORGE_DATABASE_URL": database.url, "DATAFORGE_KAFKA_BOOTSTRAP": kafka.address}
     environ = {**os.environ, **named, "DATAFORGE_KAFKA_TOPICS": topic, "DATAFORGE_KAFKA_GROUP": topic}
     with subprocess.Popen([sys.executable, "-m", "dataforge.cli", "consume"], env=environ) as process:
-        while (first := _recorded(database)) == before:
-            time.sleep(0.01)
+        first = _wait(process, database, before + 1)
         began = time.perf_counter()
-        while (last := _recorded(database)) < before + MESSAGES:
-            time.sleep(0.05)
+        last = _wait(process, database, before + MESSAGES)
         taken = time.perf_counter() - began
         process.terminate()
     return (last - first) / taken
+
+
+def _wait(process: "subprocess.Popen[bytes]", database: Database, most: int) -> int:
+    """Returns when so many events are recorded; how many there are by then."""
+    while (found := _recorded(database)) < most:
+        if process.poll() is not None:
+            raise RuntimeError("the consumer has ended")
+        time.sleep(0.02)
+    return found
 
 
 def _produce(kafka: Kafka, topic: str, bodies: Sequence[bytes]) -> None:
