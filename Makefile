@@ -13,7 +13,7 @@ AIRFLOW := .airflow
 AIRFLOW_PY := $(AIRFLOW)/venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test test-long mutants explore test-real airflow check format bench screenshots score manifest dictionary \
+.PHONY: help up down status test test-long mutants explore test-real airflow kafka kafka-stop check format bench screenshots score manifest dictionary \
 	lock lock-airflow clean
 
 help: ## show this list
@@ -45,11 +45,17 @@ explore: $(INSTALLED) ## try every property on examples never seen before (ROUND
 	@for round in $$(seq $(ROUNDS)); do \
 		$(PY) -m pytest -q -n $(JOBS) -m "hypothesis and not real" --hypothesis-profile=explore $(ARGS) || exit 1; done
 
-test-real: $(INSTALLED) ## run the tests that need a real scheduler or engine (`make airflow` prepares Airflow)
+test-real: $(INSTALLED) ## run the tests that need a real scheduler, broker or engine (`make airflow` prepares Airflow)
 	@$(PY) -m pytest -n 0 -m real $(ARGS)
 
 airflow: $(AIRFLOW)/.installed ## install Airflow 2.11 into an environment of its own, for `make test-real`
 	@echo "Airflow is ready in $(AIRFLOW)/venv"
+
+kafka: $(INSTALLED) ## fetch a Kafka broker and start it at 127.0.0.1:9092 (`make kafka-stop` ends it)
+	@$(PY) -m benchmarks.broker
+
+kafka-stop: $(INSTALLED) ## end the broker that `make kafka` started
+	@$(PY) -m benchmarks.broker stop
 
 screenshots: $(INSTALLED) ## drive Dagster's pages in Chromium and keep what was seen in docs/screenshots
 	@$(PY) -m pytest -q -n 0 tests/end_to_end/test_pages.py --screenshots docs/screenshots

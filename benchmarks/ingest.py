@@ -11,7 +11,7 @@ from itertools import count
 from statistics import median
 from typing import Any, TypeVar
 
-from benchmarks import floor, workload
+from benchmarks import consumed, floor, workload
 from benchmarks.figure import Bench
 from benchmarks.load import Answered, Load, measure
 from benchmarks.scratch import scratch_database
@@ -38,14 +38,14 @@ STEADY, STEADY_SECONDS = 1_000, 3  # writes a second, each acknowledged; for how
 
 
 def main() -> None:
-    """Measures ledger.record and HTTP, native and OpenLineage."""
+    """Measures ledger.record, HTTP and Kafka, native and OpenLineage."""
     with scratch_database({}) as database:
         bench = Bench("ingest", server_version(database))
         floor.make(database)
         _warm_up(database)
         _native(bench, database)
         _openlineage(bench, database)
-        _over_http(bench, database)
+        _over_the_wire(bench, database)
 
 
 def server_version(database: Database) -> str:
@@ -121,8 +121,8 @@ def _openlineage(bench: Bench, database: Database) -> None:
     bench.rate("ingest.openlineage.large", value, f"{floor.BARE} ({least:,.0f}/s)", value / least)
 
 
-def _over_http(bench: Bench, database: Database) -> None:
-    """Each way of sending in turn, beside the floor; then writes at a steady rate."""
+def _over_the_wire(bench: Bench, database: Database) -> None:
+    """Each way of sending in turn, beside the floor; then writes at a steady rate, and what lies in Kafka."""
     seeds, floors = count(1_000), list[float]()
     found: dict[str, list[Answered]] = {name: [] for name in WAYS}
     with served(database.url) as one:
@@ -140,3 +140,4 @@ def _over_http(bench: Bench, database: Database) -> None:
         bench.rate(name, value, f"{floor.BARE} ({least:,.0f}/s)", value / least)
         bench.times(f"{name}.wait", [wait for answer in answers[1:] for wait in answer.waits])
     bench.times("write.p95", steady.waits)
+    consumed.measure(bench, database, least, f"{floor.BARE} ({least:,.0f}/s)")

@@ -30,6 +30,10 @@ NAMES = (
     "DATAFORGE_WORKSPACE",
     "DATAFORGE_BODY_DAYS",
     "DATAFORGE_TRUSTED",
+    "DATAFORGE_KAFKA_BOOTSTRAP",
+    "DATAFORGE_KAFKA_TOPICS",
+    "DATAFORGE_KAFKA_GROUP",
+    "DATAFORGE_KAFKA_PROPERTIES",
 )
 _SWITCH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
@@ -52,6 +56,10 @@ class Settings:
     workspace: Path | None  # Dagster's code locations; None: the project's workspace.yaml
     trusted: frozenset[str]  # namespaces whose tasks may be claimed on what was only observed; "*" is all
     body_days: int = 90  # how long what events said is kept, if a checkpoint covers it
+    kafka_bootstrap: str | None = None  # a cluster whose messages `up` lets consume
+    kafka_topics: tuple[str, ...] = ("openlineage.events",)
+    kafka_group: str = "dataforge"  # whose consumers share the work; another for each installation on one cluster
+    kafka_properties: Path | None = None  # how the cluster is reached beyond its address: TLS, SASL
 
 
 def current() -> Settings:
@@ -88,6 +96,10 @@ def load(environ: Mapping[str, str], toml_path: Path) -> Settings:
         workspace=_existing_file("DATAFORGE_WORKSPACE", values.get("DATAFORGE_WORKSPACE"), folder),
         body_days=_days("DATAFORGE_BODY_DAYS", values.get("DATAFORGE_BODY_DAYS", "90")),
         trusted=_names(values.get("DATAFORGE_TRUSTED")),
+        kafka_bootstrap=_bootstrap(values.get("DATAFORGE_KAFKA_BOOTSTRAP")),
+        kafka_topics=_topics(values.get("DATAFORGE_KAFKA_TOPICS", "openlineage.events")),
+        kafka_group=_topic("DATAFORGE_KAFKA_GROUP", values.get("DATAFORGE_KAFKA_GROUP", "dataforge")),
+        kafka_properties=_existing_file("DATAFORGE_KAFKA_PROPERTIES", values.get("DATAFORGE_KAFKA_PROPERTIES"), folder),
     )
 
 
@@ -100,6 +112,8 @@ def as_environ(settings: Settings) -> dict[str, str]:
         "DATAFORGE_LEDGER": settings.ledger,
         "DATAFORGE_WORKSPACE": settings.workspace and str(settings.workspace),
         "DATAFORGE_TRUSTED": ",".join(sorted(settings.trusted)),
+        "DATAFORGE_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
+        "DATAFORGE_KAFKA_PROPERTIES": settings.kafka_properties and str(settings.kafka_properties),
     }
     return {
         "DATAFORGE_HOME": str(settings.home),
@@ -110,6 +124,8 @@ def as_environ(settings: Settings) -> dict[str, str]:
         "DATAFORGE_EXAMPLE": "1" if settings.example else "0",
         "DATAFORGE_DAGSTER": "1" if settings.dagster else "0",
         "DATAFORGE_BODY_DAYS": str(settings.body_days),
+        "DATAFORGE_KAFKA_TOPICS": ",".join(settings.kafka_topics),
+        "DATAFORGE_KAFKA_GROUP": settings.kafka_group,
         **{name: value for name, value in optional.items() if value},
     }
 
@@ -199,6 +215,23 @@ def _switch(setting: str, value: str) -> bool:
 
 def _names(value: str | None) -> frozenset[str]:
     return frozenset(name.strip() for name in (value or "").split(",") if name.strip())
+
+
+def _bootstrap(value: str | None) -> str | None:
+    if value is not None and not all(re.fullmatch(r"\S+:\d{1,5}", each.strip()) for each in value.split(",")):
+        raise SettingsError("DATAFORGE_KAFKA_BOOTSTRAP", value, "brokers such as kafka-1:9092,kafka-2:9092")
+    return value
+
+
+def _topics(value: str) -> tuple[str, ...]:
+    setting = "DATAFORGE_KAFKA_TOPICS"
+    return tuple(dict.fromkeys(_topic(setting, name.strip()) for name in value.split(",")))
+
+
+def _topic(setting: str, value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", value):
+        raise SettingsError(setting, value, "a name of letters, digits, dots, underscores and hyphens")
+    return value
 
 
 def _existing_file(setting: str, value: str | None, folder: Path) -> Path | None:

@@ -26,6 +26,27 @@ _STATES = (
 
 MUTANTS = (
     Mutant(
+        "how far messages are read moves on only from where they were read from",
+        "dataforge/storage/kafka_offset.py",
+        " and o.next_offset = n.offset_before",
+        "",
+        ("tests/storage/test_kafka_offset.py",),
+    ),
+    Mutant(
+        "of equal events in one group one is applied, and the others are duplicates",
+        "dataforge/ingest/batch.py",
+        "        new -= applied",
+        "        new -= set()",
+        ("tests/ingest/test_group.py",),
+    ),
+    Mutant(
+        "a poison event harms nobody else in its group",
+        "dataforge/ingest/batch.py",
+        "        if len(part) == 1:",
+        "        if part:",
+        ("tests/ingest/test_group.py",),
+    ),
+    Mutant(
         "stronger evidence wins over a higher rank of state",
         "dataforge/model/state.py",
         "return (self.evidence, self.state.rank, self.at, self.event)",

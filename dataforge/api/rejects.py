@@ -13,6 +13,7 @@ from dataforge.ledger import catalog
 from dataforge.model.catalog import Complaint, RejectItem
 from dataforge.model.filter import RejectFilter
 from dataforge.model.listing import Page
+from dataforge.model.message import MessagePlace
 from dataforge.storage.database import Database
 
 _EXAMPLE = RejectItem(
@@ -22,6 +23,7 @@ _EXAMPLE = RejectItem(
     errors=[Complaint("eventTime", "soon", "a time such as 2026-11-01T06:00:00Z")],
     encoding="utf-8",
     body='{"eventTime": "soon", ...}',
+    message=MessagePlace("openlineage.events", 3, 4711),
 )
 
 

@@ -192,13 +192,14 @@ def _update(item: UpdateItem) -> Sequence[object]:
 @pass_invocation
 def rejects(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
     """List the input that was refused, and why, the latest first."""
-    titles = ("RECEIVED (UTC)", "BYTES", "REASON", "ID")
+    titles = ("RECEIVED (UTC)", "BYTES", "MESSAGE", "REASON", "ID")
     _print(_collect(invocation, "rejects", _read(RejectFilter, given)), titles, _reject, as_json=as_json)
 
 
 def _reject(item: RejectItem) -> Sequence[object]:
     reason = "; ".join(f"{error.field}: expected {error.expected}" for error in item.errors)
-    return table.moment(item.received_at), item.size, reason[:_LONGEST_REASON], item.id[:12]
+    place = item.message and f"{item.message.topic}[{item.message.partition}]@{item.message.offset}"
+    return table.moment(item.received_at), item.size, place, reason[:_LONGEST_REASON], item.id[:12]
 
 
 def _read(shape: type[_Filter], given: dict[str, Any]) -> _Filter:

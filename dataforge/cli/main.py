@@ -29,6 +29,7 @@ VERBS = {
     "status": Verb("dataforge.cli.process:status", "Say what runs, where, since when."),
     "declare": Verb("dataforge.cli.declare:declare", "Register the tasks, datasets and edges of one source."),
     "ingest": Verb("dataforge.cli.ingest:ingest", "Read OpenLineage or native events from files."),
+    "consume": Verb("dataforge.cli.consume:consume", "Read events from Kafka until stopped."),
     "rejects": Verb("dataforge.cli.lists:rejects", "List the input that was refused, and why."),
     "why": Verb("dataforge.cli.why:why", "Say whether the task NAME may run for PARTITION, with every reason why not."),
     "graph": Verb("dataforge.cli.graph:graph", "Show what is upstream or downstream of a task or dataset."),

@@ -16,6 +16,7 @@ from dataforge.ingest.redaction import NOTHING, Redaction
 from dataforge.ledger.record import record
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.event import Event
+from dataforge.model.message import MessagePlace
 from dataforge.storage import environment as environments
 from dataforge.storage import reject
 from dataforge.storage.database import Connection, Database
@@ -49,6 +50,7 @@ class Batch(NamedTuple):
     redaction: Redaction
     events: dict[int, Event]
     unread: list[Rejected]
+    places: Sequence[MessagePlace] = ()  # of messages: which each of the bodies was
 
 
 def record_openlineage(
@@ -112,8 +114,9 @@ def record_into(connection: Connection, locked: Environment, batches: Sequence[B
         late = [Rejected(each.placed.place, each.errors) for each in refused if each.placed.batch == number]
         rejected = sorted(batch.unread + late, key=lambda each: each.index)
         for each in rejected:
-            body = batch.bodies[each.index]
-            reject.insert(connection, locked.id, _bytes(body, NOTHING), _bytes(body, batch.redaction), each.errors)
+            body, place = batch.bodies[each.index], batch.places[each.index] if batch.places else None
+            kept = _bytes(body, batch.redaction)
+            reject.insert(connection, locked.id, _bytes(body, NOTHING), kept, each.errors, place)
         applied = new & {event.id for event in batch.events.values()}
         new -= applied  # of equal events in two batches, the first is the one that was applied
         duplicates = len(batch.bodies) - len(rejected) - len(applied)

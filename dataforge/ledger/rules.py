@@ -28,7 +28,7 @@ _MODULES = (
     *("storage/upstream_list", "storage/version"),
 )
 # What of these packages only carries events, or checks what they gave.
-_CARRIERS = frozenset({"answer", "batch", "event_file", "rebuild", "replay"})
+_CARRIERS = frozenset({"answer", "batch", "event_file", "group", "kafka", "kafka_log", "rebuild", "replay"})
 
 
 @cache

@@ -22,10 +22,11 @@ from dataforge.settings import Settings, as_environ
 POSTGRES = "postgres"
 API = "api"
 WORKER = "worker"
+CONSUMER = "consumer"
 WEBSERVER = "dagster-webserver"
 DAEMON = "dagster-daemon"
 # They are stopped from the highest to the lowest: the API and Dagster's runs still write to the database as they end.
-_PRIORITY = {POSTGRES: 1, API: 2, WORKER: 2}
+_PRIORITY = {POSTGRES: 1, API: 2, WORKER: 2, CONSUMER: 2}
 _CODE_SERVER_PRIORITY, _DAGSTER_PRIORITY = 3, 4
 # Runs and their steps are processes in the group of the code server: whoever stops it stops them.
 _DAGSTER_STOP = "stopsignal=TERM\nstopasgroup=true\nkillasgroup=true\nstopwaitsecs=20"
@@ -44,8 +45,13 @@ def render(settings: Settings, layout: Layout) -> str:
 
 def process_names(settings: Settings, layout: Layout) -> list[str]:
     """The processes of an installation, in the order of their dependence."""
-    core = [API, WORKER] if settings.database_url else [POSTGRES, API, WORKER]
+    core = [*([] if settings.database_url else [POSTGRES]), API, *workers(settings)]
     return [*core, *code_servers(settings, layout), WEBSERVER, DAEMON] if settings.dagster else core
+
+
+def workers(settings: Settings) -> list[str]:
+    """Those of them that work without being asked: the worker, and where a cluster is named the consumer of it."""
+    return [WORKER, CONSUMER] if settings.kafka_bootstrap else [WORKER]
 
 
 def code_servers(settings: Settings, layout: Layout) -> list[str]:
@@ -77,12 +83,16 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 def _programs(settings: Settings, layout: Layout) -> list[str]:
     server = Server.of(layout)
     api = _program(API, [sys.executable, "-m", "dataforge.api"], layout, "stopsignal=TERM\nstopwaitsecs=15")
-    worker = _program(WORKER, [sys.executable, "-m", "dataforge.dispatch"], layout, "stopsignal=TERM\nstopwaitsecs=15")
+    modules = {WORKER: ["dataforge.dispatch"], CONSUMER: ["dataforge.cli", "consume"]}
+    served = [api]
+    for name in workers(settings):
+        command = [sys.executable, "-m", *modules[name]]
+        served.append(_program(name, command, layout, "stopsignal=TERM\nstopwaitsecs=15"))
     if settings.database_url:
-        return [api, worker]
+        return served
     stop = f"stopsignal={server.STOP_SIGNAL.name.removeprefix('SIG')}\nstopwaitsecs=60"
     account = f"user={server.account}\n" if server.account else ""
-    return [_program(POSTGRES, server.command(), layout, account + stop), api, worker]
+    return [_program(POSTGRES, server.command(), layout, account + stop), *served]
 
 
 def _dagster_programs(settings: Settings, layout: Layout) -> list[str]:

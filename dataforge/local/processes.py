@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
@@ -88,25 +88,29 @@ def _bring_up(
         _start_supervisor(settings, layout, supervisor)
     if settings.dagster:
         # Before the database: they need none to load their definitions, which takes longest.
-        for name in configuration.code_servers(settings, layout):
-            supervisor.start_process(name)
+        _start(supervisor, configuration.code_servers(settings, layout))
     if server:
         _start_database(server, supervisor)
     url = database_url(settings)
     with _dagster_prepared(settings, layout, supervisor, server, nothing_runs=nothing_runs):
         migrate(url)
-        supervisor.start_process(configuration.API)
-        supervisor.start_process(configuration.WORKER)
+        _start(supervisor, [configuration.API, *configuration.workers(settings)])
     if settings.dagster:
         _start_dagster(settings, layout, supervisor)
     if settings.example:
         load_history(url, settings.environment)
     _wait_until_healthy(configuration.API, _START_SECONDS, supervisor, lambda: health.trouble(settings))
-    supervisor.require_up(configuration.WORKER)
+    for name in configuration.workers(settings):
+        supervisor.require_up(name)
     if settings.dagster:
         _wait_until_healthy(
             configuration.WEBSERVER, _DAGSTER_SECONDS, supervisor, lambda: _dagster_trouble(settings, supervisor)
         )
+
+
+def _start(supervisor: Supervisor, names: Iterable[str]) -> None:
+    for name in names:
+        supervisor.start_process(name)
 
 
 def _start_supervisor(settings: Settings, layout: Layout, supervisor: Supervisor) -> None:

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from dataforge.model.attempt import Touch
 from dataforge.model.errors import FieldError
+from dataforge.model.message import MessagePlace
 from dataforge.model.shard import ShardCounts, ShardState
 from dataforge.model.state import PartitionStatus, RunKind, RunState
 
@@ -209,9 +210,10 @@ def shown(value: object) -> object:
 class RejectItem(msgspec.Struct, frozen=True, kw_only=True):
     """Input that was refused, kept as it came."""
 
-    id: Annotated[str, Meta(description="The hash of its bytes, in hexadecimal.")]
+    id: Annotated[str, Meta(description="The hash of its bytes, and of which message it was, in hexadecimal.")]
     received_at: Annotated[datetime, Meta(description="When it came.")]
     size: Annotated[int, Meta(description="Its size in bytes.")]
     errors: Annotated[list[Complaint], Meta(description="What was wrong with it.")]
     encoding: Annotated[Literal["utf-8", "base64"], Meta(description="How `body` stands for the bytes.")]
     body: Annotated[str, Meta(description="The bytes: as text if they are UTF-8, else in base64.")]
+    message: Annotated[MessagePlace | None, Meta(description="Which message it was, of what came by Kafka.")] = None

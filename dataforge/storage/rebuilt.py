@@ -70,6 +70,8 @@ NOT_STATE: tuple[LiteralString, ...] = (
     "event",
     "event_body",
     "event_body_dropped",
+    "kafka_offset",
+    "kafka_reset",
     "lease",
     "lease_pool",
     "outbox",

@@ -8,6 +8,7 @@ from psycopg.errors import ProgramLimitExceeded, StatementTooComplex
 from psycopg.types.json import Jsonb
 
 from dataforge.model.errors import FieldError
+from dataforge.model.message import MessagePlace
 from dataforge.storage.body import compress, keep_dictionary
 
 
@@ -19,18 +20,29 @@ def outage(error: Exception) -> bool:
 
 
 INSERT = """
-insert into reject (environment, id, body, size, errors) values (%s, %s, %s, %s, %s)
+insert into reject (environment, id, body, size, errors, topic, topic_partition, topic_offset)
+values (%s, %s, %s, %s, %s, %s, %s, %s)
 on conflict (environment, id) do update set received_at = excluded.received_at, errors = excluded.errors
 """
 
 
-def insert(connection: Connection, environment: int, came: bytes, body: bytes, errors: list[FieldError]) -> None:
-    """Keeps what may be kept (`body`) of the bytes that came; the same bytes again only move its time."""
+def insert(
+    connection: Connection,
+    environment: int,
+    came: bytes,
+    body: bytes,
+    errors: list[FieldError],
+    place: MessagePlace | None = None,
+) -> None:
+    """Keeps what may be kept (`body`) of the bytes that came; the same bytes again only move its time. Messages of the
+    same bytes are told apart by their `place`."""
     keep_dictionary(connection)
-    row_id = blake2b(came, digest_size=16).digest()
+    where = (place.topic, place.partition, place.offset) if place else (None, None, None)
+    named = f"{place.topic}\0{place.partition}\0{place.offset}\0".encode() if place else b""
+    row_id = blake2b(named + came, digest_size=16).digest()
     shown = [{"field": e.field, "value": e.value, "expected": e.expected} for e in errors]
     clean = Jsonb(shown, dumps=_dumps)
-    connection.execute(INSERT, [environment, row_id, compress(body), len(came), clean])
+    connection.execute(INSERT, [environment, row_id, compress(body), len(came), clean, *where])
 
 
 def _dumps(value: object) -> bytes:

@@ -10,6 +10,7 @@ from psycopg import Connection
 from dataforge.model.catalog import Complaint, RejectItem
 from dataforge.model.filter import RejectFilter
 from dataforge.model.listing import Examined
+from dataforge.model.message import MessagePlace
 from dataforge.storage.body import decompress
 
 MOST_BYTES = 20 * 2**20  # of the bodies on one page, the first one not counted
@@ -54,7 +55,7 @@ def find(
 
 
 LOAD = """
-select r.id, r.received_at, r.size, r.errors, r.body
+select r.id, r.received_at, r.size, r.errors, r.body, r.topic, r.topic_partition, r.topic_offset
 from unnest(%(ids)s::bytea[]) with ordinality as wanted (id, place)
 join reject r on r.environment = %(environment)s and r.id = wanted.id
 order by place
@@ -72,8 +73,9 @@ def load(connection: Connection, environment: int, places: list[RejectPlace]) ->
             errors=msgspec.convert(errors, list[Complaint]),
             encoding=encoding,
             body=text,
+            message=MessagePlace(*place) if place[0] is not None else None,
         )
-        for row_id, received_at, size, errors, body in rows
+        for row_id, received_at, size, errors, body, *place in rows
         for encoding, text in [_text(decompress(connection, body))]
     ]
 

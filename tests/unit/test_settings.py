@@ -65,6 +65,10 @@ def test_loopback_hosts_are_accepted(toml: Path, host: str) -> None:
         ("DATAFORGE_DATABASE_URL", "mysql://db/x", "postgresql://"),
         ("DATAFORGE_REDACTION", "nowhere.toml", "the path of a file"),
         ("DATAFORGE_LEDGER", "127.0.0.1:8700", "http://127.0.0.1:8700"),
+        ("DATAFORGE_KAFKA_BOOTSTRAP", "kafka-1", "brokers such as kafka-1:9092,kafka-2:9092"),
+        ("DATAFORGE_KAFKA_TOPICS", "my events", "a name of letters, digits, dots, underscores and hyphens"),
+        ("DATAFORGE_KAFKA_PROPERTIES", "nowhere.properties", "the path of a file"),
+        ("DATAFORGE_KAFKA_GROUP", "a group", "a name of letters, digits, dots, underscores and hyphens"),
     ],
 )
 def test_a_bad_value_names_the_setting_the_value_and_what_is_expected(
@@ -106,6 +110,9 @@ def test_another_process_reads_the_same_settings(toml: Path, tmp_path: Path) -> 
         "DATAFORGE_REDACTION": str(tmp_path / "rules.toml"),
         "DATAFORGE_HOST": "::1",
         "DATAFORGE_LEDGER": "http://ledger.example:8700",
+        "DATAFORGE_KAFKA_BOOTSTRAP": "kafka:9092",
+        "DATAFORGE_KAFKA_TOPICS": "events, more.events",
+        "DATAFORGE_KAFKA_PROPERTIES": str(tmp_path / "rules.toml"),
     }
     settings = load(given, toml)
     assert load(as_environ(settings), Path("/elsewhere/dataforge.toml")) == settings
