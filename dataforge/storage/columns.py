@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from psycopg import Connection, sql
 
 Columns = dict[str, NDArray[Any]]
-NUMBER, TRUTH = ">i8", "?"  # bigint and boolean, as PostgreSQL writes them
+NUMBER, FLAGS = ">i8", ">i2"  # bigint and smallint, as PostgreSQL writes them
 _HEADER = 20  # bytes before the first element: dimensions, whether there are nulls, the type, the size, the first index
 
 
 def columns(connection: Connection, query: sql.Composed, fields: Sequence[tuple[str, str]]) -> Columns:
-    """What the query gives, by the names of `fields`: (name, NUMBER or TRUTH) in the query's order; without nulls."""
+    """What the query gives, by the names of `fields`: (name, NUMBER or FLAGS) in the query's order; without nulls."""
     arrays = sql.SQL(", ").join(sql.SQL("array_send(array_agg({}))").format(sql.Identifier(name)) for name, _ in fields)
     names = sql.SQL(", ").join(sql.Identifier(name) for name, _ in fields)
     statement = sql.SQL("select {} from ({}) as read ({})").format(arrays, query, names)
@@ -28,5 +28,5 @@ def columns(connection: Connection, query: sql.Composed, fields: Sequence[tuple[
 def _column(content: bytes | None, kind: str) -> NDArray[Any]:
     """The elements, before each of which stands its length."""
     element = np.dtype([("length", ">i4"), ("value", kind)])
-    values = np.frombuffer(content[_HEADER:] if content else b"", dtype=element)["value"]
-    return values.astype(kind.replace(">", "="))
+    values = np.frombuffer(content, dtype=element, offset=_HEADER) if content else np.zeros(0, dtype=element)
+    return values["value"].astype(kind.replace(">", "="))
