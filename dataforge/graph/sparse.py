@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pandas import factorize
+from pandas import factorize  # type: ignore[import-untyped]  # one function is not worth a package of stubs
 from scipy.sparse import csr_array
 
 from dataforge.model.reference import NodeKind
