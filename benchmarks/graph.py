@@ -129,7 +129,7 @@ def _closure(bench: Bench, database: Database, environment: int, world: World) -
     graph, random = _read(database, environment), np.random.default_rng(8)
     first = np.flatnonzero(world.layer == 0)
     hidden = graph.hidden(None)
-    ours, theirs = [], []
+    ours, theirs = list[float](), list[float]()
     for task in random.choice(first, min(20, len(first)), replace=False).tolist():
         ref = node_id(NAMESPACE, world.name(task))
         start = graph.index(Node("task", ref))

@@ -86,7 +86,8 @@ class World:
     @staticmethod
     def _fits(reader: Ints, read: Ints) -> NDArray[np.bool_]:
         """What clients have by the hour is read by clients alone: a day of all of them is 2,400 partitions."""
-        return (read != Cadence.BY_CLIENT_HOURLY) | np.isin(reader, [Cadence.BY_CLIENT, Cadence.BY_CLIENT_HOURLY])
+        coarse: NDArray[np.bool_] = read != Cadence.BY_CLIENT_HOURLY
+        return coarse | np.isin(reader, [Cadence.BY_CLIENT, Cadence.BY_CLIENT_HOURLY])
 
     def reads(self, task: int) -> Ints:
         """The tasks whose datasets a task reads."""

@@ -5,6 +5,7 @@ hours: a partition belongs to the hour in which its window ended.
 """
 
 from collections.abc import Iterator
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -37,8 +38,8 @@ class Runs(NamedTuple):
     ended: Ints
     state: Ints  # the last
 
-    def of(self, chosen: NDArray[np.bool_]) -> "Runs":
-        return Runs(*(column[chosen] for column in self))
+    def of(self, chosen: NDArray[np.bool_] | Ints) -> "Runs":
+        return Runs._make(column[chosen] for column in self)
 
 
 class Statements(NamedTuple):
@@ -51,10 +52,11 @@ class Statements(NamedTuple):
     state: Ints
 
     def of(self, chosen: NDArray[np.bool_] | Ints) -> "Statements":
-        return Statements(Runs(*(column[chosen] for column in self.run)), *(column[chosen] for column in self[1:]))
+        return Statements(self.run.of(chosen), *(column[chosen] for column in self[1:]))
 
-    def __add__(self, other: "Statements") -> "Statements":  # type: ignore[override] - rows, not columns
-        run = Runs(*(np.concatenate(pair) for pair in zip(self.run, other.run, strict=True)))
+    def and_those(self, other: "Statements") -> "Statements":
+        """These statements and the others."""
+        run = Runs._make(np.concatenate(pair) for pair in zip(self.run, other.run, strict=True))
         return Statements(run, *(np.concatenate(pair) for pair in zip(self[1:], other[1:], strict=True)))
 
 
@@ -80,7 +82,7 @@ def runs(world: World, hour: int) -> Runs:
         ended=begun + 60 * SECOND,
         state=np.full(len(old.task), SUCCEEDED),
     )
-    return Runs(*(np.concatenate(pair) for pair in zip(first, again, strict=True)))
+    return Runs._make(np.concatenate(pair) for pair in zip(first, again, strict=True))
 
 
 class Hours(NamedTuple):
@@ -135,20 +137,20 @@ def _said(run: Runs, hours: Hours, random: np.random.Generator) -> Statements:
         _stated(run, run.ended, 1, run.state),
     ]
     parts[3] = parts[3]._replace(attempt=np.where(run.retried, 2, 1))
-    said = parts[0] + parts[1] + parts[2] + parts[3] + _told(hours)
+    said = reduce(Statements.and_those, [*parts, _told(hours)])
     size = len(said.at)
     delay = random.exponential(2, size) * SECOND + np.where(
         random.random(size) < LATE, random.random(size) * 6 * HOUR, 0
     )
     said = said._replace(arrives=said.at + delay.astype(np.int64))
     twice = said.of(random.random(size) < REPEATED)
-    return said + twice._replace(arrives=twice.arrives + random.integers(0, HOUR, len(twice.at)))
+    return said.and_those(twice._replace(arrives=twice.arrives + random.integers(0, HOUR, len(twice.at))))
 
 
 def _told(hours: Hours) -> Statements:
     """What streams say of an hour: that their watermark has passed it, and of late data."""
-    behind = Hours(*(column[hours.late > 0] for column in hours))
-    return _of_streams(hours, hours.passed, PASSED) + _of_streams(behind, behind.late, CAME_LATE)
+    behind = Hours._make(column[hours.late > 0] for column in hours)
+    return _of_streams(hours, hours.passed, PASSED).and_those(_of_streams(behind, behind.late, CAME_LATE))
 
 
 def _of_streams(hours: Hours, at: Ints, state: int) -> Statements:
@@ -167,7 +169,7 @@ def statements(world: World, hours: range) -> Iterator[Statements]:
     waiting: Statements | None = None
     for hour in hours:
         said = _said(runs(world, hour), streamed(world, hour), np.random.default_rng([world.seed, 2, hour]))
-        waiting = said if waiting is None else waiting + said
+        waiting = said if waiting is None else waiting.and_those(said)
         now = waiting.arrives < (hour + 2) * HOUR if hour != hours[-1] else np.ones(len(waiting.at), bool)
         arrived = waiting.of(now)
         yield arrived.of(np.argsort(arrived.arrives, kind="stable"))

@@ -28,8 +28,9 @@ class Ends(NamedTuple):
         rows = np.array(list(edges), dtype=np.int64).reshape(-1, 4)
         return cls(rows[:, 0], rows[:, 1].astype(bool), rows[:, 2].astype(bool), rows[:, 3])
 
-    def __add__(self, other: "Ends") -> "Ends":  # type: ignore[override] - rows, not columns
-        return Ends(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
+    def and_those(self, other: "Ends") -> "Ends":
+        """These edges and the others."""
+        return Ends._make(np.concatenate(pair) for pair in zip(self, other, strict=True))
 
 
 def knotted(ends: Ends, aliases: Iterable[tuple[int, int]], tasks: Iterable[int], datasets: Iterable[int]) -> set[int]:

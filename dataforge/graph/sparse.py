@@ -9,12 +9,14 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pandas import factorize  # type: ignore[import-untyped]  # one function is not worth a package of stubs
 from scipy.sparse import csr_array
 
 from dataforge.model.reference import NodeKind
 
 Indices = NDArray[np.intp]
 OBSERVED, DECLARED = 1, 2
+_DECLARED_WEIGHT = 1 << 32  # more than one edge has rows
 _MOST_STEPS = 200_000  # taken through hidden nodes in one answer: some tenths of a second
 
 
@@ -54,10 +56,12 @@ class Graph:
         """Of each edge where it comes from, where it leads to, and whether anybody declares it."""
         ids = np.concatenate((upstream.ids, downstream.ids))
         of_dataset = np.concatenate((upstream.of_dataset, downstream.of_dataset))
-        self._tasks = np.unique(ids[~of_dataset])
-        self._datasets = np.unique(ids[of_dataset])
+        ends = np.empty(len(ids), dtype=np.intp)
+        # By hashing, which takes a sixth of the time that sorting and searching take.
+        ends[~of_dataset], self._tasks = factorize(ids[~of_dataset], sort=True)
+        ends[of_dataset], self._datasets = factorize(ids[of_dataset], sort=True)
+        ends[of_dataset] += len(self._tasks)
         self.size = len(self._tasks) + len(self._datasets)
-        ends = self._indices(ids, of_dataset)
         self._downstream = _matrix(ends[: len(declared)], ends[len(declared) :], declared, self.size)
         self._upstream = self._downstream.T.tocsr()
 
@@ -66,10 +70,6 @@ class Graph:
         """How many bytes its arrays take."""
         rows = (part for each in (self._downstream, self._upstream) for part in (each.data, each.indices, each.indptr))
         return int(sum(array.nbytes for array in (self._tasks, self._datasets, *rows)))
-
-    def _indices(self, ids: NDArray[np.int64], is_dataset: NDArray[np.bool_]) -> Indices:
-        among_datasets = len(self._tasks) + np.searchsorted(self._datasets, ids)
-        return np.where(is_dataset, among_datasets, np.searchsorted(self._tasks, ids))
 
     def index(self, node: Node) -> int | None:
         """The node's index; None when no edge leads to or from it."""
@@ -181,12 +181,10 @@ def _next_level(
 
 def _matrix(upstream: Indices, downstream: Indices, declared: NDArray[np.bool_], size: int) -> "csr_array[Any, Any]":
     """An edge that is both declared and observed is declared."""
-    origins = np.where(declared, DECLARED, OBSERVED).astype(np.int8)
-    keys = upstream.astype(np.int64) * size + downstream
-    order = np.lexsort((origins, keys))
-    last = np.append(np.diff(keys[order]) != 0, True) if len(order) else np.zeros(0, dtype=bool)
-    kept = order[last]
-    return csr_array((origins[kept], (upstream[kept], downstream[kept])), shape=(size, size))
+    weights = np.where(declared, _DECLARED_WEIGHT, 1)
+    found = csr_array((weights, (upstream, downstream)), shape=(size, size))  # rows of one edge are added up
+    origins = np.where(found.data >= _DECLARED_WEIGHT, DECLARED, OBSERVED).astype(np.int8)
+    return csr_array((origins, found.indices, found.indptr), shape=(size, size))
 
 
 def of_rows(rows: Sequence[tuple[int, ...]]) -> Graph:

@@ -92,7 +92,7 @@ class _Search:
     def everything(self) -> Ends:
         """The edges of all tasks."""
         stored = edges.all_declared_ends(self._connection, self._environment, self._source)
-        return Ends(**stored) + Ends.of(each for found in self._own.values() for each in found)
+        return Ends(**stored).and_those(Ends.of(each for found in self._own.values() for each in found))
 
     def _advance(self, side: "_Side") -> None:
         """One step on: over the datasets and tasks ahead to those who use them, and to what these use."""

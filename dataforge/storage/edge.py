@@ -10,7 +10,7 @@ from psycopg import Connection, sql
 from dataforge.model import trigger
 from dataforge.model.event import Relation
 from dataforge.model.reference import NodeKind
-from dataforge.storage.columns import NUMBER, TRUTH, Columns, columns
+from dataforge.storage.columns import FLAGS, NUMBER, Columns, columns
 from dataforge.storage.record_set import spread
 
 
@@ -181,16 +181,17 @@ def declared_ends_of(connection: Connection, environment: int, tasks: Set[int], 
 
 
 ALL_ENDS = """
-select task_id, relation = 'consumes', node_kind = 'dataset', node_id from edge
+select task_id, node_id, ((relation = 'consumes')::int + 2 * (node_kind = 'dataset')::int)::int2 from edge
 where environment = {environment} and origin = 'declared' and source <> {source}
 """
-_ENDS = (("task", NUMBER), ("consumes", TRUTH), ("of_dataset", TRUTH), ("node", NUMBER))
 
 
 def all_declared_ends(connection: Connection, environment: int, but_source: str) -> Columns:
     """The same of all tasks, as columns: of a whole platform there are millions."""
     query = sql.SQL(ALL_ENDS).format(environment=sql.Literal(environment), source=sql.Literal(but_source))
-    return columns(connection, query, _ENDS)
+    read = columns(connection, query, (("task", NUMBER), ("node", NUMBER), ("flags", FLAGS)))
+    flags = read.pop("flags")
+    return {**read, "consumes": (flags & 1) > 0, "of_dataset": (flags & 2) > 0}
 
 
 class Use(msgspec.Struct, frozen=True):

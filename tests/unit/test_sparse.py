@@ -1,7 +1,7 @@
 """Searches of the graph in memory, held against plain breadth-first searches over sets."""
 
 from collections import deque
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from hypothesis import given
@@ -145,7 +145,9 @@ def test_columns_are_the_graph_of_their_rows_without_steps_and_under_canonical_n
     columns = zip(*edges, strict=True) if edges else ((),) * 5
     names = ("task", "consumes", "of_dataset", "node", "declared")
     kinds = (np.int64, np.bool_, np.bool_, np.int64, np.bool_)
-    read = {name: np.array(list(column), dtype=kind) for name, column, kind in zip(names, columns, kinds, strict=True)}
+    read: dict[str, Any] = {
+        name: np.array(list(column), dtype=kind) for name, column, kind in zip(names, columns, kinds, strict=True)
+    }
     pairs = {"id": np.array(list(canonical), np.int64), "canonical": np.array(list(canonical.values()), np.int64)}
     ours = sparse.of_columns(read, {"id": np.array(sorted(steps), np.int64)}, pairs)
     theirs = sparse.of_rows(rows)
