@@ -3,14 +3,17 @@
 Each column comes as one array in PostgreSQL's binary form; a driver that reads rows takes two microseconds for each.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
 from psycopg import Connection, sql
 
-Columns = dict[str, NDArray[Any]]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Columns: TypeAlias = "dict[str, NDArray[Any]]"
 NUMBER, FLAGS = ">i8", ">i2"  # bigint and smallint, as PostgreSQL writes them
 _HEADER = 20  # bytes before the first element: dimensions, whether there are nulls, the type, the size, the first index
 
@@ -27,6 +30,8 @@ def columns(connection: Connection, query: sql.Composed, fields: Sequence[tuple[
 
 def _column(content: bytes | None, kind: str) -> NDArray[Any]:
     """The elements, before each of which stands its length."""
+    import numpy as np  # late: who never asks for the graph need not wait for it
+
     element = np.dtype([("length", ">i4"), ("value", kind)])
     values = np.frombuffer(content, dtype=element, offset=_HEADER) if content else np.zeros(0, dtype=element)
     return values["value"].astype(kind.replace(">", "="))
