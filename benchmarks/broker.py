@@ -83,12 +83,15 @@ class Kafka:
         tool = ("kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", _CLUSTER, "-c", str(self._properties))
         subprocess.run([*_JAVA, "-cp", f"{LIBS}/*", *tool], check=True, capture_output=True)
 
-    def start(self) -> None:
-        """Starts it, and waits until it answers."""
+    def start(self, *, detached: bool = False) -> None:
+        """Starts it, and waits until it answers. A detached one outlives the terminal that it was started from."""
         options = [*_JAVA, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{LIBS}/*"]
         with (self._folder / "log").open("ab") as output:
             self.process = subprocess.Popen(
-                [*options, "kafka.Kafka", str(self._properties)], stdout=output, stderr=output, start_new_session=True
+                [*options, "kafka.Kafka", str(self._properties)],
+                stdout=output,
+                stderr=output,
+                start_new_session=detached,
             )
         deadline = time.monotonic() + _READY_SECONDS
         while not answers(self.address):
@@ -143,7 +146,7 @@ def main(arguments: list[str]) -> int:
         fetch()
         kafka = Kafka(BY_HAND, PORT)
         kafka.prepare()
-        kafka.start()
+        kafka.start(detached=True)
         assert kafka.process is not None, "it answers"
         noted.write_text(str(kafka.process.pid))
     print(f"Kafka answers at {address}: DATAFORGE_KAFKA_BOOTSTRAP={address} dataforge consume")
