@@ -11,12 +11,14 @@ from itertools import count
 from statistics import median
 from typing import Any, TypeVar
 
+import psutil
+
 from benchmarks import consumed, floor, workload
 from benchmarks.figure import Bench
 from benchmarks.load import Answered, Load, measure
 from benchmarks.scratch import scratch_database
 from benchmarks.served import served
-from dataforge.ingest.batch import record_native, record_openlineage
+from dataforge.ingest.batch import collect_less, record_native, record_openlineage
 from dataforge.ingest.redaction import NOTHING
 from dataforge.storage.database import Database
 
@@ -39,6 +41,7 @@ STEADY, STEADY_SECONDS = 1_000, 3  # writes a second, each acknowledged; for how
 
 def main() -> None:
     """Measures ledger.record, HTTP and Kafka, native and OpenLineage."""
+    collect_less()  # as the processes do that record
     with scratch_database({}) as database:
         bench = Bench("ingest", server_version(database))
         floor.make(database)
@@ -93,22 +96,40 @@ def _least(database: Database, batches: Sequence[Sequence[floor.Row]]) -> None:
         floor.least(database, batch)
 
 
+def _servers(database: Database) -> list[psutil.Process]:
+    """The processes of the server, which runs on this machine."""
+    with database.transaction() as connection:
+        row = connection.execute("select pg_backend_pid()").fetchone()
+    assert row is not None, "a session has a process"
+    above = psutil.Process(row[0]).parent()
+    return above.children() if above else []
+
+
+def _used(processes: Sequence[psutil.Process]) -> float:
+    """Seconds of processor time that they have used."""
+    return float(sum(sum(each.cpu_times()[:2]) for each in processes if each.is_running()))
+
+
 def _native(bench: Bench, database: Database) -> None:
     """The ledger in one process beside both floors."""
     rates: dict[str, list[float]] = {"ingest.floor.bare": [], "ingest.floor.least": [], "ingest.record": []}
+    costs: list[tuple[float, float]] = []
     for part in _parts(workload.native(ROUNDS * 4_000, seed=7)):
         parsed = [floor.rows(batch) for batch in _batches(part)]
-        taken = (
-            _timed(partial(_bare, database, part)),
-            _timed(partial(_least, database, parsed)),
-            _timed(partial(_record, database, record_native, part)),
-        )
-        for found, seconds in zip(rates.values(), taken, strict=True):
+        copied = _timed(partial(_bare, database, part))
+        kept = _timed(partial(_least, database, parsed))
+        servers = _servers(database)
+        before = time.process_time(), _used(servers)
+        recorded = _timed(partial(_record, database, record_native, part))
+        costs.append(((time.process_time() - before[0]) / len(part), (_used(servers) - before[1]) / len(part)))
+        for found, seconds in zip(rates.values(), (copied, kept, recorded), strict=True):
             found.append(len(part) / seconds)
     bare, least, ours = (median(found[1:]) for found in rates.values())
     bench.rate("ingest.floor.bare", bare)
     bench.rate("ingest.floor.least", least, f"{floor.BARE} ({bare:,.0f}/s)", least / bare)
     bench.rate("ingest.record", ours, f"{floor.LEAST} ({least:,.0f}/s)", ours / least)
+    bench.cost("ingest.record.python", median(cost for cost, _ in costs[1:]))
+    bench.cost("ingest.record.postgres", median(cost for _, cost in costs[1:]))
 
 
 def _openlineage(bench: Bench, database: Database) -> None:

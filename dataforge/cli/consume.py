@@ -81,11 +81,13 @@ def _broker(settings: Settings) -> Broker:
 
 def _run(settings: Settings, broker: Broker) -> None:
     from dataforge.ingest import redaction
+    from dataforge.ingest.batch import collect_less
     from dataforge.ingest.kafka import Reader, consume
     from dataforge.local.postgres import database_url
     from dataforge.storage.database import Database
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(asctime)s %(name)s %(message)s")
+    collect_less()
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
