@@ -1,12 +1,14 @@
-"""`make bench`: every group of measurements, or the one named (ingest, answers, shards, size, start)."""
+"""`make bench`: every group of measurements, or the one named (ingest, answers, graph, shards, size, start)."""
 
 import sys
+from collections.abc import Callable
 
-from benchmarks import answers, ingest, shards, size, start
+from benchmarks import answers, graph, ingest, report, shards, size, start
 
-GROUPS = {
+GROUPS: dict[str, Callable[[], None]] = {
     "ingest": ingest.main,
     "answers": answers.main,
+    "graph": graph.main,
     "shards": shards.main,
     "size": size.main,
     "start": start.main,
@@ -21,6 +23,7 @@ def main(names: list[str]) -> int:
         return 2
     for name in names or GROUPS:
         GROUPS[name]()
+    report.main()
     return 0
 
 

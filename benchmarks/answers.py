@@ -119,7 +119,7 @@ def _closure(bench: Bench, database: Database, names: list[str]) -> None:
     """From tasks of the first layers, whose closure is most of the graph."""
     follower, random = Follower(), Random(8)
     load = timed(partial(lineage, database, follower, "dev", ("bench", names[0]), "downstream", 1))
-    bench.times("graph.load", [load], factor=FACTOR)
+    bench.times("lineage.first", [load], factor=FACTOR)
     ours, theirs = [], []
     for name in random.sample(names[: TASKS // LAYERS], 30):
         ours.append(timed(partial(lineage, database, follower, "dev", ("bench", name), "downstream")))
@@ -127,4 +127,4 @@ def _closure(bench: Bench, database: Database, names: list[str]) -> None:
             theirs.append(timed(partial(_recursive, connection, name)))
     ratio = percentile(theirs, 50) / percentile(ours, 50)
     floor = f"a recursive query, which takes {1_000 * percentile(theirs, 50):.1f} ms (times faster)"
-    bench.times("graph.closure", ours, floor, ratio, factor=FACTOR)
+    bench.times("lineage.closure", ours, floor, ratio, factor=FACTOR)

@@ -29,6 +29,7 @@ class Figure(msgspec.Struct, frozen=True):
     p50: float | None = None
     p99: float | None = None
     max: float | None = None
+    load: float | None = None  # of the machine in the minute before
 
 
 class Bench:
@@ -80,6 +81,7 @@ class Bench:
             postgres=self._postgres,
             commit=_commit(),
             at=datetime.now(UTC).isoformat(timespec="seconds"),
+            load=round(os.getloadavg()[0], 1),
             **spread,
         )
         RESULTS.mkdir(exist_ok=True)
