@@ -86,16 +86,28 @@ class GroupCommit:
 
     async def _write_all(self, environment: str) -> None:
         """Writes group after group, until nobody waits."""
-        queue, loop = self._queues[environment], asyncio.get_running_loop()
+        queue = self._queues[environment]
         while queue:
             group = _next_group(queue)
             try:
-                answers = await loop.run_in_executor(self._threads, self._write, environment, group)
+                answers = await self._written(environment, group)
             finally:
                 self._held -= sum(call.size for call in group)
             for call, answer in zip(group, answers, strict=True):
                 _tell(call.answer, answer)
         del self._queues[environment]
+
+    async def _written(self, environment: str, group: Sequence[_Call]) -> Sequence[BatchResult | Exception]:
+        """The answers to a group, also where no thread can be had, or one ends by more than an Exception: else whoever
+        waits would wait for ever, and who comes next behind them."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._threads, self._write, environment, group)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - those who wait are answered with it
+            _log.exception("a group could not be written")
+            return [error if isinstance(error, Exception) else RuntimeError(repr(error))] * len(group)
 
     def _write(self, environment: str, group: Sequence[_Call]) -> list[BatchResult | Exception]:
         """The answer to each call of a group. An outage, or an unknown environment, is everybody's; any other failure

@@ -15,6 +15,7 @@ from dataforge.model.errors import Conflict
 from dataforge.model.reference import NodeKind
 from dataforge.storage import control as controls
 from dataforge.storage import event as event_log
+from dataforge.storage import quarantine_order as quarantine_orders
 from dataforge.storage import rebuilt as rebuilds
 from dataforge.storage import version as versions
 from dataforge.storage.attempt import RunKey
@@ -120,14 +121,18 @@ def load_runs(database: Database, environment: int, start: Start, keep: Keep | N
 
 
 def _load(database: Database, environment: int, start: Start, keep: Keep | None, *, graph: bool) -> None:
+    """Loads the facts; of a table that is younger than the checkpoint, what the migration that brought it gave it."""
     if start.checkpoint is None:
         return
     parts = {part.file: part for part in start.checkpoint.manifest.parts}
     for table in FACTS:
         if (table.name in _GRAPH) == graph:
+            part = parts.get(f"{table.name}.zst")
             with database.transaction() as connection:
-                wanted = None if graph else keep
-                load(connection, environment, table, parts[f"{table.name}.zst"], start.checkpoint.folder, wanted)
+                if part is not None:
+                    load(connection, environment, table, part, start.checkpoint.folder, None if graph else keep)
+                elif table.name == "quarantine_order":
+                    quarantine_orders.add_standing(connection, environment)
 
 
 def _settle_runs(database: Database, environment: int) -> None:

@@ -70,7 +70,7 @@ class Database:
             raise DatabaseUnavailable(
                 "a statement took longer than it may; others were in its way: try again"
             ) from error
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:  # to have idled too long in a transaction is not an operational one
             if not connection.broken:
                 raise
             raise DatabaseUnavailable(f"{_lost(self.url)} ({_first_line(error)}); {_REMEDY}") from error

@@ -27,6 +27,19 @@ def add(connection: Connection, environment: int, controls: Iterable[Control]) -
         connection.execute(ADD, [environment, spread(_row(ordered[key]) for key in sorted(ordered))])
 
 
+ADD_STANDING = """
+insert into quarantine_order (environment, scope, subject_id, partition, at, said_by, namespace, subject, holds,
+    ordered_by, reason)
+select environment, scope, subject_id, partition, at, said_by, namespace, subject, value = 'true', ordered_by, reason
+from control where environment = %s and kind = 'quarantine'
+"""
+
+
+def add_standing(connection: Connection, environment: int) -> None:
+    """Keeps the orders that stand, where a checkpoint from before these facts knows no others."""
+    connection.execute(ADD_STANDING, [environment])
+
+
 def _row(control: Control) -> Row:
     key = control.key
     return {

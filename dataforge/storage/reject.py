@@ -4,7 +4,7 @@ from hashlib import blake2b
 
 import msgspec
 from psycopg import Connection, InterfaceError, OperationalError
-from psycopg.errors import ProgramLimitExceeded, StatementTooComplex
+from psycopg.errors import IdleInTransactionSessionTimeout, ProgramLimitExceeded, StatementTooComplex
 from psycopg.types.json import Jsonb
 
 from dataforge.model.errors import FieldError
@@ -16,7 +16,8 @@ def outage(error: Exception) -> bool:
     """Whether the server, or who stands in the way, is at fault: the same event is taken at the next try. All else
     that recording raises is the event's fault or ours, and must not stop the stream."""
     too_much = isinstance(error, ProgramLimitExceeded | StatementTooComplex)
-    return isinstance(error, OperationalError | InterfaceError) and not too_much
+    frozen = isinstance(error, IdleInTransactionSessionTimeout)  # the process was, in the middle of a transaction
+    return frozen or (isinstance(error, OperationalError | InterfaceError) and not too_much)
 
 
 INSERT = """

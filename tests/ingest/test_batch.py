@@ -3,15 +3,19 @@
 import json
 from hashlib import sha256
 from pathlib import Path
+from select import select
 from typing import Any
 
 import pytest
 
-from dataforge.ingest.batch import BatchResult, record_any, record_native, record_openlineage
+from dataforge.ingest import native
+from dataforge.ingest.batch import BatchResult, read, record_any, record_into, record_native, record_openlineage
 from dataforge.ingest.redaction import NOTHING, Redaction, Rule
 from dataforge.ledger import catalog
 from dataforge.ledger.verify import digest
+from dataforge.model.errors import DatabaseUnavailable
 from dataforge.model.filter import RejectFilter
+from dataforge.storage import environment as environments
 from dataforge.storage import event as event_log
 from dataforge.storage.body import decompress
 from dataforge.storage.database import Database
@@ -127,6 +131,23 @@ def test_an_event_that_our_own_code_stumbles_over_is_kept(database: Database) ->
     result = record(database, run_event(), bad, redaction=rules)
     assert result.received == 2
     assert result.applied + len(result.rejected) == 2
+
+
+def test_of_a_process_that_was_frozen_in_its_transaction_no_event_is_to_blame(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch = read(
+        [b'{"time": "2026-11-01T06:00:00Z", "task": {"namespace": "ns", "name": "load"}, "state": "running"}'],
+        NOTHING,
+        native.parse,
+    )
+    with pytest.raises(DatabaseUnavailable), database.transaction() as connection:
+        locked = environments.lock(connection, "dev")
+        connection.execute("set local idle_in_transaction_session_timeout = '10ms'")
+        assert select([connection], [], [], 10)[0]  # the server has ended the session
+        record_into(connection, locked, [batch])
+    assert "rejects" not in caplog.text
+    assert count(database, "event") == count(database, "reject") == 0
 
 
 def test_an_event_again_is_a_duplicate_and_changes_nothing(database: Database) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from benchmarks import workload
 from dataforge.cli.example import load
@@ -29,7 +31,7 @@ from dataforge.ledger.verify import digest
 from dataforge.model import definition
 from dataforge.model.errors import Conflict, StartupError
 from dataforge.storage.database import Database
-from dataforge.storage.signing_key import public_pem, signing_key, trusted_key
+from dataforge.storage.signing_key import SigningKey, public_pem, signing_key, trusted_key
 
 CAPTURES = Path(__file__).parents[2] / "examples" / "captures"
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -286,3 +288,23 @@ def test_what_people_marked_and_checks_refused_is_kept(database: Database, shelf
             connection.execute(statement)
     assert replay(database, "dev", shelf=shelf).found.counts.keys() == {"mark", "failed_check", "partition_state"}
     assert digest(database, "dev") == right
+
+
+def without(made: Checkpoint, name: str, key: SigningKey) -> None:
+    """Makes it one of a release that did not have this table yet."""
+    kept = tuple(part for part in made.manifest.parts if part.file != f"{name}.zst")
+    content = msgspec.json.encode(structs.replace(made.manifest, parts=kept))
+    (made.folder / "manifest.json").write_bytes(content)
+    (made.folder / "manifest.sig").write_bytes(key.sign(content))
+    (made.folder / f"{name}.zst").unlink()
+
+
+def test_a_checkpoint_from_before_every_order_was_kept_is_started_from(database: Database, shelf: Shelf) -> None:
+    about = {"task": {"namespace": "ns", "name": "load"}, "partition": "2026-11-01", "by": "anna", "reason": "r"}
+    orders = [about | {"time": f"2026-11-0{day}T00:00:00Z", "control": "quarantine"} for day in (2, 3)]
+    run = {"time": "2026-11-01T01:00:00Z", "task": about["task"], "partition": "2026-11-01", "state": "succeeded"}
+    record_native(database, "dev", [json.dumps(each).encode() for each in (run, orders[0])], NOTHING)
+    without(make(database, shelf), "quarantine_order", signing_key(shelf.folder.parent / "keys"))
+    record_native(database, "dev", [json.dumps(orders[1]).encode()], NOTHING)
+    found = verify(database, "dev", shelf=shelf)
+    assert (found.found.first, found.events) == ((), 1)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import psycopg
 import pytest
@@ -162,6 +162,23 @@ def test_in_an_outage_nothing_is_recorded_of_a_group_and_the_next_one_is_taken(d
         return await asyncio.gather(*again)
 
     assert played(database, scene) == [BatchResult(1, 1, 0, [])] * 9
+
+
+class Panic(BaseException):
+    """As a library in another language raises it: no Exception."""
+
+
+def panic(_body: object, _redaction: Redaction) -> NoReturn:
+    raise Panic
+
+
+def test_a_thread_that_ends_badly_answers_who_waits_and_leaves_the_environment_to_the_next(database: Database) -> None:
+    async def scene(group_commit: GroupCommit) -> BatchResult:
+        with pytest.raises(RuntimeError, match="Panic"):
+            await asyncio.wait_for(group_commit.record("dev", [event(0)], panic), 10)
+        return await asyncio.wait_for(group_commit.record("dev", [event(0)], native.parse), 10)
+
+    assert played(database, scene, most_held=len(event(0))) == BatchResult(1, 1, 0, [])
 
 
 def test_environments_do_not_wait_for_each_other(database: Database) -> None:

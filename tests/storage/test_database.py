@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from select import select
 
 import psycopg
 import pytest
+from psycopg.rows import TupleRow
 
 from dataforge.model.errors import DatabaseUnavailable, SettingsError
 from dataforge.storage.database import Database, migrate
@@ -95,6 +97,16 @@ def test_a_lost_connection_is_reported_and_replaced(empty_database_url: str) -> 
     database.close()
 
 
+def test_a_transaction_that_the_server_ended_because_it_idled_is_reported_as_lost(empty_database_url: str) -> None:
+    database = Database(empty_database_url, min_size=1, max_size=1)
+    with pytest.raises(DatabaseUnavailable, match="lost"), database.transaction() as connection:
+        _idle_too_long(connection)
+        connection.execute("SELECT 1")
+    with database.transaction() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    database.close()
+
+
 def test_a_pool_that_stays_busy_says_so(empty_database_url: str) -> None:
     database = Database(empty_database_url, max_size=1, wait_seconds=0.05)
     with database.transaction(), pytest.raises(DatabaseUnavailable, match="all 1 connections"):
@@ -128,6 +140,12 @@ def test_processes_that_migrate_at_once_wait_for_each_other(empty_database_url: 
 def test_the_projects_own_migrations_apply_to_an_empty_database(database: Database) -> None:
     with database.transaction() as connection:
         assert connection.execute("SELECT 1 FROM _yoyo_migration").fetchone() is not None
+
+
+def _idle_too_long(connection: psycopg.Connection[TupleRow]) -> None:
+    """As a process that is frozen does, until the server has ended its session."""
+    connection.execute("SET LOCAL idle_in_transaction_session_timeout = '10ms'")
+    assert select([connection], [], [], 10)[0]
 
 
 def _terminate(url: str, backend: int) -> None:
