@@ -4,7 +4,7 @@ Guarantees that a declaration is atomic and idempotent, that a dry run is the sa
 and that no cycle is ever registered (invariant I4).
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 
 import msgspec
@@ -60,14 +60,16 @@ def declare(
             _refuse_conflicts(connection, here.id, decided)
             cuts = Cuts(connection, here.id, decided)
             refuse_misfits(connection, here.id, decided, cuts)
-            refuse_counts(connection, here.id, decided, _edges(manifest.tasks), cuts)
-            refuse_cycles(connection, here.id, decided, _edges(manifest.tasks), cuts)
+            own = _edges(manifest.tasks)
+            refuse_counts(connection, here.id, decided, own, cuts)
+            refuse_cycles(connection, here.id, decided, own, cuts)
         if dry_run:
             return decided.answer(here.graph_version + moves, placed.until)
-        _keep(connection, here.id, placed, decided)
+        written = _edges(decided.tasks.written)
+        _keep(connection, here.id, placed, decided, written)
         if not moves:
             return decided.answer(here.graph_version, placed.until)
-        _write(connection, here.id, decided)
+        _write(connection, here.id, decided, written)
         return decided.answer(environments.advance_graph(connection, here.id))
 
 
@@ -102,20 +104,19 @@ def _shared(connection: Connection, environment: int, decided: Plan) -> set[Data
 
 def _edges(defined: Iterable[TaskDefinition]) -> list[DeclaredEdge]:
     """The edges of definitions as they are stored, their defaults spelled out."""
-    return [
-        edge
-        for task in defined
-        for edge in (
-            *(_consumed(task, said) for said in task.consumes),
-            *_triggering(task),
-            *(_produced(task, said) for said in task.produces),
-        )
-    ]
+    return [edge for task in defined for edge in _edges_of(task)]
 
 
-def _consumed(task: TaskDefinition, said: Consumes) -> DeclaredEdge:
+def _edges_of(task: TaskDefinition) -> Iterator[DeclaredEdge]:
+    task_id = task.ref.id
+    yield from (_consumed(task_id, said) for said in task.consumes)
+    yield from _triggering(task)
+    yield from (_produced(task_id, said) for said in task.produces)
+
+
+def _consumed(task_id: int, said: Consumes) -> DeclaredEdge:
     return DeclaredEdge(
-        task_id=task.ref.id,
+        task_id=task_id,
         relation="consumes",
         node_kind="dataset" if said.dataset else "task",
         node_id=said.node.id,
@@ -135,14 +136,16 @@ def _triggering(task: TaskDefinition) -> Iterator[DeclaredEdge]:
         yield DeclaredEdge(task.ref.id, "consumes", "dataset", ref.id, whole, {"kind": trigger.EDGE})
 
 
-def _produced(task: TaskDefinition, said: Produces) -> DeclaredEdge:
-    return DeclaredEdge(task.ref.id, "produces", "dataset", said.node.id, msgspec.to_builtins(said.mapping))
+def _produced(task_id: int, said: Produces) -> DeclaredEdge:
+    return DeclaredEdge(task_id, "produces", "dataset", said.node.id, msgspec.to_builtins(said.mapping))
 
 
-def _keep(connection: Connection, environment: int, placed: Placed, decided: Plan) -> None:
+def _keep(
+    connection: Connection, environment: int, placed: Placed, decided: Plan, written: Sequence[DeclaredEdge]
+) -> None:
     if not placed.repeats:
         _ensure_named(connection, environment, decided.manifest)
-    declarations.keep(connection, environment, placed, decided, _edges(decided.tasks.written))
+    declarations.keep(connection, environment, placed, decided, written)
 
 
 def _ensure_named(connection: Connection, environment: int, manifest: Manifest) -> None:
@@ -151,13 +154,13 @@ def _ensure_named(connection: Connection, environment: int, manifest: Manifest) 
     datasets.ensure(connection, environment, {ref for ref in refs if isinstance(ref, DatasetRef)})
 
 
-def _write(connection: Connection, environment: int, decided: Plan) -> None:
+def _write(connection: Connection, environment: int, decided: Plan, written: Sequence[DeclaredEdge]) -> None:
     manifest = decided.manifest
     touched = {task.ref.id for task in decided.tasks.touched}
     touched_datasets = {dataset.ref.id for dataset in decided.datasets.touched}
     before = production(connection, environment, touched, touched_datasets)
     definitions.store(connection, environment, manifest)
-    _write_tasks(connection, environment, decided)
+    _write_tasks(connection, environment, decided, written)
     _write_datasets(connection, environment, decided)
     if decided.pools.touched:
         definitions.replace_pools(connection, environment, manifest.source, manifest.pools)
@@ -176,12 +179,12 @@ def _write(connection: Connection, environment: int, decided: Plan) -> None:
     wakeups.declared(connection, environment, around)
 
 
-def _write_tasks(connection: Connection, environment: int, decided: Plan) -> None:
+def _write_tasks(connection: Connection, environment: int, decided: Plan, written: Sequence[DeclaredEdge]) -> None:
     change, source = decided.tasks, decided.manifest.source
     definitions.define_tasks(connection, environment, source, change.written)
     definitions.retire_tasks(connection, environment, change.retired)
     touched = {task.ref.id for task in change.touched}
-    edges.replace_declared(connection, environment, source, touched, _edges(change.written))
+    edges.replace_declared(connection, environment, source, touched, written)
 
 
 def _write_datasets(connection: Connection, environment: int, decided: Plan) -> None:
@@ -206,7 +209,7 @@ def restore(connection: Connection, environment: int, manifest: Manifest) -> Non
     decided = plan(definitions.manifest_of(connection, environment, manifest.source), manifest)
     if decided.any:
         _ensure_named(connection, environment, manifest)
-        _write(connection, environment, decided)
+        _write(connection, environment, decided, _edges(decided.tasks.written))
 
 
 def restore_history(connection: Connection, recorded: int, environment: int, sources: Collection[str]) -> None:
@@ -214,4 +217,5 @@ def restore_history(connection: Connection, recorded: int, environment: int, sou
     what follows from it in the same one), in the order of its times; part of the caller's transaction."""
     versions.forget_spans(connection, environment, sources)
     for placed, manifest in declarations.recorded(connection, recorded, sources):
-        _keep(connection, environment, placed, plan(placed.before, manifest))
+        decided = plan(placed.before, manifest)
+        _keep(connection, environment, placed, decided, _edges(decided.tasks.written))

@@ -56,10 +56,10 @@ class Overloaded(Unreachable):
 
 
 class SettingsError(DataForgeError):
-    """A setting has a value that cannot be used."""
+    """A setting has a value that cannot be used, or has none (None) and needs one."""
 
     def __init__(self, setting: str, value: object, expected: str) -> None:
-        super().__init__(f"{setting} is {value!r}: expected {expected}")
+        super().__init__(f"{setting} is {'not set' if value is None else repr(value)}: expected {expected}")
         self.setting = setting
 
 

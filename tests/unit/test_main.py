@@ -25,6 +25,7 @@ def _refusing(error: Exception) -> click.Command:
     ("error", "stderr"),
     [
         (SettingsError("DATAFORGE_PORT", "x", "a port"), "error: DATAFORGE_PORT is 'x': expected a port\n"),
+        (SettingsError("DATAFORGE_X", None, "brokers"), "error: DATAFORGE_X is not set: expected brokers\n"),
         (NotFound("no task a", ["b"]), "error: no task a\n  did you mean b?\n"),
         (
             InvalidInput("bad event", [FieldError("run.runId", 5, "a string")]),
