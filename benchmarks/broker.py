@@ -3,7 +3,6 @@
 `python -m benchmarks.broker` starts one by hand under build/kafka, in the background, or says that it runs.
 """
 
-import os
 import shutil
 import signal
 import subprocess
@@ -11,9 +10,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
@@ -131,12 +131,20 @@ def running() -> Iterator[Kafka]:
             kafka.end()
 
 
+def _stop(number: int) -> None:
+    """Ends the broker that was started under this number, unless it has ended: then another process may have it."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(number)
+        if "kafka.Kafka" in process.cmdline():
+            process.terminate()
+
+
 def main(arguments: list[str]) -> int:
     """Starts the broker that is run by hand, or stops it (`stop`)."""
     noted, address = BY_HAND / "pid", f"127.0.0.1:{PORT}"
     if arguments == ["stop"]:
         if noted.exists():
-            os.kill(int(noted.read_text()), signal.SIGTERM)
+            _stop(int(noted.read_text()))
             noted.unlink()
         return 0
     if lacking := missing():

@@ -49,13 +49,15 @@ def consume(
     With --lag, exits with 1 where a partition stands still: its topic was made anew, or messages are gone before they
     were read. --reset lets those go on, and no others.
     """
+    if (to is None) != (not reason) or (by and to is None):
+        raise click.UsageError("--reset needs a --reason, and nothing else takes one, or --by")
+    if as_json and to is None and not only_lag:
+        raise click.UsageError("--json goes with --lag or --reset: without these it reads until it is stopped")
     settings = invocation.settings
     broker = _broker(settings)
     if to is None and not only_lag:
         _run(settings, broker)
         return
-    if to is not None and not reason:
-        raise click.UsageError("--reset needs a --reason")
     found = _decide(settings, broker, to, (by or getpass.getuser(), reason or "")) if to else _lags(settings, broker)
     if to and not found and not as_json:
         click.echo("no partition stands still: nothing is decided")

@@ -31,7 +31,7 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from dataforge.ingest.batch import parse_any, read, record_into
-from dataforge.ingest.kafka_log import Broker, Place, administration, logs
+from dataforge.ingest.kafka_log import Broker, Place, administration, client_of, logs
 from dataforge.ingest.redaction import Redaction
 from dataforge.model.errors import DatabaseUnavailable
 from dataforge.model.message import Log, MessagePlace, Position, trouble
@@ -116,7 +116,7 @@ class _Session:
         self._looked = time.monotonic()
         self._admin = administration(broker)
         group = {"group.id": f"{broker.group}.{reader.environment}", "error_cb": self._heard}
-        self._consumer = Consumer({**broker.settings(), **_SETTINGS, **group})
+        self._consumer = client_of(broker, Consumer, {**_SETTINGS, **group})
         self._consumer.subscribe(
             list(broker.topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
         )

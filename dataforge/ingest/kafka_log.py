@@ -6,7 +6,7 @@ goes on only by a decision that is kept with its reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from dataforge.storage import kafka_offset as offsets
 from dataforge.storage.database import Connection, Database
 
 _SECONDS = 10.0  # that the cluster may take to answer
+_Client = TypeVar("_Client")
 _Found = TypeVar("_Found")
 Place = tuple[str, int]  # a topic and the number of a partition of it
 
@@ -57,8 +58,14 @@ def read_properties(path: Path) -> tuple[tuple[str, str], ...]:
 
 def administration(broker: Broker) -> AdminClient:
     """What answers for the cluster as a whole. Raises SettingsError for what librdkafka does not take."""
+    return client_of(broker, AdminClient, {"log_level": 2})
+
+
+def client_of(broker: Broker, kind: Callable[[dict[str, Any]], _Client], own: Mapping[str, object]) -> _Client:
+    """A client of the cluster; its `own` settings outrank the broker's. Raises SettingsError for what librdkafka does
+    not take, by itself or together."""
     try:
-        return AdminClient({**broker.settings(), "log_level": 2})
+        return kind({**broker.settings(), **own})
     except KafkaException as error:
         names = ", ".join(name for name, _ in broker.properties)  # a value may be a password
         expected = f"settings that librdkafka takes ({error.args[0].str()})"
