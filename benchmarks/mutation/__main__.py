@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.mutation.mutants import MUTANTS, Mutant
@@ -29,6 +30,9 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="dataforge-mutants-"))
     try:
         _copy(folder)
+        if failing := _failing(folder, sorted({test for mutant in chosen for test in mutant.tests})):
+            print(f"{failing} fails before any rule is broken: mend that first")
+            return 1
         caught = [_is_caught(folder, mutant) for mutant in chosen]
     finally:
         shutil.rmtree(folder)
@@ -52,16 +56,16 @@ def _is_caught(folder: Path, mutant: Mutant) -> bool:
         return False
     file.write_text(original.replace(mutant.before, mutant.after), encoding="utf-8")
     try:
-        by = _failing(folder, mutant)
+        by = _failing(folder, mutant.tests)
     finally:
         file.write_text(original, encoding="utf-8")
     print(f"{'caught  ' if by else 'SURVIVED'}  {mutant.rule}: {by or ' '.join(mutant.tests)}", flush=True)
     return by is not None
 
 
-def _failing(folder: Path, mutant: Mutant) -> str | None:
+def _failing(folder: Path, tests: Sequence[str]) -> str | None:
     """The first test that fails; None where all pass. The copy comes first on the path, so it is what is tested."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider", *mutant.tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider", *tests]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_PATIENCE, check=False)
     except subprocess.TimeoutExpired:

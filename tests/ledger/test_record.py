@@ -20,7 +20,7 @@ from tests.twin.believed import believed as all_believed
 from tests.twin.believed import states
 from tests.twin.claim import claims_by_place, claims_of
 from tests.twin.fold import states_of
-from tests.twin.run import RANKS, runs_of
+from tests.twin.run import TOLD, runs_of
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -31,7 +31,7 @@ native_events = st.fixed_dictionaries(
         "run": st.sampled_from(["r1", "r2", "r3"]),
         "attempt": st.integers(1, 3),
         "partition": st.sampled_from(["2026-11-01", "2026-11-02"]),
-        "state": st.sampled_from(RANKS),
+        "state": st.sampled_from(TOLD),
     },
     optional={"outputs": st.just([{"namespace": "s3://lake", "name": "orders"}])},
 )
