@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -51,8 +52,9 @@ class Server:
                 self.send_header("Content-Length", str(len(server.body)))
                 if server.encoding:
                     self.send_header("Content-Encoding", server.encoding)
-                self.end_headers()
-                self.wfile.write(server.body)
+                with suppress(BrokenPipeError):  # who waited no longer has hung up
+                    self.end_headers()
+                    self.wfile.write(server.body)
 
             do_POST = do_GET  # noqa: N815  # as the library has it
 
