@@ -30,10 +30,11 @@ def fold(connection: Connection, environment: int, controls: Sequence[Control]) 
     """Keeps these orders, each key once, where no later one stands."""
     if controls:
         ordered = sorted(controls, key=lambda control: control.key)
-        connection.execute(FOLD, [environment, spread(map(_row, ordered))])
+        connection.execute(FOLD, [environment, spread(map(order_row, ordered))])
 
 
-def _row(control: Control) -> Row:
+def order_row(control: Control) -> Row:
+    """An order as it travels to the server."""
     key = control.key
     return {
         "scope": key.subject.scope,

@@ -146,14 +146,21 @@ def replace_declared(
 
 # Each key is looked up by itself, whatever the planner thinks of a table that has just been filled: a search for
 # cycles asks once for every step it takes through the graph.
-OF_TASKS = """
-select task_id, relation, node_kind, node_id, mapping, condition, required, staleness, role
+_OF_TASKS = """
 from unnest(%(tasks)s::bigint[]) as wanted (id)
 cross join lateral (
     select * from edge where environment = %(environment)s and task_id = wanted.id offset 0
 ) of_task
 where origin = 'declared' and source <> %(source)s
 """
+OF_TASKS = (
+    "select task_id, relation, node_kind, node_id, mapping, condition, required, staleness, role"  # both are literals
+    + _OF_TASKS
+)
+ENDS_OF_TASKS = (
+    "select task_id, relation = 'consumes', node_kind = 'dataset', node_id"  # both are literals
+    + _OF_TASKS
+)
 
 
 def declared_of_tasks(connection: Connection, environment: int, tasks: Set[int], but_source: str) -> list[DeclaredEdge]:
@@ -163,15 +170,6 @@ def declared_of_tasks(connection: Connection, environment: int, tasks: Set[int],
 
 
 Ends = tuple[int, bool, bool, int]  # a task, whether it consumes, whether a dataset, and which node
-
-ENDS_OF_TASKS = """
-select task_id, relation = 'consumes', node_kind = 'dataset', node_id
-from unnest(%(tasks)s::bigint[]) as wanted (id)
-cross join lateral (
-    select * from edge where environment = %(environment)s and task_id = wanted.id offset 0
-) of_task
-where origin = 'declared' and source <> %(source)s
-"""
 
 
 def declared_ends_of(connection: Connection, environment: int, tasks: Set[int], but_source: str) -> list[Ends]:

@@ -7,15 +7,17 @@ from typing import Any
 from psycopg import Connection
 
 from dataforge.model.control import Control, Order
+from dataforge.storage.control import order_row
 from dataforge.storage.partition import Place
-from dataforge.storage.record_set import Row, spread
+from dataforge.storage.record_set import spread
 
 ADD = """
 insert into quarantine_order (environment, scope, subject_id, partition, at, said_by, namespace, subject, holds,
     ordered_by, reason)
-select %s, scope, subject_id, partition, at, said_by, namespace, subject, holds, ordered_by, reason
-from json_to_recordset(%s::json) as said (scope text, subject_id bigint, partition text, at timestamptz,
-    said_by bytea, namespace text, subject text, holds boolean, ordered_by text, reason text)
+select %s, scope, subject_id, partition, at, said_by, namespace, subject, value is not distinct from 'true',
+    ordered_by, reason
+from json_to_recordset(%s::json) as said (scope text, subject_id bigint, partition text, namespace text, subject text,
+    value jsonb, at timestamptz, said_by bytea, ordered_by text, reason text)
 on conflict do nothing
 """
 
@@ -24,7 +26,7 @@ def add(connection: Connection, environment: int, controls: Iterable[Control]) -
     """Keeps those of these orders that are about quarantines."""
     ordered = {(each.key, each.precedence): each for each in controls if each.key.kind == "quarantine"}
     if ordered:
-        connection.execute(ADD, [environment, spread(_row(ordered[key]) for key in sorted(ordered))])
+        connection.execute(ADD, [environment, spread(order_row(ordered[key]) for key in sorted(ordered))])
 
 
 ADD_STANDING = """
@@ -38,22 +40,6 @@ from control where environment = %s and kind = 'quarantine'
 def add_standing(connection: Connection, environment: int) -> None:
     """Keeps the orders that stand, where a checkpoint from before these facts knows no others."""
     connection.execute(ADD_STANDING, [environment])
-
-
-def _row(control: Control) -> Row:
-    key = control.key
-    return {
-        "scope": key.subject.scope,
-        "subject_id": key.subject.id,
-        "partition": key.partition,
-        "at": control.at,
-        "said_by": control.event,
-        "namespace": key.subject.namespace,
-        "subject": key.subject.name,
-        "holds": control.value is True,
-        "ordered_by": control.by,
-        "reason": control.reason,
-    }
 
 
 STOOD = """
