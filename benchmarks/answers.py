@@ -3,8 +3,6 @@
 The closure is compared, in turn, with a recursive query over the same edges in the same database.
 """
 
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
@@ -13,7 +11,7 @@ from typing import Any
 import httpx
 from psycopg import Connection
 
-from benchmarks.figure import Bench, percentile
+from benchmarks.figure import Bench, percentile, timed
 from benchmarks.ingest import server_version
 from benchmarks.scratch import scratch_database
 from benchmarks.served import served
@@ -85,12 +83,6 @@ def _world(database: Database) -> list[str]:
     with database.transaction() as connection:
         connection.execute("analyze")
     return names
-
-
-def timed(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def _verdicts(bench: Bench, database: Database, names: list[str]) -> None:

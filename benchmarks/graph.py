@@ -15,8 +15,7 @@ import numpy as np
 import psutil
 from psycopg import Connection
 
-from benchmarks.answers import timed
-from benchmarks.figure import Bench, percentile
+from benchmarks.figure import Bench, percentile, timed
 from benchmarks.ingest import server_version
 from benchmarks.scratch import scratch_database
 from benchmarks.world import World

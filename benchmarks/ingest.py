@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import psutil
 
 from benchmarks import consumed, floor, workload
-from benchmarks.figure import Bench
+from benchmarks.figure import Bench, timed
 from benchmarks.load import Answered, Load, measure
 from benchmarks.scratch import scratch_database
 from benchmarks.served import served
@@ -71,12 +71,6 @@ def _parts(bodies: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
         yield bodies[number * size : (number + 1) * size]
 
 
-def _timed(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
 def _batches(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
     return (items[begin : begin + BATCH] for begin in range(0, len(items), BATCH))
 
@@ -116,11 +110,11 @@ def _native(bench: Bench, database: Database) -> None:
     costs: list[tuple[float, float]] = []
     for part in _parts(workload.native(ROUNDS * 4_000, seed=7)):
         parsed = [floor.rows(batch) for batch in _batches(part)]
-        copied = _timed(partial(_bare, database, part))
-        kept = _timed(partial(_least, database, parsed))
+        copied = timed(partial(_bare, database, part))
+        kept = timed(partial(_least, database, parsed))
         servers = _servers(database)
         before = time.process_time(), _used(servers)
-        recorded = _timed(partial(_record, database, record_native, part))
+        recorded = timed(partial(_record, database, record_native, part))
         costs.append(((time.process_time() - before[0]) / len(part), (_used(servers) - before[1]) / len(part)))
         for found, seconds in zip(rates.values(), (copied, kept, recorded), strict=True):
             found.append(len(part) / seconds)
@@ -136,8 +130,8 @@ def _openlineage(bench: Bench, database: Database) -> None:
     """The ledger with Airflow's events of 5 KB beside a bare COPY of them."""
     ours, floors = [], []
     for part in _parts(workload.airflow(ROUNDS * 500, seed=7)):
-        floors.append(len(part) / _timed(partial(_bare, database, part)))
-        ours.append(len(part) / _timed(partial(_record, database, record_openlineage, part)))
+        floors.append(len(part) / timed(partial(_bare, database, part)))
+        ours.append(len(part) / timed(partial(_record, database, record_openlineage, part)))
     value, least = median(ours[1:]), median(floors[1:])
     bench.rate("ingest.openlineage.large", value, f"{floor.BARE} ({least:,.0f}/s)", value / least)
 
@@ -149,7 +143,7 @@ def _over_the_wire(bench: Bench, database: Database) -> None:
     with served(database.url) as one:
         for _ in range(HTTP_ROUNDS):
             bodies = workload.native(2_000, seed=next(seeds))
-            floors.append(len(bodies) / _timed(partial(_bare, database, bodies)))
+            floors.append(len(bodies) / timed(partial(_bare, database, bodies)))
             for name, way in WAYS.items():
                 found[name].append(measure(Load(port=one.port, seed=next(seeds), **way)))
         paced = Load(one.port, NATIVE, 64, STEADY * STEADY_SECONDS, 1, seed=next(seeds), rate=STEADY)
