@@ -42,7 +42,7 @@ class Edges(NamedTuple):
     truncated: bool
 
 
-class Ends(NamedTuple):
+class End(NamedTuple):
     """One end of each edge, as columns."""
 
     ids: NDArray[np.int64]
@@ -52,7 +52,7 @@ class Ends(NamedTuple):
 class Graph:
     """Nodes have an index: tasks first, then datasets, each by id."""
 
-    def __init__(self, upstream: "Ends", downstream: "Ends", declared: NDArray[np.bool_]) -> None:
+    def __init__(self, upstream: End, downstream: End, declared: NDArray[np.bool_]) -> None:
         """Of each edge where it comes from, where it leads to, and whether anybody declares it."""
         ids = np.concatenate((upstream.ids, downstream.ids))
         of_dataset = np.concatenate((upstream.of_dataset, downstream.of_dataset))
@@ -191,7 +191,7 @@ def of_rows(rows: Sequence[tuple[int, ...]]) -> Graph:
     """The graph of rows (upstream is a dataset, its id, downstream is a dataset, its id, declared)."""
     given = np.array(rows, dtype=np.int64).reshape(-1, 5)
     flags = given.astype(bool)
-    return Graph(Ends(given[:, 1], flags[:, 0]), Ends(given[:, 3], flags[:, 2]), flags[:, 4])
+    return Graph(End(given[:, 1], flags[:, 0]), End(given[:, 3], flags[:, 2]), flags[:, 4])
 
 
 def of_columns(edges: Mapping[str, Any], steps: Mapping[str, Any], aliases: Mapping[str, Any]) -> Graph:
@@ -204,8 +204,8 @@ def of_columns(edges: Mapping[str, Any], steps: Mapping[str, Any], aliases: Mapp
     if len(aliases["id"]):
         node = np.where(of_dataset, _canonical(node, aliases), node)
     consumes, own = edges["consumes"], np.zeros(len(task), dtype=bool)
-    upstream = Ends(np.where(consumes, node, task), np.where(consumes, of_dataset, own))
-    downstream = Ends(np.where(consumes, task, node), np.where(consumes, own, of_dataset))
+    upstream = End(np.where(consumes, node, task), np.where(consumes, of_dataset, own))
+    downstream = End(np.where(consumes, task, node), np.where(consumes, own, of_dataset))
     return Graph(upstream, downstream, edges["declared"])
 
 

@@ -154,7 +154,7 @@ def _record_part(
         return set()
     try:
         with connection.transaction():
-            return set(record(connection, locked, [placed.event for placed in part]).ids)
+            return record(connection, locked, [placed.event for placed in part])
     except Exception as error:
         if reject.outage(error):
             raise

@@ -70,7 +70,7 @@ class _Search:
         self._connection = connection
         self._environment = environment
         self._source = source  # its edges in the tables are those of before
-        self._own: dict[int, list[edges.Ends]] = {}
+        self._own: dict[int, list[edges.EdgeEnds]] = {}
         self._own_users: dict[tuple[Relation, NodeKind, int], set[int]] = {}
         for edge in own:
             ends = (edge.task_id, edge.relation == "consumes", edge.node_kind == "dataset", edge.node_id)
@@ -91,7 +91,8 @@ class _Search:
 
     def everything(self) -> Ends:
         """The edges of all tasks."""
-        stored = edges.all_declared_ends(self._connection, self._environment, self._source)
+        stored = edges.all_ends(self._connection, self._environment, declared_but_by=self._source)
+        del stored["declared"]
         return Ends(**stored).and_those(Ends.of(each for found in self._own.values() for each in found))
 
     def _advance(self, side: "_Side") -> None:
@@ -110,7 +111,7 @@ class _Search:
         met = {node for _, consumes, of_dataset, node in edges_of_new if of_dataset and consumes is reads}
         side.new_tasks, side.new_datasets = users - side.tasks, met - side.datasets
 
-    def _ends_of(self, tasks: set[int]) -> list[edges.Ends]:
+    def _ends_of(self, tasks: set[int]) -> list[edges.EdgeEnds]:
         if not tasks:
             return []
         stored = edges.declared_ends_of(self._connection, self._environment, tasks, self._source)
@@ -134,7 +135,7 @@ class _Side:
         self.new_datasets = datasets
         self.tasks: set[int] = set()
         self.datasets: set[int] = set()
-        self.edges: list[edges.Ends] = []
+        self.edges: list[edges.EdgeEnds] = []
 
     @property
     def ahead(self) -> bool:

@@ -185,7 +185,7 @@ def _inputs(seen: _Seen, built: Built | None, needs: Iterable[Need]) -> list[tup
 
 def _input(seen: _Seen, built: Success | None, need: Need) -> tuple[Place, Input]:
     node = need.node
-    place = next((each for each in need.places if each in seen.standing), need.places[0])
+    place = need.stands(seen.standing)
     here = seen.standing.get(place)
     made = here.success if here else None
     told = here or next(

@@ -56,16 +56,16 @@ def declare(
         placed = declarations.place(connection, here.id, manifest, now)
         decided = plan(placed.before, manifest)
         moves = placed.stands and decided.any
+        written = _edges(decided.tasks.written)
         if moves:
             _refuse_conflicts(connection, here.id, decided)
             cuts = Cuts(connection, here.id, decided)
             refuse_misfits(connection, here.id, decided, cuts)
-            own = _edges(manifest.tasks)
+            own = written if len(decided.tasks.written) == len(manifest.tasks) else _edges(manifest.tasks)
             refuse_counts(connection, here.id, decided, own, cuts)
             refuse_cycles(connection, here.id, decided, own, cuts)
         if dry_run:
             return decided.answer(here.graph_version + moves, placed.until)
-        written = _edges(decided.tasks.written)
         _keep(connection, here.id, placed, decided, written)
         if not moves:
             return decided.answer(here.graph_version, placed.until)

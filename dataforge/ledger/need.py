@@ -4,7 +4,7 @@ Guarantees that what a task declares to consume is the whole of it; only where n
 observed. An edge whose partitions cannot be told is a problem that names it, never left out.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -39,6 +39,11 @@ class Need(msgspec.Struct, frozen=True):
     window_cut: Partitioning | None
     places: tuple[Place, ...]  # it; and '', which may stand for it where nobody declared how its node is cut
     among: tuple[str, ...] = ()  # the partitions of which one is enough, itself included, oldest first
+
+    def stands(self, known: Container[Place]) -> Place:
+        """The place that counts: the exact one, unless only the one without a key is known."""
+        exact = self.places[0]
+        return exact if exact in known or self.places[-1] not in known else self.places[-1]
 
 
 class Sketch(msgspec.Struct, frozen=True):

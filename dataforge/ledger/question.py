@@ -70,7 +70,7 @@ class _Seen(msgspec.Struct, frozen=True):
     @property
     def pending(self) -> set[Place]:
         """The places of upstreams that are missing or running."""
-        places = {_stands(need, self.states) for each in self.sketches for need in each.needs}
+        places = {need.stands(self.states) for each in self.sketches for need in each.needs}
         places = {place for place in places if (place[1], place[2], False) not in self.lacking or place[0] == "task"}
         places |= _producing(self.lacking)
         return {place for place in places if place not in self.states or _runs(self.states[place])}
@@ -115,7 +115,7 @@ def _lacking(
     for each in sketches:
         readings |= {(need.node.id, need.key, True) for need in each.updates if need.node.kind == "dataset"}
         for need in each.needs if explain else ():
-            kind, node, key = place = _stands(need, states)
+            kind, node, key = place = need.stands(states)
             if kind == "dataset" and (place not in states or states[place].status not in _THERE):
                 readings.add((node, key, False))
     return lacking(connection, environment, readings) if readings else {}
@@ -139,7 +139,7 @@ def _reported(
 ) -> dict[Place, Seen]:
     """What was reported of the partitions whose edges ask for more than a success."""
     asking = (need for each in sketches for need in each.needs if need.edge.where is not None)
-    wanted = {place[1:] for need in asking if (place := _stands(need, states)) in states}
+    wanted = {place[1:] for need in asking if (place := need.stands(states)) in states}
     if not wanted:
         return {}
     written = reports.written(connection, environment, wanted)
@@ -163,14 +163,6 @@ def _places(sketch: Sketch) -> Iterator[Place]:
         yield ("task", sketch.asked.task_id, key)
     for need in sketch.needs:
         yield from need.places
-
-
-def _stands(need: Need, states: Mapping[Place, State]) -> Place:
-    """The place that counts for a need: the exact one, unless only the one without a key is known."""
-    exact = need.places[0]
-    if len(need.places) == 1 or exact in states:
-        return exact
-    return next((place for place in need.places if place in states), exact)
 
 
 def _runs(state: State) -> bool:
@@ -294,7 +286,7 @@ _ENDED = {PartitionStatus.FAILED: RunState.FAILED, PartitionStatus.SKIPPED: RunS
 
 
 def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
-    node, place = need.node, _stands(need, seen.states)
+    node, place = need.node, need.stands(seen.states)
     state = seen.states.get(place)
     return Upstream(
         node=ref(node),

@@ -9,9 +9,6 @@ from datetime import datetime
 from functools import reduce
 from typing import Any
 
-import msgspec
-from msgspec.structs import replace
-
 from dataforge.ledger import partition_set, shard, stream
 from dataforge.ledger.settle import settle
 from dataforge.model import control
@@ -41,21 +38,13 @@ from dataforge.storage.task import ObservedTask, Registers
 from dataforge.storage.upstream_list import UpstreamList
 
 
-class Recorded(msgspec.Struct, frozen=True):
-    """How many of the events were new, which ones, and how many the ledger had already."""
-
-    applied: int
-    duplicates: int
-    ids: frozenset[bytes]  # of the new ones
-
-
-def record(connection: Connection, environment: Environment, events: Sequence[Event]) -> Recorded:
-    """Records events. The caller holds the environment's lock and commits."""
+def record(connection: Connection, environment: Environment, events: Sequence[Event]) -> set[bytes]:
+    """Records events, and returns the ids of the new ones. The caller holds the environment's lock and commits."""
     new_ids = event_log.insert(connection, environment.id, events)
     new = list({event.id: event for event in events if event.id in new_ids}.values())
     if new:
         apply(connection, environment.id, new)
-    return Recorded(applied=len(new), duplicates=len(events) - len(new), ids=frozenset(new_ids))
+    return new_ids
 
 
 def apply(connection: Connection, environment: int, events: Sequence[Event]) -> None:
@@ -195,10 +184,7 @@ def _fold_attempts(connection: Connection, environment: int, said: list[Attempt]
             renamed |= {before.external_run, grown.external_run}
     ordered = [merged[key] for key in sorted(merged)]
     attempts.save(connection, environment, ordered)
-    known |= {
-        each.key: replace(known[each.key], attempt=each, saved=True) if each.key in known else attempts.unsettled(each)
-        for each in ordered
-    }
+    known |= {each.key: attempts.saved(each, known.get(each.key)) for each in ordered}
     below = attempts.children(connection, environment, renamed) if renamed else set()
     groups = {(a.key.task.id, a.group_run) for a in ordered if a.map_index >= 0}
     return dict.fromkeys(below | groups) | attempts.by_run(known.values())

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from psycopg import Connection
 
 from dataforge.model import report as reports
@@ -22,12 +23,7 @@ class StoredAttempt(msgspec.Struct, frozen=True):
     attempt: Attempt
     ancestor: Ancestor  # what its children take from it
     ordinal: int
-    saved: bool = False  # just now, so that it is stored as it stands `alone`
-
-    @property
-    def stored(self) -> tuple[int, Ancestor]:
-        """Where it stands in the table."""
-        return alone(self.attempt) if self.saved else (self.ordinal, self.ancestor)
+    stored: tuple[int, Ancestor]  # number and ancestor as the table has them: otherwise only where it was just saved
 
 
 Attempts = Sequence[StoredAttempt]  # all of one run
@@ -35,12 +31,14 @@ NEVER = 0  # the ordinal of an attempt that was not settled yet
 _NOTHING = Ancestor(Belief(RunState.UNKNOWN, Evidence.INFERRED), None, ())
 
 
-def unsettled(attempt: Attempt) -> StoredAttempt:
-    """An attempt of which something was said for the first time, and saved."""
-    return StoredAttempt(attempt, _NOTHING, NEVER, saved=True)
+def saved(attempt: Attempt, known: StoredAttempt | None) -> StoredAttempt:
+    """An attempt that was just saved; `known` is what was stored before, if anything was."""
+    if known is None:
+        return StoredAttempt(attempt, _NOTHING, NEVER, _alone(attempt))
+    return replace(known, attempt=attempt, stored=_alone(attempt))
 
 
-def alone(attempt: Attempt) -> tuple[int, Ancestor]:
+def _alone(attempt: Attempt) -> tuple[int, Ancestor]:
     """Where an attempt stands as far as it tells itself, which is where most stand: its number, and what children take
     from it. It is saved so, and written again only where its run, its parent or its task's partitioning say more."""
     said = attempt.statement
@@ -126,9 +124,8 @@ TouchKey = tuple[int, str, str]
 
 def _touches(connection: Connection, parameters: dict[str, Any]) -> dict[TouchKey, list[Touch]]:
     found: dict[TouchKey, list[Touch]] = {}
-    for task_id, run, attempt_id, direction, namespace, name, *rest, said in connection.execute(
-        TOUCHES, parameters
-    ).fetchall():
+    rows = connection.execute(TOUCHES, parameters).fetchall()
+    for task_id, run, attempt_id, direction, namespace, name, *rest, said in rows:
         touch = Touch(direction, DatasetRef(namespace, name), *(*rest, reports.stored(said)))
         found.setdefault((task_id, run, attempt_id), []).append(touch)
     return found
@@ -162,7 +159,7 @@ def _stored(row: Sequence[Any], touched: dict[TouchKey, list[Touch]]) -> StoredA
         touches=tuple(touches),
     )
     ancestor = Ancestor(Belief(RunState(row[29]), Evidence.of(row[30])), span, tuple(row[34]))
-    return StoredAttempt(attempt, ancestor, row[31])
+    return StoredAttempt(attempt, ancestor, row[31], (row[31], ancestor))
 
 
 # The columns of an attempt's facts, and where it stands alone.

@@ -169,27 +169,31 @@ def declared_of_tasks(connection: Connection, environment: int, tasks: Set[int],
     return [DeclaredEdge(*row) for row in connection.execute(OF_TASKS, parameters).fetchall()]
 
 
-Ends = tuple[int, bool, bool, int]  # a task, whether it consumes, whether a dataset, and which node
+EdgeEnds = tuple[int, bool, bool, int]  # a task, whether it consumes, whether a dataset, and which node
 
 
-def declared_ends_of(connection: Connection, environment: int, tasks: Set[int], but_source: str) -> list[Ends]:
+def declared_ends_of(connection: Connection, environment: int, tasks: Set[int], but_source: str) -> list[EdgeEnds]:
     """What the edges that other sources declare of these tasks lead from and to."""
     parameters = {"environment": environment, "tasks": list(tasks), "source": but_source}
     return connection.execute(ENDS_OF_TASKS, parameters).fetchall()
 
 
-ALL_ENDS = """
-select task_id, node_id, ((relation = 'consumes')::int + 2 * (node_kind = 'dataset')::int)::int2 from edge
-where environment = {environment} and origin = 'declared' and source <> {source}
+ENDS = """
+select task_id, node_id,
+    ((relation = 'consumes')::int + 2 * (node_kind = 'dataset')::int + 4 * (origin = 'declared')::int)::int2
+from edge where environment = {environment}
 """
+DECLARED_ENDS = ENDS + " and origin = 'declared' and source <> {source}"
 
 
-def all_declared_ends(connection: Connection, environment: int, but_source: str) -> Columns:
-    """The same of all tasks, as columns: of a whole platform there are millions."""
-    query = sql.SQL(ALL_ENDS).format(environment=sql.Literal(environment), source=sql.Literal(but_source))
-    read = columns(connection, query, (("task", NUMBER), ("node", NUMBER), ("flags", FLAGS)))
+def all_ends(connection: Connection, environment: int, *, declared_but_by: str | None = None) -> Columns:
+    """The same of all tasks, as columns, and whether each is declared: of a whole platform there are millions. All
+    edges, or only those that sources declare but for the one named."""
+    query = sql.SQL(ENDS if declared_but_by is None else DECLARED_ENDS)
+    said = query.format(environment=sql.Literal(environment), source=sql.Literal(declared_but_by))
+    read = columns(connection, said, (("task", NUMBER), ("node", NUMBER), ("flags", FLAGS)))
     flags = read.pop("flags")
-    return {**read, "consumes": (flags & 1) > 0, "of_dataset": (flags & 2) > 0}
+    return {**read, "consumes": (flags & 1) > 0, "of_dataset": (flags & 2) > 0, "declared": (flags & 4) > 0}
 
 
 class Use(msgspec.Struct, frozen=True):

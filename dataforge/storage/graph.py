@@ -6,7 +6,8 @@ from typing import NamedTuple
 import msgspec
 from psycopg import Connection, sql
 
-from dataforge.storage.columns import FLAGS, NUMBER, Columns, columns
+from dataforge.storage import edge
+from dataforge.storage.columns import NUMBER, Columns, columns
 
 SNAPSHOT = "set transaction isolation level repeatable read, read only"
 
@@ -16,12 +17,6 @@ def hold_snapshot(connection: Connection) -> None:
     connection.execute(SNAPSHOT)
 
 
-EDGES = """
-select task_id, node_id,
-    ((relation = 'consumes')::int + 2 * (node_kind = 'dataset')::int + 4 * (origin = 'declared')::int)::int2
-from edge where environment = {}
-"""
-_EDGES = (("task", NUMBER), ("node", NUMBER), ("flags", FLAGS))
 STEPS = "select id from task where environment = {} and kind = 'step'"
 STANDING_FOR = "select id, canonical_id from dataset where environment = {} and canonical_id <> id"
 
@@ -37,11 +32,8 @@ class Read(NamedTuple):
 def edges(connection: Connection, environment: int) -> Read:
     """The whole graph, datasets under the names that the edges give them."""
     here = sql.Literal(environment)
-    read = columns(connection, sql.SQL(EDGES).format(here), _EDGES)
-    flags = read.pop("flags")
-    told = {"consumes": (flags & 1) > 0, "of_dataset": (flags & 2) > 0, "declared": (flags & 4) > 0}
     return Read(
-        {**read, **told},
+        edge.all_ends(connection, environment),
         columns(connection, sql.SQL(STEPS).format(here), (("id", NUMBER),)),
         columns(connection, sql.SQL(STANDING_FOR).format(here), (("id", NUMBER), ("canonical", NUMBER))),
     )
