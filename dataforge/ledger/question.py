@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from dataforge.ledger.admission import Orders, admission, orders
 from dataforge.ledger.completeness import Lack, Reading, lacking
 from dataforge.ledger.need import Asked, Need, Sketch, chosen, cut_of, makers, ref, sketch, spelled, used_edges, window
 from dataforge.ledger.surroundings import Surroundings, around
+from dataforge.ledger.turn import Turns, turns
 from dataforge.ledger.update import queues
 from dataforge.model import expression
 from dataforge.model.completeness import Claimed, Standing
@@ -43,6 +45,7 @@ def ask(
     """The question of each asked partition, with all that its answer depends on. Without `explain` what only tells more
     of a refusal is left out: when something will come, and whether it will at all."""
     seen = _see(connection, here.id, asked, now, explain=explain)
+    seen = replace(seen, turns=turns(connection, here.id, seen.known, seen.sketches, seen.states, now))
     if not explain:
         bare = _Facts({}, {}, {})
         return {each.asked: _question(seen, each, bare, here.graph_version, now) for each in seen.sketches}
@@ -66,6 +69,7 @@ class _Seen(msgspec.Struct, frozen=True):
     orders: Orders
     lacking: Mapping[Reading, tuple[Lack, ...]]
     late: Mapping[Place, LateData]
+    turns: Turns
 
     @property
     def pending(self) -> set[Place]:
@@ -98,7 +102,7 @@ def _see(
     ordered = orders(connection, environment, known.subjects, wanted, states, now)
     stale = [place for place, state in states.items() if state.status is PartitionStatus.STALE]
     late = streams.late_data(connection, environment, stale)
-    return _Seen(known, sketches, states, reported, queues(connection, environment, known), ordered, lacking, late)
+    return _Seen(known, sketches, states, reported, queues(connection, environment, known), ordered, lacking, late, {})
 
 
 def _lacking(
@@ -264,10 +268,14 @@ def _upstreams(seen: _Seen, sketch: Sketch, facts: _Facts) -> tuple[Upstream, ..
     found: dict[tuple[Place, str, str | None], Upstream] = {}
     needs = chosen(sketch.needs, lambda need: _upstream(seen, need, facts).serves(CONDITIONS[need.edge.condition]))
     for need in sorted(needs, key=lambda need: (need.edge.required, _STRICTNESS[need.edge.staleness])):
-        upstream = _upstream(seen, need, facts)
+        upstream = _in_turn(_upstream(seen, need, facts), seen.turns.get((sketch.asked, need.stands(seen.states)), ()))
         place: Place = (need.node.kind, need.node.id, upstream.partition)
         found[place, upstream.condition, need.edge.where] = upstream
     return (*found.values(), *_updated(seen, sketch, facts))
+
+
+def _in_turn(upstream: Upstream, way: tuple[str, ...]) -> Upstream:
+    return replace(upstream, required=False, turn=way) if way else upstream
 
 
 def _updated(seen: _Seen, sketch: Sketch, facts: _Facts) -> Iterator[Upstream]:
@@ -279,7 +287,7 @@ def _updated(seen: _Seen, sketch: Sketch, facts: _Facts) -> Iterator[Upstream]:
             lacking = tuple(_producer(seen, need, each, facts) for each in lacks)
             # Its state, and orders about it, are of what it is after the updates.
             found = _upstream(seen, need, facts)
-            yield msgspec.structs.replace(found, partition=need.key, state=None, rerun=None, lacks=lacking)
+            yield replace(found, partition=need.key, state=None, rerun=None, lacks=lacking)
 
 
 _ENDED = {PartitionStatus.FAILED: RunState.FAILED, PartitionStatus.SKIPPED: RunState.SKIPPED}

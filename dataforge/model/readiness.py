@@ -19,7 +19,18 @@ from dataforge.model.reference import TaskRef
 from dataforge.model.state import PartitionStatus, RunState
 from dataforge.model.trigger import Queue, missing
 from dataforge.model.trigger_rule import SATISFIED
-from dataforge.model.upstream import CONDITIONS, Finding, State, Upstream, about, incomplete, stale, to_rerun, unmet
+from dataforge.model.upstream import (
+    CONDITIONS,
+    Finding,
+    State,
+    Upstream,
+    about,
+    in_turn,
+    incomplete,
+    stale,
+    to_rerun,
+    unmet,
+)
 from dataforge.model.verdict import Basis, Code, Fate, Reason, Status, Verdict
 
 
@@ -215,6 +226,8 @@ def _each(question: Question, upstreams: list[Upstream]) -> list[Finding]:
 
 
 def _judged(upstream: Upstream, now: datetime) -> list[Finding]:
+    if upstream.turn:
+        return [Finding(in_turn(upstream))]
     accepted = CONDITIONS[upstream.condition]
     if upstream.serves(accepted):
         short = short_of(upstream)

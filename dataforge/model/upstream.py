@@ -119,6 +119,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     rerun: Order | None = None  # an order to run it again that no run has carried out yet
     lacks: tuple["Upstream", ...] = ()  # of a dataset that several make: the producers that still have to
     instead: str | None = None  # what is to be said of a producer, where its own state says nothing
+    turn: tuple[str, ...] = ()  # where it waits for the asking partition itself: the tasks on the way round
     because: tuple[Cause, ...] = ()  # where it is stale, the way up to what changed
 
     @property
@@ -213,6 +214,12 @@ def incomplete(upstream: Upstream, producer: Upstream, now: datetime) -> Finding
         code = Code.UPSTREAM_MISSING if there else _code(state, CONDITIONS["succeeded"])
         found = Finding(about(producer, code, said), passes=_comes(producer, code) and not there)
     return replace(found, reason=replace(found.reason, message=f"{upstream.label} is not complete: {said}"))
+
+
+def in_turn(upstream: Upstream) -> Reason:
+    """That the upstream, which nobody declared, waits for the asking partition itself."""
+    message = f"{upstream.label} was never made, and would wait in turn for this one ({' after '.join(upstream.turn)})"
+    return about(upstream, Code.OBSERVED_CYCLE, f"{message}: this one was only seen to read it, and does not wait")
 
 
 def about(upstream: Upstream, code: Code, message: str) -> Reason:

@@ -56,6 +56,7 @@ class Code(StrEnum):
     POOL_FULL = "pool_full"
     RERUN_ORDERED = "rerun_ordered"
     MARKED = "marked"
+    OBSERVED_CYCLE = "observed_cycle"
 
 
 _RANK = {code: rank for rank, code in enumerate(Code)}

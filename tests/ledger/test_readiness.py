@@ -270,14 +270,6 @@ def test_alone_and_in_a_batch_the_verdict_is_the_same(database: Database, ledger
     assert list(batch.items) == [ask(database, "load", day) for day in days]
 
 
-def test_nobody_waits_for_himself_for_ever(database: Database, ledger: Ledger) -> None:
-    """Observed edges may close a cycle; looking ahead along it ends."""
-    left, right = ledger.task("left", observed={}, platform="dbt"), ledger.task("right", observed={}, platform="dbt")
-    ledger.edge(left, right, seen=True)
-    ledger.edge(right, left, seen=True)
-    assert ask(database, "left").status == "waiting"
-
-
 def test_the_newest_that_is_ready_serves_where_it_is_not_too_old(database: Database, ledger: Ledger) -> None:
     load, rates = ledger.declared("load"), ledger.dataset("rates", partitioning=DAILY)
     ledger.edge(load, rates, mapping={"kind": "last", "not_older_than": "P2D"})

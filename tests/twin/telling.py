@@ -31,6 +31,7 @@ from tests.twin.partition_set import holds
 from tests.twin.question import Definition
 from tests.twin.refusal import problem
 from tests.twin.sharing import rarely
+from tests.twin.turn import rings
 from tests.twin.verdict import answer
 from tests.twin.windows import few_keys
 
@@ -168,6 +169,10 @@ class Telling(RuleBasedStateMachine):
             self.late += stamped
         else:
             self._record(stamped)
+
+    @rule(data=st.data(), ago=st.sampled_from([0, 60, 600]))
+    def read_in_turn(self, data: st.DataObject, ago: int) -> None:
+        self._record([self._stamped(event, ago) for event in data.draw(rings(self.cuts))])
 
     @precondition(lambda self: self.late or self.facts.events)
     @rule(data=st.data())

@@ -15,6 +15,7 @@ from tests.twin.ledger import View
 from tests.twin.question import AHEAD, Answer, Definition, Need, Reason
 from tests.twin.run import FINAL
 from tests.twin.staleness import stale_inputs
+from tests.twin.turn import waits_in_turn
 from tests.twin.windows import is_key, window
 
 _OWN = ("paused", "canceled", "gate_pending", "condition_unmet", "not_before", "pool_full")
@@ -76,11 +77,20 @@ class _Asked:
         return None if is_key(self.cut, self.key) else "no_such_partition"
 
     def upstreams(self) -> list[Need]:
-        """One for each partition and condition; where several edges ask for the same, the strictest counts."""
+        """One for each partition and condition; where several edges ask for the same, the strictest counts. What waits
+        in turn for what was asked for is none to wait for."""
         found: dict[Any, Need] = {}
         for need in sorted(self.view.chosen(self.needs, self.serves), key=lambda need: need.strictness):
             found[need.place, str(need.edge.get("condition"))] = need
-        return list(found.values())
+        return [
+            need._replace(edge=need.edge | {"required": False, "turn": True})
+            if self.aged and self.turns(need)
+            else need
+            for need in found.values()
+        ]
+
+    def turns(self, need: Need) -> bool:
+        return waits_in_turn(self.view, (self.task, self.key), need, self.now)
 
     # Its own state
 
@@ -205,6 +215,9 @@ class _Asked:
 
     def judged(self, need: Need) -> Iterator[Reason]:
         """An edge that is judged by itself: on a dataset, or with another condition than success."""
+        if "turn" in need.edge:
+            yield self.about(need, "observed_cycle")
+            return
         if not self.serves(need):
             yield from list(self.incomplete(need)) or [self.unmet(need, rules.CONDITIONS[need.condition])]
             return
