@@ -375,4 +375,32 @@ MUTANTS = (
         "task, dataset, _EVER))",
         ("tests/unit/test_share.py", MACHINE),
     ),
+    Mutant(
+        "what was only seen to be read and waits in turn is not waited for",
+        "dataforge/ledger/turn.py",
+        "            if asked in came_from:",
+        "            if False:",
+        ("tests/ledger/test_turn.py", MACHINE),
+    ),
+    Mutant(
+        "what is declared is waited for, whatever waits in turn",
+        "dataforge/ledger/turn.py",
+        'need.edge.origin == "observed" and ',
+        "",
+        ("tests/ledger/test_turn.py", MACHINE),
+    ),
+    Mutant(
+        "a partition that was made opens the loop that it lies on",
+        "dataforge/ledger/turn.py",
+        "if step in self._missing and step in self._steps",
+        "if step in self._steps",
+        ("tests/ledger/test_turn.py",),
+    ),
+    Mutant(
+        "a loop that leads back to earlier partitions is no finding",
+        "dataforge/storage/finding_cycle.py",
+        "where read.earlier\n",
+        "where false\n",
+        ("tests/ledger/test_findings_of_cycles.py",),
+    ),
 )

@@ -35,26 +35,48 @@ class Ends(NamedTuple):
 
 def knotted(ends: Ends, aliases: Iterable[tuple[int, int]], tasks: Iterable[int], datasets: Iterable[int]) -> set[int]:
     """The tasks on a loop of edges that leads through one of these tasks or datasets. Names of one dataset are one."""
+    found = _grouped(ends, aliases)
+    named = np.concatenate((_places(found.tasks, tasks), len(found.tasks) + _places(found.datasets, datasets)))
+    wanted = np.unique(found.group[named])
+    chosen = np.isin(found.group[: len(found.tasks)], wanted[found.looped[wanted]])
+    return set(found.tasks[chosen].tolist())
+
+
+def knots(ends: Ends, aliases: Iterable[tuple[int, int]]) -> list[set[int]]:
+    """The tasks that lie on loops with others, each strongly connected group by itself, the least task first."""
+    found = _grouped(ends, aliases)
+    group = found.group[: len(found.tasks)]
+    shared = np.flatnonzero(np.bincount(group)[group] > 1) if len(group) else group
+    by_group: dict[int, set[int]] = {}
+    for task, number in zip(found.tasks[shared].tolist(), group[shared].tolist(), strict=True):
+        by_group.setdefault(number, set()).add(task)
+    return list(by_group.values())
+
+
+class _Grouped(NamedTuple):
+    tasks: Ids  # in order
+    datasets: Ids
+    group: NDArray[np.int32]  # of each task, then of each dataset
+    looped: NDArray[np.bool_]  # of each group: whether it has an edge within
+
+
+def _grouped(ends: Ends, aliases: Iterable[tuple[int, int]]) -> _Grouped:
+    """All tasks and datasets by strongly connected groups."""
     same = np.array(list(aliases), dtype=np.int64).reshape(-1, 2)
-    known_tasks = np.unique(np.concatenate((ends.task, ends.node[~ends.of_dataset])))
-    known_datasets = np.unique(np.concatenate((ends.node[ends.of_dataset], same.ravel())))
-    size = len(known_tasks) + len(known_datasets)
-    task = np.searchsorted(known_tasks, ends.task)
-    of_dataset = len(known_tasks) + np.searchsorted(known_datasets, ends.node)
-    node = np.where(ends.of_dataset, of_dataset, np.searchsorted(known_tasks, ends.node))
-    first, second = (len(known_tasks) + np.searchsorted(known_datasets, same)).T
+    tasks = np.unique(np.concatenate((ends.task, ends.node[~ends.of_dataset])))
+    datasets = np.unique(np.concatenate((ends.node[ends.of_dataset], same.ravel())))
+    size = len(tasks) + len(datasets)
+    task = np.searchsorted(tasks, ends.task)
+    of_dataset = len(tasks) + np.searchsorted(datasets, ends.node)
+    node = np.where(ends.of_dataset, of_dataset, np.searchsorted(tasks, ends.node))
+    first, second = (len(tasks) + np.searchsorted(datasets, same)).T
     up = np.concatenate((np.where(ends.consumes, node, task), first, second))
     down = np.concatenate((np.where(ends.consumes, task, node), second, first))
     graph = coo_array((np.ones(len(up), dtype=np.int8), (up, down)), shape=(size, size))
     _, group = connected_components(graph, directed=True, connection="strong")
     looped = np.zeros(size, dtype=bool)
-    looped[group[up[(group[up] == group[down])]]] = True  # by group: it has an edge within
-    named = np.concatenate(
-        (_places(known_tasks, tasks), len(known_tasks) + _places(known_datasets, datasets)),
-    )
-    wanted = np.unique(group[named])
-    chosen = np.isin(group[: len(known_tasks)], wanted[looped[wanted]])
-    return set(known_tasks[chosen].tolist())
+    looped[group[up[(group[up] == group[down])]]] = True
+    return _Grouped(tasks, datasets, group, looped)
 
 
 def _places(known: Ids, wanted: Iterable[int]) -> NDArray[np.intp]:

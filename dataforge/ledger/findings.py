@@ -1,8 +1,8 @@
 """What history alone shows to be wrong: runs that began too early or whose inputs changed, edges, silent sources.
 
-Runs are looked at first, the latest start first, then the edges of declared tasks, then sources; a page goes on where
-the one before ended, and within a page the worst comes first. Nothing is stored: a finding is a function of what is
-recorded, so it is the same whatever the order in which that came, and goes when what it rests on is mended.
+Runs are looked at first, the latest start first, then the edges of declared tasks, loops of edges, and sources; a page
+goes on where the one before ended, and within a page the worst comes first. Nothing is stored: a finding is a function
+of what is recorded, so it is the same whatever the order in which that came, and goes when what it rests on is mended.
 
 Guarantees a bounded cost of a page: it ends when it is full, or when enough has been looked at.
 """
@@ -35,10 +35,12 @@ from dataforge.storage.readiness import Node, NodeRow, Place
 LOOK_BACK = timedelta(days=7)  # where nobody says since when
 _MOST_STRETCHES = 4  # of one page
 _MOST_SOURCES = 20  # that are looked at together
-_Part = Literal["runs", "edges", "sources"]
+_LEAST = 1 - 2**63  # no task has a lesser id
+_Part = Literal["runs", "edges", "cycles", "sources"]
 _PARTS: dict[_Part, frozenset[FindingCode]] = {
     "runs": frozenset({FindingCode.STARTED_TOO_EARLY, FindingCode.STARTED_ON_QUARANTINED, FindingCode.INPUT_CHANGED}),
     "edges": frozenset({FindingCode.EDGE_NEVER_DECLARED, FindingCode.EDGE_NEVER_OBSERVED}),
+    "cycles": frozenset({FindingCode.OBSERVED_CYCLE}),
     "sources": frozenset({FindingCode.SOURCE_SILENT}),
 }
 
@@ -50,7 +52,7 @@ class FindingPlace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     part: _Part
     since: datetime
     run: RunPlace
-    task: int = 1 - 2**63
+    task: int = _LEAST
     source: str = ""
     shown: int = 0  # findings of that very run or task which the page before has shown
 
@@ -101,7 +103,7 @@ def _after(place: FindingPlace) -> FindingPlace | None:
     """The beginning of the next part; None behind the last."""
     parts = list(_PARTS)
     following = parts[parts.index(place.part) + 1 :]
-    return replace(place, part=following[0], shown=0) if following else None
+    return replace(place, part=following[0], task=_LEAST, shown=0) if following else None
 
 
 def _stretch(
@@ -130,6 +132,14 @@ def _edges(connection: Connection, environment: int, place: FindingPlace, _: dat
     return _Stretch(found, replace(place, task=looked_at.then, shown=0) if looked_at.then is not None else None)
 
 
+def _cycles(connection: Connection, environment: int, place: FindingPlace, _: datetime) -> _Stretch:
+    from dataforge.ledger.finding_cycle import of_cycles  # it brings scipy, half a second
+
+    looked_at = of_cycles(connection, environment, place.since, place.task)
+    found = [_Found(finding, None, replace(place, task=task, shown=0)) for task, finding in looked_at.found]
+    return _Stretch(found, replace(place, task=looked_at.then, shown=0) if looked_at.then is not None else None)
+
+
 def _sources(connection: Connection, environment: int, place: FindingPlace, now: datetime) -> _Stretch:
     page = sources.sources(connection, environment, place.source, _MOST_SOURCES + 1)
     following = page.pop() if len(page) > _MOST_SOURCES else None
@@ -138,7 +148,7 @@ def _sources(connection: Connection, environment: int, place: FindingPlace, now:
     return _Stretch(found, replace(place, source=following.name, shown=0) if following is not None else None)
 
 
-_LOOKS = {"runs": _runs, "edges": _edges, "sources": _sources}
+_LOOKS = {"runs": _runs, "edges": _edges, "cycles": _cycles, "sources": _sources}
 
 
 def _wanted(finding: Finding, wanted: FindingFilter) -> bool:

@@ -26,6 +26,7 @@ class FindingCode(StrEnum):
     STARTED_ON_QUARANTINED = "started_on_quarantined"
     INPUT_CHANGED = "input_changed"
     SOURCE_SILENT = "source_silent"
+    OBSERVED_CYCLE = "observed_cycle"
     EDGE_NEVER_DECLARED = "edge_never_declared"
     EDGE_NEVER_OBSERVED = "edge_never_observed"
 

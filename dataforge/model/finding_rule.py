@@ -176,7 +176,7 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
 
     task: TaskRef
     owner: str | None
-    source: str  # that declares the task
+    source: str | None  # that declares the task, where it speaks of the edge
     relation: Relation
     node: NodeRef
     since: datetime  # when the task's definition was declared, or when the edge was first observed
@@ -205,6 +205,19 @@ def edge_never_declared(use: Use, last_at: datetime) -> Finding:
     )
     severity = Severity.MEDIUM if use.relation == "consumes" else Severity.LOW
     return _of_edge(use, FindingCode.EDGE_NEVER_DECLARED, severity, said)
+
+
+def observed_cycle(closing: Use, way: Sequence[NodeRef], last_at: datetime) -> Finding:
+    """That tasks each need what the one before them brings, until it comes round (`way`, from upstream to downstream,
+    the first one again at the end), and that the edge which closed the loop, and perhaps others, was only observed. All
+    of it was last seen at `last_at`."""
+    verb, _ = _VERBS[closing.relation]
+    said = (
+        f"{closing.task.name} was seen to {verb} {_edge_label(closing)}, and with that"
+        f" {' -> '.join(_written(each) for each in way)} comes round (last seen {_moment(last_at)} UTC); nobody waits"
+        f" along it for what was only observed"
+    )
+    return _of_edge(closing, FindingCode.OBSERVED_CYCLE, Severity.MEDIUM, said)
 
 
 _VERBS = {"consumes": ("consume", "consumed"), "produces": ("produce", "produced"), "runs": ("run", "run")}

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataforge.graph.knot import Ends, knotted
+from dataforge.graph.knot import Ends, knots, knotted
 
 SMALL = st.integers(-2, 3)
 EDGES = st.lists(st.tuples(SMALL, st.booleans(), st.booleans(), SMALL), max_size=14)
@@ -51,3 +51,17 @@ def test_the_tasks_on_a_loop_through_a_change_are_found(
 
 def _back(steps: set[tuple[Node, Node]], start: Node, task: int) -> bool:
     return ("task", task) in _after(steps, start)
+
+
+@given(EDGES, PAIRS)
+def test_tasks_that_come_after_each_other_are_told_together(
+    edges: list[tuple[int, bool, bool, int]], aliases: list[tuple[int, int]]
+) -> None:
+    steps = _onward(edges, aliases)
+    tasks = {number for kind, number in {each for step in steps for each in step} if kind == "task"}
+    reached = {task: {other for kind, other in _after(steps, ("task", task)) if kind == "task"} for task in tasks}
+    mutual = {task: {other for other in reached[task] if task in reached[other]} | {task} for task in tasks}
+    expected = {frozenset(group) for group in mutual.values() if len(group) > 1}
+    found = knots(Ends.of(edges), aliases)
+    assert {frozenset(group) for group in found} == expected
+    assert len(found) == len(expected)
