@@ -47,7 +47,8 @@ def test_two_that_would_wait_for_each_other_may_both_run_and_say_why(database: D
     assert ask(database, "right").runnable
 
 
-def test_a_loop_may_lead_over_datasets_and_over_other_names_of_them(database: Database, ledger: Ledger) -> None:
+def over_datasets(ledger: Ledger) -> tuple[TaskRef, TaskRef]:
+    """left and right, each of which was seen to read what the other one writes, under another name of it."""
     left, right = seen(ledger, "left"), seen(ledger, "right")
     table, other = ledger.dataset("table"), ledger.dataset("other")
     path = ledger.dataset("path", canonical=table)
@@ -55,8 +56,21 @@ def test_a_loop_may_lead_over_datasets_and_over_other_names_of_them(database: Da
     ledger.edge(right, table, seen=True)
     ledger.edge(right, other, "produces", seen=True)
     ledger.edge(left, other, seen=True)
+    return left, right
+
+
+def test_a_loop_may_lead_over_datasets_and_over_other_names_of_them(database: Database, ledger: Ledger) -> None:
+    over_datasets(ledger)
     assert [each.code for each in ask(database, "left").warnings] == ["observed_cycle"]
     assert ask(database, "right").runnable
+
+
+def test_who_has_begun_is_waited_for_though_nothing_is_known_yet_of_what_he_writes(
+    database: Database, ledger: Ledger
+) -> None:
+    _, right = over_datasets(ledger)
+    ledger.state(right, "running")
+    assert reasons(ask(database, "left")) == [("upstream_missing", "other", DAY, "missing")]
 
 
 def test_who_has_begun_is_waited_for(database: Database, ledger: Ledger) -> None:
