@@ -201,7 +201,7 @@ def world(kafka: Kafka, server: Postgres, template: str) -> Iterator[World]:
 def busy(world: World) -> Iterator[psycopg.Connection[Any]]:
     """While the block lasts, somebody else writes to `dev`."""
     with psycopg.connect(world.database.url, autocommit=True) as other, other.transaction():
-        other.execute(LOCK, [1])
+        other.execute(LOCK, ["dev"])
         yield other
 
 
