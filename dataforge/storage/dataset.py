@@ -34,15 +34,13 @@ def _parameters(environment: int, datasets: Iterable[DatasetRef]) -> dict[str, A
 
 
 # A statement does not see what it inserts itself: of what is new nothing is known.
-KNOWN = """
-with ensured as (
-    insert into dataset (environment, id, namespace, name, canonical_id)
-    select %(environment)s, id, namespace, name, id
-    from unnest(%(ids)s::bigint[], %(namespaces)s::text[], %(names)s::text[]) as named (id, namespace, name)
-    on conflict (environment, id) do nothing
-)
+KNOWN = (
+    "with ensured as ("  # both are literals
+    + ENSURE
+    + """)
 select id, observed from dataset where environment = %(environment)s and id = any(%(asked)s)
 """
+)
 
 
 def known(

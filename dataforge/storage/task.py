@@ -43,14 +43,13 @@ def _columns(tasks: Iterable[TaskRef]) -> list[list[Any]]:
 
 
 # A statement does not see what it inserts itself: of what is new nothing is known.
-KNOWN = """
-with ensured as (
-    insert into task (environment, id, namespace, name)
-    select %s, * from unnest(%s::bigint[], %s::text[], %s::text[])
-    on conflict (environment, id) do nothing
-)
+KNOWN = (
+    "with ensured as ("  # both are literals
+    + ENSURE
+    + """)
 select id, kind, observed_platform, seen, grains, observed from task where environment = %s and id = any(%s)
 """
+)
 
 
 def known(
