@@ -101,6 +101,7 @@ def test_an_update_wakes_whom_it_triggers_though_he_waits_for_another_partition_
     waits = [{**orders, "mapping": {"kind": "fixed", "key": "all"}, "required": False}]
     plain = {"namespace": "ns", "name": "report", "consumes": waits, "trigger": orders}
     declared(database, plain)
+    assert _announced(database) == []
     recorded(database, said("load", "succeeded", 0, outputs=[ORDERS]))
     assert _announced(database) == ["report None"]
 
