@@ -55,7 +55,7 @@ from graph_log cross join unnest(tasks, nodes, flags) as moved (task, node, kind
 where environment = {environment} and version > {after} and change in ('added', 'removed')
 """
 CHANGED_STEPS = """
-select id, (kind = 'step')::int2 from task where environment = {environment} and id in (
+select id, (kind = 'step')::int::int2 from task where environment = {environment} and id in (
     select unnest(nodes) from graph_log
     where environment = {environment} and version > {after} and change = 'step')
 """

@@ -1,5 +1,6 @@
-"""The graph in memory follows the log of what became of it: as one that is read anew, and without reading everything."""
+"""The graph in memory follows the log of what became of it: as one read anew, and without reading everything."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -108,10 +109,8 @@ def _do(database: Database, step: Any) -> None:
         with database.transaction() as connection:
             apply(connection, environments.lock(connection, "dev").id, [event])
         return
-    try:
+    with suppress(DataForgeError):  # refused: nothing has changed
         declare(database, "dev", _manifest(step), now=START + timedelta(seconds=next(events)))
-    except DataForgeError:
-        pass  # refused: nothing has changed
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)

@@ -1,5 +1,6 @@
 """What the graph in memory shows of rows of edges, and that it follows what became of them."""
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,7 +69,7 @@ def test_steps_are_not_shown_and_datasets_stand_under_their_canonical_names(of: 
 @given(st.lists(tables, min_size=2, max_size=4))
 def test_a_copy_that_follows_is_the_one_read_anew(states: list[Tables]) -> None:
     held = copy(states[0])
-    for before, now in zip(states, states[1:], strict=False):
+    for before, now in pairwise(states):
         added = np.repeat([False, True], [len(before.edges), len(now.edges)])
         turned = sorted(before.steps ^ now.steps)
         moved = sorted(i for i in range(-3, 4) if before.canonical.get(i, i) != now.canonical.get(i, i))
