@@ -39,10 +39,13 @@ observed = st.one_of(
     st.builds(EdgeFact, tasks, st.just("runs"), tasks),
 )
 lists = st.lists(tasks.map(lambda task: task.name), max_size=2).map(lambda names: {"upstreams": names})
+renamed = st.lists(datasets, min_size=2, max_size=2, unique=True).map(
+    lambda names: DatasetFact(names[0], aliases=(names[1],))
+)
 facts = st.one_of(
     st.builds(Facts, edges=st.lists(observed, min_size=1, max_size=3).map(tuple)),
     st.builds(Facts, tasks=st.tuples(st.builds(TaskFact, tasks, st.sampled_from(RunKind), registers=lists))),
-    st.builds(Facts, datasets=st.tuples(st.builds(DatasetFact, datasets, aliases=st.tuples(datasets)))),
+    st.builds(Facts, datasets=st.tuples(renamed)),
 )
 
 
