@@ -35,7 +35,9 @@ _KINDS = {"task": np.int64, "consumes": np.bool_, "of_dataset": np.bool_, "node"
 
 def columns(edges: list[Edge], **more: Any) -> Columns:
     rows = zip(*edges, strict=True) if edges else ((),) * len(_KINDS)
-    read = {name: np.array(list(row), dtype=kind) for (name, kind), row in zip(_KINDS.items(), rows, strict=True)}
+    read: dict[str, Any] = {
+        name: np.array(list(row), dtype=kind) for (name, kind), row in zip(_KINDS.items(), rows, strict=True)
+    }
     return read | more
 
 
