@@ -20,8 +20,8 @@ from benchmarks.ingest import server_version
 from benchmarks.scratch import scratch_database
 from benchmarks.world import World
 from benchmarks.world.graph import CUTS, LAKE, NAMESPACE, Cadence
-from dataforge.graph import sparse
 from dataforge.graph.follower import Follower
+from dataforge.graph.shown import shown
 from dataforge.graph.sparse import Graph, Node
 from dataforge.ledger.lineage import lineage
 from dataforge.model.reference import node_id
@@ -120,7 +120,7 @@ def _load(bench: Bench, database: Database, environment: int, world: World) -> N
 
 def _read(database: Database, environment: int) -> Graph:
     with database.transaction() as connection:
-        return sparse.of_columns(*graphs.edges(connection, environment))
+        return shown(*graphs.edges(connection, environment)).graph
 
 
 def _closure(bench: Bench, database: Database, environment: int, world: World) -> None:

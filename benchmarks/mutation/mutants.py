@@ -403,4 +403,18 @@ MUTANTS = (
         "where false\n",
         ("tests/ledger/test_findings_of_cycles.py",),
     ),
+    Mutant(
+        "a dataset that stands under another name is followed by the copies of the graph",
+        "dataforge/storage/migrations/0031_graph_log.sql",
+        "when (new.environment > 0 and old.canonical_id <> new.canonical_id)",
+        "when (false)",
+        ("tests/ledger/test_graph_log.py",),
+    ),
+    Mutant(
+        "a copy of the graph that is older than the log reaches is read anew",
+        "dataforge/ledger/lineage.py",
+        "        if version < here.graph_logged_after:",
+        "        if False:",
+        ("tests/ledger/test_graph_log.py",),
+    ),
 )

@@ -1,4 +1,4 @@
-"""One graph per environment in memory, made anew when the graph in the database has moved.
+"""One graph per environment in memory, which follows the graph in the database.
 
 Guarantees that whoever asks gets the graph of exactly the version he asks for: a caller who reads the version in
 his own transaction is never behind his own write, and never ahead of what else he reads there.
@@ -11,12 +11,16 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # it brings scipy, half a second that whoever never asks for the graph need not wait for
+    from dataforge.graph.shown import Shown
     from dataforge.graph.sparse import Graph
+
+Read = Callable[[], "Shown"]
+Follow = Callable[["Shown", int], "Shown | None"]
 
 
 class _Held(NamedTuple):
     version: int
-    graph: Graph
+    shown: Shown
 
 
 class Follower:
@@ -24,22 +28,23 @@ class Follower:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._loading: dict[int, Lock] = {}  # by environment, so that one load does not hold up the others
+        self._moving: dict[int, Lock] = {}  # by environment, so that one does not hold up the others
         self._held: dict[int, _Held] = {}
 
-    def at(self, environment: int, version: int, load: Callable[[], Graph]) -> Graph:
-        """The environment's graph of this version; `load` reads it in the caller's transaction when needed.
+    def at(self, environment: int, version: int, read: Read, follow: Follow) -> Graph | None:
+        """The environment's graph of this version; None where a newer one is held, since others have gone on: whoever
+        begins anew finds that one or a newer one.
 
-        Callers of one environment wait for each other, so a new version is loaded once. One who still reads an
-        older version than is held loads it for himself.
+        `follow` brings what is held from its version to the one asked for; where it cannot, and at first, `read` reads
+        everything; both in the caller's transaction. Callers of one environment wait for each other: each is done once.
         """
         with self._lock:
-            loading = self._loading.setdefault(environment, Lock())
-        with loading:
+            moving = self._moving.setdefault(environment, Lock())
+        with moving:
             held = self._held.get(environment)
-            if held is not None and held.version == version:
-                return held.graph
-            graph = load()
+            if held is not None and held.version > version:
+                return None
             if held is None or held.version < version:
-                self._held[environment] = _Held(version, graph)
-            return graph
+                followed = follow(held.shown, held.version) if held is not None else None
+                held = self._held[environment] = _Held(version, read() if followed is None else followed)
+            return held.shown.graph

@@ -1,11 +1,12 @@
 """The graph of one environment in memory: compressed sparse rows over numpy arrays, never changed once made.
 
 Guarantees that a search costs no more than the part of the graph that it reaches, and that its answer is cut at
-the limit and says so.
+the limit and says so; and that a graph made from another by the rows that came and went is the one that would be made
+from all rows.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from scipy.sparse import csr_array
 
 from dataforge.model.reference import NodeKind
 
+Ids = NDArray[np.int64]
 Indices = NDArray[np.intp]
 OBSERVED, DECLARED = 1, 2
 _DECLARED_WEIGHT = 1 << 32  # more than one edge has rows
@@ -49,21 +51,46 @@ class End(NamedTuple):
     of_dataset: NDArray[np.bool_]
 
 
-class Graph:
-    """Nodes have an index: tasks first, then datasets, each by id."""
+class Rows(NamedTuple):
+    """Rows of edges, as columns; several may tell of one edge."""
 
-    def __init__(self, upstream: End, downstream: End, declared: NDArray[np.bool_]) -> None:
-        """Of each edge where it comes from, where it leads to, and whether anybody declares it."""
-        ids = np.concatenate((upstream.ids, downstream.ids))
-        of_dataset = np.concatenate((upstream.of_dataset, downstream.of_dataset))
-        ends = np.empty(len(ids), dtype=np.intp)
-        # By hashing, which takes a sixth of the time that sorting and searching take.
-        ends[~of_dataset], self._tasks = factorize(ids[~of_dataset], sort=True)
-        ends[of_dataset], self._datasets = factorize(ids[of_dataset], sort=True)
-        ends[of_dataset] += len(self._tasks)
-        self.size = len(self._tasks) + len(self._datasets)
-        self._downstream = _matrix(ends[: len(declared)], ends[len(declared) :], declared, self.size)
-        self._upstream = self._downstream.T.tocsr()
+    upstream: End
+    downstream: End
+    weights: NDArray[np.int64]  # what each row counts; less than nothing where it is gone
+
+    @classmethod
+    def of(cls, upstream: End, downstream: End, declared: NDArray[np.bool_], counts: NDArray[np.int64]) -> "Rows":
+        """Where each row comes from and leads to, whether it declares the edge, and if it came (1) or went (-1)."""
+        return cls(upstream, downstream, np.where(declared, _DECLARED_WEIGHT, 1) * counts)
+
+
+class Graph:
+    """Nodes have an index: tasks first, then datasets, each by id. Each edge holds how many rows tell of it, so that it
+    goes with the last of them."""
+
+    def __init__(self, tasks: Ids, datasets: Ids, downstream: "_Matrix", upstream: "_Matrix") -> None:
+        """Both sorted; of each node what lies one step down, and one step up."""
+        self._tasks, self._datasets = tasks, datasets
+        self._downstream, self._upstream = downstream, upstream
+        self.size = len(tasks) + len(datasets)
+
+    def changed(self, rows: Rows) -> "Graph":
+        """This graph and these rows. A node without edges has no place in it."""
+        ids = np.concatenate((rows.upstream.ids, rows.downstream.ids))
+        of_dataset = np.concatenate((rows.upstream.of_dataset, rows.downstream.of_dataset))
+        tasks, datasets = _merged(self._tasks, ids[~of_dataset]), _merged(self._datasets, ids[of_dataset])
+        first = len(tasks.ids)
+        ends = np.empty(len(ids), dtype=np.int32)
+        ends[~of_dataset], ends[of_dataset] = tasks.others, first + datasets.others
+        size = first + len(datasets.ids)
+        more = csr_array((rows.weights, (ends[: len(rows.weights)], ends[len(rows.weights) :])), shape=(size, size))
+        place = np.concatenate((tasks.known, first + datasets.known)).astype(np.int32)
+        downstream = _renumbered(self._downstream, place, size) + more  # leaves out what adds up to nothing
+        upstream = _renumbered(self._upstream, place, size) + more.T.tocsr()
+        linked = (np.diff(downstream.indptr) + np.diff(upstream.indptr)) > 0
+        return Graph(
+            tasks.ids[linked[:first]], datasets.ids[linked[first:]], _only(downstream, linked), _only(upstream, linked)
+        )
 
     @property
     def nbytes(self) -> int:
@@ -120,7 +147,8 @@ class Graph:
         if hidden.any():
             return self._paths(nodes, hidden, limit)
         inside = self._downstream[nodes][:, nodes].tocoo()
-        ends = zip(nodes[inside.row].tolist(), nodes[inside.col].tolist(), inside.data.tolist(), strict=True)
+        origins = np.where(inside.data >= _DECLARED_WEIGHT, DECLARED, OBSERVED)
+        ends = zip(nodes[inside.row].tolist(), nodes[inside.col].tolist(), origins.tolist(), strict=True)
         edges = sorted(ends)
         return Edges(edges[:limit], len(edges) > limit)
 
@@ -130,24 +158,24 @@ class Graph:
         steps = _MOST_STEPS
         for start in nodes.tolist():
             origins: dict[int, int] = {}
-            for least in (OBSERVED, DECLARED):
+            for origin, least in ((OBSERVED, 1), (DECLARED, _DECLARED_WEIGHT)):
                 for end in self._ways(start, hidden, least, steps):
                     steps -= 1
                     if end in shown:
-                        origins[end] = least
+                        origins[end] = origin
             edges += [(start, end, origin) for end, origin in sorted(origins.items())]
             if len(edges) > limit or steps <= 0:
                 return Edges(edges[:limit], True)
         return Edges(edges, False)
 
     def _ways(self, start: int, hidden: NDArray[np.bool_], least: int, most: int) -> Iterator[int]:
-        """Every node that is reached through hidden nodes alone, by edges of at least this origin. Stops after
+        """Every node that is reached through hidden nodes alone, by edges of at least this weight. Stops after
         so many steps."""
         passed, ahead = {start}, [start]
         while ahead and most > 0:
             row = slice(*self._downstream.indptr[(at := ahead.pop()) : at + 2])
-            following, origins = self._downstream.indices[row], self._downstream.data[row]
-            for end in following[origins >= least][:most].tolist():
+            following, weights = self._downstream.indices[row], self._downstream.data[row]
+            for end in following[weights >= least][:most].tolist():
                 most -= 1
                 yield end
                 if hidden[end] and end not in passed:
@@ -165,9 +193,7 @@ def merge(first: Reached, second: Reached, limit: int) -> Reached:
     return Reached(nodes[kept][:limit], depths[kept][:limit], truncated)
 
 
-def _next_level(
-    matrix: "csr_array[Any, Any]", level: Indices, seen: NDArray[np.bool_], hidden: NDArray[np.bool_]
-) -> Indices:
+def _next_level(matrix: "_Matrix", level: Indices, seen: NDArray[np.bool_], hidden: NDArray[np.bool_]) -> Indices:
     """The shown nodes one step on, which are marked as seen together with the hidden ones passed through."""
     found: list[Indices] = []
     while len(level):
@@ -179,39 +205,64 @@ def _next_level(
     return np.sort(np.concatenate(found))
 
 
-def _matrix(upstream: Indices, downstream: Indices, declared: NDArray[np.bool_], size: int) -> "csr_array[Any, Any]":
-    """An edge that is both declared and observed is declared."""
-    weights = np.where(declared, _DECLARED_WEIGHT, 1)
-    found = csr_array((weights, (upstream, downstream)), shape=(size, size))  # rows of one edge are added up
-    origins = np.where(found.data >= _DECLARED_WEIGHT, DECLARED, OBSERVED).astype(np.int8)
-    return csr_array((origins, found.indices, found.indptr), shape=(size, size))
+class _Merged(NamedTuple):
+    """Ids that were known and others: all together in order, and where those known, and each of the others, stand."""
+
+    ids: Ids
+    known: Indices
+    others: Indices
+
+
+def _merged(known: Ids, others: Ids) -> _Merged:
+    """By hashing the others, which takes a sixth of the time that sorting and searching take."""
+    codes, found = factorize(others, sort=True)
+    fresh = found[~_among(found, known)]
+    ids = np.insert(known, np.searchsorted(known, fresh), fresh)
+    return _Merged(ids, np.arange(len(known)) + np.searchsorted(fresh, known), np.searchsorted(ids, found)[codes])
+
+
+def _among(ids: Ids, known: Ids) -> NDArray[np.bool_]:
+    """Which of them are known; those known are in order."""
+    place = np.searchsorted(known, ids)
+    inside = place < len(known)
+    inside[inside] = known[place[inside]] == ids[inside]
+    return inside
+
+
+def _renumbered(matrix: "_Matrix", place: NDArray[np.int32], size: int) -> "_Matrix":
+    """With more nodes, of which those it has stand in these places, in the same order."""
+    if len(place) == size:
+        return matrix
+    begins = np.zeros(size + 1, dtype=np.int32)
+    begins[1:][place] = np.diff(matrix.indptr)
+    return _sorted_rows(matrix.data, place[matrix.indices], np.cumsum(begins, dtype=np.int32))
+
+
+def _only(matrix: "_Matrix", kept: NDArray[np.bool_]) -> "_Matrix":
+    """With these nodes alone; no edge leads from or to any other."""
+    if kept.all():
+        return matrix
+    place = np.cumsum(kept, dtype=np.int32) - 1
+    return _sorted_rows(
+        matrix.data, place[matrix.indices], np.concatenate((matrix.indptr[:1], matrix.indptr[1:][kept]))
+    )
+
+
+def _sorted_rows(data: NDArray[np.int64], ends: NDArray[np.int32], begins: NDArray[np.int32]) -> "_Matrix":
+    size = len(begins) - 1
+    found = csr_array((data, ends, begins), shape=(size, size))
+    found.has_canonical_format = True  # else it looks at all rows to find out, each time
+    return found
+
+
+_Matrix: TypeAlias = "csr_array[Any, Any]"
+_NO_IDS, _NO_EDGES = np.zeros(0, dtype=np.int64), csr_array((0, 0), dtype=np.int64)
+EMPTY = Graph(_NO_IDS, _NO_IDS, _NO_EDGES, _NO_EDGES)
 
 
 def of_rows(rows: Sequence[tuple[int, ...]]) -> Graph:
     """The graph of rows (upstream is a dataset, its id, downstream is a dataset, its id, declared)."""
     given = np.array(rows, dtype=np.int64).reshape(-1, 5)
     flags = given.astype(bool)
-    return Graph(End(given[:, 1], flags[:, 0]), End(given[:, 3], flags[:, 2]), flags[:, 4])
-
-
-def of_columns(edges: Mapping[str, Any], steps: Mapping[str, Any], aliases: Mapping[str, Any]) -> Graph:
-    """The graph of columns as `storage.graph` reads them. Steps are parts of a task and no nodes; a dataset stands
-    under its canonical id."""
-    task, node, of_dataset = edges["task"], edges["node"], edges["of_dataset"]
-    if len(steps["id"]):
-        shown = ~np.isin(task, steps["id"]) & (of_dataset | ~np.isin(node, steps["id"]))
-        return of_columns({name: values[shown] for name, values in edges.items()}, {"id": steps["id"][:0]}, aliases)
-    if len(aliases["id"]):
-        node = np.where(of_dataset, _canonical(node, aliases), node)
-    consumes, own = edges["consumes"], np.zeros(len(task), dtype=bool)
-    upstream = End(np.where(consumes, node, task), np.where(consumes, of_dataset, own))
-    downstream = End(np.where(consumes, task, node), np.where(consumes, own, of_dataset))
-    return Graph(upstream, downstream, edges["declared"])
-
-
-def _canonical(nodes: NDArray[np.int64], aliases: Mapping[str, Any]) -> NDArray[np.int64]:
-    """Each dataset under the name that stands for it."""
-    order = np.argsort(aliases["id"])
-    names, stands = aliases["id"][order], aliases["canonical"][order]
-    place = np.minimum(np.searchsorted(names, nodes), len(names) - 1)
-    return np.where(names[place] == nodes, stands[place], nodes)
+    upstream, downstream = End(given[:, 1], flags[:, 0]), End(given[:, 3], flags[:, 2])
+    return EMPTY.changed(Rows.of(upstream, downstream, flags[:, 4], np.ones(len(given), dtype=np.int64)))

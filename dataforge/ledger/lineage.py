@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dataforge.graph import sparse
 from dataforge.graph.follower import Follower
+from dataforge.graph.shown import Shown, shown
 from dataforge.graph.sparse import DECLARED, OBSERVED, Edges, Node, Reached
 from dataforge.ledger.past import Walk
 from dataforge.model.lineage import Direction, Graph, GraphEdge, GraphNode, Origin, Window
@@ -25,6 +26,7 @@ from dataforge.storage.environment import Environment
 from dataforge.storage.graph import Description
 
 MOST_NODES = 1_000
+_MOST_LOOKS = 5  # at newer states, where other threads have gone on to one meanwhile; then all is read for one answer
 _EDGES_PER_NODE = 10  # of an answer, in the mean; more could not be drawn or read either
 
 
@@ -44,16 +46,38 @@ def lineage(
     other kind is one step. Raises NotFound for a name that is unknown or not unique.
     """
     window = Window(direction, depth, kind, limit)
-    with database.transaction() as connection:
-        graphs.hold_snapshot(connection)
-        here = environments.find(connection, environment)
-        start = _start(connection, here, reference)
-        graph = follower.at(here.id, here.graph_version, lambda: sparse.of_columns(*graphs.edges(connection, here.id)))
-        depths, edges = _within(graph, start, window)
-        ids = _by_kind(depths)
-        tasks = graphs.tasks(connection, here.id, ids["task"])
-        datasets = graphs.datasets(connection, here.id, ids["dataset"])
-        return _answer(here, _named(depths, tasks, datasets), graph, edges)
+    for look in range(_MOST_LOOKS):
+        with database.transaction() as connection:
+            graphs.hold_snapshot(connection)
+            here = environments.find(connection, environment)
+            start = _start(connection, here, reference)
+            graph = _followed(connection, here, follower)
+            if graph is None and look == _MOST_LOOKS - 1:
+                graph = _read(connection, here).graph
+            if graph is not None:
+                return _found(connection, here, graph, start, window)
+    raise AssertionError("the last look finds a graph")
+
+
+def _followed(connection: Connection, here: Environment, follower: Follower) -> sparse.Graph | None:
+    def follow(held: Shown, version: int) -> Shown | None:
+        if version < here.graph_logged_after:
+            return None
+        return held.after(*graphs.changes(connection, here.id, version))
+
+    return follower.at(here.id, here.graph_version, lambda: _read(connection, here), follow)
+
+
+def _read(connection: Connection, here: Environment) -> Shown:
+    return shown(*graphs.edges(connection, here.id))
+
+
+def _found(connection: Connection, here: Environment, graph: sparse.Graph, start: Node, window: Window) -> Graph:
+    depths, edges = _within(graph, start, window)
+    ids = _by_kind(depths)
+    tasks = graphs.tasks(connection, here.id, ids["task"])
+    datasets = graphs.datasets(connection, here.id, ids["dataset"])
+    return _answer(here, _named(depths, tasks, datasets), graph, edges)
 
 
 def lineage_at(
@@ -138,8 +162,8 @@ def _named(
     described: dict[NodeKind, Mapping[int, Description]] = {"task": tasks, "dataset": datasets}
     found = {}
     for node, depth in depths.items():
-        shown = described[node.kind][node.id]
-        found[node] = GraphNode(node.kind, shown.namespace, shown.name, depth, shown.owner, shown.platform)
+        said = described[node.kind][node.id]
+        found[node] = GraphNode(node.kind, said.namespace, said.name, depth, said.owner, said.platform)
     return found
 
 

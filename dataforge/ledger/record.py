@@ -103,7 +103,7 @@ def stamped(event: Event, registers: dict[str, object]) -> Registers:
 
 def _fold_tasks(connection: Connection, environment: int, events: Sequence[Event]) -> tuple[set[int], bool]:
     """Makes sure of all tasks that are named, and merges what is said of them; returns those known otherwise than
-    before, and whether an edge moved."""
+    before, and whether an edge moved or a task became a step, whose edges are not shown."""
     said: dict[TaskRef, list[tuple[Event, TaskFact]]] = {}
     for event in events:
         for fact in event.facts.tasks:
@@ -114,7 +114,8 @@ def _fold_tasks(connection: Connection, environment: int, events: Sequence[Event
     tasks.save(connection, environment, [changed[task_id] for task_id in sorted(changed)])
     upstream_lists.save(connection, environment, _listed(events))
     lists = {task_id: _upstreams(task) for task_id, task in changed.items()}
-    return set(changed), edges.replace_observed_upstreams(connection, environment, lists)
+    turned = any((task.kind == "step") != (known[task_id].kind == "step") for task_id, task in changed.items())
+    return set(changed), edges.replace_observed_upstreams(connection, environment, lists) or turned
 
 
 def _merge_task(known: ObservedTask, said: tuple[Event, TaskFact]) -> ObservedTask:

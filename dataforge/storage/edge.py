@@ -179,11 +179,8 @@ def declared_ends_of(connection: Connection, environment: int, tasks: Set[int], 
     return connection.execute(ENDS_OF_TASKS, parameters).fetchall()
 
 
-ENDS = """
-select task_id, node_id,
-    ((relation = 'consumes')::int + 2 * (node_kind = 'dataset')::int + 4 * (origin = 'declared')::int)::int2
-from edge where environment = {environment}
-"""
+ENDS = "select task_id, node_id, edge_flags(relation, node_kind, origin) from edge where environment = {environment}"
+FIELDS = (("task", NUMBER), ("node", NUMBER), ("flags", FLAGS))
 DECLARED_ENDS = ENDS + " and origin = 'declared' and source <> {source}"
 
 
@@ -192,7 +189,38 @@ def all_ends(connection: Connection, environment: int, *, declared_but_by: str |
     edges, or only those that sources declare but for the one named."""
     query = sql.SQL(ENDS if declared_but_by is None else DECLARED_ENDS)
     said = query.format(environment=sql.Literal(environment), source=sql.Literal(declared_but_by))
-    read = columns(connection, said, (("task", NUMBER), ("node", NUMBER), ("flags", FLAGS)))
+    return told(columns(connection, said, FIELDS))
+
+
+# A row that is found on both of its ends is one row.
+ENDS_AROUND = """
+select task_id, node_id, edge_flags(relation, node_kind, origin)
+from (
+    select of_task.* from unnest({tasks}::bigint[]) as wanted (id) cross join lateral (
+        select task_id, node_id, relation, node_kind, origin, source from edge
+        where environment = {environment} and task_id = wanted.id offset 0
+    ) of_task
+    union
+    select of_node.* from (
+        select 'task'::node_kind, unnest({tasks}::bigint[])
+        union all select 'dataset'::node_kind, unnest({datasets}::bigint[])
+    ) as wanted (kind, id) cross join lateral (
+        select task_id, node_id, relation, node_kind, origin, source from edge
+        where environment = {environment} and node_kind = wanted.kind and node_id = wanted.id offset 0
+    ) of_node
+) as around
+"""
+
+
+def ends_around(connection: Connection, environment: int, tasks: list[int], datasets: list[int]) -> Columns:
+    """The same of all edges that lead from or to these, datasets under the names that the edges give them."""
+    given = {"environment": environment, "tasks": tasks, "datasets": datasets}
+    said = sql.SQL(ENDS_AROUND).format(**{name: sql.Literal(value) for name, value in given.items()})
+    return told(columns(connection, said, FIELDS))
+
+
+def told(read: Columns) -> Columns:
+    """Columns with what the flags of `edge_flags` say spelled out."""
     flags = read.pop("flags")
     return {**read, "consumes": (flags & 1) > 0, "of_dataset": (flags & 2) > 0, "declared": (flags & 4) > 0}
 

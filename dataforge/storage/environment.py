@@ -12,9 +12,10 @@ class Environment(msgspec.Struct, frozen=True):
     id: int
     name: str
     graph_version: int
+    graph_logged_after: int  # what became of the graph after this version is all in its log
 
 
-FIND = "select id, name, graph_version from environment where name = %s and id > 0"
+FIND = "select id, name, graph_version, graph_logged_after from environment where name = %s and id > 0"
 
 
 def find(connection: Connection, name: str) -> Environment:
@@ -49,11 +50,23 @@ def lock(connection: Connection, name: str) -> Environment:
     return find(connection, name)  # read by a statement of its own: the one before us may have moved the graph
 
 
-ADVANCE = "update environment set graph_version = graph_version + 1 where id = %s returning graph_version"
+MOST_LOGGED = 250_000  # changes that the log keeps: to apply as many takes about as long as to read all edges
+ADVANCE = """
+with forgotten as (
+    delete from graph_log where environment = %(environment)s
+        and position < graph_log_end(%(environment)s::smallint) - %(most)s
+    returning version
+)
+update environment
+set graph_version = graph_version + 1,
+    graph_logged_after = greatest(graph_logged_after, (select max(version) from forgotten))
+where id = %(environment)s returning graph_version
+"""
 
 
 def advance_graph(connection: Connection, environment: int) -> int:
-    """Marks the graph as changed and returns its new version."""
-    row = connection.execute(ADVANCE, [environment]).fetchone()
+    """Marks the graph as changed and returns its new version. Of what was logged the oldest goes, where it is much."""
+    parameters = {"environment": environment, "most": MOST_LOGGED}
+    row = connection.execute(ADVANCE, parameters).fetchone()
     assert row is not None, "the caller holds the environment's lock"
     return int(row[0])

@@ -1,13 +1,13 @@
 """The graph as a whole, for the copy of it in memory, and what an answer shows of each of its nodes."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import LiteralString, NamedTuple
 
 import msgspec
 from psycopg import Connection, sql
 
 from dataforge.storage import edge
-from dataforge.storage.columns import NUMBER, Columns, columns
+from dataforge.storage.columns import FLAGS, NUMBER, Columns, columns
 
 SNAPSHOT = "set transaction isolation level repeatable read, read only"
 
@@ -37,6 +37,48 @@ def edges(connection: Connection, environment: int) -> Read:
         columns(connection, sql.SQL(STEPS).format(here), (("id", NUMBER),)),
         columns(connection, sql.SQL(STANDING_FOR).format(here), (("id", NUMBER), ("canonical", NUMBER))),
     )
+
+
+class Changes(NamedTuple):
+    """What became of the graph: edges that came (`added`) or went; tasks that became steps or are none any more, and
+    datasets that stand under another name, as they stand now; and all edges of these as they are now."""
+
+    edges: Columns
+    steps: Columns
+    names: Columns
+    around: Columns
+
+
+CHANGED_EDGES = """
+select task, node, (kind + case change when 'added' then 8 else 0 end)::int2
+from graph_log cross join unnest(tasks, nodes, flags) as moved (task, node, kind)
+where environment = {environment} and version > {after} and change in ('added', 'removed')
+"""
+CHANGED_STEPS = """
+select id, (kind = 'step')::int::int2 from task where environment = {environment} and id in (
+    select unnest(nodes) from graph_log
+    where environment = {environment} and version > {after} and change = 'step')
+"""
+CHANGED_NAMES = """
+select id, canonical_id from dataset where environment = {environment} and id in (
+    select unnest(nodes) from graph_log
+    where environment = {environment} and version > {after} and change = 'name')
+"""
+
+
+def changes(connection: Connection, environment: int, after: int) -> Changes:
+    """What became of the graph after this version, as the log has it, which must reach back so far."""
+
+    def read(query: LiteralString, fields: Sequence[tuple[str, str]]) -> Columns:
+        said = sql.SQL(query).format(environment=sql.Literal(environment), after=sql.Literal(after))
+        return columns(connection, said, fields)
+
+    edges = read(CHANGED_EDGES, edge.FIELDS)
+    added = (edges["flags"] & 8) > 0
+    steps = read(CHANGED_STEPS, (("id", NUMBER), ("step", FLAGS)))
+    names = read(CHANGED_NAMES, (("id", NUMBER), ("canonical", NUMBER)))
+    around = edge.ends_around(connection, environment, steps["id"].tolist(), names["id"].tolist())
+    return Changes({**edge.told(edges), "added": added}, steps, names, around)
 
 
 class Description(msgspec.Struct, frozen=True):

@@ -64,12 +64,13 @@ STATE: tuple[Table, ...] = (
     Table("observed_key"),
     Table("progress"),
 )
-# What is not rebuilt: facts themselves, what was refused, the feed's own memory, and who works on what.
+# What is not rebuilt: facts themselves, what was refused, the memory of feeds, and who works on what.
 NOT_STATE: tuple[LiteralString, ...] = (
     "definition_source",
     "event",
     "event_body",
     "event_body_dropped",
+    "graph_log",
     "kafka_offset",
     "kafka_reset",
     "lease",

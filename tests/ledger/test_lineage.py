@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dataforge.graph import sparse
 from dataforge.graph.follower import Follower
+from dataforge.graph.shown import Shown, Standing
 from dataforge.ingest.dbt_manifest import from_dbt
 from dataforge.ledger.declare import declare
 from dataforge.ledger.lineage import lineage
@@ -200,18 +202,32 @@ def _before(number: int) -> list[dict[str, Any]]:
     return [{"task": {"namespace": "n", "name": f"t{number - 1}"}}] if number else []
 
 
-def test_a_version_is_loaded_once_for_all_threads_and_an_old_one_never_displaces_it() -> None:
-    follower, loads = Follower(), []
+def test_a_version_is_read_once_for_all_threads_and_an_old_one_never_displaces_it() -> None:
+    follower, reads = Follower(), []
 
-    def load(version: int) -> sparse.Graph:
-        loads.append(version)
-        return sparse.of_rows([(0, version, 0, version + 1, 1)])
+    def at(environment: int, version: int) -> sparse.Graph | None:
+        def read() -> Shown:
+            reads.append(version)
+            graph = sparse.of_rows([(0, version, 0, version + 1, 1)])
+            return Shown(graph, Standing(*np.zeros((3, 0), dtype=np.int64)))
+
+        return follower.at(environment, version, read, lambda held, _: held)
 
     with ThreadPoolExecutor(8) as threads:
-        graphs = list(threads.map(lambda _: follower.at(1, 7, lambda: load(7)), range(50)))
-    assert loads == [7]
+        graphs = list(threads.map(lambda _: at(1, 7), range(50)))
+    assert reads == [7]
     assert all(graph is graphs[0] for graph in graphs)
-    assert follower.at(1, 6, lambda: load(6)) is not graphs[0]
-    assert follower.at(1, 7, lambda: load(7)) is graphs[0]
-    assert follower.at(2, 7, lambda: load(7)) is not graphs[0]
-    assert loads == [7, 6, 7]
+    assert at(1, 6) is None
+    assert at(1, 7) is graphs[0]
+    assert at(2, 7) is not graphs[0]
+    assert at(1, 8) is graphs[0]  # followed
+    assert reads == [7, 7]
+
+
+def test_who_is_always_overtaken_reads_for_himself(shop: Database) -> None:
+    follower = Follower()
+    whole = ask(shop, "orders.load")
+    follower.at(
+        1, 1_000, lambda: Shown(sparse.EMPTY, Standing(*np.zeros((3, 0), dtype=np.int64))), lambda held, _: held
+    )
+    assert lineage(shop, follower, "dev", (None, "orders.load")) == whole

@@ -1,7 +1,7 @@
 """Searches of the graph in memory, held against plain breadth-first searches over sets."""
 
 from collections import deque
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from hypothesis import given
@@ -123,36 +123,3 @@ def test_edges_are_cut_at_the_limit_and_the_cut_is_said() -> None:
     found = graph.between(np.arange(graph.size), graph.hidden(None), 3)
     assert len(found.edges) == 3
     assert found.truncated
-
-
-stored = st.lists(
-    st.tuples(st.integers(-3, 3), st.booleans(), st.booleans(), st.integers(-3, 3), st.booleans()), max_size=20
-)
-
-
-@given(
-    stored, st.sets(st.integers(-3, 3), max_size=2), st.dictionaries(st.integers(-3, 3), st.integers(-3, 3), max_size=3)
-)
-def test_columns_are_the_graph_of_their_rows_without_steps_and_under_canonical_names(
-    edges: list[tuple[int, bool, bool, int, bool]], steps: set[int], canonical: dict[int, int]
-) -> None:
-    rows = []
-    for task, consumes, of_dataset, node_id, declared in edges:
-        if task in steps or (not of_dataset and node_id in steps):
-            continue
-        other = (int(of_dataset), canonical.get(node_id, node_id) if of_dataset else node_id)
-        rows.append((*other, 0, task, declared) if consumes else (0, task, *other, declared))
-    columns = zip(*edges, strict=True) if edges else ((),) * 5
-    names = ("task", "consumes", "of_dataset", "node", "declared")
-    kinds = (np.int64, np.bool_, np.bool_, np.int64, np.bool_)
-    read: dict[str, Any] = {
-        name: np.array(list(column), dtype=kind) for name, column, kind in zip(names, columns, kinds, strict=True)
-    }
-    pairs = {"id": np.array(list(canonical), np.int64), "canonical": np.array(list(canonical.values()), np.int64)}
-    ours = sparse.of_columns(read, {"id": np.array(sorted(steps), np.int64)}, pairs)
-    theirs = sparse.of_rows(rows)
-    assert ours.size == theirs.size
-    everything = np.arange(ours.size)
-    assert list(map(ours.node, everything.tolist())) == list(map(theirs.node, everything.tolist()))
-    hidden = ours.hidden(None)
-    assert ours.between(everything, hidden, MOST) == theirs.between(everything, hidden, MOST)
