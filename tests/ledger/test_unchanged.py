@@ -55,7 +55,7 @@ def test_nothing_that_is_stale_is_left_out(
     seed: int,
     levels: int,
     most: int,
-    plain: bool,  # noqa: FBT001 - drawn
+    plain: bool,
 ) -> None:
     if plain:
         world = World([[each._replace(window=False) for each in edges] for edges in world.edges], world.policies)
