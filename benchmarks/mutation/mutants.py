@@ -417,4 +417,25 @@ MUTANTS = (
         "        if False:",
         ("tests/ledger/test_graph_log.py",),
     ),
+    Mutant(
+        "who recorded the versions that he read is compared with what there was",
+        "dataforge/ledger/unchanged.py",
+        " if built[place].success.by in recorded}",
+        " if False}",
+        ("tests/ledger/test_unchanged.py",),
+    ),
+    Mutant(
+        "where more lies above than is told, all is compared",
+        "dataforge/ledger/unchanged.py",
+        "changed or (not ends and len(found.places) > MOST_ABOVE)",
+        "changed",
+        ("tests/ledger/test_unchanged.py",),
+    ),
+    Mutant(
+        "what was made anew since a run began makes it suspected",
+        "dataforge/storage/unchanged.py",
+        " union select place from made where later)",
+        ")",
+        ("tests/ledger/test_unchanged.py",),
+    ),
 )
