@@ -140,7 +140,7 @@ MUTANTS = (
     Mutant(
         "a claim decides again under the lock",
         "dataforge/dispatch/claim.py",
-        "        _require_runnable(verdict, trusted)\n        lease",
+        "        _require_runnable(connection, here, task, wanted.partition, now, trusted)\n        lease",
         "        lease",
         ("tests/dispatch/test_claim.py",),
     ),

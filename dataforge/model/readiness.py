@@ -263,7 +263,7 @@ def _queued(question: Question) -> list[Finding]:
 def _lengths(question: Question, upstreams: list[Upstream]) -> list[Finding]:
     """How many instances a task gets that is mapped over what others returned: none perhaps, and then it is skipped."""
     rule, sources = question.rule, [upstream for upstream in upstreams if upstream.role == "mapped_over"]
-    if question.own is not None or rule is None:
+    if question.own is not None or rule is None or not sources:
         return []
     if scheduling.ruling(rule, scheduling.concerned(upstreams), question.instances) != SATISFIED:
         return []
