@@ -28,7 +28,7 @@ from tests.twin.cuts import registrations
 from tests.twin.facts import Facts
 from tests.twin.ledger import View
 from tests.twin.partition_set import holds
-from tests.twin.question import Definition
+from tests.twin.question import Answer, Definition
 from tests.twin.refusal import problem
 from tests.twin.sharing import rarely
 from tests.twin.turn import rings
@@ -265,7 +265,8 @@ class Telling(RuleBasedStateMachine):
 
 class Owing:
     """What a fact makes runnable, or held by something of its own alone, is owed a wake-up; so is what is so already
-    when its set comes to hold the key of it. A key that its set does not hold is owed none (docs/dynamic.md)."""
+    when its set comes to hold the key of it. A key that its set does not hold is owed none (docs/dynamic.md), nor is
+    what was seen to write itself what it had waited for (docs/completeness.md)."""
 
     def __init__(self, machine: Telling) -> None:
         self.machine = machine
@@ -279,8 +280,14 @@ class Owing:
             if not _holds(machine.facts.view, *each):
                 continue
             after, new = answer(machine.facts.view, *each, now), not _holds(self.before, *each)
-            if after.own and after.basis == "declared" and (new or not answer(self.before, *each, now).own):
+            before = answer(self.before, *each, now)
+            if after.own and after.basis == "declared" and (new or not (before.own or self._let_go(each, before, now))):
                 machine.owed.add(each)
+
+    def _let_go(self, asked: tuple[str, str], before: Answer, now: datetime) -> bool:
+        """Whether it no longer needs what it had waited for."""
+        needed = {need.place[:2] for need in self.machine.facts.view.needs(*asked, now)[0]}
+        return any(upstream is not None and upstream not in needed for _, upstream, _ in before.reasons)
 
 
 def _holds(view: View, task: str, key: str) -> bool:
