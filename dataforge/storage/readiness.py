@@ -132,19 +132,26 @@ class EdgeRow(msgspec.Struct, frozen=True):
         return (self.node_kind, self.node_id)
 
 
+# Each edge's dataset is looked up by itself (`offset 0`): for a single task the planner would rather read all datasets, of
+# whose edges it expects more than there are.
 EDGES = """
 select e.task_id, e.relation, e.node_kind, coalesce(d.canonical_id, e.node_id), e.origin, e.mapping::text,
     e.condition ->> 'kind', e.required, e.staleness, e.role, e.condition ->> 'where'
-from edge e
-left join dataset d on e.node_kind = 'dataset' and d.environment = %(environment)s and d.id = e.node_id
-where e.environment = %(environment)s and e.task_id = any(%(tasks)s) and e.relation in ('consumes', 'produces')
+from unnest(%(tasks)s::bigint[]) as asked (id)
+cross join lateral (
+    select * from edge
+    where environment = %(environment)s and task_id = asked.id and relation in ('consumes', 'produces') offset 0
+) e
+left join lateral (
+    select canonical_id from dataset where environment = %(environment)s and id = e.node_id offset 0
+) d on e.node_kind = 'dataset'
 order by e.task_id, e.node_kind, e.node_id, e.origin, e.source
 """
 
 
 def edges(connection: Connection, environment: int, tasks: Iterable[int]) -> list[EdgeRow]:
     """What these tasks consume and produce."""
-    parameters = {"environment": environment, "tasks": list(tasks)}
+    parameters = {"environment": environment, "tasks": sorted(set(tasks))}
     return [EdgeRow(*row) for row in connection.execute(EDGES, parameters).fetchall()]
 
 
@@ -210,12 +217,18 @@ class Producer(msgspec.Struct, frozen=True):
 PRODUCERS = """
 select d.canonical_id, t.id, t.owner, e.mapping::text, c.partitioning::text, t.partitioning::text,
     t.partitioning_origin = 'declared'
-from dataset d
-join dataset c on c.environment = %(environment)s and c.id = d.canonical_id
-join edge e on e.environment = %(environment)s and e.node_kind = 'dataset' and e.node_id = d.id
-    and e.relation = 'produces'
-join task t on t.environment = %(environment)s and t.id = e.task_id
-where d.environment = %(environment)s and d.canonical_id = any(%(datasets)s)
+from unnest(%(datasets)s::bigint[]) as asked (id)
+join dataset c on c.environment = %(environment)s and c.id = asked.id
+cross join lateral (
+    select id, canonical_id from dataset where environment = %(environment)s and canonical_id = asked.id offset 0
+) d
+cross join lateral (
+    select * from edge where environment = %(environment)s and node_kind = 'dataset' and node_id = d.id
+        and relation = 'produces' offset 0
+) e
+cross join lateral (
+    select * from task where environment = %(environment)s and id = e.task_id offset 0
+) t
 order by d.canonical_id, t.namespace, t.name, e.origin
 """
 
@@ -223,7 +236,7 @@ order by d.canonical_id, t.namespace, t.name, e.origin
 def producers(connection: Connection, environment: int, datasets: Iterable[int]) -> dict[int, list[Producer]]:
     """The tasks that write these datasets under any of their names, by canonical id."""
     found: dict[int, list[Producer]] = {}
-    asked = list(datasets)
+    asked = sorted(set(datasets))
     parameters = {"environment": environment, "datasets": asked}
     for row in connection.execute(PRODUCERS, parameters).fetchall() if asked else ():
         found.setdefault(row[0], []).append(Producer(*row))
