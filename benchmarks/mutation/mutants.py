@@ -196,8 +196,8 @@ MUTANTS = (
     Mutant(
         "what is written under an alias is the dataset's",
         "dataforge/ledger/settle.py",
-        "moved |= partitions.canonical(connection, environment, claimed | places)",
-        "moved |= claimed | places",
+        "moved |= partitions.canonical(claimed, names)",
+        "moved |= claimed",
         ("tests/ledger/test_declare.py", "tests/dispatch/test_announce.py", MACHINE),
     ),
     Mutant(

@@ -20,6 +20,7 @@ _SHUTDOWN_SECONDS = 12
 def main() -> None:
     """Serves until it is told to stop."""
     collect_less()
+    _open_many()
     settings = installation.current()
     set_asyncio_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="request"))
     uvicorn.run(
@@ -30,6 +31,17 @@ def main() -> None:
         access_log=False,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
+
+
+def _open_many() -> None:
+    """Lets the process hold as many connections as the system allows it: shells begin with 1,024 files, and who comes
+    then, the database among them, waits until somebody leaves."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 if __name__ == "__main__":

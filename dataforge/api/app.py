@@ -21,6 +21,7 @@ from dataforge.api.findings import list_findings
 from dataforge.api.freshness import post_freshness
 from dataforge.api.graph import get_graph
 from dataforge.api.gzip import Gunzip
+from dataforge.api.intake import Intake
 from dataforge.api.lineage import record_batch, record_batch_in, record_event, record_event_in
 from dataforge.api.partition_sets import list_keys, register_keys
 from dataforge.api.partitions import list_partitions
@@ -44,13 +45,17 @@ from dataforge.settings import Settings
 from dataforge.storage.database import Database
 
 MOST_BYTES = 100 * 2**20  # of a body, decompressed
+_MOST_HELD = 512 * 2**20  # of all bodies that a process works on
 # Requests wait for the environment's lock while they hold a connection, so readers need some of their own.
 _CONNECTIONS = 32
 _PATIENCE_SECONDS = 60.0  # twice what one statement may take
 
 
-def create_app(settings: Settings | None = None, *, patience: float = _PATIENCE_SECONDS) -> Litestar:
-    """The application, for these settings or this process's. `patience` is how long a request may take, in seconds."""
+def create_app(
+    settings: Settings | None = None, *, patience: float = _PATIENCE_SECONDS, most_held: int = _MOST_HELD
+) -> Litestar:
+    """The application, for these settings or this process's. `patience` is how long a request may take, in seconds;
+    `most_held` is how many bytes of bodies are worked on at once."""
     settings = settings or installation.current()
     app = Litestar(
         route_handlers=[status.health, status.ready, docs.page, docs.assets(), _version_1()],
@@ -62,7 +67,7 @@ def create_app(settings: Settings | None = None, *, patience: float = _PATIENCE_
             "group_commit": Provide(provide_group_commit, sync_to_thread=False),
         },
         exception_handlers={Exception: problem.answer},
-        middleware=[Patience(patience), Gunzip(), operation.CheckedParameters()],
+        middleware=[Patience(patience), Gunzip(), Intake(most_held), operation.CheckedParameters()],
         on_shutdown=[_close],
         openapi_config=document.configuration(),
         plugins=[document.DescribedStructs()],

@@ -15,11 +15,14 @@ from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.params import PathParameter, QueryParameter, RawBody
 
 from dataforge.api.operation import EnvironmentName, answers, takes_body
+from dataforge.api.problem import TooLarge
 from dataforge.ledger import declare as ledger
 from dataforge.model import decoding, definition
 from dataforge.model.declaration import Declared
+from dataforge.model.errors import FieldError
 from dataforge.storage.database import Database
 
+_MOST_BYTES = 32 * 2**20  # of a manifest, decompressed: it is in memory as a whole, at ten times that
 DryRun = Annotated[
     bool, QueryParameter(description="Answer what would be created, changed and retired, and change nothing.")
 ]
@@ -114,6 +117,11 @@ def _as_sent(request: Request[Any, Any, Any]) -> str:
 
 
 def _document(request: Request[Any, Any, Any], body: bytes) -> object:
-    """The body decoded, or as it is where it is JSON."""
+    """The body decoded, or as it is where it is JSON. Raises TooLarge."""
+    if len(body) > _MOST_BYTES:
+        expected = f"at most {_MOST_BYTES >> 20} MB: declare it as several sources"
+        raise TooLarge(
+            f"the manifest has {len(body):,} bytes: expected {expected}", [FieldError("$", len(body), expected)]
+        )
     media_type, _ = request.content_type
     return decoding.of_yaml(body) if media_type.endswith("yaml") else body

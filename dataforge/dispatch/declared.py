@@ -37,8 +37,8 @@ def around_declared(
         found |= waiting_for(connection, environment, recent | named, now, only=tasks)
         found |= _untimed(connection, environment, {edge.task_id for edge in edges})
     if datasets:
-        read = partitions.canonical(connection, environment, {("dataset", each, "") for each in datasets})
-        recent = storage.recent(connection, environment, {place[:2] for place in read}, MOST_RECENT)
+        names = partitions.names(connection, environment, [("dataset", each, "") for each in datasets])
+        recent = storage.recent(connection, environment, {("dataset", each) for each in names.members}, MOST_RECENT)
         found |= waiting_for(connection, environment, recent, now)
     wanted = storage.wanted(connection, environment, sorted(found))
     return wanted | (wakeups.listed(connection, environment, tasks) if tasks else set())

@@ -46,7 +46,7 @@ def knots(ends: Ends, aliases: Iterable[tuple[int, int]]) -> list[set[int]]:
     """The tasks that lie on loops with others, each strongly connected group by itself, the least task first."""
     found = _grouped(ends, aliases)
     group = found.group[: len(found.tasks)]
-    shared = np.flatnonzero(np.bincount(group)[group] > 1) if len(group) else group
+    shared = np.flatnonzero(np.bincount(group)[group] > 1)
     by_group: dict[int, set[int]] = {}
     for task, number in zip(found.tasks[shared].tolist(), group[shared].tolist(), strict=True):
         by_group.setdefault(number, set()).add(task)

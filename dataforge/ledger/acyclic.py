@@ -5,7 +5,7 @@ never stands in the way of a definition, so it does not matter which of the two 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -14,7 +14,7 @@ from dataforge.graph.cycle import Link, Name
 from dataforge.graph.knot import Ends, knotted
 from dataforge.ledger.cuts import Cuts
 from dataforge.model.declaration import CycleError, Plan
-from dataforge.model.edge import Mapping
+from dataforge.model.edge import All, Mapping
 from dataforge.model.event import Relation
 from dataforge.model.manifest import named
 from dataforge.model.partition import Partitioning
@@ -43,7 +43,8 @@ def refuse_cycles(
     if not knot:
         return
     others = edges.declared_of_tasks(connection, environment, knot, decided.manifest.source)
-    links = [_link(edge) for edge in (*others, *(each for each in own if each.task_id in knot))]
+    near = (*others, *(each for each in own if each.task_id in knot))
+    links = [link for edge in near for link in _links(edge)]
     found = cycle.find(links, aliases, lambda names: _cuts(cuts, names))
     if found is not None:
         raise CycleError(_spelled(connection, environment, decided, found))
@@ -142,10 +143,12 @@ class _Side:
         return bool(self.new_tasks or self.new_datasets)
 
 
-def _link(edge: DeclaredEdge) -> Link:
-    mapping = msgspec.convert(edge.mapping, Mapping)
-    name = Name(edge.node_kind, edge.node_id)
-    return Link(edge.task_id, edge.relation == "consumes", name, mapping, edge.triggers)
+def _links(edge: DeclaredEdge) -> Iterator[Link]:
+    name, consumes = Name(edge.node_kind, edge.node_id), edge.relation == "consumes"
+    if edge.waits:
+        yield Link(edge.task_id, consumes, name, msgspec.convert(edge.mapping, Mapping))
+    if edge.triggers:
+        yield Link(edge.task_id, consumes, name, All(), triggers=True)
 
 
 def _spelled(connection: Connection, environment: int, decided: Plan, found: Sequence[Name]) -> list[str]:

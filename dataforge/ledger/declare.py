@@ -109,12 +109,13 @@ def _edges(defined: Iterable[TaskDefinition]) -> list[DeclaredEdge]:
 
 def _edges_of(task: TaskDefinition) -> Iterator[DeclaredEdge]:
     task_id = task.ref.id
-    yield from (_consumed(task_id, said) for said in task.consumes)
-    yield from _triggering(task)
+    updates = task.trigger.datasets if task.trigger else set()
+    yield from (_consumed(task_id, said, triggers=said.dataset in updates) for said in task.consumes)
+    yield from _triggering(task_id, updates - {said.dataset for said in task.consumes})
     yield from (_produced(task_id, said) for said in task.produces)
 
 
-def _consumed(task_id: int, said: Consumes) -> DeclaredEdge:
+def _consumed(task_id: int, said: Consumes, *, triggers: bool) -> DeclaredEdge:
     return DeclaredEdge(
         task_id=task_id,
         relation="consumes",
@@ -125,15 +126,15 @@ def _consumed(task_id: int, said: Consumes) -> DeclaredEdge:
         required=said.required,
         staleness=said.staleness,
         role=said.role,
+        triggers=triggers,
     )
 
 
-def _triggering(task: TaskDefinition) -> Iterator[DeclaredEdge]:
-    """The datasets of a trigger: they are consumed, and which of their partitions nobody says."""
-    declared = {edge.dataset for edge in task.consumes}
-    for ref in sorted(task.trigger.datasets - declared) if task.trigger else ():
+def _triggering(task_id: int, updates: Iterable[DatasetRef]) -> Iterator[DeclaredEdge]:
+    """Datasets of a trigger alone: they are consumed, and which of their partitions nobody says."""
+    for ref in sorted(updates):
         whole = msgspec.to_builtins(All())
-        yield DeclaredEdge(task.ref.id, "consumes", "dataset", ref.id, whole, {"kind": trigger.EDGE})
+        yield DeclaredEdge(task_id, "consumes", "dataset", ref.id, whole, {"kind": trigger.EDGE}, triggers=True)
 
 
 def _produced(task_id: int, said: Produces) -> DeclaredEdge:

@@ -5,7 +5,7 @@ a declaration (`graph.cycle`): one that leads back to strictly earlier partition
 edges say and the last runs of observed ones show; nor is a task that reads and writes one dataset in place.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ from dataforge.graph import cycle
 from dataforge.graph.cycle import Link, Name
 from dataforge.graph.knot import Ends, knots
 from dataforge.ledger.need import cut_of, mapping_of, ref
-from dataforge.model import trigger
+from dataforge.model.edge import All
 from dataforge.model.finding import Finding
 from dataforge.model.finding_rule import Use, observed_cycle
 from dataforge.model.partition import Partitioning
@@ -66,7 +66,7 @@ def _of_loop(connection: Connection, environment: int, tasks: set[int], since: d
     earlier = storage.lagging(connection, environment, [(e.task_id, e.node_id) for e in edges if _is_seen_read(e)])
     needed = [each for each in edges if not (_is_seen_read(each) and (each.task_id, each.node_id) in earlier)]
     nodes = readiness.nodes(connection, environment, {node for each in needed for node in each.ends})
-    way = cycle.find(map(_link, needed), (), lambda names: _cuts(nodes, names))
+    way = cycle.find((link for each in needed for link in _links(each)), (), lambda names: _cuts(nodes, names))
     return _told(needed, way, nodes) if way is not None else None
 
 
@@ -84,11 +84,12 @@ def _is_seen_read(edge: LoopEdge) -> bool:
     return edge.seen is not None and edge.relation == "consumes" and edge.node_kind == "dataset"
 
 
-def _link(edge: LoopEdge) -> Link:
-    name = Name(*edge.node)
-    return Link(
-        edge.task_id, edge.relation == "consumes", name, mapping_of(edge.mapping), edge.condition == trigger.EDGE
-    )
+def _links(edge: LoopEdge) -> Iterator[Link]:
+    name, consumes = Name(*edge.node), edge.relation == "consumes"
+    if edge.waits:
+        yield Link(edge.task_id, consumes, name, mapping_of(edge.mapping))
+    if edge.triggers:
+        yield Link(edge.task_id, consumes, name, All(), triggers=True)
 
 
 def _cuts(nodes: Mapping[Node, NodeRow], names: Iterable[Name]) -> dict[Name, Partitioning]:

@@ -51,7 +51,7 @@ def _problems(
 def _most(found: Iterable[DeclaredEdge], dataset: DatasetDefinition, cuts: Cuts) -> int | None:
     """How many shares these edges can bring to a partition; None where that is not known. Whoever updates the dataset
     in place is not counted; whom its updates only trigger is."""
-    reads = [edge for edge in found if edge.relation == "consumes" and not edge.triggers]
+    reads = [edge for edge in found if edge.relation == "consumes" and edge.waits]
     read = {edge.task_id: convert(edge.mapping, Mapping) for edge in reads}
     written = {edge.task_id: convert(edge.mapping, Mapping) for edge in found if edge.relation == "produces"}
     writers = {task: how for task, how in written.items() if task not in read or not in_place(read[task], how)}

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from dataforge.ledger.admission import Orders, admission, orders
 from dataforge.ledger.completeness import Lack, Reading, lacking
-from dataforge.ledger.need import Asked, Need, Sketch, chosen, cut_of, makers, ref, sketch, spelled, used_edges, window
+from dataforge.ledger.need import Asked, Need, Sketch, chosen, cut_of, ref, sketch, spelled, used_edges, window
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.ledger.turn import Turns, turns
 from dataforge.ledger.update import queues
@@ -176,7 +176,7 @@ def _runs(state: State) -> bool:
 def _obstacles(connection: Connection, here: Environment, seen: _Seen, now: datetime, ahead: int) -> dict[Place, str]:
     """Why missing upstreams will not come by themselves, of those for which that can be told: a task that itself
     waits for something that failed, and a dataset whose producer did not or cannot run."""
-    behind = {place: _makers(seen.known, place, now) for place in seen.missing}
+    behind = {place: seen.known.makers(place, now) for place in seen.missing}
     wanted = sorted({maker for found in behind.values() for maker in found})[:MOST_AHEAD]
     if not wanted or not ahead:
         return {}
@@ -185,13 +185,6 @@ def _obstacles(connection: Connection, here: Environment, seen: _Seen, now: date
     questions = ((each.asked, _question(next_, each, facts, here.graph_version, now)) for each in next_.sketches)
     why = {maker: text for maker, question in questions if (text := obstacle(question)) is not None}
     return {place: why[maker] for place, found in behind.items() for maker in found if maker in why}
-
-
-def _makers(known: Surroundings, place: Place, now: datetime) -> list[Asked]:
-    kind, node_id, key = place
-    if kind == "task":
-        return [Asked(node_id, key)]
-    return [maker for each in reversed(known.producers.get(node_id, [])) for maker in makers(each, key, now)]
 
 
 def _question(seen: _Seen, sketch: Sketch, facts: _Facts, graph_version: int, now: datetime) -> Question:

@@ -49,8 +49,6 @@ def record(connection: Connection, environment: Environment, events: Sequence[Ev
 
 def apply(connection: Connection, environment: int, events: Sequence[Event]) -> None:
     """Folds events into facts and settles what follows. Folding one again is harmless."""
-    tasks.ensure(connection, environment, _named_tasks(events))
-    datasets.ensure(connection, environment, _named_datasets(events))
     touched_tasks, rewired = _fold_tasks(connection, environment, events)
     touched_datasets, renamed = _fold_datasets(connection, environment, events)
     runs = _fold_attempts(connection, environment, [a for event in events for a in event.facts.attempts])
@@ -104,18 +102,15 @@ def stamped(event: Event, registers: dict[str, object]) -> Registers:
 
 
 def _fold_tasks(connection: Connection, environment: int, events: Sequence[Event]) -> tuple[set[int], bool]:
-    """Merges what is said of tasks; returns those known otherwise than before, and whether an edge moved or
-    one became a step, whose edges are not shown."""
-    said: dict[int, list[tuple[Event, TaskFact]]] = {}
+    """Makes sure of all tasks that are named, and merges what is said of them; returns those known otherwise than
+    before, and whether an edge moved or one became a step, whose edges are not shown."""
+    said: dict[TaskRef, list[tuple[Event, TaskFact]]] = {}
     for event in events:
         for fact in event.facts.tasks:
-            said.setdefault(fact.task.id, []).append((event, fact))
-    known = tasks.load(connection, environment, said)
-    changed = {}
-    for task_id, facts in said.items():
-        merged = reduce(_merge_task, facts, known[task_id])
-        if merged != known[task_id]:
-            changed[task_id] = merged
+            said.setdefault(fact.task, []).append((event, fact))
+    known = tasks.known(connection, environment, _named_tasks(events), said)
+    merged = {task.id: reduce(_merge_task, facts, known[task.id]) for task, facts in said.items()}
+    changed = {task_id: task for task_id, task in merged.items() if task != known[task_id]}
     tasks.save(connection, environment, [changed[task_id] for task_id in sorted(changed)])
     upstream_lists.save(connection, environment, _listed(events))
     lists = {task_id: _upstreams(task) for task_id, task in changed.items()}
@@ -158,14 +153,15 @@ def _listed_ids(task: TaskRef, names: Any) -> set[int]:
 
 
 def _fold_datasets(connection: Connection, environment: int, events: Sequence[Event]) -> tuple[set[int], set[int]]:
-    """Merges what is said of datasets; returns those known otherwise than before, and those with new aliases."""
+    """Makes sure of all datasets that are named, and merges what is said of them; returns those known otherwise than
+    before, and those with new aliases."""
     said: dict[int, list[Registers]] = {}
     pairs: set[tuple[int, int]] = set()
     for event in events:
         for fact in event.facts.datasets:
             said.setdefault(fact.dataset.id, []).append(stamped(event, fact.registers))
             pairs |= {(fact.dataset.id, alias.id) for alias in fact.aliases}
-    known = datasets.load(connection, environment, said)
+    known = datasets.known(connection, environment, _named_datasets(events), said)
     merged = {dataset_id: reduce(merge_registers, values, known[dataset_id]) for dataset_id, values in said.items()}
     changed = {dataset_id: values for dataset_id, values in merged.items() if values != known[dataset_id]}
     datasets.save(connection, environment, changed)

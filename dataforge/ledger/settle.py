@@ -52,20 +52,22 @@ def settle(
     claimed = settle_runs.settle_runs(connection, environment, all_runs)
     claimed |= stream.follow(connection, environment, news, tasks, datasets)
     claimed |= completeness.partitions_of(connection, environment, rejudged)
-    moved |= partitions.canonical(connection, environment, claimed | places)
+    claimed |= places
+    names = partitions.names(connection, environment, moved | claimed)
+    moved |= partitions.canonical(claimed, names)
     if moved:
-        _resolve(connection, environment, moved)
+        _resolve(connection, environment, moved, names.members)
     nodes: set[Node] = {("task", each) for each in recut} | {("dataset", each) for each in recut_datasets}
     if nodes or moved:
         partition_set.follow(connection, environment, nodes, moved)
 
 
-def _resolve(connection: Connection, environment: int, places: set[Place]) -> None:
+def _resolve(connection: Connection, environment: int, places: set[Place], members: Mapping[int, list[int]]) -> None:
     ordered = sorted(places)
     for first in range(0, len(ordered), MOST_PLACES):
         some = ordered[first : first + MOST_PLACES]
         judged = judge(connection, environment, {(node, key) for kind, node, key in some if kind == "dataset"})
-        partitions.resolve(connection, environment, set(some), judged)
+        partitions.resolve(connection, environment, set(some), members, judged)
         completeness.wake(
             connection, environment, [place for place, each in judged.items() if each.staged and each.lacking]
         )

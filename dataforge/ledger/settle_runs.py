@@ -51,6 +51,7 @@ from dataforge.storage.completeness import Product
 from dataforge.storage.database import Connection
 from dataforge.storage.partition import Claim, Place
 from dataforge.storage.quality import Checked, FailedCheck
+from dataforge.storage.withdrawal import withdraw
 
 _NO_WRITE = frozenset({"DROP", "TRUNCATE", "ALTER"})  # what changes a table without putting data into it
 MOST_RUNS = 2_000  # whose attempts are in memory at a time
@@ -110,7 +111,8 @@ def _settle_level(
     new = runs.save(connection, environment, settled)
     before = {each.attempt.key: each for group in level.attempts.values() for each in group}
     attempts.set_standing(connection, environment, [each for each in standings if _restands(before, each)])
-    places = _withdraw(connection, environment, [key for key in keys if key not in new])
+    known = [key for key in keys if key not in new]  # a run that is new has said nothing yet
+    places = withdraw(connection, environment, known) if known else set()
     quality.report(connection, environment, checked)
     places |= partitions.claim(connection, environment, claims)
     places |= quality.fail(connection, environment, failed)
@@ -123,20 +125,14 @@ def _restands(before: Mapping[AttemptKey, StoredAttempt], stood: tuple[Standing,
     return before[standing.attempt.key].stored != (standing.ordinal, taken)
 
 
-def _withdraw(connection: Connection, environment: int, keys: Sequence[RunKey]) -> set[Place]:
-    """Takes back all that follows from these runs as they stood; a run that is new has said nothing yet."""
-    if not keys:
-        return set()
-    quality.withdraw(connection, environment, keys)
-    places = partitions.withdraw(connection, environment, keys)
-    return places | quality.withdraw_failed(connection, environment, keys)
-
-
 def _load(
     connection: Connection, environment: int, keys: Sequence[RunKey], by_run: Mapping[RunKey, Attempts]
 ) -> _Level:
     stored = [each for of_run in by_run.values() for each in of_run]
-    said = _outcomes(connection, environment, keys, [each.attempt for each in stored])
+    attempted = [each.attempt for each in stored]
+    groups = {(a.key.task.id, a.key.run): (a.key.task.id, a.group_run) for a in attempted if a.map_index >= 0}
+    named = sorted({*keys, *groups.values()})
+    beside = runs.beside(connection, environment, named)
     pointers = {p.external_run for each in stored for p in (each.attempt.parent, each.attempt.root) if p is not None}
     above = attempts.of_external_runs(connection, environment, pointers) if pointers else []
     # Of attempts with one external id (a DAG run deleted and created anew, an application some of whose events name no
@@ -145,11 +141,11 @@ def _load(
     basis = tasks.basis(connection, environment, {task_id for task_id, _ in keys})
     return _Level(
         attempts=by_run,
-        outcomes=said,
-        marks=_marks(connection, environment, keys, [each.attempt for each in stored]),
+        outcomes=_outcomes(connection, environment, keys, groups) if beside.outcomes else {},
+        marks=_marks(connection, environment, keys, groups) if beside.marks else {},
         above={(each.attempt.key.task.id, each.attempt.external_run): each for each in above},
         cuts={row.id: (partition.from_json(row.partitioning), row.partitioning_origin == "declared") for row in basis},
-        tallies=shards.tallies(connection, environment, keys),
+        tallies=shards.tallies(connection, environment, keys) if beside.shards else {},
         allowed={row.id: tolerated(row.definition) for row in basis},
         products=products_of(connection, environment, _unplaced(stored)),
     )
@@ -166,10 +162,10 @@ def _meant(attempt: Attempt) -> tuple[datetime, int, bool, AttemptKey]:
 
 
 def _outcomes(
-    connection: Connection, environment: int, keys: Sequence[RunKey], stored: Sequence[Attempt]
+    connection: Connection, environment: int, keys: Sequence[RunKey], groups: Mapping[RunKey, RunKey]
 ) -> dict[RunKey, Outcome]:
-    """What was said of each run; of a mapped instance what was said of its task, whose own run it replaces."""
-    groups = {(a.key.task.id, a.key.run): (a.key.task.id, a.group_run) for a in stored if a.map_index >= 0}
+    """What was said of each run; of a mapped instance what was said of its task (`groups`), whose own run it
+    replaces."""
     said = outcomes.of_runs(connection, environment, sorted({*keys, *groups.values()}))
     if not said:
         return {}
@@ -179,10 +175,9 @@ def _outcomes(
 
 
 def _marks(
-    connection: Connection, environment: int, keys: Sequence[RunKey], stored: Sequence[Attempt]
+    connection: Connection, environment: int, keys: Sequence[RunKey], groups: Mapping[RunKey, RunKey]
 ) -> dict[RunKey, Mark]:
     """What a person said of each run; of a mapped instance the later of what was said of it and of its task."""
-    groups = {(a.key.task.id, a.key.run): (a.key.task.id, a.group_run) for a in stored if a.map_index >= 0}
     said = marks.of_runs(connection, environment, sorted({*keys, *groups.values()}))
     if not said:
         return {}

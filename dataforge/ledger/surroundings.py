@@ -5,15 +5,16 @@ partitioning says which keys the set holds.
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 import msgspec
 from msgspec.structs import replace
 
-from dataforge.ledger.need import used_edges
+from dataforge.ledger.need import Asked, makers, used_edges
 from dataforge.ledger.partition_set import completed
 from dataforge.storage import readiness as storage
 from dataforge.storage.database import Connection
-from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Producer, Subject
+from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Place, Producer, Subject
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -31,6 +32,13 @@ class Surroundings(msgspec.Struct, frozen=True):
     def writers(self, node: NodeRow) -> list[Producer]:
         """The tasks that write a dataset; nobody writes a task."""
         return self.producers.get(node.id, []) if node.kind == "dataset" else []
+
+    def makers(self, place: Place, now: datetime) -> list[Asked]:
+        """The partitions of tasks that would make a place: of a task itself, of a dataset those of its writers."""
+        kind, node_id, key = place
+        if kind == "task":
+            return [Asked(node_id, key)]
+        return [maker for each in reversed(self.producers.get(node_id, [])) for maker in makers(each, key, now)]
 
     def owner(self, node: NodeRow) -> str | None:
         """Who answers for it: of a dataset without an owner the first of its writers that has one."""

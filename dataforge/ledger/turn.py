@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from dataforge.ledger.need import Asked, Need, Sketch, makers, sketch
+from dataforge.ledger.need import Asked, Need, Sketch, sketch
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.model.state import PartitionStatus
 from dataforge.model.upstream import State
@@ -102,8 +102,9 @@ class _Search:
     def follow(self, known: Surroundings, sketches: Iterable[Sketch], states: _States) -> None:
         """Takes in what some partitions need."""
         for each in sketches:
-            behind = {need.stands(states): self._makers(known, need, states) for need in each.needs if _waits(need)}
-            found = {place: makers for place, makers in behind.items() if makers and _is_open(states.get(place))}
+            waits = {need.stands(states) for need in each.needs if _waits(need)}
+            behind = {place: self._makers(known, place) for place in waits if _is_open(states.get(place))}
+            found = {place: makers for place, makers in behind.items() if makers}
             self._steps[each.asked] = _Step(known.subjects[each.asked.task_id].name, found)
             if ("task", *each.asked) not in states:
                 self._missing.add(each.asked)
@@ -135,13 +136,8 @@ class _Search:
                 if _is_seen_missing(need, states) and (way := self._way_back(each.asked, place)) is not None:
                     yield (each.asked, place), tuple(self._steps[step].name for step in way)
 
-    def _makers(self, known: Surroundings, need: Need, states: _States) -> list[Asked]:
-        kind, node_id, key = need.stands(states)
-        if kind == "task":
-            found = [Asked(node_id, key)]
-        else:
-            found = [maker for each in known.producers.get(node_id, ()) for maker in makers(each, key, self._now)]
-        return [maker for maker in found if maker.task_id in self._looped]
+    def _makers(self, known: Surroundings, place: Place) -> list[Asked]:
+        return [maker for maker in known.makers(place, self._now) if maker.task_id in self._looped]
 
     def _way_back(self, asked: Asked, place: Place) -> Sequence[Asked] | None:
         """The shortest way from the makers of a place to the partition that needs it, with that at both ends."""

@@ -15,6 +15,9 @@ _INVALID = re.compile(r"Invalid (?:enum )?value '(.*)'", re.DOTALL)
 _STEP = re.compile(r"\[(?P<index>\d+)\]|\[\.\.\.\]|(?P<name>[^.\[\]]+)")
 
 
+MOST_VALUES = 3_000_000  # of a YAML document, each place that an alias stands for counted
+
+
 def of_json(text: bytes) -> object:
     """What JSON says. Raises InvalidInput for broken JSON or UTF-8, and for arrays nested without end."""
     try:
@@ -25,16 +28,34 @@ def of_json(text: bytes) -> object:
 
 
 def of_yaml(text: bytes) -> object:
-    """What YAML says, of which JSON is a part. Raises InvalidInput that names the line."""
+    """What YAML says, of which JSON is a part. Raises InvalidInput that names the line, and for a document in which
+    aliases of aliases stand for more than could be held in memory."""
     import yaml  # a slow import, and most commands need none
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return yaml.load(text, loader)  # noqa: S506  # both loaders are safe ones
+        document = yaml.load(text, loader)  # noqa: S506  # both loaders are safe ones
+        values = _values(document, {})
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         expected = f"YAML in UTF-8 ({reason})"
         raise InvalidInput(f"this is no YAML: {reason}", [FieldError("$", "not YAML", expected)]) from None
+    if values > MOST_VALUES:
+        expected = f"at most {MOST_VALUES:,} values, with its aliases written out"
+        raise InvalidInput(
+            f"the document has {values:,} values: expected {expected}", [FieldError("$", values, expected)]
+        )
+    return document
+
+
+def _values(document: object, known: dict[int, int]) -> int:
+    """How many values a document has where each alias is written out; `known` are those of lists and objects, by id."""
+    if not isinstance(document, list | dict):
+        return 1
+    if id(document) not in known:
+        inner = document.values() if isinstance(document, dict) else document
+        known[id(document)] = 1 + sum(_values(each, known) for each in inner)
+    return known[id(document)]
 
 
 def convert(value: object, kind: type[_Value], field: str) -> _Value | FieldError:

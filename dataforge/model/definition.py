@@ -40,6 +40,7 @@ from dataforge.model.trigger import Trigger
 
 # A unique index of PostgreSQL holds entries of at most 2,704 bytes; namespace and name share one.
 _LONGEST_NAME = 1_200
+MOST_ITEMS = 200_000  # of one manifest: its tasks, datasets, pools and edges; they are in memory at once
 _MOST_ERRORS = 100  # shown at once: a manifest of some other format has one for each of its tasks
 _Item = TypeVar("_Item", TaskDefinition, DatasetDefinition, PoolDefinition)
 _Errors = Iterator[FieldError]
@@ -66,6 +67,11 @@ def parse(document: object, source: str | None = None) -> Manifest:
     lists = convert(plain, _Lists, "")
     if isinstance(lists, FieldError):
         raise _refusal([_untimely(lists) if lists.field == "valid_from" else lists])
+    if (declared := _count(lists)) > MOST_ITEMS:
+        expected = (
+            f"at most {MOST_ITEMS:,} tasks, datasets, pools and edges in one manifest: declare it as several sources"
+        )
+        raise _refusal([FieldError("$", declared, expected)])
     errors = list(_text_problems(plain, ""))
     errors += _time_problems(lists.valid_from)
     named = lists.source if lists.source is not None else source or ""
@@ -85,6 +91,19 @@ def parse(document: object, source: str | None = None) -> Manifest:
         raise _refusal(errors)
     items = tuple(tasks.values()), tuple(datasets.values()), tuple(pools.values())
     return canonical(Manifest(named, *items, lists.valid_from))
+
+
+def _count(lists: _Lists) -> int:
+    """How much a manifest declares: its items, and what its tasks consume and produce."""
+    edges = (
+        task[field]
+        for task in lists.tasks
+        if isinstance(task, dict)
+        for field in ("consumes", "produces")
+        if field in task
+    )
+    items = len(lists.tasks) + len(lists.datasets) + len(lists.pools)
+    return items + sum(len(listed) for listed in edges if isinstance(listed, list))
 
 
 def dated(manifest: Manifest, valid_from: datetime) -> Manifest:

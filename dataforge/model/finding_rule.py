@@ -213,9 +213,9 @@ def observed_cycle(closing: Use, way: Sequence[NodeRef], last_at: datetime) -> F
     of it was last seen at `last_at`."""
     verb, _ = _VERBS[closing.relation]
     said = (
-        f"{closing.task.name} was seen to {verb} {_edge_label(closing)}, and with that"
-        f" {' -> '.join(_written(each) for each in way)} comes round (last seen {_moment(last_at)} UTC); nobody waits"
-        f" along it for what was only observed"
+        f"{closing.task.name} was seen to {verb} {_edge_label(closing)}, which closes a loop:"
+        f" {' -> '.join(_written(each) for each in way)} (last seen {_moment(last_at)} UTC); nobody waits along it for"
+        f" what was only observed"
     )
     return _of_edge(closing, FindingCode.OBSERVED_CYCLE, Severity.MEDIUM, said)
 

@@ -77,7 +77,7 @@ def of_runs(connection: Connection, environment: int, runs: Sequence[RunKey]) ->
     """Every attempt of these runs, with what it touched."""
     parameters = {"environment": environment, **keys(runs)}
     rows = connection.execute(OF_RUNS, parameters).fetchall()
-    touched = _touches(connection, parameters)
+    touched = _touches(connection, parameters) if rows else {}
     return [_stored(row, touched) for row in rows]
 
 

@@ -36,11 +36,15 @@ KEPT = "select from body_dictionary where id = %s"
 KEEP = "insert into body_dictionary (id, content) values (%s, %s) on conflict do nothing"
 
 
+def dictionary_id() -> int:
+    """The id of the shipped dictionary, by which bodies name it."""
+    return _shipped().dict_id()
+
+
 def keep_dictionary(connection: Connection) -> None:
     """Stores the shipped dictionary, once."""
-    dictionary = _shipped()
-    if connection.execute(KEPT, [dictionary.dict_id()]).fetchone() is None:  # it is 64 KB: seldom sent
-        connection.execute(KEEP, [dictionary.dict_id(), dictionary.as_bytes()])
+    if connection.execute(KEPT, [dictionary_id()]).fetchone() is None:  # it is 64 KB: seldom sent
+        connection.execute(KEEP, [dictionary_id(), _shipped().as_bytes()])
 
 
 LOAD = "select content from body_dictionary where id = %s"

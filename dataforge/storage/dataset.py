@@ -20,22 +20,37 @@ on conflict (environment, id) do nothing
 
 def ensure(connection: Connection, environment: int, datasets: Iterable[DatasetRef]) -> None:
     """Makes sure that each named dataset has a row to point at."""
+    connection.execute(ENSURE, _parameters(environment, datasets))
+
+
+def _parameters(environment: int, datasets: Iterable[DatasetRef]) -> dict[str, Any]:
     ordered = sorted(set(datasets), key=lambda dataset: dataset.id)
-    parameters = {
+    return {
         "environment": environment,
         "ids": [dataset.id for dataset in ordered],
         "namespaces": [dataset.namespace for dataset in ordered],
         "names": [dataset.name for dataset in ordered],
     }
-    connection.execute(ENSURE, parameters)
 
 
-LOAD = "select id, observed from dataset where environment = %s and id = any(%s)"
+# A statement does not see what it inserts itself: of what is new nothing is known.
+KNOWN = (
+    "with ensured as ("  # both are literals
+    + ENSURE
+    + """)
+select id, observed from dataset where environment = %(environment)s and id = any(%(asked)s)
+"""
+)
 
 
-def load(connection: Connection, environment: int, ids: Iterable[int]) -> dict[int, Registers]:
-    """The registers of datasets, by id."""
-    return dict(connection.execute(LOAD, [environment, list(ids)]).fetchall())
+def known(
+    connection: Connection, environment: int, named: Iterable[DatasetRef], asked: Iterable[int]
+) -> dict[int, Registers]:
+    """Makes sure that each named dataset has a row to point at, and returns the registers of those asked for, by id."""
+    ids = list(asked)
+    rows = connection.execute(KNOWN, {**_parameters(environment, named), "asked": ids}).fetchall()
+    found: dict[int, Registers] = {dataset_id: {} for dataset_id in ids}
+    return found | dict(rows)
 
 
 SAVE = "update dataset set observed = %s where environment = %s and id = %s"

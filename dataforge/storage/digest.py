@@ -66,7 +66,7 @@ QUERIES: tuple[tuple[str, str], ...] = (
         "edge",
         f"""
         select jsonb_build_array({_TASK.format("x.task_id")}, relation, node_kind, {_NODE}, origin, source, mapping,
-            condition, required, staleness, role, first_at, last_at)
+            condition, required, staleness, role, triggers, first_at, last_at)
         from edge x where environment = %s
         """,
     ),

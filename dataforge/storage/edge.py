@@ -114,11 +114,12 @@ class DeclaredEdge(msgspec.Struct, frozen=True):
     required: bool = True
     staleness: str = "warn"
     role: str = "upstream"
+    triggers: bool = False  # the task runs on updates of the node
 
     @property
-    def triggers(self) -> bool:
-        """Whether the task runs on updates of the node, and waits for no partition of it."""
-        return bool(self.condition["kind"] == trigger.EDGE)
+    def waits(self) -> bool:
+        """Whether the task waits for partitions of the node: for what only triggers it, it does not."""
+        return bool(self.condition["kind"] != trigger.EDGE)
 
 
 REMOVE_DECLARED = (
@@ -126,11 +127,12 @@ REMOVE_DECLARED = (
 )
 ADD_DECLARED = """
 insert into edge (environment, task_id, relation, node_kind, node_id, origin, source,
-                  mapping, condition, required, staleness, role)
-select %s, task_id, relation, node_kind, node_id, 'declared', %s, mapping, condition, required, staleness, role
+                  mapping, condition, required, staleness, role, triggers)
+select %s, task_id, relation, node_kind, node_id, 'declared', %s, mapping, condition, required, staleness, role,
+    triggers
 from json_to_recordset(%s::json) as said (task_id bigint, relation edge_relation, node_kind node_kind,
     node_id bigint, mapping jsonb, condition jsonb, required boolean, staleness text,
-    role text)
+    role text, triggers boolean)
 """
 
 
@@ -153,9 +155,8 @@ cross join lateral (
 ) of_task
 where origin = 'declared' and source <> %(source)s
 """
-OF_TASKS = (
-    "select task_id, relation, node_kind, node_id, mapping, condition, required, staleness, role"  # both are literals
-    + _OF_TASKS
+OF_TASKS = (  # both are literals
+    "select task_id, relation, node_kind, node_id, mapping, condition, required, staleness, role, triggers" + _OF_TASKS
 )
 ENDS_OF_TASKS = (
     "select task_id, relation = 'consumes', node_kind = 'dataset', node_id"  # both are literals

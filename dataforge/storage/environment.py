@@ -34,7 +34,10 @@ def names(connection: Connection) -> list[str]:
     return [name for (name,) in connection.execute(NAMES)]
 
 
-LOCK = "select pg_advisory_xact_lock(hashtextextended('dataforge.environment', %s))"
+LOCK = """
+select pg_advisory_xact_lock(hashtextextended('dataforge.environment', id)) from environment
+where name = %s and id > 0
+"""
 
 
 def lock(connection: Connection, name: str) -> Environment:
@@ -43,8 +46,8 @@ def lock(connection: Connection, name: str) -> Environment:
     Writers of one environment take turns: folding reads what it then replaces, and one large transaction at a
     time is also the fastest way to write. Readers are never kept waiting.
     """
-    connection.execute(LOCK, [find(connection, name).id])
-    return find(connection, name)  # read again: the one before us may have moved the graph
+    connection.execute(LOCK, [name])
+    return find(connection, name)  # read by a statement of its own: the one before us may have moved the graph
 
 
 MOST_LOGGED = 250_000  # changes that the log keeps: to apply as many takes about as long as to read all edges

@@ -7,7 +7,7 @@ import msgspec
 from psycopg import Connection
 
 from dataforge.model.event import Event, EventKind
-from dataforge.storage.body import compress, decompress, keep_dictionary
+from dataforge.storage.body import compress, decompress, dictionary_id, keep_dictionary
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -24,7 +24,7 @@ IDENTIFY = """
 insert into event (environment, occurred_at, id)
 select %s, * from unnest(%s::timestamptz[], %s::bytea[])
 on conflict do nothing
-returning id, number
+returning id, number, (select exists (select from body_dictionary where id = %s))
 """
 KEEP = """
 insert into event_body (environment, number, id, occurred_at, kind, body)
@@ -41,9 +41,11 @@ def insert(connection: Connection, environment: int, events: Iterable[Event]) ->
     if not ordered:
         return set()
     named = [event.occurred_at for event in ordered], [event.id for event in ordered]
-    numbers: dict[bytes, int] = dict(connection.execute(IDENTIFY, [environment, *named]).fetchall())
+    new = connection.execute(IDENTIFY, [environment, *named, dictionary_id()]).fetchall()
+    numbers: dict[bytes, int] = {event_id: number for event_id, number, _ in new}
     if numbers:
-        keep_dictionary(connection)
+        if not all(kept for _, _, kept in new):
+            keep_dictionary(connection)
         rows = ((numbers[e.id], e.id, e.occurred_at, e.kind, compress(e.body)) for e in ordered if e.id in numbers)
         connection.execute(KEEP, [environment, *map(list, zip(*rows, strict=True))])
     return set(numbers)

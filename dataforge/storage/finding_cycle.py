@@ -24,7 +24,8 @@ class LoopEdge(msgspec.Struct, frozen=True):
     node_id: int
     canonical_id: int  # of a dataset; of a task its own id
     mapping: str  # JSON
-    condition: str
+    waits: bool  # for partitions, and not for updates alone
+    triggers: bool
 
     @property
     def node(self) -> Node:
@@ -40,7 +41,7 @@ class LoopEdge(msgspec.Struct, frozen=True):
 
 EDGES = """
 select e.first_at, e.last_at, e.task_id, e.relation, e.node_kind, e.node_id, coalesce(d.canonical_id, e.node_id),
-    e.mapping::text, e.condition ->> 'kind'
+    e.mapping::text, e.condition ->> 'kind' <> 'trigger', e.triggers
 from unnest(%(tasks)s::bigint[]) as t (id)
 cross join lateral (select * from edge where environment = %(environment)s and task_id = t.id offset 0) e
 left join lateral (

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 from psycopg import Connection
@@ -11,7 +12,7 @@ from dataforge.model.reference import NodeKind
 from dataforge.model.run import Belief
 from dataforge.model.state import PartitionStatus
 from dataforge.storage.attempt import RunKey
-from dataforge.storage.record_set import Row, keys, spread
+from dataforge.storage.record_set import Row, spread
 
 Place = tuple[NodeKind, int, str]  # kind, node id, partition
 
@@ -33,25 +34,6 @@ class Claim(msgspec.Struct, frozen=True):
     version: str | None = None
     rows: int | None = None
     past: bool = False  # of a success with a later attempt of its run: only the last success rests on it
-
-
-WITHDRAW = """
-delete from write where (environment, node_kind, node_id, partition, task_id, run, attempt_id) in (
-    select (select %(environment)s::smallint), c.node_kind, c.node_id, c.partition, c.task_id, c.run, c.attempt_id
-    from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as gone (task_id, run) cross join lateral (
-        select * from write
-        where environment = (select %(environment)s::smallint) and task_id = gone.task_id and run = gone.run
-            and attempt_id <> '~watermark' offset 0
-    ) c
-)
-returning node_kind, node_id, partition
-"""
-
-
-def withdraw(connection: Connection, environment: int, runs: Sequence[RunKey]) -> set[Place]:
-    """Removes every claim of these runs but those of their watermarks, and returns the places they were on."""
-    rows = connection.execute(WITHDRAW, {"environment": environment, **keys(runs)})
-    return {(row[0], row[1], row[2]) for row in rows}
 
 
 CLAIM = """
@@ -104,19 +86,40 @@ def partitions_of(connection: Connection, environment: int, datasets: Iterable[i
     return {row[0] for row in connection.execute(PLACES_OF_DATASETS, [environment, list(datasets)]).fetchall()}
 
 
-CANONICAL = "select id, canonical_id from dataset where environment = %s and id = any(%s) and id <> canonical_id"
+class Names(NamedTuple):
+    """Which dataset stands for each of some, and under which names that is known."""
+
+    stands: Mapping[int, int]
+    members: Mapping[int, list[int]]  # by the one that stands for them
 
 
-def canonical(connection: Connection, environment: int, places: set[Place]) -> set[Place]:
-    """The same places, each dataset under the name that stands for it."""
-    ids = [node for kind, node, _ in places if kind == "dataset"]
-    stands: dict[int, int] = dict(connection.execute(CANONICAL, [environment, ids]).fetchall()) if ids else {}
-    return {(kind, stands.get(node, node) if kind == "dataset" else node, key) for kind, node, key in places}
-
-
-MEMBERS = """
-select canonical_id, array_agg(id) from dataset where environment = %s and canonical_id = any(%s) group by 1
+NAMES = """
+select d.id, d.canonical_id, m.names
+from unnest(%(datasets)s::bigint[]) as asked (id)
+cross join lateral (
+    select id, canonical_id from dataset
+    where environment = (select %(environment)s::smallint) and id = asked.id offset 0
+) d
+cross join lateral (
+    select array_agg(id) as names from dataset
+    where environment = (select %(environment)s::smallint) and canonical_id = d.canonical_id
+) m
 """
+
+
+def names(connection: Connection, environment: int, places: Iterable[Place]) -> Names:
+    """The names of all datasets that these places are of."""
+    ids = sorted({node for kind, node, _ in places if kind == "dataset"})
+    parameters = {"environment": environment, "datasets": ids}
+    rows = connection.execute(NAMES, parameters).fetchall() if ids else []
+    return Names({row[0]: row[1] for row in rows}, {row[1]: row[2] for row in rows})
+
+
+def canonical(places: Iterable[Place], names: Names) -> set[Place]:
+    """The same places, each dataset under the name that stands for it."""
+    return {(kind, names.stands.get(node, node) if kind == "dataset" else node, key) for kind, node, key in places}
+
+
 # Between runs of one partition the later started wins, then the run's identity. Mapped instances of one task are
 # one run here: it is ready when all of them are, and was when each is or was. A dataset's claims are looked up under
 # all of its names (`members`); a place that no claim is left on is missing, and has no row. A state that stays as it
@@ -325,12 +328,14 @@ on conflict (environment, node_kind, node_id, partition) do update set changed_b
 
 
 def resolve(
-    connection: Connection, environment: int, places: set[Place], judged: Mapping[tuple[int, str], Judged]
+    connection: Connection,
+    environment: int,
+    places: set[Place],
+    members: Mapping[int, list[int]],
+    judged: Mapping[tuple[int, str], Judged],
 ) -> None:
-    """Makes the states of these partitions anew from the claims on them. Datasets are given by canonical id; `judged`
-    are their partitions that several runs make together."""
-    ids = list({node for kind, node, _ in places if kind == "dataset"})
-    members: dict[int, list[int]] = dict(connection.execute(MEMBERS, [environment, ids]).fetchall()) if ids else {}
+    """Makes the states of these partitions anew from the claims on them. Datasets are given by canonical id, `members`
+    are their names by that; `judged` are their partitions that several runs make together."""
     rows: list[Row] = [
         {
             "kind": kind,

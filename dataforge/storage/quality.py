@@ -12,7 +12,7 @@ from dataforge.model.quality import Failure, Held
 from dataforge.model.report import Report
 from dataforge.storage.attempt import RunKey
 from dataforge.storage.partition import Place
-from dataforge.storage.record_set import Row, keys, spread
+from dataforge.storage.record_set import Row, spread
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -25,22 +25,6 @@ class Checked(msgspec.Struct, frozen=True):
     attempt_id: str
     at: datetime
     report: Report
-
-
-WITHDRAW = """
-delete from quality where (environment, dataset_id, partition, task_id, run, attempt_id) in (
-    select (select %(environment)s::smallint), q.dataset_id, q.partition, q.task_id, q.run, q.attempt_id
-    from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as gone (task_id, run) cross join lateral (
-        select * from quality
-        where environment = (select %(environment)s::smallint) and task_id = gone.task_id and run = gone.run offset 0
-    ) q
-)
-"""
-
-
-def withdraw(connection: Connection, environment: int, runs: Sequence[RunKey]) -> None:
-    """Removes all that these runs reported."""
-    connection.execute(WITHDRAW, {"environment": environment, **keys(runs)})
 
 
 # Whoever asks for a check is decided on anew when it has been made: the partition itself has not changed by it.
@@ -81,24 +65,6 @@ class FailedCheck(msgspec.Struct, frozen=True):
     @property
     def place(self) -> Place:
         return ("dataset", self.dataset_id, self.partition)
-
-
-WITHDRAW_FAILED = """
-delete from failed_check where (environment, dataset_id, partition, task_id, run, attempt_id, own) in (
-    select (select %(environment)s::smallint), f.dataset_id, f.partition, f.task_id, f.run, f.attempt_id, f.own
-    from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as gone (task_id, run) cross join lateral (
-        select * from failed_check
-        where environment = (select %(environment)s::smallint) and task_id = gone.task_id and run = gone.run offset 0
-    ) f
-)
-returning dataset_id, partition
-"""
-
-
-def withdraw_failed(connection: Connection, environment: int, runs: Sequence[RunKey]) -> set[Place]:
-    """Removes all that these runs refused, and returns the places."""
-    rows = connection.execute(WITHDRAW_FAILED, {"environment": environment, **keys(runs)})
-    return {("dataset", row[0], row[1]) for row in rows}
 
 
 FAIL = """

@@ -11,7 +11,7 @@ from dataforge.storage.readiness import Node, Place, by_kind
 
 class Reader(msgspec.Struct, frozen=True):
     """An edge by which a task waits for a node that changed, with how both ends are cut (JSON); or, of a dataset whose
-    updates trigger the task, one that leads to its next run."""
+    updates trigger the task, one that leads to its next run, which is for all that it waits for besides."""
 
     task_id: int
     node_kind: NodeKind
@@ -39,7 +39,7 @@ with changed (kind, id, canonical) as (
 select distinct e.task_id, c.kind, c.canonical, e.mapping::text, t.partitioning::text,
     t.partitioning_origin = 'declared', coalesce(u.partitioning, d.partitioning)::text,
     case when c.kind = 'task' then u.partitioning_origin = 'declared' else d.partitioning is not null end,
-    e.condition ->> 'kind' = 'trigger'
+    e.triggers
 from changed c
 join edge e on e.environment = %(environment)s and e.node_kind = c.kind and e.node_id = c.id and e.relation = 'consumes'
 join task t on t.environment = %(environment)s and t.id = e.task_id

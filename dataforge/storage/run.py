@@ -1,6 +1,7 @@
 """Runs: every execution as it stands after its last attempt. Derived, and made anew whenever a fact is added."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from psycopg import Connection
 
@@ -31,6 +32,36 @@ def save(connection: Connection, environment: int, runs: Mapping[RunKey, Run]) -
         return set()
     rows = spread(_row(key, run) for key, run in sorted(runs.items()))
     return {(task_id, run) for task_id, run, new in connection.execute(SAVE, [environment, rows]).fetchall() if new}
+
+
+class Beside(NamedTuple):
+    """What there is of some runs beside what they told themselves."""
+
+    outcomes: bool  # what their platform said afterwards
+    marks: bool  # what people said
+    shards: bool
+
+
+BESIDE = """
+with wanted (task_id, run) as materialized (select * from unnest(%(tasks)s::bigint[], %(runs)s::text[]))
+select
+    exists (select from wanted w cross join lateral (
+        select from outcome where environment = (select %(environment)s::smallint) and task_id = w.task_id
+            and group_run = w.run limit 1) o),
+    exists (select from wanted w cross join lateral (
+        select from mark where environment = (select %(environment)s::smallint) and task_id = w.task_id
+            and run = w.run limit 1) m),
+    exists (select from wanted w cross join lateral (
+        select from shard_chunk where environment = (select %(environment)s::smallint) and task_id = w.task_id
+            and run = w.run limit 1) s)
+"""
+
+
+def beside(connection: Connection, environment: int, runs: Sequence[RunKey]) -> Beside:
+    """Whether anything else is kept of any of these runs: of most there is nothing."""
+    row = connection.execute(BESIDE, {"environment": environment, **keys(runs)}).fetchone()
+    assert row is not None, "a query without a table has one row"
+    return Beside(*row)
 
 
 def _row(key: RunKey, run: Run) -> Row:

@@ -8,6 +8,7 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from dataforge.model.reference import TaskRef
+from dataforge.model.schedule import NO_INTERVAL
 from dataforge.model.state import RunKind
 
 Registers = dict[str, list[Any]]  # {field: [event time, event id, value]}
@@ -33,25 +34,35 @@ on conflict (environment, id) do nothing
 
 def ensure(connection: Connection, environment: int, tasks: Iterable[TaskRef]) -> None:
     """Makes sure that each named task has a row to point at."""
+    connection.execute(ENSURE, [environment, *_columns(tasks)])
+
+
+def _columns(tasks: Iterable[TaskRef]) -> list[list[Any]]:
     ordered = sorted(set(tasks), key=lambda task: task.id)
-    rows = ([t.id for t in ordered], [t.namespace for t in ordered], [t.name for t in ordered])
-    connection.execute(ENSURE, [environment, *rows])
+    return [[t.id for t in ordered], [t.namespace for t in ordered], [t.name for t in ordered]]
 
 
-LOAD = """
-select namespace, name, kind, observed_platform, seen, grains, observed from task
-where environment = %s and id = any(%s)
+# A statement does not see what it inserts itself: of what is new nothing is known.
+KNOWN = (
+    "with ensured as ("  # both are literals
+    + ENSURE
+    + """)
+select id, kind, observed_platform, seen, grains, observed from task where environment = %s and id = any(%s)
 """
+)
 
 
-def load(connection: Connection, environment: int, ids: Iterable[int]) -> dict[int, ObservedTask]:
-    """What is known of tasks by observation, by id."""
-    found = {}
-    for namespace, name, kind, platform, seen, grains, registers in connection.execute(
-        LOAD, [environment, list(ids)]
-    ).fetchall():
-        task = TaskRef(namespace, name)
-        found[task.id] = ObservedTask(task, RunKind(kind), platform, seen, grains, registers)
+def known(
+    connection: Connection, environment: int, named: Iterable[TaskRef], asked: Iterable[TaskRef]
+) -> dict[int, ObservedTask]:
+    """Makes sure that each named task has a row to point at, and returns what is known by observation of those asked
+    for, by id."""
+    parameters = [environment, *_columns(named), environment]
+    found = {
+        task.id: ObservedTask(task, RunKind.TASK, "", seen=False, grains=NO_INTERVAL, registers={}) for task in asked
+    }
+    for task_id, kind, platform, seen, grains, registers in connection.execute(KNOWN, [*parameters, list(found)]):
+        found[task_id] = ObservedTask(found[task_id].task, RunKind(kind), platform, seen, grains, registers)
     return found
 
 

@@ -36,7 +36,7 @@ def event(number: int, **changes: Any) -> dict[str, Any]:
 def busy(database_url: str) -> Iterator[psycopg.Connection[Any]]:
     """While the block lasts, somebody else writes to `dev`."""
     with psycopg.connect(database_url, autocommit=True) as other, other.transaction():
-        other.execute(LOCK, [1])
+        other.execute(LOCK, ["dev"])
         yield other
 
 

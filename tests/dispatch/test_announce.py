@@ -96,6 +96,16 @@ def test_what_ran_as_a_whole_wakes_every_partition_that_waits_for_it(database: D
     assert _announced(database) == ["load 2026-11-04", f"load {DAY}"]
 
 
+def test_an_update_wakes_whom_it_triggers_though_he_waits_for_another_partition_as_well(database: Database) -> None:
+    orders = {"dataset": {"namespace": LAKE, "name": "orders"}}
+    waits = [{**orders, "mapping": {"kind": "fixed", "key": "all"}, "required": False}]
+    plain = {"namespace": "ns", "name": "report", "consumes": waits, "trigger": orders}
+    declared(database, plain)
+    assert _announced(database) == []
+    recorded(database, said("load", "succeeded", 0, outputs=[ORDERS]))
+    assert _announced(database) == ["report None"]
+
+
 def test_an_alias_wakes_who_reads_the_dataset(database: Database) -> None:
     declared(
         database,

@@ -53,7 +53,7 @@ def played(database: Database, scene: Callable[[GroupCommit], Awaitable[_Found]]
 def busy(database: Database) -> Iterator[psycopg.Connection[Any]]:
     """While the block lasts, somebody else writes to `dev`."""
     with psycopg.connect(database.url, autocommit=True) as other, other.transaction():
-        other.execute(LOCK, [1])
+        other.execute(LOCK, ["dev"])
         yield other
 
 

@@ -55,7 +55,7 @@ def damaged(database: Database) -> tuple[Database, str, str]:
     "held",
     [
         pytest.param("lock table progress in share row exclusive mode", id="reading"),
-        pytest.param(LOCK.replace("%s", "1"), id="before-the-swap"),
+        pytest.param(LOCK.replace("%s", "'dev'"), id="before-the-swap"),
         pytest.param("select from partition_state where environment = 1 for update", id="in-the-swap"),
     ],
 )
@@ -84,7 +84,7 @@ def test_a_replay_that_is_killed_after_its_commit_has_changed_everything(
         psycopg.connect(database.url) as second,
         psycopg.connect(database.url) as observer,
     ):
-        holder.execute(LOCK.replace("%s", "1").encode())
+        holder.execute(LOCK.replace("%s", "'dev'").encode())
         with _replaying(database, tmp_path) as process:
             _wait_until_it_waits(observer, process)
             second.execute("select from touch where environment < 0 for update")  # what it removes at the end

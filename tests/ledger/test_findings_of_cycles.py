@@ -44,8 +44,8 @@ def test_a_loop_is_told_by_the_edge_that_closed_it_with_the_way_round(database: 
     record(database, moved("clean", "raw", "orders"), moved("report", "orders", "raw", 10))
     (item,) = loops(database)
     assert item.message == (
-        "report was seen to produce s3://lake/raw, and with that clean -> s3://lake/orders -> report -> s3://lake/raw"
-        " -> clean comes round (last seen 2026-11-06 05:05:00 UTC); nobody waits along it for what was only observed"
+        "report was seen to produce s3://lake/raw, which closes a loop: clean -> s3://lake/orders -> report ->"
+        " s3://lake/raw -> clean (last seen 2026-11-06 05:05:00 UTC); nobody waits along it for what was only observed"
     )
     assert (item.severity, item.node and item.node.name, item.upstream and item.upstream.name) == (
         "medium",

@@ -79,6 +79,17 @@ def test_where_nobody_knows_what_it_reads_its_parents_upstreams_count(database: 
     assert shown(one(database)) == NEWER
 
 
+def test_of_a_job_whose_application_told_nothing_what_that_is_declared_to_read_counts(database: Database) -> None:
+    declared(database, {"name": "app", "namespace": "spark", "consumes": [raw()]})
+    pointer = {"run": {"runId": _id(31)}, "job": {"namespace": "spark", "name": "app"}}
+    output = {"namespace": "s3://lake", "name": f"orders/date={DAY}", **COUNTED}
+    job = spark(5, 32, f"app.{INSERT}.orders", "SQL_JOB", {**pointer, "root": pointer}, outputs=[output])
+    record(database, extract(0, 2), job)
+    assert shown(one(database)) == ("fresh", [])
+    record(database, extract(10, 11))
+    assert shown(one(database)) == NEWER
+
+
 def test_a_later_try_that_wrote_nothing_does_not_make_the_success_newer(database: Database) -> None:
     record(database, extract(0, 2), enrich(3), extract(10, 11), enrich(12, "failed", writes=False))
     assert shown(one(database)) == NEWER

@@ -16,13 +16,15 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import psycopg
 import pytest
 from confluent_kafka import Message, Producer, TopicPartition
@@ -35,6 +37,7 @@ from openlineage.client.transport.kafka import KafkaConfig, KafkaTransport
 from benchmarks import broker as brokers
 from benchmarks.broker import Kafka
 from benchmarks.scratch import DISPOSABLE
+from benchmarks.served import Served, served
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger import catalog
@@ -201,7 +204,7 @@ def world(kafka: Kafka, server: Postgres, template: str) -> Iterator[World]:
 def busy(world: World) -> Iterator[psycopg.Connection[Any]]:
     """While the block lasts, somebody else writes to `dev`."""
     with psycopg.connect(world.database.url, autocommit=True) as other, other.transaction():
-        other.execute(LOCK, [1])
+        other.execute(LOCK, ["dev"])
         yield other
 
 
@@ -233,6 +236,34 @@ def test_consumers_that_join_and_leave_share_the_work(world: World) -> None:
             assert first.wait(30) == 0
             world.send(400)
             world.examine()
+
+
+def test_three_servers_and_three_consumers_are_one_ledger(world: World) -> None:
+    """Only the database is between them: what comes both ways is there once, and each partition is granted once."""
+    task = {"namespace": "ns", "name": "load", "partitioning": {"kind": "static", "keys": [f"c{n}" for n in range(30)]}}
+    with ExitStack() as beside:
+        servers = [beside.enter_context(served(world.database.url)) for _ in range(3)]
+        for _ in servers:
+            beside.enter_context(world.consumer())
+        client = beside.enter_context(httpx.Client(timeout=60))
+        threads = beside.enter_context(ThreadPoolExecutor(12))
+        by_kafka = threads.submit(world.send, 600)
+        by_http = [_event(number) for number in range(300, 900)]  # half of them come both ways
+        told = threads.map(lambda n: _post(client, servers[n % 3], "dev/events", by_http[n]), range(len(by_http)))
+        assert all(answer.status_code == 200 for answer in told)
+        world.sent |= {event["id"]: event for event in by_http}
+        by_kafka.result()
+        assert _post(client, servers[0], "prod/tasks", task).status_code == 200
+        wanted = [
+            {"task": "load", "partition": f"c{n // 3}", "worker": f"w{n}", "lease_seconds": 60} for n in range(90)
+        ]
+        claims = threads.map(lambda n: _post(client, servers[n % 3], "prod/claims", wanted[n]), range(len(wanted)))
+        assert Counter(answer.status_code for answer in claims) == {201: 30, 409: 60}
+        world.examine()
+
+
+def _post(client: httpx.Client, server: Served, path: str, body: dict[str, Any]) -> httpx.Response:
+    return client.post(f"{server.url}/{path}", json=body)
 
 
 def test_what_openlineages_own_client_sends_by_kafka_is_in_the_ledger(world: World) -> None:

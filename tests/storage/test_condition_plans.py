@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from dataforge.storage import quality, report, update, update_list
+from dataforge.storage import report, update, update_list, withdrawal
 from dataforge.storage.database import Database
 from tests.storage.plan import rows_read
 
@@ -79,7 +79,7 @@ def test_checks_are_read_by_their_partition_alone(connection: psycopg.Connection
 
 
 def test_what_a_run_said_is_withdrawn_by_its_run(connection: psycopg.Connection[Any]) -> None:
-    read = rows_read(connection, quality.WITHDRAW, {"environment": 1, "tasks": [7], "runs": ["r3"]})
+    read = rows_read(connection, withdrawal.WITHDRAW, {"environment": 1, "tasks": [7], "runs": ["r3"]})
     assert read["quality"] <= 2
 
 

@@ -9,16 +9,36 @@ import pytest
 from benchmarks import workload
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
-from dataforge.storage import attempt, completeness, mark, partition, quality, reach, shard
+from dataforge.storage import attempt, completeness, mark, partition, reach, run, shard, withdrawal
 from dataforge.storage.database import Database
 from dataforge.storage.record_set import keys, spread
 
 pytestmark = pytest.mark.xdist_group("fold-plans")  # in one process, which makes once what they share
 
 COMPLETENESS = ["PRODUCTS", "LISTED", "CLAIMED", "RUNS", "PARTITIONS"]
-STATEMENTS = ["OF_RUNS", "OF_EXTERNAL", "TOUCHES", "CHILDREN", "MAPPED", "WITHDRAW", "RESOLVE", "CLEAR", *COMPLETENESS]
-STATEMENTS += ["WITHDRAW_FAILED", "INSTANCES", "RECENT", "WANTED", "FIRSTS", "CONTENTS", "TALLY"]
+STATEMENTS = [
+    "OF_RUNS",
+    "OF_EXTERNAL",
+    "TOUCHES",
+    "CHILDREN",
+    "MAPPED",
+    "WITHDRAW",
+    "BESIDE",
+    "NAMES",
+    "RESOLVE",
+    "CLEAR",
+    *COMPLETENESS,
+]
+STATEMENTS += ["INSTANCES", "RECENT", "WANTED", "FIRSTS", "CONTENTS", "TALLY"]
 GROWING = re.compile(r"Seq Scan on (attempt|touch|write|run|outcome|partition_state|event|failed_check|shard_chunk)\b")
+
+
+_OUTCOMES = """
+insert into outcome (environment, task_id, group_run, incarnation, state, at, said_by, parent_task_id, parent_run,
+    source)
+select environment, task_id, run, said_at, 'succeeded', said_at, said_by, task_id, run, '{}' from attempt
+on conflict do nothing
+"""
 
 
 @pytest.fixture(scope="module", params=["never analyzed", "analyzed"])
@@ -26,6 +46,8 @@ def grown(module_database: Database, request: pytest.FixtureRequest) -> Database
     events = workload.native(3_000)
     for begin in range(0, len(events), 500):
         record_native(module_database, "dev", [*map(_refused, events[begin : begin + 500])], NOTHING)
+    with module_database.transaction() as connection:
+        connection.execute(_OUTCOMES)
     if request.param == "analyzed":
         with module_database.transaction() as connection:
             connection.execute("analyze")
@@ -60,7 +82,7 @@ def _parameters(database: Database, environment: int = 1) -> dict[str, Any]:
 
 
 def _plan(database: Database, name: str, environment: int) -> str:
-    modules = (attempt, completeness, partition, quality, mark, reach, shard)
+    modules = (attempt, completeness, partition, mark, reach, run, shard, withdrawal)
     statement: LiteralString = next(getattr(each, name) for each in modules if hasattr(each, name))
     with database.transaction() as connection:
         found = connection.execute("explain " + statement, _parameters(database, environment))

@@ -109,7 +109,8 @@ def tell(connection: Connection, said: list[Claim], ordered: list[Any], refused:
 
 def resolved(connection: Connection, judged: dict[tuple[int, str], Judged]) -> list[Any]:
     places = {*(("task", task.id, KEY) for task in TASKS), ("dataset", NAMES[0].id, KEY)}
-    partitions.resolve(connection, 1, cast(set[partitions.Place], places), judged)
+    asked = cast(set[partitions.Place], places)
+    partitions.resolve(connection, 1, asked, partitions.names(connection, 1, asked).members, judged)
     return connection.execute(STATED).fetchall()
 
 

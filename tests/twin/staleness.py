@@ -62,11 +62,14 @@ def _built(view: View, place: Place, now: datetime) -> Built:
 
 def _inputs(view: View, place: Place, made: Claim, now: datetime) -> Iterator[Need]:
     """What the run that made the partition needs. A task does not count where a dataset that it writes does."""
-    last = view.runs[made.of_task, made.of_run].last
+    run = view.runs[made.of_task, made.of_run]
+    last = run.last
     key = place[2] if last.partition in ("", place[2]) else last.partition
     task = made.of_task
-    if last.above is not None and not view.consumed(task):  # of an application what started it knows what it reads
-        task = last.above[0]
+    # What started an application knows what it reads, and so does the application of a job, though it told nothing.
+    above = run.started if run.is_job else last.above
+    if above is not None and not view.consumed(task):
+        task = above[0]
     if not _is_partition(view, task, key):
         return
     needs = [need for need in view.needs(task, key, now)[0] if _counts(need) and _apart(view, place, need)]

@@ -265,7 +265,7 @@ class Telling(RuleBasedStateMachine):
 
 class Owing:
     """What a fact makes runnable, or held by something of its own alone, is owed a wake-up; so is what is so already
-    when its set comes to hold the key of it."""
+    when its set comes to hold the key of it. A key that its set does not hold is owed none (docs/dynamic.md)."""
 
     def __init__(self, machine: Telling) -> None:
         self.machine = machine
@@ -276,8 +276,9 @@ class Owing:
     def __exit__(self, *_: object) -> None:
         machine, now = self.machine, self.machine.moment()
         for each in machine.partitions():
-            after = answer(machine.facts.view, *each, now)
-            new = not _holds(self.before, *each) and _holds(machine.facts.view, *each)
+            if not _holds(machine.facts.view, *each):
+                continue
+            after, new = answer(machine.facts.view, *each, now), not _holds(self.before, *each)
             if after.own and after.basis == "declared" and (new or not answer(self.before, *each, now).own):
                 machine.owed.add(each)
 
