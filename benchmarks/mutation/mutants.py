@@ -403,4 +403,25 @@ MUTANTS = (
         "where false\n",
         ("tests/ledger/test_findings_of_cycles.py",),
     ),
+    Mutant(
+        "a name that a dataset stands under is told to the copies of the graph in memory",
+        "dataforge/storage/migrations/0031_graph_log.sql",
+        "    when (new.environment > 0 and old.canonical_id <> new.canonical_id) execute",
+        "    when (false) execute",
+        ("tests/ledger/test_graph_log.py",),
+    ),
+    Mutant(
+        "a task that became a step is told to the copies of the graph in memory",
+        "dataforge/storage/migrations/0031_graph_log.sql",
+        "    when (new.environment > 0 and (old.kind = 'step') <> (new.kind = 'step')) execute",
+        "    when (false) execute",
+        ("tests/ledger/test_graph_log.py",),
+    ),
+    Mutant(
+        "who is farther behind than the log of the graph reaches reads everything",
+        "dataforge/ledger/lineage.py",
+        "        if version < here.graph_logged_after:",
+        "        if False:",
+        ("tests/ledger/test_graph_log.py",),
+    ),
 )

@@ -1,9 +1,11 @@
 """The graph in memory follows the log of what became of it: as one read anew, and without reading everything."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any
+from threading import Barrier
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,16 +17,20 @@ from dataforge.graph.follower import Follower
 from dataforge.graph.shown import Shown, shown
 from dataforge.graph.sparse import Graph
 from dataforge.ingest.replay import replay
-from dataforge.ledger.declare import declare
+from dataforge.ledger.declare import declare, restore
 from dataforge.ledger.lineage import lineage
 from dataforge.ledger.record import apply
+from dataforge.ledger.swap import swap
+from dataforge.ledger.verify import compare
 from dataforge.model import definition
 from dataforge.model.errors import DataForgeError
 from dataforge.model.event import DatasetFact, EdgeFact, Event, Facts, TaskFact
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.state import RunKind
+from dataforge.storage import definition as definitions
 from dataforge.storage import environment as environments
 from dataforge.storage import graph as graphs
+from dataforge.storage import rebuilt as rebuilds
 from dataforge.storage.database import Database
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -47,6 +53,15 @@ facts = st.one_of(
     st.builds(Facts, tasks=st.tuples(st.builds(TaskFact, tasks, st.sampled_from(RunKind), registers=lists))),
     st.builds(Facts, datasets=st.tuples(renamed)),
 )
+
+
+class Rebuilt(NamedTuple):
+    """That what these facts and the standing definitions give was rebuilt beside the live state, and is swapped in."""
+
+    facts: list[Facts]
+
+
+rebuilt = st.builds(Rebuilt, st.lists(facts, max_size=3))
 
 
 def _named(ref: TaskRef | DatasetRef) -> dict[str, str]:
@@ -105,19 +120,37 @@ def _same(one: Shown, other: Shown) -> bool:
     return all(np.array_equal(*pair) for pair in pairs)
 
 
+def _event(said: Facts) -> Event:
+    number = next(events)
+    return Event(number.to_bytes(16), START + timedelta(seconds=number), "run", "", b"{}", said)
+
+
 def _do(database: Database, step: Any) -> None:
     if isinstance(step, Facts):
-        number = next(events)
-        event = Event(number.to_bytes(16), START + timedelta(seconds=number), "run", "", b"{}", step)
         with database.transaction() as connection:
-            apply(connection, environments.lock(connection, "dev").id, [event])
+            apply(connection, environments.lock(connection, "dev").id, [_event(step)])
+        return
+    if isinstance(step, Rebuilt):
+        _swap_in(database, step)
         return
     with suppress(DataForgeError):  # refused: nothing has changed
         declare(database, "dev", _manifest(step), now=START + timedelta(seconds=next(events)))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
-@given(st.lists(st.lists(st.one_of(facts, manifests), min_size=1, max_size=3), min_size=1, max_size=4))
+def _swap_in(database: Database, other: Rebuilt) -> None:
+    with rebuilds.hidden(database) as beside, database.transaction() as connection:
+        live = environments.lock(connection, "dev").id
+        for manifest in definitions.manifests(connection, live):
+            restore(connection, beside, manifest)
+        apply(connection, beside, [_event(said) for said in other.facts])
+        rebuilds.copy_names(connection, live, beside)
+        found = compare(connection, live, beside)
+        if not found.agrees:
+            swap(connection, live, beside, found)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+@given(st.lists(st.lists(st.one_of(facts, manifests, rebuilt), min_size=1, max_size=3), min_size=1, max_size=4))
 def test_what_follows_the_log_is_the_graph_read_anew(database: Database, stretches: list[list[Any]]) -> None:
     held, version = _anew(database)
     for stretch in stretches:
@@ -205,3 +238,43 @@ def test_an_event_that_brings_nothing_new_leaves_no_log(database: Database) -> N
 def _logged(database: Database) -> Any:
     with database.transaction() as connection:
         return connection.execute("select count(*), max(version) from graph_log").fetchone()
+
+
+def test_nobody_who_follows_while_edges_are_added_is_behind_his_own_write_or_sees_another_graph(
+    database: Database,
+) -> None:
+    follower, readers, length = Follower(), 6, 12
+    begin = Barrier(readers)
+
+    def read(number: int) -> list[tuple[int, int]]:
+        begin.wait()
+        return [_seen(database, follower) for _ in range(length)] if number else _write(database, follower, length)
+
+    _chain(database, 1)
+    with ThreadPoolExecutor(readers) as threads:
+        written, *others = threads.map(read, range(readers))
+    assert written == [(version, 2 * n + 1) for n, (version, _) in enumerate(written, 1)]
+    nodes = dict(written)
+    for seen in others:
+        assert [nodes[version] for version, _ in seen] == [found for _, found in seen]
+        assert seen == sorted(seen)
+    with database.transaction() as connection:
+        here = environments.find(connection, "dev")
+    held = follower.at(here.id, here.graph_version, lambda: pytest.fail("all is read again"), lambda held, _: held)
+    assert held is not None
+    assert all(np.array_equal(*pair) for pair in zip(_arrays(held), _arrays(_anew(database)[0].graph), strict=True))
+
+
+def _seen(database: Database, follower: Follower) -> tuple[int, int]:
+    found = lineage(database, follower, "dev", ("n", "c0"))
+    return found.graph_version, len(found.nodes)
+
+
+def _write(database: Database, follower: Follower, length: int) -> list[tuple[int, int]]:
+    """Adds edges, and asks after each; returns what was seen at once."""
+    return [_grown(database, follower, n) for n in range(1, length + 1)]
+
+
+def _grown(database: Database, follower: Follower, length: int) -> tuple[int, int]:
+    _chain(database, length)
+    return _seen(database, follower)
