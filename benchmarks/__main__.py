@@ -1,13 +1,14 @@
-"""`make bench`: every group of measurements, or the one named (ingest, answers, graph, shards, size, start)."""
+"""`make bench`: every group of measurements, or those named (ingest, answers, dispatch, graph, shards, size, start)."""
 
 import sys
 from collections.abc import Callable
 
-from benchmarks import answers, graph, ingest, report, shards, size, start
+from benchmarks import answers, dispatch, graph, ingest, report, shards, size, start
 
 GROUPS: dict[str, Callable[[], None]] = {
     "ingest": ingest.main,
     "answers": answers.main,
+    "dispatch": dispatch.main,
     "graph": graph.main,
     "shards": shards.main,
     "size": size.main,

@@ -42,14 +42,14 @@ select count(*) from reached
 def main() -> None:
     """Measures verdicts alone, over HTTP and in batches, and the closure of the graph."""
     with scratch_database({}) as database:
-        bench, names = Bench("answers", server_version(database)), _world(database)
+        bench, names = Bench("answers", server_version(database)), layered(database)
         _verdicts(bench, database, names)
         with served(database.url) as one, httpx.Client(base_url=one.url, timeout=60) as client:
             _over_http(bench, client, names)
         _closure(bench, database, names)
 
 
-def _world(database: Database) -> list[str]:
+def layered(database: Database) -> list[str]:
     """Declares layered tasks of twenty upstreams each, and runs most of two days."""
     random, names = Random(5), [f"layer_{number * LAYERS // TASKS:02}.task_{number:05}" for number in range(TASKS)]
     size = TASKS // LAYERS

@@ -14,6 +14,7 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 _TITLES = {
     "ingest": "Ingestion",
     "answers": "Answers",
+    "dispatch": "Claims and wake-ups",
     "graph": "The graph in memory",
     "size": "Size on disk",
     "shards": "Shards",
@@ -57,6 +58,10 @@ GOALS = {
     "verdict.p95": Goal(2, most=True),
     "verdict.http.p95": Goal(10, most=True),
     "verdict.batch1000": Goal(100, most=True),
+    "claim.p95": Goal(10, most=True),
+    "wakeup.1": Goal(100, most=True),
+    "wakeup.100": Goal(100, most=True),
+    "wakeup.10000": Goal(100, most=True),
     "graph.load": Goal(2_000, most=True),
     "graph.memory": Goal(200_000_000, most=True),
     "graph.closure": Goal(50, most=True),

@@ -9,6 +9,7 @@ from threading import Event
 from dataforge import settings as installation
 from dataforge.dispatch.worker import work
 from dataforge.ingest import redaction
+from dataforge.ingest.batch import collect_less
 from dataforge.local.postgres import database_url
 from dataforge.storage.database import Database
 
@@ -16,6 +17,7 @@ from dataforge.storage.database import Database
 def main() -> None:
     """Works until it is told to stop."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(asctime)s %(name)s %(message)s")
+    collect_less()
     settings, stop = installation.current(), Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

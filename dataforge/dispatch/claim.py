@@ -64,14 +64,13 @@ def claim(
             return granted
     with database.transaction() as connection:
         storage.begin_snapshot(connection)
-        _require_runnable(_verdict(connection, here, task, wanted.partition, now), trusted)
+        _require_runnable(connection, here, task, wanted.partition, now, trusted)
     with database.transaction() as connection:
         here = environments.lock(connection, environment)
         if (granted := _granted_before(connection, here, task, wanted)) is not None:
             return granted
         expire(connection, here, now, redaction)
-        verdict = _verdict(connection, here, task, wanted.partition, now)
-        _require_runnable(verdict, trusted)
+        _require_runnable(connection, here, task, wanted.partition, now, trusted)
         lease = _lease(connection, here, task, wanted, now)
         wakeups.drop(connection, here.id, [(task.id, wanted.partition)])
         _write(connection, here, [_document(task, lease, "running", {}, now)], redaction)
@@ -154,21 +153,30 @@ def _check_seconds(seconds: int) -> None:
         raise InvalidInput(f"lease_seconds is {seconds}: expected {expected}", [error])
 
 
-def _verdict(connection: Connection, here: Environment, task: TaskRef, partition: str, now: datetime) -> Verdict:
+def _verdict(
+    connection: Connection, here: Environment, task: TaskRef, partition: str, now: datetime, *, whole: bool
+) -> Verdict:
+    """Whether it may run; only the `whole` says by what it was kept waiting, and of what to be warned."""
     asked = Asked(task.id, partition)
-    return decide(aged(connection, here.id, ask(connection, here, [asked], now), now)[asked])
+    question = ask(connection, here, [asked], now, explain=whole)
+    return decide(aged(connection, here.id, question, now, warn=whole)[asked])
 
 
-def _require_runnable(verdict: Verdict, trusted: frozenset[str]) -> None:
+def _require_runnable(
+    connection: Connection, here: Environment, task: TaskRef, partition: str, now: datetime, trusted: frozenset[str]
+) -> None:
+    verdict = _verdict(connection, here, task, partition, now, whole=False)
+    if verdict.runnable and (verdict.basis == "declared" or {verdict.task.namespace, EVERYWHERE} & trusted):
+        return
+    verdict = _verdict(connection, here, task, partition, now, whole=True)
     subject = f"{verdict.task.name} for {verdict.partition}" if verdict.partition else verdict.task.name
     if not verdict.runnable:
         raise ClaimRefused(f"{subject} may not run now: {verdict.reasons[0].message}", verdict)
-    if verdict.basis == "observed" and not {verdict.task.namespace, EVERYWHERE} & trusted:
-        raise ClaimRefused(
-            f"{subject} could run, as far as was observed, and nobody may claim on that: declare what it depends on, or"
-            f" name {verdict.task.namespace} in DATAFORGE_TRUSTED",
-            verdict,
-        )
+    raise ClaimRefused(
+        f"{subject} could run, as far as was observed, and nobody may claim on that: declare what it depends on, or"
+        f" name {verdict.task.namespace} in DATAFORGE_TRUSTED",
+        verdict,
+    )
 
 
 def _granted_before(connection: Connection, here: Environment, task: TaskRef, wanted: Claiming) -> Granted | None:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from dataforge.ledger.need import Asked
 from dataforge.ledger.staleness import FAR, NEAR, Staleness, staleness
+from dataforge.ledger.unchanged import suspected
 from dataforge.model.edge import Staleness as Meaning
 from dataforge.model.freshness import way_up
 from dataforge.model.readiness import Question
@@ -40,11 +41,16 @@ def aged(
     deciding = _places(upstreams, "block")
     near = {_own(asked) for asked, question in questions.items() if _was_made(question.own)} if warn else set()
     near |= set(sorted(_places(upstreams, "warn"))[:MOST_WARNED]) if warn else set()
-    warned = staleness(connection, environment, near, now, NEAR)
+    warned = _warned(connection, environment, near, now)
     told = _told(warned)
     if deciding:
         told |= _told(staleness(connection, environment, deciding, now, FAR, warned.compared), deciding=True)
     return {asked: _age(asked, question, told) for asked, question in questions.items()}
+
+
+def _warned(connection: Connection, environment: int, places: Iterable[Place], now: datetime) -> Staleness:
+    suspects, bounds = suspected(connection, environment, places, NEAR)
+    return staleness(connection, environment, suspects, now, bounds)
 
 
 class _Told(msgspec.Struct, frozen=True):

@@ -47,13 +47,14 @@ def ask(
     seen = _see(connection, here.id, asked, now, explain=explain)
     seen = replace(seen, turns=turns(connection, here.id, seen.known, seen.sketches, seen.states, now))
     if not explain:
-        bare = _Facts({}, {}, {})
+        bare = _Facts({}, {}, {}, {})
         return {each.asked: _question(seen, each, bare, here.graph_version, now) for each in seen.sketches}
     pending = seen.pending
     facts = _Facts(
         histories=storage.history(connection, here.id, pending),
         obstacles=_obstacles(connection, here, seen, now, LEVELS_AHEAD),
         progress=storage.observed_through(connection, here.id, seen.known.namespaces),
+        told={},
     )
     return {each.asked: _question(seen, each, facts, here.graph_version, now) for each in seen.sketches}
 
@@ -160,6 +161,7 @@ class _Facts(NamedTuple):
     histories: Mapping[Place, list[Success]]
     obstacles: Mapping[Place, str]
     progress: Mapping[str, datetime]
+    told: dict[tuple[object, ...], Upstream]  # by what it is told of: many tasks wait for the same in the same way
 
 
 def _places(sketch: Sketch) -> Iterator[Place]:
@@ -181,7 +183,7 @@ def _obstacles(connection: Connection, here: Environment, seen: _Seen, now: date
     if not wanted or not ahead:
         return {}
     next_ = _see(connection, here.id, wanted, now)
-    facts = _Facts({}, _obstacles(connection, here, next_, now, ahead - 1), {})
+    facts = _Facts({}, _obstacles(connection, here, next_, now, ahead - 1), {}, {})
     questions = ((each.asked, _question(next_, each, facts, here.graph_version, now)) for each in next_.sketches)
     why = {maker: text for maker, question in questions if (text := obstacle(question)) is not None}
     return {place: why[maker] for place, found in behind.items() for maker in found if maker in why}
@@ -287,7 +289,16 @@ _ENDED = {PartitionStatus.FAILED: RunState.FAILED, PartitionStatus.SKIPPED: RunS
 
 
 def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
-    node, place = need.node, need.stands(seen.states)
+    edge, place = need.edge, need.stands(seen.states)
+    how = (edge.mapping, edge.condition, edge.where, edge.required, edge.staleness, edge.role)
+    asked = (place, need.key, need.among, need.window_cut, *how)
+    if asked not in facts.told:
+        facts.told[asked] = _told_of(seen, need, place, facts)
+    return facts.told[asked]
+
+
+def _told_of(seen: _Seen, need: Need, place: Place, facts: _Facts) -> Upstream:
+    node = need.node
     state = seen.states.get(place)
     return Upstream(
         node=ref(node),

@@ -56,6 +56,7 @@ def needing(
     readers = storage.readers(connection, environment, keys) if keys else []
     readers = [each for each in readers if only is None or each.task_id in only]
     full = completed(connection, environment, {shape for each in readers for shape in (each.task_cut, each.node_cut)})
+    led: dict[tuple[object, ...], Sequence[str]] = {}  # of a thousand readers most read in the same way
     for reader in readers:
         if reader.triggers:
             found |= {((*reader.node, key), (reader.task_id, "")) for key in keys[reader.node]}
@@ -65,7 +66,10 @@ def needing(
         mapping = mapping_of(reader.mapping)
         for key in keys[reader.node]:
             theirs = with_key_of(known, key, MOST_PARTITIONS) if known is not None else _uncut(key, ours)
-            woken = _told(reader.task_id, key, partial(downstream_keys, mapping, key, ours, theirs, now))
+            way = (mapping, key, ours, theirs)
+            if way not in led:
+                led[way] = _told(reader.task_id, key, partial(downstream_keys, mapping, key, ours, theirs, now))
+            woken = led[way]
             found |= {((*reader.node, key), (reader.task_id, own)) for own in woken}
     return found
 

@@ -103,7 +103,7 @@ def stamped(event: Event, registers: dict[str, object]) -> Registers:
 
 def _fold_tasks(connection: Connection, environment: int, events: Sequence[Event]) -> tuple[set[int], bool]:
     """Makes sure of all tasks that are named, and merges what is said of them; returns those known otherwise than
-    before, and whether an edge moved or one became a step, whose edges are not shown."""
+    before, and whether an edge moved or a task became a step, whose edges are not shown."""
     said: dict[TaskRef, list[tuple[Event, TaskFact]]] = {}
     for event in events:
         for fact in event.facts.tasks:

@@ -79,7 +79,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 def decide(question: Question) -> Verdict:
     """The verdict: reasons and warnings in one order, whatever the order of the upstreams."""
-    findings, warnings = _look(question)
+    findings = _look(question)
     return Verdict(
         task=question.task,
         partition=question.partition or None,
@@ -88,7 +88,7 @@ def decide(question: Question) -> Verdict:
         fate=_fate(question),
         basis=question.basis,
         reasons=_in_order(finding.reason for finding in findings),
-        warnings=_in_order(warnings),
+        warnings=() if question.misfit is not None else _in_order(_warnings(question)),
         observed_through=dict(sorted(question.observed_through.items())),
         decided_at=question.now,
         graph_version=question.graph_version,
@@ -98,13 +98,14 @@ def decide(question: Question) -> Verdict:
 def obstacle(question: Question) -> str | None:
     """Why this partition, which something waits for, will not come by itself: the failure behind it, where one is
     known. What is merely not known to come is no obstacle."""
-    verdict = decide(question)
-    if verdict.status in (Status.FAILED, Status.UPSTREAM_FAILED):
+    findings = _look(question)
+    status = _status(question, findings)
+    if status in (Status.FAILED, Status.UPSTREAM_FAILED):
         return f"{question.task.name} failed"
-    if verdict.status is not Status.BLOCKED:
+    if status is not Status.BLOCKED:
         return None
-    failures = (_of_task(question, reason) for reason in verdict.reasons if reason.code in _FINAL)
-    return next(failures, min(_obstacles(question), default=None))
+    failures = _in_order(finding.reason for finding in findings if finding.reason.code in _FINAL)
+    return _of_task(question, failures[0]) if failures else min(_obstacles(question), default=None)
 
 
 def _obstacles(question: Question) -> Iterable[str]:
@@ -122,9 +123,9 @@ _FINAL = frozenset(
 )
 
 
-def _look(question: Question) -> tuple[list[Finding], list[Reason]]:
+def _look(question: Question) -> list[Finding]:
     if question.misfit is not None:
-        return [Finding(question.misfit)], []
+        return [Finding(question.misfit)]
     required = [upstream for upstream in question.upstreams if upstream.required]
     findings = _own(question) + _leased(question) + _not_before(question) + _unknown(question)
     findings += keeping_out(question.admission, question.now)
@@ -135,7 +136,7 @@ def _look(question: Question) -> tuple[list[Finding], list[Reason]]:
     findings += [Finding(stale(u)) for u in required if _is_stale(u) and u.staleness == "block"]
     findings += [Finding(to_rerun(u), passes=True) for u in required if u.rerun is not None and _waits(question, u)]
     findings += [Finding(problem.reason) for problem in question.problems if problem.required]
-    return findings, _warnings(question)
+    return findings
 
 
 def _own(question: Question) -> list[Finding]:
@@ -262,7 +263,7 @@ def _queued(question: Question) -> list[Finding]:
 def _lengths(question: Question, upstreams: list[Upstream]) -> list[Finding]:
     """How many instances a task gets that is mapped over what others returned: none perhaps, and then it is skipped."""
     rule, sources = question.rule, [upstream for upstream in upstreams if upstream.role == "mapped_over"]
-    if question.own is not None or rule is None:
+    if question.own is not None or rule is None or not sources:
         return []
     if scheduling.ruling(rule, scheduling.concerned(upstreams), question.instances) != SATISFIED:
         return []

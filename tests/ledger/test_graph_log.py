@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from threading import Barrier
+from threading import Event as Flag
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -212,6 +212,31 @@ def test_who_is_a_little_behind_reads_the_log_alone(database: Database, reads: l
     assert reads == [2]
 
 
+def test_of_many_who_follow_at_once_none_is_behind_what_was_written_before_he_asked(database: Database) -> None:
+    follower, written, over = Follower(), [1], Flag()
+    _chain(database, 1)
+
+    def ask() -> None:
+        while not over.is_set():
+            least = written[0]
+            found = lineage(database, follower, "dev", ("n", "c0")).nodes
+            assert 2 * least + 1 <= len(found) <= 2 * (written[0] + 1) + 1
+
+    with ThreadPoolExecutor(6) as threads:
+        asking = [threads.submit(ask) for _ in range(6)]
+        for length in range(2, 25):
+            _chain(database, length)
+            written[0] = length
+        over.set()
+        for each in asking:
+            each.result()
+    lineage(database, follower, "dev", ("n", "c0"))
+    anew, version = _anew(database)
+    held = follower.at(1, version, lambda: pytest.fail("it is held"), lambda *_: pytest.fail("it has followed"))
+    assert held is not None
+    assert all(np.array_equal(*pair) for pair in zip(_arrays(held), _arrays(anew.graph), strict=True))
+
+
 def test_who_is_farther_behind_than_the_log_reaches_reads_everything(
     database: Database, reads: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,43 +263,3 @@ def test_an_event_that_brings_nothing_new_leaves_no_log(database: Database) -> N
 def _logged(database: Database) -> Any:
     with database.transaction() as connection:
         return connection.execute("select count(*), max(version) from graph_log").fetchone()
-
-
-def test_nobody_who_follows_while_edges_are_added_is_behind_his_own_write_or_sees_another_graph(
-    database: Database,
-) -> None:
-    follower, readers, length = Follower(), 6, 12
-    begin = Barrier(readers)
-
-    def read(number: int) -> list[tuple[int, int]]:
-        begin.wait()
-        return [_seen(database, follower) for _ in range(length)] if number else _write(database, follower, length)
-
-    _chain(database, 1)
-    with ThreadPoolExecutor(readers) as threads:
-        written, *others = threads.map(read, range(readers))
-    assert written == [(version, 2 * n + 1) for n, (version, _) in enumerate(written, 1)]
-    nodes = dict(written)
-    for seen in others:
-        assert [nodes[version] for version, _ in seen] == [found for _, found in seen]
-        assert seen == sorted(seen)
-    with database.transaction() as connection:
-        here = environments.find(connection, "dev")
-    held = follower.at(here.id, here.graph_version, lambda: pytest.fail("all is read again"), lambda held, _: held)
-    assert held is not None
-    assert all(np.array_equal(*pair) for pair in zip(_arrays(held), _arrays(_anew(database)[0].graph), strict=True))
-
-
-def _seen(database: Database, follower: Follower) -> tuple[int, int]:
-    found = lineage(database, follower, "dev", ("n", "c0"))
-    return found.graph_version, len(found.nodes)
-
-
-def _write(database: Database, follower: Follower, length: int) -> list[tuple[int, int]]:
-    """Adds edges, and asks after each; returns what was seen at once."""
-    return [_grown(database, follower, n) for n in range(1, length + 1)]
-
-
-def _grown(database: Database, follower: Follower, length: int) -> tuple[int, int]:
-    _chain(database, length)
-    return _seen(database, follower)

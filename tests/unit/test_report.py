@@ -30,5 +30,5 @@ def test_a_goal_is_a_bound_on_the_figure_or_on_its_ratio(goal: Goal, figure: Fig
 
 
 def test_every_goal_is_of_a_figure_that_is_measured() -> None:
-    measured = {each.figure for topic in ("ingest", "answers", "graph") for each in report._latest(topic)}
+    measured = {each.figure for topic in report._TITLES for each in report._latest(topic)}
     assert report.GOALS.keys() <= measured

@@ -1,0 +1,117 @@
+"""Dispatch: claims, and how long a wake-up takes from the commit that made it true until it is listed.
+
+A worker's process announces, as on a platform; the database is polled for what is listed.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from random import Random
+from typing import Any
+
+from benchmarks.answers import FACTOR, LAYERS, TASKS, layered
+from benchmarks.figure import Bench, timed
+from benchmarks.ingest import server_version
+from benchmarks.scratch import scratch_database
+from dataforge.dispatch.claim import claim
+from dataforge.ingest.batch import record_native
+from dataforge.ingest.redaction import NOTHING
+from dataforge.ledger.declare import declare
+from dataforge.model import definition
+from dataforge.model.claim import Claiming
+from dataforge.storage.database import Database
+
+CLAIMED_DAY = "2026-11-04"  # all but the last layer has run for it
+FAN_OUTS = {1: 40, 100: 20, 10_000: 3}  # how many wait for one task, and how often it is measured
+PATIENCE = 300.0  # seconds
+
+
+def main() -> None:
+    """Measures claims one after the other, and wake-ups of one, a hundred and ten thousand at once."""
+    with scratch_database({}) as database:
+        bench, names = Bench("dispatch", server_version(database)), layered(database)
+        _claims(bench, database, names)
+        for fan_out in FAN_OUTS:
+            _fan(database, fan_out)
+        with _worker(database.url):
+            for fan_out, times in FAN_OUTS.items():
+                _wakeups(bench, database, fan_out, times)
+
+
+def _claims(bench: Bench, database: Database, names: list[str]) -> None:
+    """Each has twenty upstreams, all of which are there."""
+    last = TASKS - TASKS // LAYERS
+    for begin in range(0, last, 1_000):
+        done = [_event(name, CLAIMED_DAY, "succeeded") for name in names[begin : min(begin + 1_000, last)]]
+        record_native(database, "dev", done, NOTHING)
+    wanted = [Claiming(name=name, partition=CLAIMED_DAY, worker="w", lease_seconds=600) for name in names[last:]]
+    taken = [timed(partial(claim, database, "dev", each, datetime.now(UTC))) for each in wanted]
+    bench.times("claim.p95", taken[20:], factor=FACTOR)
+
+
+def _event(name: str, day: str, state: str) -> dict[str, Any]:
+    at = f"{day}T23:00:00Z"
+    return {"time": at, "task": {"namespace": "bench", "name": name}, "run": day, "partition": day, "state": state}
+
+
+def _fan(database: Database, fan_out: int) -> None:
+    """One task, and those that wait for it alone."""
+    daily = {"kind": "daily", "start": "2026-01-01"}
+    source = {"namespace": "bench", "name": f"source {fan_out}"}
+    waiting = [
+        {"namespace": "bench", "name": f"fan {fan_out} {number}", "partitioning": daily, "consumes": [{"task": source}]}
+        for number in range(fan_out)
+    ]
+    manifest = {"source": f"fan {fan_out}", "tasks": [{**source, "partitioning": daily}, *waiting]}
+    declare(database, "dev", definition.parse(manifest))
+
+
+@contextmanager
+def _worker(url: str) -> Iterator[None]:
+    with tempfile.TemporaryDirectory(prefix="dataforge-worker-") as home:
+        environ = {**os.environ, "DATAFORGE_HOME": home, "DATAFORGE_DATABASE_URL": url}
+        with subprocess.Popen([sys.executable, "-m", "dataforge.dispatch"], env=environ) as process:
+            try:
+                yield
+            finally:
+                process.terminate()
+
+
+def _wakeups(bench: Bench, database: Database, fan_out: int, times: int) -> None:
+    """From the commit of the one upstream to the announcement of the last that waits for it."""
+    random, taken = Random(fan_out), []
+    before = _listed(database)
+    while _outbox(database):
+        time.sleep(0.05)
+        before = _listed(database)
+    for number in range(times):
+        day = f"2026-{1 + number // 25:02}-{1 + number % 25:02}"
+        record_native(database, "dev", [_event(f"source {fan_out}", day, "succeeded")], NOTHING)
+        began = time.perf_counter()
+        while _listed(database) < before + (number + 1) * fan_out:
+            if time.perf_counter() - began > PATIENCE:
+                raise TimeoutError(f"{_listed(database)} are listed, of {before + (number + 1) * fan_out}")
+            time.sleep(0.001)
+        taken.append(time.perf_counter() - began)
+        time.sleep(random.uniform(0.0, 0.1))  # at any point between two looks of the worker
+    bench.times(f"wakeup.{fan_out}", taken, factor=FACTOR)
+
+
+def _listed(database: Database) -> int:
+    return _count(database, "select count(*) from wakeup where environment = 1")
+
+
+def _outbox(database: Database) -> int:
+    return _count(database, "select count(*) from outbox where environment = 1")
+
+
+def _count(database: Database, query: str) -> int:
+    with database.transaction() as connection:
+        row = connection.execute(query.encode()).fetchone()
+    return int(row[0]) if row else 0
