@@ -411,6 +411,13 @@ MUTANTS = (
         ("tests/ledger/test_graph_log.py",),
     ),
     Mutant(
+        "a task that became a step is followed by the copies of the graph",
+        "dataforge/storage/migrations/0031_graph_log.sql",
+        "when (new.environment > 0 and (old.kind = 'step') <> (new.kind = 'step'))",
+        "when (false)",
+        ("tests/ledger/test_graph_log.py",),
+    ),
+    Mutant(
         "a copy of the graph that is older than the log reaches is read anew",
         "dataforge/ledger/lineage.py",
         "        if version < here.graph_logged_after:",

@@ -30,10 +30,14 @@ class Cuts:
     def datasets(self, ids: Iterable[int]) -> dict[int, Partitioning]:
         """Of those datasets whose partitioning is declared under any of their names, how they are cut."""
         asked = set(ids)
-        groups = _groups(self.names(asked), self.aliases)
+        groups = self.groups(asked)
         stored = definitions.dataset_cuts(self._connection, self._environment, groups.keys(), self._source)
         found = {name: _first(groups[name], self._datasets) or _first(groups[name], stored) for name in asked}
         return {name: cut for name, cut in found.items() if cut is not None}
+
+    def groups(self, datasets: Iterable[int]) -> dict[int, set[int]]:
+        """For each of these datasets, and each of their other names, all that mean the same, as far as declared."""
+        return _groups(self.names(datasets), self.aliases)
 
     def names(self, datasets: Iterable[int]) -> set[int]:
         """The datasets with all names that mean the same, as far as they are declared."""

@@ -5,6 +5,7 @@ mapping cannot join them, whether the edge came first or the partitioning.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import msgspec
 
@@ -15,9 +16,11 @@ from dataforge.model.edge import Consumes, Mapping, Produces
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.fit import misfit
 from dataforge.model.manifest import TaskDefinition
+from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, NodeKind, TaskRef
 from dataforge.storage import edge as edges
 from dataforge.storage.database import Connection
+from dataforge.storage.edge import Use
 
 
 def refuse_misfits(connection: Connection, environment: int, decided: Plan, cuts: Cuts) -> None:
@@ -57,22 +60,39 @@ def _shown(ref: TaskRef | DatasetRef) -> str:
 
 def _others(connection: Connection, environment: int, decided: Plan, cuts: Cuts) -> Iterator[FieldError]:
     """Edges that other sources declare to what this manifest cuts."""
-    source = decided.manifest.source
-    changed: list[tuple[NodeKind, TaskRef | DatasetRef]] = [
-        *(("task", task.ref) for task in decided.tasks.written if task.cut),
-        *(("dataset", each.ref) for each in decided.datasets.written if each.partitioning or each.aliases),
-    ]
-    for kind, ref in changed:
-        names = cuts.names({ref.id}) if kind == "dataset" else {ref.id}
-        theirs = (cuts.datasets({ref.id}) if kind == "dataset" else cuts.tasks({ref.id})).get(ref.id)
-        if theirs is None:
-            continue
-        for user in edges.declared_to(connection, environment, kind, names, but_source=source):
-            mapping = msgspec.convert(user.mapping, Mapping)
-            if expected := misfit(mapping, partition.from_json(user.partitioning), theirs):
+    find = partial(edges.declared_to, connection, environment, but_source=decided.manifest.source)
+    tasks = {task.ref.id: task.ref for task in decided.tasks.written if task.cut}
+    yield from _of_uses("task", tasks, cuts.tasks(tasks), find("task", tasks.keys()), {each: {each} for each in tasks})
+    written = decided.datasets.written
+    datasets = {each.ref.id: each.ref for each in written if each.partitioning or each.aliases}
+    names = cuts.groups(datasets)
+    uses = find("dataset", {name for each in datasets for name in names[each]})
+    yield from _of_uses("dataset", datasets, cuts.datasets(datasets), uses, names)
+
+
+def _of_uses(
+    kind: NodeKind,
+    refs: dict[int, TaskRef] | dict[int, DatasetRef],
+    theirs: dict[int, Partitioning],
+    uses: Iterable[Use],
+    names: dict[int, set[int]],
+) -> Iterator[FieldError]:
+    """Of each of these nodes the edges to any of its names that do not fit how it is cut."""
+    named: dict[int, list[int]] = {}
+    for node in theirs:
+        for name in names[node]:
+            named.setdefault(name, []).append(node)
+    by_node: dict[int, list[Use]] = {}
+    for use in uses:
+        for node in named.get(use.node_id, ()):
+            by_node.setdefault(node, []).append(use)
+    for node, ref in refs.items():
+        for use in by_node.get(node, ()):
+            mapping = msgspec.convert(use.mapping, Mapping)
+            if expected := misfit(mapping, partition.from_json(use.partitioning), theirs[node]):
                 yield FieldError(
                     f"{kind}s[{_shown(ref)}].partitioning",
-                    partition.to_json(theirs),
-                    f"one that the edge of {user.namespace}/{user.name}, declared by {user.source!r}, fits;"
+                    partition.to_json(theirs[node]),
+                    f"one that the edge of {use.namespace}/{use.name}, declared by {use.source!r}, fits;"
                     f" or in that edge {expected}",
                 )

@@ -6,6 +6,7 @@ known yet (those of dynamic sets) is let through, and is told when a partition i
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from dataforge.model.attempt import Interval
@@ -135,6 +136,11 @@ def _too_many(mapping: Mapping, ours: Partitioning, theirs: Partitioning) -> str
     """Windows that hold more of the other side's than an edge may name; each of them would, so one is tried."""
     if not isinstance(mapping, Same | Window | ToDate) or not ours.windowed or not theirs.windowed:
         return None
+    return _too_many_windows(mapping, ours, theirs)
+
+
+@lru_cache(maxsize=4_096)  # edges by the thousand join a handful of partitionings
+def _too_many_windows(mapping: Same | Window | ToDate, ours: Partitioning, theirs: Partitioning) -> str | None:
     begin = max((bound(cut, cut.start) for cut in (ours, theirs) if cut.start), default=_SOME_DAY)
     mine = endless(ours)
     try:

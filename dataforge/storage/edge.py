@@ -228,6 +228,7 @@ def told(read: Columns) -> Columns:
 class Use(msgspec.Struct, frozen=True):
     """That a task whose partitioning is declared consumes or produces a node; its mapping in the stored shape."""
 
+    node_id: int
     namespace: str
     name: str
     source: str
@@ -236,7 +237,7 @@ class Use(msgspec.Struct, frozen=True):
 
 
 TO_NODES = """
-select t.namespace, t.name, with_node.source, t.partitioning, with_node.mapping
+select with_node.node_id, t.namespace, t.name, with_node.source, t.partitioning, with_node.mapping
 from unnest(%(nodes)s::bigint[]) as wanted (id)
 cross join lateral (
     select * from edge

@@ -122,9 +122,18 @@ def keep_tasks(
     if tasks:
         rows = [{"id": task.ref.id, "definition": to_json(task), "version": hashes[task.ref.id]} for task in tasks]
         connection.execute(KEEP_TASKS, [environment, source, spread(rows)])
-        ends = [{**msgspec.structs.asdict(edge), "version": hashes[edge.task_id]} for edge in edges]
-        connection.execute(KEEP_EDGES, [environment, spread(ends)])
+        connection.execute(KEEP_EDGES, [environment, spread(_ends(edge, hashes[edge.task_id]) for edge in edges)])
     return {("task", task_id): found_by for task_id, found_by in hashes.items()}
+
+
+def _ends(edge: DeclaredEdge, found_by: bytes) -> dict[str, Any]:
+    return {
+        "task_id": edge.task_id,
+        "version": found_by,
+        "relation": edge.relation,
+        "node_kind": edge.node_kind,
+        "node_id": edge.node_id,
+    }
 
 
 KEEP_DATASETS = """

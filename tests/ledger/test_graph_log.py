@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from threading import Event as Flag
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -17,16 +17,20 @@ from dataforge.graph.follower import Follower
 from dataforge.graph.shown import Shown, shown
 from dataforge.graph.sparse import Graph
 from dataforge.ingest.replay import replay
-from dataforge.ledger.declare import declare
+from dataforge.ledger.declare import declare, restore
 from dataforge.ledger.lineage import lineage
 from dataforge.ledger.record import apply
+from dataforge.ledger.swap import swap
+from dataforge.ledger.verify import compare
 from dataforge.model import definition
 from dataforge.model.errors import DataForgeError
 from dataforge.model.event import DatasetFact, EdgeFact, Event, Facts, TaskFact
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.state import RunKind
+from dataforge.storage import definition as definitions
 from dataforge.storage import environment as environments
 from dataforge.storage import graph as graphs
+from dataforge.storage import rebuilt as rebuilds
 from dataforge.storage.database import Database
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -49,6 +53,15 @@ facts = st.one_of(
     st.builds(Facts, tasks=st.tuples(st.builds(TaskFact, tasks, st.sampled_from(RunKind), registers=lists))),
     st.builds(Facts, datasets=st.tuples(renamed)),
 )
+
+
+class Rebuilt(NamedTuple):
+    """That what these facts and the standing definitions give was rebuilt beside the live state, and is swapped in."""
+
+    facts: list[Facts]
+
+
+rebuilt = st.builds(Rebuilt, st.lists(facts, max_size=3))
 
 
 def _named(ref: TaskRef | DatasetRef) -> dict[str, str]:
@@ -107,19 +120,37 @@ def _same(one: Shown, other: Shown) -> bool:
     return all(np.array_equal(*pair) for pair in pairs)
 
 
+def _event(said: Facts) -> Event:
+    number = next(events)
+    return Event(number.to_bytes(16), START + timedelta(seconds=number), "run", "", b"{}", said)
+
+
 def _do(database: Database, step: Any) -> None:
     if isinstance(step, Facts):
-        number = next(events)
-        event = Event(number.to_bytes(16), START + timedelta(seconds=number), "run", "", b"{}", step)
         with database.transaction() as connection:
-            apply(connection, environments.lock(connection, "dev").id, [event])
+            apply(connection, environments.lock(connection, "dev").id, [_event(step)])
+        return
+    if isinstance(step, Rebuilt):
+        _swap_in(database, step)
         return
     with suppress(DataForgeError):  # refused: nothing has changed
         declare(database, "dev", _manifest(step), now=START + timedelta(seconds=next(events)))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
-@given(st.lists(st.lists(st.one_of(facts, manifests), min_size=1, max_size=3), min_size=1, max_size=4))
+def _swap_in(database: Database, other: Rebuilt) -> None:
+    with rebuilds.hidden(database) as beside, database.transaction() as connection:
+        live = environments.lock(connection, "dev").id
+        for manifest in definitions.manifests(connection, live):
+            restore(connection, beside, manifest)
+        apply(connection, beside, [_event(said) for said in other.facts])
+        rebuilds.copy_names(connection, live, beside)
+        found = compare(connection, live, beside)
+        if not found.agrees:
+            swap(connection, live, beside, found)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+@given(st.lists(st.lists(st.one_of(facts, manifests, rebuilt), min_size=1, max_size=3), min_size=1, max_size=4))
 def test_what_follows_the_log_is_the_graph_read_anew(database: Database, stretches: list[list[Any]]) -> None:
     held, version = _anew(database)
     for stretch in stretches:
@@ -199,6 +230,11 @@ def test_of_many_who_follow_at_once_none_is_behind_what_was_written_before_he_as
         over.set()
         for each in asking:
             each.result()
+    lineage(database, follower, "dev", ("n", "c0"))
+    anew, version = _anew(database)
+    held = follower.at(1, version, lambda: pytest.fail("it is held"), lambda *_: pytest.fail("it has followed"))
+    assert held is not None
+    assert all(np.array_equal(*pair) for pair in zip(_arrays(held), _arrays(anew.graph), strict=True))
 
 
 def test_who_is_farther_behind_than_the_log_reaches_reads_everything(
