@@ -132,8 +132,8 @@ class EdgeRow(msgspec.Struct, frozen=True):
         return (self.node_kind, self.node_id)
 
 
-# Each edge's dataset is looked up by itself (`offset 0`): for a single task the planner would rather read all datasets, of
-# whose edges it expects more than there are.
+# Each edge's dataset is looked up by itself (`offset 0`): for a single task the planner would rather read all datasets,
+# since it expects more edges than there are.
 EDGES = """
 select e.task_id, e.relation, e.node_kind, coalesce(d.canonical_id, e.node_id), e.origin, e.mapping::text,
     e.condition ->> 'kind', e.required, e.staleness, e.role, e.condition ->> 'where'
