@@ -24,19 +24,28 @@ def main() -> None:
             ("native", "staging", workload.native(COUNT), record_native),
             ("airflow", "prod", workload.airflow(COUNT), record_openlineage),
         ):
-            before = _total(database)
+            before, logged = _total(database), _logged(database)
             for begin in range(0, COUNT, 500):
                 record(database, environment, bodies[begin : begin + 500], NOTHING)
             came = sum(map(len, bodies)) / COUNT
             whole, body = (_total(database) - before) / COUNT, _bodies(database, environment) / COUNT
             figure = "size.event" if name == "airflow" else f"size.event.{name}"
             bench.size(figure, whole, f"the event as it came ({came:,.0f} bytes)", whole / came)
+            wal = (_logged(database) - logged) / COUNT
+            bench.size(f"size.wal.{name}", wal, f"the event as it came ({came:,.0f} bytes)", wal / came)
             bench.size(f"size.body.{name}", body, f"the event as it came ({came:,.0f} bytes)", body / came)
 
 
 def _total(database: Database) -> float:
     with database.transaction() as connection:
         row = connection.execute(TOTAL.encode()).fetchone()
+    return float(row[0]) if row else 0.0
+
+
+def _logged(database: Database) -> float:
+    """How much the server has written to its log, in bytes."""
+    with database.transaction() as connection:
+        row = connection.execute("select pg_current_wal_lsn() - '0/0'::pg_lsn").fetchone()
     return float(row[0]) if row else 0.0
 
 
