@@ -115,7 +115,9 @@ def _fold_tasks(connection: Connection, environment: int, events: Sequence[Event
     upstream_lists.save(connection, environment, _listed(events))
     lists = {task_id: _upstreams(task) for task_id, task in changed.items()}
     turned = any((task.kind == "step") != (known[task_id].kind == "step") for task_id, task in changed.items())
-    return set(changed), edges.replace_observed_upstreams(connection, environment, lists) or turned
+    replaced = edges.replace_observed_upstreams(connection, environment, lists)
+    wakeups.declared(connection, environment, {("task", task_id) for task_id in replaced.shorter})
+    return set(changed), replaced.moved or turned
 
 
 def _merge_task(known: ObservedTask, said: tuple[Event, TaskFact]) -> ObservedTask:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Set
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from psycopg import Connection, sql
@@ -65,7 +65,7 @@ with listed as (
     where environment = %(environment)s and task_id = any(%(replaced)s) and relation = 'consumes'
         and node_kind = 'task' and origin = 'observed'
         and (task_id, node_id) not in (select task_id, node_id from listed)
-    returning true as moved
+    returning task_id
 ), kept as (
     insert into edge as known
         (environment, task_id, relation, node_kind, node_id, origin, source, first_at, last_at)
@@ -76,15 +76,22 @@ with listed as (
     where (known.first_at, known.last_at) <> (excluded.first_at, excluded.last_at)
     returning xmax = 0 as moved
 )
-select moved from excess union all select moved from kept
+select task_id, true from excess union all select null, moved from kept
 """
+
+
+class Replaced(NamedTuple):
+    """What became of observed upstreams: whether an edge came or went, and the tasks that lost one."""
+
+    moved: bool
+    shorter: set[int]
 
 
 def replace_observed_upstreams(
     connection: Connection, environment: int, lists: Mapping[int, tuple[datetime, Set[int]] | None]
-) -> bool:
-    """Makes the latest complete list of a task's upstream tasks its observed ones. Returns whether an edge came
-    or went. `lists` holds by task when the list was seen and whom it names; None where there is none.
+) -> Replaced:
+    """Makes the latest complete list of a task's upstream tasks its observed ones. `lists` holds by task when the list
+    was seen and whom it names; None where there is none.
 
     Both times of an edge are those of that list, so that they do not depend on which lists came before.
     """
@@ -97,9 +104,8 @@ def replace_observed_upstreams(
         "upstreams": [row[1] for row in rows],
         "times": [row[2] for row in rows],
     }
-    if not known:
-        return False
-    return any(moved for (moved,) in connection.execute(REPLACE_OBSERVED_UPSTREAMS, parameters).fetchall())
+    rows_moved = connection.execute(REPLACE_OBSERVED_UPSTREAMS, parameters).fetchall() if known else []
+    return Replaced(any(moved for _, moved in rows_moved), {task for task, _ in rows_moved if task is not None})
 
 
 class DeclaredEdge(msgspec.Struct, frozen=True):

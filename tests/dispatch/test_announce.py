@@ -17,8 +17,13 @@ from dataforge.dispatch.declared import MOST_RECENT
 from dataforge.dispatch.waiting import waiting
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
+from dataforge.ledger.record import apply
 from dataforge.model.claim import Claiming, ClaimRefused
 from dataforge.model.errors import InvalidInput
+from dataforge.model.event import Event, Facts, TaskFact
+from dataforge.model.reference import TaskRef
+from dataforge.model.state import RunKind
+from dataforge.storage import environment as environments
 from dataforge.storage.database import Database
 from tests.dispatch.night import DAY, LAKE, NOW, at, claimed, declared, ended, ordered, recorded, said, task
 
@@ -165,6 +170,23 @@ def test_what_was_only_observed_is_announced_where_it_is_trusted(database: Datab
     assert _announced(database) == []
     recorded(database, said("load", "succeeded", 2, run="again", outputs=[ORDERS]))
     assert f"seen {DAY}" in _announced(database, trusted=frozenset({"ns"}))
+
+
+def _listed(database: Database, minutes: int, *upstreams: str) -> None:
+    """A platform says which tasks come before one."""
+    said_of = TaskFact(TaskRef("ns", "report"), RunKind.TASK, registers={"upstreams": list(upstreams)})
+    event = Event(minutes.to_bytes(16), at(minutes), "run", "", b"{}", Facts(tasks=(said_of,)))
+    with database.transaction() as connection:
+        apply(connection, environments.lock(connection, "dev").id, [event])
+
+
+def test_who_no_longer_waits_for_what_never_came_is_announced(database: Database) -> None:
+    ours = frozenset({"ns"})
+    _listed(database, 0, "a", "b")
+    recorded(database, said("report", "failed", 1), said("a", "succeeded", 2))
+    assert _announced(database, trusted=ours) == []
+    _listed(database, 3, "a")
+    assert _announced(database, trusted=ours) == [f"report {DAY}"]
 
 
 def test_updates_wake_the_task_that_they_trigger_and_each_claim_is_a_run_of_its_own(database: Database) -> None:

@@ -66,13 +66,14 @@ def test_the_latest_list_of_upstream_tasks_replaces_the_one_before(database: Dat
     with database.transaction() as connection:
         prepare(connection)
         edge.upsert_observed(connection, 1, [seen(0)])
-        assert edge.replace_observed_upstreams(connection, 1, {LOAD.id: (START, {EXTRACT.id})})
-        assert edge.replace_observed_upstreams(connection, 1, {LOAD.id: (later, {CHECK.id}), CHECK.id: None})
-        assert not edge.replace_observed_upstreams(connection, 1, {LOAD.id: (later, {CHECK.id})})
+        assert edge.replace_observed_upstreams(connection, 1, {LOAD.id: (START, {EXTRACT.id})}) == (True, set())
+        again = edge.replace_observed_upstreams(connection, 1, {LOAD.id: (later, {CHECK.id}), CHECK.id: None})
+        assert again == (True, {LOAD.id})
+        assert edge.replace_observed_upstreams(connection, 1, {LOAD.id: (later, {CHECK.id})}) == (False, set())
         rows = stored(connection)
         assert [row for row in rows if row[0] == "task"] == [("task", CHECK.id, later, later)]
         assert [row[1] for row in rows if row[0] == "dataset"] == [ORDERS.id]
-        assert edge.replace_observed_upstreams(connection, 1, {LOAD.id: (later, set())})
+        assert edge.replace_observed_upstreams(connection, 1, {LOAD.id: (later, set())}) == (True, {LOAD.id})
         assert [row[0] for row in stored(connection)] == ["dataset"]
 
 
