@@ -13,7 +13,7 @@ AIRFLOW := .airflow
 AIRFLOW_PY := $(AIRFLOW)/venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test test-long mutants explore test-real airflow kafka kafka-stop check format bench screenshots score manifest dictionary \
+.PHONY: help up down status test test-long mutants explore test-real airflow kafka kafka-stop check format bench bench-full screenshots score manifest dictionary \
 	lock lock-airflow clean
 
 help: ## show this list
@@ -70,8 +70,11 @@ format: $(INSTALLED) ## format the code and fix what the linter can
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-bench: $(INSTALLED) ## run the benchmarks (ONLY=ingest for one group)
-	@$(PY) -m benchmarks $(if $(ONLY),$(ONLY))
+bench: $(INSTALLED) ## run the benchmarks (ONLY=ingest for one group, FACTOR=0.1 for another size)
+	@$(PY) -m benchmarks $(ONLY) $(if $(FACTOR),--factor $(FACTOR))
+
+bench-full: $(INSTALLED) ## run them at a hundredth, a tenth and the whole size; goes on where it was stopped
+	@$(PY) -m benchmarks --full $(ONLY)
 
 score: $(INSTALLED) ## hold the captured history against what its platforms themselves recorded
 	@$(PY) -m benchmarks.truth

@@ -15,6 +15,7 @@ from benchmarks.figure import Bench, percentile, timed
 from benchmarks.ingest import server_version
 from benchmarks.scratch import scratch_database
 from benchmarks.served import served
+from benchmarks.world.graph import TASKS
 from dataforge.graph.follower import Follower
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
@@ -24,8 +25,7 @@ from dataforge.ledger.readiness import Named, readiness, verdict
 from dataforge.model import definition
 from dataforge.storage.database import Database
 
-TASKS, LAYERS, UPSTREAMS, DAYS = 3_000, 15, 20, ("2026-11-01", "2026-11-02")
-FACTOR = TASKS / 120_000
+LAYERS, UPSTREAMS, DAYS = 15, 20, ("2026-11-01", "2026-11-02")
 NOW = datetime(2026, 11, 3, tzinfo=UTC)
 
 RECURSIVE = """
@@ -39,20 +39,20 @@ select count(*) from reached
 """
 
 
-def main() -> None:
+def main(factor: float) -> None:
     """Measures verdicts alone, over HTTP and in batches, and the closure of the graph."""
     with scratch_database({}) as database:
-        bench, names = Bench("answers", server_version(database)), layered(database)
-        _verdicts(bench, database, names)
+        bench, names = Bench("answers", server_version(database)), layered(database, factor)
+        _verdicts(bench, database, names, factor)
         with served(database.url) as one, httpx.Client(base_url=one.url, timeout=60) as client:
-            _over_http(bench, client, names)
-        _closure(bench, database, names)
+            _over_http(bench, client, names, factor)
+        _closure(bench, database, names, factor)
 
 
-def layered(database: Database) -> list[str]:
-    """Declares layered tasks of twenty upstreams each, and runs most of two days."""
-    random, names = Random(5), [f"layer_{number * LAYERS // TASKS:02}.task_{number:05}" for number in range(TASKS)]
-    size = TASKS // LAYERS
+def layered(database: Database, factor: float) -> list[str]:
+    """Declares layered tasks of twenty upstreams each, a layer at a time, and runs most of two days."""
+    size = round(factor * TASKS / LAYERS)  # tasks of a layer
+    random, names = Random(5), [f"layer_{number // size:02}.task_{number:06}" for number in range(size * LAYERS)]
     tasks: list[dict[str, Any]] = []
     for number, name in enumerate(names):
         first = max(0, (number // size - 2) * size)
@@ -66,7 +66,9 @@ def layered(database: Database) -> list[str]:
                 "consumes": [{"task": {"namespace": "bench", "name": names[other]}} for other in sorted(above)],
             }
         )
-    declare(database, "dev", definition.parse({"source": "bench", "tasks": tasks}))
+    for begin in range(0, len(tasks), size):
+        manifest = {"source": f"layer {begin // size}", "tasks": tasks[begin : begin + size]}
+        declare(database, "dev", definition.parse(manifest))
     events = [
         {
             "time": f"{day}T23:00:00Z",
@@ -76,7 +78,7 @@ def layered(database: Database) -> list[str]:
             "state": "succeeded",
         }
         for day in DAYS
-        for name in random.sample(names, TASKS * 9 // 10)
+        for name in random.sample(names, len(names) * 9 // 10)
     ]
     for begin in range(0, len(events), 1_000):
         record_native(database, "dev", events[begin : begin + 1_000], NOTHING)
@@ -85,38 +87,38 @@ def layered(database: Database) -> list[str]:
     return names
 
 
-def _verdicts(bench: Bench, database: Database, names: list[str]) -> None:
+def _verdicts(bench: Bench, database: Database, names: list[str], factor: float) -> None:
     random = Random(6)
     asked = [Named(random.choice(names), "bench", random.choice(DAYS)) for _ in range(600)]
     alone = [timed(partial(verdict, database, "dev", one, NOW)) for one in asked]
-    bench.times("verdict.p95", alone[100:], factor=FACTOR)
+    bench.times("verdict.p95", alone[100:], factor=factor)
     thousand = [Named(random.choice(names), "bench", random.choice(DAYS)) for _ in range(1_000)]
     batches = [timed(partial(readiness, database, "dev", thousand, NOW)) for _ in range(8)]
-    bench.times("verdict.batch1000", batches[1:], factor=FACTOR)
+    bench.times("verdict.batch1000", batches[1:], factor=factor)
 
 
-def _over_http(bench: Bench, client: httpx.Client, names: list[str]) -> None:
+def _over_http(bench: Bench, client: httpx.Client, names: list[str], factor: float) -> None:
     random, taken = Random(7), []
     for _ in range(500):
         parameters = {"name": random.choice(names), "namespace": "bench", "partition": random.choice(DAYS)}
         taken.append(timed(partial(client.get, "/dev/readiness", params=parameters)))
-    bench.times("verdict.http.p95", taken[50:], factor=FACTOR)
+    bench.times("verdict.http.p95", taken[50:], factor=factor)
 
 
 def _recursive(connection: Connection, name: str) -> None:
     connection.execute(RECURSIVE, [name]).fetchone()
 
 
-def _closure(bench: Bench, database: Database, names: list[str]) -> None:
+def _closure(bench: Bench, database: Database, names: list[str], factor: float) -> None:
     """From tasks of the first layers, whose closure is most of the graph."""
     follower, random = Follower(), Random(8)
     load = timed(partial(lineage, database, follower, "dev", ("bench", names[0]), "downstream", 1))
-    bench.times("lineage.first", [load], factor=FACTOR)
+    bench.times("lineage.first", [load], factor=factor)
     ours, theirs = [], []
-    for name in random.sample(names[: TASKS // LAYERS], 30):
+    for name in random.sample(names[: len(names) // LAYERS], 30):
         ours.append(timed(partial(lineage, database, follower, "dev", ("bench", name), "downstream")))
         with database.transaction() as connection:
             theirs.append(timed(partial(_recursive, connection, name)))
     ratio = percentile(theirs, 50) / percentile(ours, 50)
     floor = f"a recursive query, which takes {1_000 * percentile(theirs, 50):.1f} ms (times faster)"
-    bench.times("lineage.closure", ours, floor, ratio, factor=FACTOR)
+    bench.times("lineage.closure", ours, floor, ratio, factor=factor)

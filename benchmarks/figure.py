@@ -50,9 +50,11 @@ class Bench:
         """Processor time an event, in microseconds: it moves less than a rate does where others use the machine."""
         self._write(figure, 1e6 * seconds, "us/event", "", None, factor)
 
-    def size(self, figure: str, value: float, floor: str = "", ratio: float | None = None) -> None:
+    def size(
+        self, figure: str, value: float, floor: str = "", ratio: float | None = None, factor: float = 0.001
+    ) -> None:
         """A size in bytes."""
-        self._write(figure, value, "bytes", floor, ratio, 0.001)
+        self._write(figure, value, "bytes", floor, ratio, factor)
 
     def times(
         self, figure: str, seconds: Sequence[float], floor: str = "", ratio: float | None = None, factor: float = 0.001
@@ -80,7 +82,7 @@ class Bench:
             factor=factor,
             cores=os.cpu_count() or 0,
             postgres=self._postgres,
-            commit=_commit(),
+            commit=commit(),
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             load=round(os.getloadavg()[0], 1),
             **spread,
@@ -110,7 +112,8 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _commit() -> str:
+def commit() -> str:
+    """What is measured."""
     found = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - the developer's own git
         cwd=Path(__file__).parent,

@@ -5,7 +5,6 @@ turn, with a recursive query over the same rows.
 """
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -19,17 +18,21 @@ from benchmarks.figure import Bench, percentile, timed
 from benchmarks.ingest import server_version
 from benchmarks.scratch import scratch_database
 from benchmarks.world import World
-from benchmarks.world.graph import CUTS, LAKE, NAMESPACE, Cadence
+from benchmarks.world.graph import CUTS, LAKE, LAYERS, NAMESPACE, Cadence
 from dataforge.graph.follower import Follower
 from dataforge.graph.shown import shown
 from dataforge.graph.sparse import Graph, Node
+from dataforge.ingest.batch import record_native
+from dataforge.ingest.redaction import NOTHING
+from dataforge.ledger.declare import declare_task
 from dataforge.ledger.lineage import lineage
+from dataforge.model import definition
 from dataforge.model.reference import node_id
 from dataforge.storage import environment as environments
 from dataforge.storage import graph as graphs
 from dataforge.storage.database import Database
 
-ROUNDS = 5
+ROUNDS, CHANGES = 5, 30
 PAGE = 100  # nodes of a first page
 RECURSIVE = """
 with recursive reached (kind, id) as (
@@ -47,7 +50,7 @@ select count(*) from reached
 """
 
 
-def main(factor: float = 0.02) -> None:
+def main(factor: float) -> None:
     """Measures the graph of one environment at this factor."""
     world = World(factor)
     with scratch_database({}) as database:
@@ -56,6 +59,8 @@ def main(factor: float = 0.02) -> None:
         _load(bench, database, environment, world)
         _closure(bench, database, environment, world)
         _page(bench, database, world)
+        _follow(bench, database, world)
+        _declare(bench, database, world)
 
 
 def _fill(database: Database, world: World) -> int:
@@ -115,6 +120,7 @@ def _load(bench: Bench, database: Database, environment: int, world: World) -> N
         graph.nbytes,
         f"what the process grew by, freed arrays included ({held:,} bytes)",
         graph.nbytes / held,
+        world.factor,
     )
 
 
@@ -155,5 +161,45 @@ def _page(bench: Bench, database: Database, world: World) -> None:
     bench.times("graph.page", [timed(partial(ask, each)) for each in asked], factor=world.factor)
 
 
-if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 0.02)
+def _follow(bench: Bench, database: Database, world: World) -> None:
+    """The same after an event that showed a new edge: the graph in memory follows it first."""
+    follower, random = Follower(), np.random.default_rng(10)
+    tasks = random.choice(world.size, min(2 * CHANGES, world.size), replace=False).tolist()
+    asked = (NAMESPACE, world.name(tasks[0]))
+    ask = partial(lineage, database, follower, "prod", asked, limit=PAGE)
+    ask()
+    taken = []
+    for task in tasks[:CHANGES]:
+        read = {"namespace": "s3://other", "name": f"table{task}"}
+        event = {
+            "time": "2026-11-01T06:00:00Z",
+            "task": {"namespace": NAMESPACE, "name": world.name(task)},
+            "run": "bench",
+            "state": "running",
+            "inputs": [read],
+        }
+        assert record_native(database, "prod", [event], NOTHING).applied == 1
+        taken.append(timed(ask))
+    bench.times("graph.follow", taken, factor=world.factor)
+
+
+def _declare(bench: Bench, database: Database, world: World) -> None:
+    """One task that reads what others write, deep inside: its cycle check looks at what lies around it."""
+    random, taken = np.random.default_rng(11), []
+    middle = np.flatnonzero(world.layer == LAYERS // 2)
+    above = np.flatnonzero(world.layer == LAYERS // 2 - 1)
+    for number in range(CHANGES):
+        upstream, below = (int(random.choice(each)) for each in (above, middle))
+        task = {
+            "namespace": NAMESPACE,
+            "name": f"between {number}",
+            "consumes": [_dataset(world, upstream), _dataset(world, below)],
+            "produces": [{"namespace": LAKE, "name": f"between {number}"}],
+        }
+        said = definition.parse_task(task)
+        taken.append(timed(partial(declare_task, database, "prod", said)))
+    bench.times("declare.task", taken, factor=world.factor)
+
+
+def _dataset(world: World, task: int) -> dict[str, Any]:
+    return {"dataset": {"namespace": LAKE, "name": world.dataset(task)}}

@@ -3,6 +3,9 @@
 Guarantees that nothing is left out and nothing typed by hand; what misses its goal is said as plainly as what does not.
 """
 
+import math
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +30,15 @@ last that was measured, with the commit it was measured on and the load of the m
 cores). PostgreSQL is beside it, with `fsync` and `synchronous_commit` on. A factor of 1 is a platform of 120,000 tasks,
 2.5 million edges and 15 million runs a day. Compare ratios rather than figures: machines differ, and one differs from
 itself.
+"""
+_LINEAR = 1.1  # n log n, from a hundredth of the size to the whole: more than it would be n to a power of 1.1
+_GROWTH = """## Cost against size
+
+By which power of the size a figure grows, where `make bench-full` measured it at several. 1 is in proportion to all
+there is, 0 whatever there is; what grows faster than n log n is set in bold.
+
+| figure | values | power |
+|---|---|---|
 """
 
 
@@ -66,6 +78,8 @@ GOALS = {
     "graph.memory": Goal(200_000_000, most=True),
     "graph.closure": Goal(50, most=True),
     "graph.page": Goal(10, most=True),
+    "graph.follow": Goal(20, most=True),
+    "declare.task": Goal(20, most=True),
 }
 
 
@@ -77,21 +91,46 @@ def main() -> None:
 def render() -> str:
     """The page as the results give it."""
     parts = [_HEAD]
+    grown: list[list[Figure]] = []
     for topic, title in _TITLES.items():
-        if latest := _latest(topic):
+        lines = _lines(topic)
+        if latest := _latest(lines):
             parts.append(f"\n## {title}\n\n{_table(latest)}")
+            grown += filter(None, (_sizes(lines, each) for each in latest))
+    if grown:
+        parts.append(f"\n{_GROWTH}{''.join(map(_growth, grown))}")
     return "".join(parts)
 
 
-def _latest(topic: str) -> list[Figure]:
-    """The last line of each figure and factor, in the order in which they were first measured."""
+def _lines(topic: str) -> list[Figure]:
     path = RESULTS / f"{topic}.jsonl"
     lines = path.read_bytes().splitlines() if path.exists() else []
-    found: dict[tuple[str, float], Figure] = {}
-    for line in lines:
-        figure = msgspec.json.decode(line, type=Figure)
-        found[figure.figure, figure.factor] = figure
-    return list(found.values())
+    return [msgspec.json.decode(line, type=Figure) for line in lines]
+
+
+def _latest(lines: list[Figure]) -> list[Figure]:
+    """The last line of each figure, in the order in which they were first measured."""
+    return list({figure.figure: figure for figure in lines}.values())
+
+
+def _sizes(lines: list[Figure], latest: Figure) -> list[Figure]:
+    """The last line of a figure at each size, of the commit that was measured last; nothing where there is one size."""
+    same = (each for each in lines if (each.figure, each.commit) == (latest.figure, latest.commit))
+    found = {each.factor: each for each in same}
+    return [found[factor] for factor in sorted(found)] if len(found) > 1 else []
+
+
+def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """By which power of the size the value grows: the slope of a line through their logarithms."""
+    across, up = [math.log(each) for each in sizes], [math.log(each) for each in values]
+    return statistics.linear_regression(across, up).slope
+
+
+def _growth(figures: list[Figure]) -> str:
+    power = exponent([each.factor for each in figures], [each.value for each in figures])
+    shown = f"{power:.2f}" if power <= _LINEAR else f"**{power:.2f}**"
+    values = ", ".join(f"{each.value:,.1f} at {each.factor:g}" for each in figures)
+    return f"| `{figures[0].figure}` | {values} {figures[0].unit} | {shown} |\n"
 
 
 def _table(figures: list[Figure]) -> str:

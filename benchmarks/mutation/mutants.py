@@ -138,10 +138,17 @@ MUTANTS = (
         ("tests/dispatch/test_claim.py",),
     ),
     Mutant(
+        "a claim that nobody holds up decides on what it finds",
+        "dataforge/dispatch/claim.py",
+        "            if _may_run(connection, locked, task, wanted.partition, now, trusted):",
+        "            if True:",
+        ("tests/dispatch/test_claim.py",),
+    ),
+    Mutant(
         "a claim decides again under the lock",
         "dataforge/dispatch/claim.py",
-        "        _require_runnable(connection, here, task, wanted.partition, now, trusted)\n        lease",
-        "        lease",
+        "        _require_runnable(connection, here, task, wanted.partition, now, trusted)\n        return _grant",
+        "        return _grant",
         ("tests/dispatch/test_claim.py",),
     ),
     Mutant(

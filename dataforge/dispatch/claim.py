@@ -57,12 +57,16 @@ def claim(
     Raises ClaimRefused with the verdict, NotFound for a task nobody knows, InvalidInput for a lease out of bounds.
     """
     _check(wanted)
-    with database.transaction() as connection:  # most of those who come too late are told here, and lock nothing
+    with database.transaction() as connection:
         here = environments.find(connection, environment)
         task = reference.resolve_task(connection, here.id, wanted.namespace, wanted.name)
         if (granted := _granted_before(connection, here, task, wanted)) is not None:
             return granted
-    with database.transaction() as connection:
+        if (locked := environments.try_lock(connection, environment)) is not None:
+            expire(connection, locked, now, redaction)
+            if _may_run(connection, locked, task, wanted.partition, now, trusted):
+                return _grant(connection, locked, task, wanted, now, redaction)
+    with database.transaction() as connection:  # most of those who come too late are told here, and lock nothing
         storage.begin_snapshot(connection)
         _require_runnable(connection, here, task, wanted.partition, now, trusted)
     with database.transaction() as connection:
@@ -71,10 +75,16 @@ def claim(
             return granted
         expire(connection, here, now, redaction)
         _require_runnable(connection, here, task, wanted.partition, now, trusted)
-        lease = _lease(connection, here, task, wanted, now)
-        wakeups.drop(connection, here.id, [(task.id, wanted.partition)])
-        _write(connection, here, [_document(task, lease, "running", {}, now)], redaction)
-        return Granted(str(lease.claim), lease.attempt, lease.expires_at)
+        return _grant(connection, here, task, wanted, now, redaction)
+
+
+def _grant(
+    connection: Connection, locked: Environment, task: TaskRef, wanted: Claiming, now: datetime, redaction: Redaction
+) -> Granted:
+    lease = _lease(connection, locked, task, wanted, now)
+    wakeups.drop(connection, locked.id, [(task.id, wanted.partition)])
+    _write(connection, locked, [_document(task, lease, "running", {}, now)], redaction)
+    return Granted(str(lease.claim), lease.attempt, lease.expires_at)
 
 
 def heartbeat(database: Database, environment: str, claim: UUID, lease_seconds: int, now: datetime) -> Granted:
@@ -162,11 +172,17 @@ def _verdict(
     return decide(aged(connection, here.id, question, now, warn=whole)[asked])
 
 
+def _may_run(
+    connection: Connection, here: Environment, task: TaskRef, partition: str, now: datetime, trusted: frozenset[str]
+) -> bool:
+    verdict = _verdict(connection, here, task, partition, now, whole=False)
+    return verdict.runnable and (verdict.basis == "declared" or bool({verdict.task.namespace, EVERYWHERE} & trusted))
+
+
 def _require_runnable(
     connection: Connection, here: Environment, task: TaskRef, partition: str, now: datetime, trusted: frozenset[str]
 ) -> None:
-    verdict = _verdict(connection, here, task, partition, now, whole=False)
-    if verdict.runnable and (verdict.basis == "declared" or {verdict.task.namespace, EVERYWHERE} & trusted):
+    if _may_run(connection, here, task, partition, now, trusted):
         return
     verdict = _verdict(connection, here, task, partition, now, whole=True)
     subject = f"{verdict.task.name} for {verdict.partition}" if verdict.partition else verdict.task.name

@@ -50,6 +50,18 @@ def lock(connection: Connection, name: str) -> Environment:
     return find(connection, name)  # read by a statement of its own: the one before us may have moved the graph
 
 
+TRY_LOCK = """
+select pg_try_advisory_xact_lock(hashtextextended('dataforge.environment', id)) from environment
+where name = %s and id > 0
+"""
+
+
+def try_lock(connection: Connection, name: str) -> Environment | None:
+    """The same where nobody else has that right just now; else nothing, at once."""
+    row = connection.execute(TRY_LOCK, [name]).fetchone()
+    return find(connection, name) if row is not None and row[0] else None
+
+
 MOST_LOGGED = 250_000  # changes that the log keeps: to apply as many takes about as long as to read all edges
 ADVANCE = """
 with forgotten as (

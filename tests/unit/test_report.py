@@ -30,5 +30,10 @@ def test_a_goal_is_a_bound_on_the_figure_or_on_its_ratio(goal: Goal, figure: Fig
 
 
 def test_every_goal_is_of_a_figure_that_is_measured() -> None:
-    measured = {each.figure for topic in report._TITLES for each in report._latest(topic)}
+    measured = {each.figure for topic in report._TITLES for each in report._lines(topic)}
     assert report.GOALS.keys() <= measured
+
+
+def test_a_cost_that_grows_with_the_square_of_the_size_has_the_power_of_two() -> None:
+    assert report.exponent([0.01, 0.1, 1], [3, 300, 30_000]) == pytest.approx(2)
+    assert report.exponent([0.01, 1], [5, 5]) == pytest.approx(0)
