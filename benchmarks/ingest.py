@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import psutil
 
 from benchmarks import consumed, floor, workload
+from benchmarks.checked import check
 from benchmarks.figure import Bench, timed
 from benchmarks.load import Answered, Load, measure
 from benchmarks.scratch import scratch_database
@@ -49,6 +50,7 @@ def main() -> None:
         _native(bench, database)
         _openlineage(bench, database)
         _over_the_wire(bench, database)
+        print(f"{check(database):,} partitions stand as the recorded events say")
 
 
 def server_version(database: Database) -> str:
