@@ -140,7 +140,7 @@ MUTANTS = (
     Mutant(
         "a claim that nobody holds up decides on what it finds",
         "dataforge/dispatch/claim.py",
-        "            if _may_run(connection, locked, task, wanted.partition, now, trusted):",
+        "            if may_run() and (not expire(connection, locked, now, redaction) or may_run()):",
         "            if True:",
         ("tests/dispatch/test_claim.py",),
     ),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -63,8 +64,8 @@ def claim(
         if (granted := _granted_before(connection, here, task, wanted)) is not None:
             return granted
         if (locked := environments.try_lock(connection, environment)) is not None:
-            expire(connection, locked, now, redaction)
-            if _may_run(connection, locked, task, wanted.partition, now, trusted):
+            may_run = partial(_may_run, connection, locked, task, wanted.partition, now, trusted)
+            if may_run() and (not expire(connection, locked, now, redaction) or may_run()):
                 return _grant(connection, locked, task, wanted, now, redaction)
     with database.transaction() as connection:  # most of those who come too late are told here, and lock nothing
         storage.begin_snapshot(connection)

@@ -51,6 +51,14 @@ def test_what_may_not_run_is_refused_with_the_verdict(database: Database) -> Non
     assert codes(taken.value.verdict) == ["already_running"]
 
 
+def test_a_refused_claim_writes_nothing_down(database: Database) -> None:
+    declared(database, task("extract"), task("load", "extract"))
+    claimed(database, "extract", 0, seconds=60)
+    with pytest.raises(ClaimRefused):
+        claimed(database, "load", 5)
+    assert _runs(database, "extract") == [(1, "running", None)]
+
+
 def test_of_two_hundred_who_claim_at_once_one_is_granted(database_url: str) -> None:
     database = Database(database_url, max_size=16, wait_seconds=120)
     try:
