@@ -114,10 +114,13 @@ def _latest(lines: list[Figure]) -> list[Figure]:
 
 
 def _sizes(lines: list[Figure], latest: Figure) -> list[Figure]:
-    """The last line of a figure at each size, of the commit that was measured last; nothing where there is one size."""
-    same = (each for each in lines if (each.figure, each.commit) == (latest.figure, latest.commit))
-    found = {each.factor: each for each in same}
-    return [found[factor] for factor in sorted(found)] if len(found) > 1 else []
+    """A figure at each size, of the commit that was measured last at more than one; nothing where none was."""
+    found: dict[str, dict[float, Figure]] = {}
+    for each in lines:
+        if each.figure == latest.figure:
+            found.setdefault(each.commit, {})[each.factor] = each
+    several = [sizes for sizes in found.values() if len(sizes) > 1]
+    return [several[-1][factor] for factor in sorted(several[-1])] if several else []
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
