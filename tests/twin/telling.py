@@ -286,8 +286,9 @@ class Owing:
 
     def _let_go(self, asked: tuple[str, str], before: Answer, now: datetime) -> bool:
         """Whether it no longer needs what it had waited for."""
-        needed = {need.place[:2] for need in self.machine.facts.view.needs(*asked, now)[0]}
-        return any(upstream is not None and upstream not in needed for _, upstream, _ in before.reasons)
+        needed = {need.place for need in self.machine.facts.view.needs(*asked, now)[0]}
+        waited = {(*upstream, key) for _, upstream, key in before.reasons if upstream is not None and key is not None}
+        return not waited <= needed
 
 
 def _holds(view: View, task: str, key: str) -> bool:
