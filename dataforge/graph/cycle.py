@@ -8,7 +8,7 @@ updater reads beside the partitions that it writes, it reads after their updates
 updater beside others, since they wait for what it writes.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -40,6 +40,15 @@ class Link(NamedTuple):
     node: Name
     mapping: edge.Mapping = SAME
     triggers: bool = False  # the task runs on updates of it, and waits for no partition
+
+
+def links(link: Link, *, waits: bool, triggers: bool) -> Iterator[Link]:
+    """What one edge comes to, given as the link by which its task waits: that, and one by which updates trigger the
+    task, for whichever partition."""
+    if waits:
+        yield link
+    if triggers:
+        yield link._replace(mapping=edge.All(), triggers=True)
 
 
 class _Node(NamedTuple):

@@ -14,7 +14,7 @@ from dataforge.graph.cycle import Link, Name
 from dataforge.graph.knot import Ends, knotted
 from dataforge.ledger.cuts import Cuts
 from dataforge.model.declaration import CycleError, Plan
-from dataforge.model.edge import All, Mapping
+from dataforge.model.edge import Mapping
 from dataforge.model.event import Relation
 from dataforge.model.manifest import named
 from dataforge.model.partition import Partitioning
@@ -144,11 +144,9 @@ class _Side:
 
 
 def _links(edge: DeclaredEdge) -> Iterator[Link]:
-    name, consumes = Name(edge.node_kind, edge.node_id), edge.relation == "consumes"
-    if edge.waits:
-        yield Link(edge.task_id, consumes, name, msgspec.convert(edge.mapping, Mapping))
-    if edge.triggers:
-        yield Link(edge.task_id, consumes, name, All(), triggers=True)
+    name, mapping = Name(edge.node_kind, edge.node_id), msgspec.convert(edge.mapping, Mapping)
+    link = Link(edge.task_id, edge.relation == "consumes", name, mapping)
+    return cycle.links(link, waits=edge.waits, triggers=edge.triggers)
 
 
 def _spelled(connection: Connection, environment: int, decided: Plan, found: Sequence[Name]) -> list[str]:

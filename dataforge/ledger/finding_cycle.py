@@ -16,7 +16,6 @@ from dataforge.graph import cycle
 from dataforge.graph.cycle import Link, Name
 from dataforge.graph.knot import Ends, knots
 from dataforge.ledger.need import cut_of, mapping_of, ref
-from dataforge.model.edge import All
 from dataforge.model.finding import Finding
 from dataforge.model.finding_rule import Use, observed_cycle
 from dataforge.model.partition import Partitioning
@@ -85,11 +84,8 @@ def _is_seen_read(edge: LoopEdge) -> bool:
 
 
 def _links(edge: LoopEdge) -> Iterator[Link]:
-    name, consumes = Name(*edge.node), edge.relation == "consumes"
-    if edge.waits:
-        yield Link(edge.task_id, consumes, name, mapping_of(edge.mapping))
-    if edge.triggers:
-        yield Link(edge.task_id, consumes, name, All(), triggers=True)
+    link = Link(edge.task_id, edge.relation == "consumes", Name(*edge.node), mapping_of(edge.mapping))
+    return cycle.links(link, waits=edge.waits, triggers=edge.triggers)
 
 
 def _cuts(nodes: Mapping[Node, NodeRow], names: Iterable[Name]) -> dict[Name, Partitioning]:

@@ -154,8 +154,10 @@ def _few_files() -> Iterator[None]:
     if hard < 6_000:
         pytest.skip(f"this machine lets a process open {hard} files, and the test needs 6,000")
     resource.setrlimit(resource.RLIMIT_NOFILE, (1_024, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from dataforge.storage import readiness as storage
 from dataforge.storage.database import Database
 from dataforge.storage.readiness import Place
 from tests.ledger.readiness_rows import ENVIRONMENT, Ledger
+from tests.storage.plan import steps
 
 
 @pytest.fixture
@@ -66,12 +67,6 @@ HOT: list[tuple[LiteralString, dict[str, Any]]] = [
 ]
 
 
-def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from _nodes(child)
-
-
 def test_every_query_reads_by_index_and_only_what_it_needs(ledger: Ledger) -> None:
     """More questions at once are read alike, until they ask for a good part of a table."""
     ledger.connection.execute(FILL)
@@ -80,6 +75,6 @@ def test_every_query_reads_by_index_and_only_what_it_needs(ledger: Ledger) -> No
         cursor = psycopg.ClientCursor(ledger.connection)
         row = cursor.execute("explain (analyze, format json) " + query, asked).fetchone()
         assert row is not None
-        for node in _nodes(row[0][0]["Plan"]):
+        for node in steps(row[0][0]["Plan"]):
             assert node["Node Type"] != "Seq Scan", json.dumps(node)
             assert node.get("Rows Removed by Filter", 0) <= 20 * questions, json.dumps(node)

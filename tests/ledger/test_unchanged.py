@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from random import Random
 from typing import Any
@@ -35,6 +34,7 @@ from tests.ledger.test_freshness_twin import (
     histories,
     worlds,
 )
+from tests.storage.plan import rows_of, steps
 
 PLACES: list[Place] = [
     *(("dataset", node_id("lake", f"d{task}"), day) for task in range(TASKS) for day in DAYS),
@@ -179,12 +179,6 @@ CONSUMED: dict[str, Any] = {"environment": 1, "tasks": TASKS_ASKED, "kinds": ["t
 _TABLES = frozenset({"task", "dataset", "edge", "partition_state"})
 
 
-def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from _nodes(child)
-
-
 @pytest.mark.parametrize("questions", [1, 10])
 def test_both_queries_read_by_index_and_only_what_they_need(database: Database, questions: int) -> None:
     with database.transaction() as connection:
@@ -193,7 +187,6 @@ def test_both_queries_read_by_index_and_only_what_they_need(database: Database, 
             given = {name: each[:questions] if isinstance(each, list) else each for name, each in parameters.items()}
             row = psycopg.ClientCursor(connection).execute("explain (analyze, format json) " + query, given).fetchone()
             assert row is not None
-            for node in _nodes(row[0][0]["Plan"]):
-                read = node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+            for node in steps(row[0][0]["Plan"]):
                 assert node["Node Type"] != "Seq Scan", node
-                assert node.get("Relation Name") not in _TABLES or read <= 20 * questions, node
+                assert node.get("Relation Name") not in _TABLES or rows_of(node) <= 20 * questions, node

@@ -15,6 +15,8 @@ import psycopg
 import pytest
 from psycopg.sql import Composable
 
+from tests.storage.plan import rows_of, steps
+
 _EXPLAINED = re.compile(r"\s*(with|select|insert|update|delete)\b", re.IGNORECASE)
 
 
@@ -53,12 +55,8 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Scan]]:
 
 
 def _scans(statement: str, plan: dict[str, Any]) -> Iterator[Scan]:
-    nodes = [plan]
-    while nodes:
-        node = nodes.pop()
-        nodes += node.get("Plans", [])
+    for node in steps(plan):
         if "Relation Name" in node and "Scan" in node["Node Type"]:
-            rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
             below = next((each for each in node.get("Plans", ()) if "Index Name" in each), node)
             yield Scan(
                 statement,
@@ -66,5 +64,5 @@ def _scans(statement: str, plan: dict[str, Any]) -> Iterator[Scan]:
                 node["Node Type"],
                 below.get("Index Name", ""),
                 below.get("Index Cond", ""),
-                round(rows * node["Actual Loops"]),
+                round(rows_of(node)),
             )

@@ -1,10 +1,35 @@
 """What a query reads, by its plan as it was executed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 
+from dataforge.storage.database import Database
+
+Node = dict[str, Any]  # a step of a plan, as PostgreSQL tells it in JSON
 _EXPLAIN = "explain (analyze, format json, timing off) "
+
+
+@contextmanager
+def filled_by(database: Database, fill: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to the database, once these statements have filled it."""
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute(fill.encode())
+        yield connection
+
+
+def steps(plan: Node) -> Iterator[Node]:
+    """The step and all below it."""
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from steps(child)
+
+
+def rows_of(step: Node) -> float:
+    """How many rows a step reads in all its rounds, filtered ones included; PostgreSQL tells the mean of a round."""
+    return float(step["Actual Loops"] * (step["Actual Rows"] + step.get("Rows Removed by Filter", 0)))
 
 
 def rows_read(connection: psycopg.Connection[Any], query: str, given: dict[str, Any]) -> dict[str, int]:
@@ -12,12 +37,7 @@ def rows_read(connection: psycopg.Connection[Any], query: str, given: dict[str, 
     row = connection.execute((_EXPLAIN + query).encode(), given, prepare=False).fetchone()
     assert row is not None
     read: dict[str, int] = {}
-    nodes = [row[0][0]["Plan"]]
-    while nodes:
-        node = nodes.pop()
-        nodes += node.get("Plans", [])
-        if "Relation Name" in node:
-            rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
-            name = node["Relation Name"]
-            read[name] = read.get(name, 0) + round(rows * node["Actual Loops"])
+    for step in steps(row[0][0]["Plan"]):
+        if (name := step.get("Relation Name")) is not None:
+            read[name] = read.get(name, 0) + round(rows_of(step))
     return read

@@ -8,7 +8,7 @@ import pytest
 
 from dataforge.storage import definition, edge
 from dataforge.storage.database import Database
-from tests.storage.plan import rows_read
+from tests.storage.plan import filled_by, rows_read
 
 _FILL = """
 insert into definition_source (environment, source, manifest)
@@ -30,8 +30,7 @@ analyze;
 
 @pytest.fixture
 def filled(database: Database) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(database.url, autocommit=True) as connection:
-        connection.execute(_FILL.encode())
+    with filled_by(database, _FILL) as connection:
         yield connection
 
 

@@ -24,7 +24,8 @@ from dataforge.storage.database import Database
 from dataforge.storage.finding import RunPlace
 from dataforge.storage.quality import Reign
 from dataforge.storage.readiness import Place, columns
-from tests.storage.test_freshness_plans import _FILL, _nodes
+from tests.storage.plan import steps
+from tests.storage.test_freshness_plans import _FILL
 
 pytestmark = pytest.mark.xdist_group("finding-plans")  # in one process, which makes once what they share
 
@@ -120,7 +121,7 @@ def test_every_query_reads_by_index_and_only_what_it_needs(filled: Database, nam
         row = psycopg.ClientCursor(connection).execute("explain (analyze, format json) " + query, given).fetchone()
     assert row is not None
     assert name in _FIND_NOTHING or row[0][0]["Plan"]["Actual Rows"] > 0
-    for node in _nodes(row[0][0]["Plan"]):
+    for node in steps(row[0][0]["Plan"]):
         assert node["Node Type"] != "Seq Scan", json.dumps(node)
         read = node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
         assert read <= 2 * most, json.dumps(node)

@@ -8,7 +8,7 @@ import pytest
 
 from dataforge.storage import edge, graph
 from dataforge.storage.database import Database
-from tests.storage.plan import rows_read
+from tests.storage.plan import filled_by, rows_read
 
 _FILL = """
 insert into task (environment, id, namespace, name) select 1, n, 'ns', 'task' || n from generate_series(1, 5000) n;
@@ -27,8 +27,7 @@ analyze;
 
 @pytest.fixture
 def filled(database: Database) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(database.url, autocommit=True) as connection:
-        connection.execute(_FILL.encode())
+    with filled_by(database, _FILL) as connection:
         yield connection
 
 
