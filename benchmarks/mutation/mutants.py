@@ -147,8 +147,8 @@ MUTANTS = (
     Mutant(
         "a claim decides again under the lock",
         "dataforge/dispatch/claim.py",
-        "        _require_runnable(connection, here, task, wanted.partition, now, trusted)\n        return _grant",
-        "        return _grant",
+        "        if not _may_run(connection, here, task, wanted.partition, now, trusted):",
+        "        if False:",
         ("tests/dispatch/test_claim.py",),
     ),
     Mutant(

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from dataforge.dispatch.claim import EVERYWHERE
+from dataforge.dispatch.claim import is_ground
 from dataforge.dispatch.declared import around_declared
 from dataforge.ledger.aging import aged
 from dataforge.ledger.need import Asked
@@ -113,9 +113,8 @@ def _decide(
 
 def _is_kept(verdict: Verdict, trusted: frozenset[str]) -> bool:
     """Whether it may run, or would but for something of its own."""
-    claimable = verdict.basis == "declared" or not trusted.isdisjoint((verdict.task.namespace, EVERYWHERE))
     own = all(reason.code in _OWN and reason.upstream is None for reason in verdict.reasons)
-    return claimable and own
+    return own and is_ground(verdict, trusted)
 
 
 def _wakeup(asked: Asked, verdict: Verdict, priority: int, now: datetime) -> Wakeup:

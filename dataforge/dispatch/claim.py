@@ -69,13 +69,16 @@ def claim(
                 return _grant(connection, locked, task, wanted, now, redaction)
     with database.transaction() as connection:  # most of those who come too late are told here, and lock nothing
         storage.begin_snapshot(connection)
-        _require_runnable(connection, here, task, wanted.partition, now, trusted)
+        verdict = _verdict(connection, here, task, wanted.partition, now, whole=True)
+        if not _claimable(verdict, trusted):
+            raise _refusal(verdict)
     with database.transaction() as connection:
         here = environments.lock(connection, environment)
         if (granted := _granted_before(connection, here, task, wanted)) is not None:
             return granted
         expire(connection, here, now, redaction)
-        _require_runnable(connection, here, task, wanted.partition, now, trusted)
+        if not _may_run(connection, here, task, wanted.partition, now, trusted):
+            raise _refusal(_verdict(connection, here, task, wanted.partition, now, whole=True))
         return _grant(connection, here, task, wanted, now, redaction)
 
 
@@ -176,20 +179,23 @@ def _verdict(
 def _may_run(
     connection: Connection, here: Environment, task: TaskRef, partition: str, now: datetime, trusted: frozenset[str]
 ) -> bool:
-    verdict = _verdict(connection, here, task, partition, now, whole=False)
-    return verdict.runnable and (verdict.basis == "declared" or bool({verdict.task.namespace, EVERYWHERE} & trusted))
+    return _claimable(_verdict(connection, here, task, partition, now, whole=False), trusted)
 
 
-def _require_runnable(
-    connection: Connection, here: Environment, task: TaskRef, partition: str, now: datetime, trusted: frozenset[str]
-) -> None:
-    if _may_run(connection, here, task, partition, now, trusted):
-        return
-    verdict = _verdict(connection, here, task, partition, now, whole=True)
+def _claimable(verdict: Verdict, trusted: frozenset[str]) -> bool:
+    return verdict.runnable and is_ground(verdict, trusted)
+
+
+def is_ground(verdict: Verdict, trusted: frozenset[str]) -> bool:
+    """Whether a claim may rest on the verdict: on what was only observed it may where that namespace is `trusted`."""
+    return verdict.basis == "declared" or not trusted.isdisjoint((verdict.task.namespace, EVERYWHERE))
+
+
+def _refusal(verdict: Verdict) -> ClaimRefused:
     subject = f"{verdict.task.name} for {verdict.partition}" if verdict.partition else verdict.task.name
     if not verdict.runnable:
-        raise ClaimRefused(f"{subject} may not run now: {verdict.reasons[0].message}", verdict)
-    raise ClaimRefused(
+        return ClaimRefused(f"{subject} may not run now: {verdict.reasons[0].message}", verdict)
+    return ClaimRefused(
         f"{subject} could run, as far as was observed, and nobody may claim on that: declare what it depends on, or"
         f" name {verdict.task.namespace} in DATAFORGE_TRUSTED",
         verdict,
