@@ -15,7 +15,7 @@ from litestar.params import QueryParameter
 from dataforge.api.operation import EnvironmentName, answers
 from dataforge.dispatch.waiting import waiting
 from dataforge.model.catalog import NodeName
-from dataforge.model.wakeup import MOST_WAKEUPS, WakeupItem, Wakeups
+from dataforge.model.wakeup import MOST_WAKEUPS, Queue, WakeupItem, Wakeups
 from dataforge.storage.database import Database
 
 _PAUSE = 0.2  # seconds between two looks of one who waits
@@ -28,6 +28,7 @@ _EXAMPLE = WakeupItem(
     pools={"warehouse": 1},
     owner="team-orders@example.com",
     platform="shell",
+    backfill=None,
 )
 
 
@@ -40,16 +41,20 @@ async def list_wakeups(
     database: NamedDependency[Database],
     env: EnvironmentName,
     limit: Annotated[int, QueryParameter(description="How many at most.", ge=1, le=MOST_WAKEUPS)] = 100,
+    queue: Annotated[
+        Queue, QueryParameter(description="What is live, what backfills have released, or all of it.")
+    ] = "all",
     wait: Annotated[
         float,
         QueryParameter(description="Seconds to wait for the first one, where there is none.", ge=0, le=_LONGEST_WAIT),
     ] = 0.0,
 ) -> Wakeups:
-    """Partitions of tasks that may run and that nobody has claimed, as far as pools have room: the greatest priority
-    first, then the longest wait. Each is listed again until it is claimed or may not run any more."""
+    """Partitions of tasks that may run and that nobody has claimed, as far as pools have room: what is live before what
+    backfills have released, then the greatest priority, then the longest wait. Each is listed again until it is claimed
+    or may not run any more."""
     until = monotonic() + wait
     while True:
-        found = await sync_to_thread(waiting, database, env, limit, datetime.now(UTC))
+        found = await sync_to_thread(waiting, database, env, limit, datetime.now(UTC), queue)
         if found.items or monotonic() >= until:
             return found
         await asyncio.sleep(_PAUSE)

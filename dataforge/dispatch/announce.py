@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from dataforge.dispatch.claim import is_ground
 from dataforge.dispatch.declared import around_declared
 from dataforge.ledger.aging import aged
@@ -21,6 +23,7 @@ from dataforge.ledger.question import ask
 from dataforge.ledger.reach import listed, waiting_for
 from dataforge.model.readiness import decide
 from dataforge.model.verdict import Code, Verdict
+from dataforge.storage import backfill as backfills
 from dataforge.storage import environment as environments
 from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Connection, Database
@@ -100,11 +103,12 @@ def _decide(
     priorities = wakeups.priorities(connection, here.id, {task for task, _ in batch})
     asked = [Asked(task, key) for task, key in batch if task in priorities]  # an order may speak of what nobody knows
     questions = aged(connection, here.id, ask(connection, here, asked, now, explain=False), now, warn=False)
+    released = backfills.released(connection, here.id, batch)
     kept, gone = [], []
     for each, question in questions.items():
         verdict = decide(question)
         if _is_kept(verdict, trusted):
-            kept.append(_wakeup(each, verdict, priorities[each.task_id], now))
+            kept.append(replace(_wakeup(each, verdict, priorities[each.task_id], now), backfill=released.get(each)))
         else:
             gone.append((each.task_id, each.partition))
     wakeups.save(connection, here.id, kept)

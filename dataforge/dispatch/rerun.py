@@ -7,9 +7,9 @@ ready until a new run has begun.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from dataforge.ingest import native
 from dataforge.ingest.redaction import NOTHING, Redaction
@@ -54,13 +54,9 @@ def rerun(
             named = f"{task.name} for {wanted.partition}" if wanted.partition else task.name
             raise Conflict(f"{named} is not done, so there is nothing to run again: `dataforge why` says how it stands")
         found = [start, *sorted(_behind(connection, here, start, wanted.downstream, now))]
-        made = sorted(made_by(connection, here.id, found, now))
         names = reference.names(connection, here.id, "task", {task_id for task_id, _ in found})
         if not dry_run:
-            documents = [_order("task", TaskRef(*names[task_id]), key, wanted, now) for task_id, key in found]
-            datasets = reference.names(connection, here.id, "dataset", {node for _, node, _ in made})
-            documents += [_order("dataset", DatasetRef(*datasets[node]), key, wanted, now) for _, node, key in made]
-            record(connection, here, [native.parse(document, redaction) for document in documents])
+            order(connection, here, found, Saying("rerun", wanted.by, wanted.reason), now, redaction)
     return Reruns(tuple(RerunItem(NodeName(*names[task_id]), key or None) for task_id, key in found))
 
 
@@ -92,12 +88,38 @@ def _done(connection: Connection, here: Environment, wanted: Iterable[TaskPartit
     return {(node, key) for (_, node, key), state in states.items() if state.status not in _UNDONE}
 
 
-def _order(kind: str, ref: TaskRef | DatasetRef, key: str, wanted: Rerunning, now: datetime) -> dict[str, Any]:
+class Saying(NamedTuple):
+    """What is said of partitions, by whom and why."""
+
+    verb: Literal["rerun", "withdraw"]
+    by: str
+    reason: str
+
+
+def order(
+    connection: Connection,
+    here: Environment,
+    partitions: Sequence[TaskPartition],
+    said: Saying,
+    now: datetime,
+    redaction: Redaction = NOTHING,
+) -> None:
+    """Orders that these partitions of tasks be run again, and so what they make, or withdraws that, which leaves alone
+    what a run has begun for since; the caller holds the environment's lock."""
+    names = reference.names(connection, here.id, "task", {task_id for task_id, _ in partitions})
+    documents = [_document("task", TaskRef(*names[task_id]), key, said, now) for task_id, key in partitions]
+    made = sorted(made_by(connection, here.id, partitions, now))
+    datasets = reference.names(connection, here.id, "dataset", {node for _, node, _ in made})
+    documents += [_document("dataset", DatasetRef(*datasets[node]), key, said, now) for _, node, key in made]
+    record(connection, here, [native.parse(document, redaction) for document in documents])
+
+
+def _document(kind: str, ref: TaskRef | DatasetRef, key: str, said: Saying, now: datetime) -> dict[str, Any]:
     found: dict[str, Any] = {
         "time": now.isoformat(),
-        "control": "rerun",
+        "control": said.verb,
         kind: {"namespace": ref.namespace, "name": ref.name},
-        "by": wanted.by,
-        "reason": wanted.reason,
+        "by": said.by,
+        "reason": said.reason,
     }
     return found | ({"partition": key} if key else {})

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from dataforge.model.catalog import NodeName
 from dataforge.model.errors import FieldError, InvalidInput
-from dataforge.model.wakeup import MOST_WAKEUPS, WakeupItem, Wakeups, with_room
+from dataforge.model.wakeup import MOST_WAKEUPS, Queue, WakeupItem, Wakeups, with_room
 from dataforge.storage import environment as environments
 from dataforge.storage import lease as leases
 from dataforge.storage import wakeup as wakeups
@@ -14,14 +14,16 @@ from dataforge.storage.wakeup import Waiting
 _LOOKED_AT = 10_000  # that wait, the first in order: behind full pools there may be others with room
 
 
-def waiting(database: Database, environment: str, limit: int, now: datetime) -> Wakeups:
-    """The first `limit` partitions to claim, in their order. They stay listed until they are claimed."""
+def waiting(database: Database, environment: str, limit: int, now: datetime, queue: Queue = "all") -> Wakeups:
+    """The first `limit` partitions to claim, in their order: what backfills have released comes behind all that is
+    live, and each can be had by itself. They stay listed until they are claimed."""
     if not 1 <= limit <= MOST_WAKEUPS:
         expected = f"a number from 1 to {MOST_WAKEUPS:,}"
         raise InvalidInput(f"limit is {limit}: expected {expected}", [FieldError("limit", limit, expected)])
     with database.transaction() as connection:
         here = environments.find(connection, environment)
-        found = wakeups.waiting(connection, here.id, _LOOKED_AT)
+        live, released = queue != "backfill", queue != "live"
+        found = wakeups.waiting(connection, here.id, _LOOKED_AT, live=live, backfills=released)
         pools = leases.pools(connection, here.id, {pool for each in found for pool in each.pools}, now)
     free = {name: slots - taken for name, (slots, taken) in pools.items()}
     return Wakeups(with_room(map(_item, found), free, limit))
@@ -36,4 +38,5 @@ def _item(found: Waiting) -> WakeupItem:
         pools=found.pools,
         owner=found.owner,
         platform=found.platform,
+        backfill=found.backfill,
     )

@@ -12,6 +12,7 @@ from threading import Event
 
 from dataforge.dispatch import claim
 from dataforge.dispatch.announce import announce
+from dataforge.dispatch.release import tend
 from dataforge.ingest.redaction import Redaction
 from dataforge.model.errors import DatabaseUnavailable
 from dataforge.storage import environment as environments
@@ -49,4 +50,6 @@ def _step(database: Database, redaction: Redaction, trusted: frozenset[str]) -> 
 def _in_environment(database: Database, name: str, redaction: Redaction, trusted: frozenset[str]) -> bool:
     now = datetime.now(UTC)
     ended = claim.end_what_ran_out(database, name, now, redaction)
-    return bool(ended + announce(database, name, now, trusted=trusted))
+    return bool(
+        ended + announce(database, name, now, trusted=trusted) + tend(database, name, now, redaction, trusted=trusted)
+    )

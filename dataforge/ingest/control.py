@@ -50,6 +50,7 @@ Ordering = Literal[
     "quarantine",
     "release",
     "rerun",
+    "withdraw",
     "not_before",
     "register",
     "delist",
@@ -104,6 +105,7 @@ _RULES: dict[str, _Rule] = {
     "quarantine": _Rule("quarantine", True, ("task", "dataset"), reasoned=True),
     "release": _Rule("quarantine", False, ("task", "dataset"), reasoned=True),
     "rerun": _Rule("rerun", True, ("task", "dataset"), reasoned=True),
+    "withdraw": _Rule("rerun", False, ("task", "dataset"), reasoned=True),  # the order, where no run has begun since
     "not_before": _Rule("not_before", None, ("task",)),
     "mark": _Rule("mark", None, ("task",), reasoned=True),
     "clear": _Rule("mark", None, ("task",), reasoned=True),

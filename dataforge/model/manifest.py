@@ -23,6 +23,7 @@ from dataforge.model.trigger import Trigger
 
 _Slots = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 _Wanted = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+_Cost = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 _Priority = Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)]
 
 
@@ -52,6 +53,7 @@ class TaskDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     instances: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | None = None  # of a mapped task, where it is known
     pools: dict[str, _Wanted] = {}  # slots that a run takes, by pool
     priority: _Priority = 0  # of what may run now the greater is announced first
+    cost: _Cost = 1.0  # of a run, in units of one's own: the budgets of backfills count it
     gates: tuple[str, ...] = ()  # approvals that a person has to give for each partition
     requires: tuple[Requirement, ...] = ()
     shards: Tolerance | None = None  # how many of a run's shards may have failed or be missing; none unless it says so

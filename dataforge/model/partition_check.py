@@ -39,10 +39,10 @@ def _kind_problem(partitioning: Partitioning, field: str) -> list[FieldError]:
 
 def _zone_problem(partitioning: Partitioning, field: str) -> list[FieldError]:
     name = partitioning.time_zone
-    return [] if _is_zone(name) else [FieldError(f"{field}.time_zone", name, "a time zone such as Europe/Berlin")]
+    return [] if is_zone(name) else [FieldError(f"{field}.time_zone", name, "a time zone such as Europe/Berlin")]
 
 
-def _is_zone(name: str) -> bool:
+def is_zone(name: str) -> bool:
     try:
         zone_of(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, a name too long
@@ -58,7 +58,7 @@ def _bound_problem(partitioning: Partitioning, field: str) -> list[FieldError]:
         for name, value in bounds.items()
         if value is not None and bound(value) is None
     ]
-    if not found and None not in bounds.values() and _is_zone(partitioning.time_zone):
+    if not found and None not in bounds.values() and is_zone(partitioning.time_zone):
         start, end = bounds_of(partitioning)
         if start is not None and end is not None and end <= start:
             found.append(FieldError(f"{field}.end", partitioning.end, f"a time after the start, {partitioning.start}"))

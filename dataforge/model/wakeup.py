@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -12,6 +12,7 @@ from msgspec import Meta
 from dataforge.model.catalog import NodeName
 
 MOST_WAKEUPS = 1_000  # in one answer
+Queue = Literal["all", "live", "backfill"]
 
 
 class WakeupItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,12 +25,16 @@ class WakeupItem(msgspec.Struct, frozen=True, kw_only=True):
     pools: Annotated[dict[str, int], Meta(description="The slots that a claim of it takes, by pool.")]
     owner: Annotated[str | None, Meta(description="Who answers for the task.")]
     platform: Annotated[str, Meta(description="What runs it; empty where nobody has said.")]
+    backfill: Annotated[str | None, Meta(description="The backfill that has released it; null of what is live.")]
 
 
 class Wakeups(msgspec.Struct, frozen=True):
     """What to claim next, in this order."""
 
-    items: Annotated[tuple[WakeupItem, ...], Meta(description="The greatest priority first, then the longest wait.")]
+    items: Annotated[
+        tuple[WakeupItem, ...],
+        Meta(description="What is live first, then the greatest priority, then the longest wait."),
+    ]
 
 
 def with_room(waiting: Iterable[WakeupItem], free: Mapping[str, int], most: int) -> tuple[WakeupItem, ...]:

@@ -66,6 +66,9 @@ STATE: tuple[Table, ...] = (
 )
 # What is not rebuilt: facts themselves, what was refused, the memory of feeds, and who works on what.
 NOT_STATE: tuple[LiteralString, ...] = (
+    "backfill",
+    "backfill_change",
+    "backfill_item",
     "definition_source",
     "event",
     "event_body",

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Literal
+from uuid import UUID
 
 import msgspec
 from psycopg import Connection
@@ -112,18 +113,19 @@ class Wakeup(msgspec.Struct, frozen=True):
     priority: int
     held: bool
     due_at: datetime | None
+    backfill: UUID | None = None  # that has released it: then it stands behind all that is live
 
 
 # What waits already keeps its place in the order.
 SAVE = """
-insert into wakeup as known (environment, task_id, partition, since, priority, held, due_at)
-select %s, task_id, partition, since, priority, held, due_at
+insert into wakeup as known (environment, task_id, partition, since, priority, held, due_at, backfill)
+select %s, task_id, partition, since, priority, held, due_at, backfill
 from json_to_recordset(%s::json) as said (task_id bigint, partition text, since timestamptz, priority integer,
-    held boolean, due_at timestamptz)
+    held boolean, due_at timestamptz, backfill uuid)
 order by task_id, partition
 on conflict (environment, task_id, partition) do update set
     since = case when known.held = excluded.held then known.since else excluded.since end,
-    priority = excluded.priority, held = excluded.held, due_at = excluded.due_at
+    priority = excluded.priority, held = excluded.held, due_at = excluded.due_at, backfill = excluded.backfill
 """
 
 
@@ -148,9 +150,11 @@ def drop(connection: Connection, environment: int, places: Iterable[TaskPartitio
 
 WAITING = """
 select t.namespace, t.name, t.owner, t.platform, w.partition, w.since, w.priority,
-    coalesce(t.definition -> 'pools', '{}')
+    coalesce(t.definition -> 'pools', '{}'), w.backfill::text
 from wakeup w join task t on t.environment = w.environment and t.id = w.task_id
-where w.environment = %s and not w.held order by w.priority desc, w.since, w.task_id, w.partition limit %s
+where w.environment = %(environment)s and not w.held
+    and (w.backfill is not null) = any(%(queues)s::boolean[])
+order by (w.backfill is not null), w.priority desc, w.since, w.task_id, w.partition limit %(most)s
 """
 
 
@@ -165,11 +169,14 @@ class Waiting(msgspec.Struct, frozen=True):
     since: datetime
     priority: int
     pools: dict[str, int]
+    backfill: str | None
 
 
-def waiting(connection: Connection, environment: int, most: int) -> list[Waiting]:
-    """What may run, the greatest priority and then the longest wait first."""
-    return [Waiting(*row) for row in connection.execute(WAITING, [environment, most])]
+def waiting(connection: Connection, environment: int, most: int, *, live: bool, backfills: bool) -> list[Waiting]:
+    """What may run, what is live first, then the greatest priority and the longest wait."""
+    queues = [queue for queue, wanted in ((False, live), (True, backfills)) if wanted]
+    parameters = {"environment": environment, "most": most, "queues": queues}
+    return [Waiting(*row) for row in connection.execute(WAITING, parameters)]
 
 
 PRIORITIES = """

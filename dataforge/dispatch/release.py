@@ -1,0 +1,228 @@
+"""Keeping backfills going: what of them has ended, and what may be claimed next.
+
+Guarantees that a step is one transaction, so that a kill loses none and repeats none: what is released is ordered to be
+run again in the transaction that says so, and what was made lets what is below it go in the one that sees it. Whether a
+partition may run is its verdict, as of any other; nothing here runs anything, and a claim looks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from dataforge.dispatch.claim import is_ground
+from dataforge.dispatch.rerun import Saying, order
+from dataforge.ingest.redaction import NOTHING, Redaction
+from dataforge.ledger.aging import aged
+from dataforge.ledger.backfill_answer import natures_of
+from dataforge.ledger.need import Asked
+from dataforge.ledger.question import ask
+from dataforge.model.backfill import Backfilling, Stage
+from dataforge.model.pace import Nature, Room, is_open
+from dataforge.model.readiness import Question, decide
+from dataforge.model.state import PartitionStatus
+from dataforge.model.verdict import Code, Verdict
+from dataforge.storage import backfill as storage
+from dataforge.storage import environment as environments
+from dataforge.storage import reach, readiness
+from dataforge.storage import wakeup as wakeups
+from dataforge.storage.backfill import Next, UnderWay, Working
+from dataforge.storage.database import Connection, Database
+from dataforge.storage.environment import Environment
+
+_LOOKED_AT = 200  # partitions of one backfill that are decided on in one step
+_HOUR = timedelta(hours=1)
+_DONE = frozenset({PartitionStatus.READY, PartitionStatus.STALE, PartitionStatus.SKIPPED})
+_ENDED = frozenset({"ready", "stale", "skipped", "failed", "quarantined"})
+
+
+def tend(
+    database: Database,
+    environment: str,
+    now: datetime,
+    redaction: Redaction = NOTHING,
+    *,
+    trusted: frozenset[str] = frozenset(),
+) -> int:
+    """Looks after every backfill of the environment that has not ended. Returns how many partitions it has moved on:
+    none where there are none, or where somebody else looks after them."""
+    with database.transaction() as connection:
+        here = environments.find(connection, environment)
+        working = storage.at_work(connection, here.id)
+        if not working or not storage.try_lock(connection, here.id):
+            return 0
+        moved = sum(follow(connection, here, each, now) for each in working)
+        ready = any(_has_next(connection, here, each, now) for each in working)
+    if not ready:  # then nobody has to wait for the lock
+        return moved
+    with database.transaction() as connection:
+        here = environments.lock(connection, environment)
+        if not storage.try_lock(connection, here.id):
+            return moved
+        for each in storage.at_work(connection, here.id):
+            if _has_next(connection, here, each, now):
+                moved += _release(connection, here, each, now, redaction, trusted)
+    return moved
+
+
+def follow(connection: Connection, here: Environment, working: Working, now: datetime) -> int:
+    """Writes down how what was released has ended, and whether the whole has; returns how much that is."""
+    found = storage.under_way(connection, here.id, working.id)
+    ended = _outcomes(connection, here, found, now)
+    succeeded = [each.number for each in found if ended.get(each.number) == ""]
+    failed = {each.number: why for each in found if not each.failed and (why := ended.get(each.number))}
+    if succeeded:
+        storage.succeed(connection, here.id, working.id, succeeded, now)
+    if failed:
+        storage.fail(connection, here.id, working.id, failed, now)
+    if failed or any(each.failed and ended.get(each.number) == "" for each in found):
+        storage.block(connection, here.id, working.id)
+    if succeeded or failed:
+        settle(connection, here, working.id, working.state, now)
+    return len(succeeded) + len(failed)
+
+
+def settle(connection: Connection, here: Environment, backfill: UUID, state: Stage, now: datetime) -> None:
+    """Says where the whole stands: over when nothing of it is still to come, and on its way when something is again."""
+    to_come, failures = storage.left(connection, here.id, backfill)
+    if to_come:
+        stands: Stage = "running" if state == "failed" else state
+    else:
+        stands = "failed" if failures else "done"
+    if stands != state:
+        storage.set_state(connection, here.id, backfill, stands)
+        if not to_come:
+            said = "some of it has failed; retry it, or cancel the rest" if failures else "all of it was built"
+            storage.note(connection, here.id, backfill, "ended", now, "dataforge", said)
+
+
+def _outcomes(connection: Connection, here: Environment, found: Sequence[UnderWay], now: datetime) -> dict[int, str]:
+    """By number how each of those that have ended did: '' of a success, else what is wrong."""
+    places: dict[readiness.Place, UnderWay] = {("task", each.task_id, each.partition): each for each in found}
+    statuses = storage.statuses(connection, here.id, places) if places else {}
+    over = [each for place, each in places.items() if statuses.get(place) in _ENDED]
+    asked = {Asked(each.task_id, each.partition): each.number for each in over}
+    questions = ask(connection, here, asked, now, explain=False) if asked else {}
+    said = {each: _outcome(question) for each, question in questions.items()}
+    failed = [(each.task_id, each.partition) for each, outcome in said.items() if outcome]
+    errors = storage.errors(connection, here.id, failed) if failed else {}
+    return {
+        asked[each]: outcome and errors.get((each.task_id, each.partition), outcome)
+        for each, outcome in said.items()
+        if outcome is not None
+    }
+
+
+def _outcome(question: Question) -> str | None:
+    """None where no run has begun since it was released: what stands of it is from before."""
+    own = question.standing
+    if own is None or own.status in (PartitionStatus.RUNNING, PartitionStatus.MISSING):
+        return None
+    if own.status in _DONE:
+        return ""
+    return f"it is {own.label}"
+
+
+def _has_next(connection: Connection, here: Environment, working: Working, now: datetime) -> bool:
+    if working.state != "running" or not is_open(_said(working).hours, now):
+        return False
+    return bool(storage.due(connection, here.id, working.id, now, 1))
+
+
+def _said(working: Working) -> Backfilling:
+    return msgspec.convert(working.request, Backfilling)
+
+
+def _release(
+    connection: Connection,
+    here: Environment,
+    working: Working,
+    now: datetime,
+    redaction: Redaction,
+    trusted: frozenset[str],
+) -> int:
+    """Lets as much be claimed as the pace allows; returns how much that is, with what was built by others meanwhile."""
+    said, following = _said(working), storage.due(connection, here.id, working.id, now, _LOOKED_AT)
+    verdicts = _verdicts(connection, here, following, now)
+    built = [each.number for each in following if not each.again and verdicts[each.number].status in _BUILT]
+    fit = [each for each in following if each.number not in built and _fits(verdicts[each.number], trusted)]
+    held = {
+        each.number: _why(verdicts[each.number])
+        for each in following
+        if each.number not in built and not _fits(verdicts[each.number], trusted)
+    }
+    taken = _within_pace(connection, here, working, said, fit, now)
+    again = [(each.task_id, each.partition) for each in taken if each.again]
+    if again:
+        order(
+            connection, here, again, Saying("rerun", said.by, f"backfill {working.id}: {said.reason}"), now, redaction
+        )
+    if held:
+        storage.hold_back(connection, here.id, working.id, held, now)
+    if built:
+        storage.succeed(connection, here.id, working.id, built, now)
+        settle(connection, here, working.id, working.state, now)
+    if taken:
+        storage.release(connection, here.id, working.id, [each.number for each in taken], now)
+        wakeups.put(connection, here.id, [(each.task_id, each.partition) for each in taken], everything=False)
+    return len(taken) + len(built)
+
+
+_BUILT = ("succeeded", "skipped")
+
+
+def _verdicts(
+    connection: Connection, here: Environment, following: Iterable[Next], now: datetime
+) -> dict[int, Verdict]:
+    """By number whether each may run, were what there is of it not there."""
+    asked = {Asked(each.task_id, each.partition): each for each in following}
+    questions = aged(connection, here.id, ask(connection, here, asked, now, explain=False), now, warn=False)
+    return {
+        asked[each].number: decide(replace(question, own=None) if _is_past(asked[each], question) else question)
+        for each, question in questions.items()
+    }
+
+
+def _is_past(item: Next, question: Question) -> bool:
+    return item.again and question.own is not None and question.own.status is not PartitionStatus.RUNNING
+
+
+def _fits(verdict: Verdict, trusted: frozenset[str]) -> bool:
+    """Whether it can be claimed, or could but for the slots of a pool, which claims give out in their order."""
+    return is_ground(verdict, trusted) and all(reason.code is Code.POOL_FULL for reason in verdict.reasons)
+
+
+def _why(verdict: Verdict) -> str:
+    if verdict.reasons:
+        return verdict.reasons[0].message
+    return "what it depends on was only observed, and nobody may claim on that: declare it, or trust its namespace"
+
+
+def _within_pace(
+    connection: Connection,
+    here: Environment,
+    working: Working,
+    said: Backfilling,
+    fit: Sequence[Next],
+    now: datetime,
+) -> list[Next]:
+    """As many of these, in their order, as caps and budget allow."""
+    going = [each for each in storage.under_way(connection, here.id, working.id) if not each.failed]
+    natures = _natures(connection, here, {each.task_id for each in going} | {each.task_id for each in fit})
+    spent = storage.spent(connection, here.id, working.id, now - _HOUR) if said.budget is not None else 0.0
+    room = Room(said.caps, [natures[each.task_id] for each in going], said.budget, spent)
+    return [each for each in fit if room.admits(natures[each.task_id])]
+
+
+def _natures(connection: Connection, here: Environment, tasks: set[int]) -> Mapping[int, Nature]:
+    if not tasks:
+        return {}
+    products: dict[int, set[int]] = {}
+    for product in reach.products(connection, here.id, tasks):
+        products.setdefault(product.task_id, set()).add(product.dataset_id)
+    subjects = readiness.subjects(connection, here.id, tasks)
+    return natures_of(connection, here.id, storage.recent(connection, here.id, tasks), subjects, products)

@@ -1,0 +1,148 @@
+"""Backfills as lists show them: each with how far it has come, and its partitions page by page."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from dataforge.model.backfill import (
+    MOST_SHOWN,
+    BackfillDetail,
+    Backfilling,
+    BackfillItem,
+    Change,
+    Fate,
+    PlanItem,
+    Progress,
+    Stage,
+)
+from dataforge.model.catalog import NodeName
+from dataforge.model.errors import NotFound
+from dataforge.model.listing import Page, read_cursor, write_cursor
+from dataforge.model.pace import ends_at
+from dataforge.storage import backfill as storage
+from dataforge.storage import environment as environments
+from dataforge.storage import readiness
+from dataforge.storage.backfill import Stored
+from dataforge.storage.database import Connection, Database
+from dataforge.storage.environment import Environment
+
+
+def backfills(
+    database: Database, environment: str, *, state: Stage | None = None, cursor: str | None = None, limit: int = 100
+) -> Page[BackfillItem]:
+    """One page of the backfills, the latest first."""
+    after = read_cursor(cursor, _Place)
+    with database.transaction() as connection:
+        here = environments.find(connection, environment)
+        key = (after.at, UUID(after.id)) if after else None
+        found = storage.page(connection, here.id, state, key, limit + 1)
+    last = _Place(found[limit - 1].began_at, str(found[limit - 1].id)) if len(found) > limit else None
+    return Page([_shown(each) for each in found[:limit]], write_cursor(last))
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """Where a page of backfills ends."""
+
+    at: datetime
+    id: str
+
+
+class _Number(msgspec.Struct, frozen=True):
+    """Where a page of a backfill's partitions ends."""
+
+    number: int
+
+
+def _shown(found: Stored) -> BackfillItem:
+    said = said_of(found)
+    return BackfillItem(
+        id=str(found.id),
+        state=found.state,
+        reason=said.reason,
+        by=said.by,
+        began_at=found.began_at,
+        counts=found.counts,
+    )
+
+
+def detail(database: Database, environment: str, backfill: UUID, now: datetime) -> BackfillDetail:
+    """All there is to say of a backfill as a whole. Raises NotFound."""
+    with database.transaction() as connection:
+        readiness.begin_snapshot(connection)
+        here = environments.find(connection, environment)
+        found = found_by(connection, here, backfill)
+        return detail_of(connection, here, found, now)
+
+
+def detail_of(connection: Connection, here: Environment, found: Stored, now: datetime) -> BackfillDetail:
+    said = said_of(found)
+    return BackfillDetail(
+        **msgspec.structs.asdict(_shown(found)),
+        request=said,
+        log=tuple(
+            Change(what=what, at=at, by=by, reason=reason)  # type: ignore[arg-type]  # the table allows no other
+            for what, at, by, reason in storage.changes(connection, here.id, found.id)
+        ),
+        intervals=tuple(
+            Progress(partition=key or None, total=total, succeeded=built, failed=failed)
+            for key, total, built, failed in storage.intervals(connection, here.id, found.id, MOST_SHOWN)
+        ),
+        ends_at=_expected(connection, here, found, said, now),
+    )
+
+
+def _expected(
+    connection: Connection, here: Environment, found: Stored, said: Backfilling, now: datetime
+) -> datetime | None:
+    """When it ends at its pace so far."""
+    number, begun, last = storage.pace(connection, here.id, found.id)
+    left = found.counts.get("planned", 0) + found.counts.get("released", 0)
+    if found.state != "running" or not left or begun is None or last is None or number < 2:
+        return None
+    return ends_at(said.hours, now, (last - begun).total_seconds() / number * left)
+
+
+def items(
+    database: Database,
+    environment: str,
+    backfill: UUID,
+    *,
+    state: Fate | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
+) -> Page[PlanItem]:
+    """One page of a backfill's partitions, in the order of the plan. Raises NotFound."""
+    after = read_cursor(cursor, _Number)
+    with database.transaction() as connection:
+        here = environments.find(connection, environment)
+        found_by(connection, here, backfill)
+        found = storage.items(connection, here.id, backfill, state, after.number if after else -1, limit + 1)
+    last = _Number(found[limit - 1].number) if len(found) > limit else None
+    return Page([_listed(each) for each in found[:limit]], write_cursor(last))
+
+
+def _listed(item: storage.Listed) -> PlanItem:
+    return PlanItem(
+        task=NodeName(item.namespace, item.name),
+        partition=item.partition or None,
+        state=item.state,
+        wave=item.wave or None,
+        reason=item.reason,
+        released_at=item.released_at,
+        ended_at=item.ended_at,
+    )
+
+
+def found_by(connection: Connection, here: Environment, backfill: UUID) -> Stored:
+    found = storage.find(connection, here.id, backfill)
+    if found is None:
+        raise NotFound(f"there is no backfill {backfill} in {here.name}: `dataforge backfill list` has them")
+    return found
+
+
+def said_of(found: Stored) -> Backfilling:
+    """What was asked for."""
+    return msgspec.convert(found.request, Backfilling)
