@@ -7,7 +7,7 @@ partition may run is its verdict, as of any other; nothing here runs anything, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -18,17 +18,17 @@ from dataforge.dispatch.claim import is_ground
 from dataforge.dispatch.rerun import Saying, order
 from dataforge.ingest.redaction import NOTHING, Redaction
 from dataforge.ledger.aging import aged
-from dataforge.ledger.backfill_answer import natures_of
+from dataforge.ledger.backfill_answer import natures
 from dataforge.ledger.need import Asked
 from dataforge.ledger.question import ask
 from dataforge.model.backfill import Backfilling, Stage
-from dataforge.model.pace import Nature, Room, is_open
+from dataforge.model.pace import Room, is_open
 from dataforge.model.readiness import Question, decide
 from dataforge.model.state import PartitionStatus
 from dataforge.model.verdict import Code, Verdict
 from dataforge.storage import backfill as storage
 from dataforge.storage import environment as environments
-from dataforge.storage import reach, readiness
+from dataforge.storage import readiness
 from dataforge.storage import wakeup as wakeups
 from dataforge.storage.backfill import Next, UnderWay, Working
 from dataforge.storage.database import Connection, Database
@@ -212,17 +212,8 @@ def _within_pace(
 ) -> list[Next]:
     """As many of these, in their order, as caps and budget allow."""
     going = [each for each in storage.under_way(connection, here.id, working.id) if not each.failed]
-    natures = _natures(connection, here, {each.task_id for each in going} | {each.task_id for each in fit})
+    tasks = {each.task_id for each in going} | {each.task_id for each in fit}
+    counting = natures(connection, here.id, storage.recent(connection, here.id, tasks))
     spent = storage.spent(connection, here.id, working.id, now - _HOUR) if said.budget is not None else 0.0
-    room = Room(said.caps, [natures[each.task_id] for each in going], said.budget, spent)
-    return [each for each in fit if room.admits(natures[each.task_id])]
-
-
-def _natures(connection: Connection, here: Environment, tasks: set[int]) -> Mapping[int, Nature]:
-    if not tasks:
-        return {}
-    products: dict[int, set[int]] = {}
-    for product in reach.products(connection, here.id, tasks):
-        products.setdefault(product.task_id, set()).add(product.dataset_id)
-    subjects = readiness.subjects(connection, here.id, tasks)
-    return natures_of(connection, here.id, storage.recent(connection, here.id, tasks), subjects, products)
+    room = Room(said.caps, [counting[each.task_id] for each in going], said.budget, spent)
+    return [each for each in fit if room.admits(counting[each.task_id])]

@@ -6,7 +6,7 @@ Guarantees that what is shown is bounded, and says when it is cut.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 
 from dataforge.ledger.backfill_plan import Planned
@@ -14,7 +14,7 @@ from dataforge.model.backfill import MOST_SHOWN, Backfilling, Estimate, Plan, Pl
 from dataforge.model.catalog import NodeName
 from dataforge.model.pace import Nature, duration, ends_at
 from dataforge.storage import backfill as storage
-from dataforge.storage import readiness, reference
+from dataforge.storage import reach, reference
 from dataforge.storage.backfill import Recent
 from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
@@ -115,8 +115,8 @@ def _estimate(
         if decision.built:
             number[task] += 1
             waves[decision.wave] = max(waves.get(decision.wave, 0.0), _seconds(recent[task]))
-    natures = natures_of(connection, here.id, recent, planned.subjects, planned.products)
-    runs = {str(task): (natures[task], count, _seconds(recent[task])) for task, count in number.items()}
+    counting = natures(connection, here.id, recent)
+    runs = {str(task): (counting[task], count, _seconds(recent[task])) for task, count in number.items()}
     seconds, limited = duration(list(waves.values()), runs, wanted.caps, wanted.budget)
     return Estimate(
         runs=sum(number.values()),
@@ -133,20 +133,18 @@ def _seconds(recent: Recent) -> float:
     return UNTIMED if recent.seconds is None else recent.seconds
 
 
-def natures_of(
-    connection: Connection,
-    environment: int,
-    recent: Mapping[int, Recent],
-    subjects: Mapping[int, readiness.Subject],
-    products: Mapping[int, Iterable[int]],
-) -> dict[int, Nature]:
+def natures(connection: Connection, environment: int, recent: Mapping[int, Recent]) -> dict[int, Nature]:
     """What of each task counts for caps and budgets: of names alone, as a cap gives them."""
+    products: dict[int, set[int]] = {}
+    for product in reach.products(connection, environment, recent):
+        products.setdefault(product.task_id, set()).add(product.dataset_id)
     datasets = {node for found in products.values() for node in found}
-    names = reference.names(connection, environment, "dataset", datasets) if datasets else {}
+    written = reference.names(connection, environment, "dataset", datasets) if datasets else {}
+    named = reference.names(connection, environment, "task", recent)
     return {
         task: Nature(
-            task=subjects[task].name,
-            datasets=tuple(sorted(names[node][1] for node in products.get(task, ()))),
+            task=named[task][1],
+            datasets=tuple(sorted(written[node][1] for node in products.get(task, ()))),
             pools=tuple(each.pools),
             domain=each.domain,
             cost=each.cost,

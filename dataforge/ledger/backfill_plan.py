@@ -14,6 +14,7 @@ import msgspec
 
 from dataforge.ledger.backfill_needs import Needed, needed
 from dataforge.ledger.backfill_targets import start
+from dataforge.ledger.comparison import Compared, examine
 from dataforge.ledger.need import cut_of, window
 from dataforge.ledger.reach import making, waiting_for
 from dataforge.ledger.staleness import FAR, staleness
@@ -35,11 +36,10 @@ class Planned(msgspec.Struct, frozen=True):
 
     places: Sequence[TaskPartition]
     decisions: Sequence[Decision]
-    needs: Sequence[Sequence[int]]  # by place: which of the others it is made from and that are built
+    needs: Sequence[Sequence[int]]  # by place: which of the others that are built it is made from
     standing: Sequence[Standing]
     lacking: Mapping[int, str]  # by place: what it waits for that is not there and not built here
     subjects: Mapping[int, Subject]
-    products: Mapping[int, set[int]]  # by task: the datasets that it writes
 
 
 def plan(connection: Connection, environment: int, wanted: Backfilling, now: datetime) -> Planned:
@@ -62,8 +62,11 @@ class _Found:
         self._standing: dict[TaskPartition, Standing] = {}
         self._known = Surroundings({}, {}, {}, {})
         self._needed: list[Needed] = []
-        self._makers: dict[Place, list[TaskPartition]] = {}
+        self._makes: dict[TaskPartition, list[Place]] = {}
         self._statuses: dict[Place, str] = {}
+        self._examined: dict[Place, Compared] = {}
+        self._compared: set[TaskPartition] = set()  # of which it is known whether they are stale
+        self._begins: dict[tuple[str, str, str | None], dict[str, bool]] = {}  # whether keys of a cut are too early
 
     def add(self, places: Iterable[TaskPartition]) -> list[TaskPartition]:
         """Looks at these partitions, and returns those that are new: none of a task that updates trigger, which runs by
@@ -94,20 +97,22 @@ class _Found:
         new = list(self._standing)
         while new:
             over = [each for each in new if self._standing[each] != "early"]
-            ended: set[Place] = {("task", *each) for each in over} | {place for _, place in self._made_by(over)}
+            made = self._make(over)
+            ended = [place for each in over for place in made[each]]
             new = self.add(waiting_for(self._connection, self._environment, ended, self._now))
 
     def follow_up(self) -> None:
         """Adds what is to be built above what is to be built, in any number of steps."""
         new = list(self._standing)
         while new:
+            self._look_for_stale()
             built = [each for each in new if self._is_built(self._standing[each])]
             wanting = self._wanting(self._needs_of(built))
             new = self.add(maker for place in wanting for maker in self._makers_of(place))
 
     def _is_built(self, standing: Standing) -> bool:
         """Whether it is built whatever becomes of what is above it."""
-        return rebuilt([standing], [()], self._wanted.overwrite, [""])[0].built
+        return rebuilt([standing], [()], self._wanted.overwrite)[0].built
 
     def _wanting(self, needs: Iterable[Needed]) -> set[Place]:
         """What of these is not good as it is."""
@@ -126,8 +131,14 @@ class _Found:
     def _needs_of(self, places: Iterable[TaskPartition]) -> list[Needed]:
         return list(needed(self._known, places, self._now))
 
-    def _made_by(self, places: Iterable[TaskPartition]) -> set[tuple[TaskPartition, Place]]:
-        return making(self._connection, self._environment, places, self._now)
+    def _make(self, places: Iterable[TaskPartition]) -> Mapping[TaskPartition, Sequence[Place]]:
+        """What each of these makes: itself, and partitions of datasets."""
+        new = [each for each in places if each not in self._makes]
+        for each in new:
+            self._makes[each] = [("task", *each)]
+        for own, place in making(self._connection, self._environment, new, self._now) if new else ():
+            self._makes[own].append(place)
+        return self._makes
 
     def _read(self, places: Iterable[Place]) -> None:
         unread = [place for place in places if place not in self._statuses]
@@ -137,92 +148,99 @@ class _Found:
 
     def _how_they_stand(self, places: Sequence[TaskPartition]) -> dict[TaskPartition, Standing]:
         self._read(("task", *each) for each in places)
-        found = {each: self._stands(each, self._statuses["task", *each]) for each in places}
-        if self._wanted.overwrite == "stale":
-            good = [each for each, standing in found.items() if standing == "good"]
-            found |= dict.fromkeys(self._stale(good), "stale")
-        return found
+        return {each: self._stands(each, self._statuses["task", *each]) for each in places}
 
     def _stands(self, place: TaskPartition, status: str) -> Standing:
         subject = self._known.subjects[place[0]]
-        cut = cut_of(subject.partitioning, declared=subject.partitioning_origin == "declared")
-        span = window(cut, place[1])
-        wait = timedelta(0) if subject.run_after is None else _run_after(subject.run_after)
-        if span is not None and span.end + wait > self._now:
-            return "early"
-        return _STANDING[status]
+        shape = (subject.partitioning, subject.partitioning_origin, subject.run_after)
+        begins = self._begins.setdefault(shape, {})
+        early = begins.get(place[1])
+        if early is None:
+            early = begins[place[1]] = _is_early(subject, place[1], self._now)
+        return "early" if early else _STANDING[status]
 
-    def _stale(self, places: Sequence[TaskPartition]) -> Iterable[TaskPartition]:
-        for begin in range(0, len(places), _COMPARED):
-            asked: list[Place] = [("task", *each) for each in places[begin : begin + _COMPARED]]
-            found = staleness(self._connection, self._environment, asked, self._now, FAR)
-            yield from (place[1:] for place in asked if found.status(place) is FreshnessStatus.STALE)
+    def _look_for_stale(self) -> None:
+        """Tells what is stale from what is good, where that matters; once of each."""
+        good = [each for each in self._standing if each not in self._compared and self._standing[each] == "good"]
+        if self._wanted.overwrite != "stale" or not good:
+            return
+        asked: list[Place] = [("task", *each) for each in good]
+        for begin in range(0, len(asked), _COMPARED):
+            some = [place for place in asked[begin : begin + _COMPARED] if place not in self._examined]
+            self._examined |= examine(self._connection, self._environment, some, self._now)
+        found = staleness(self._connection, self._environment, asked, self._now, FAR, self._examined)
+        self._examined |= found.compared
+        self._compared.update(good)
+        stale = [each for each in good if found.status(("task", *each)) is FreshnessStatus.STALE]
+        self._standing |= dict.fromkeys(stale, "stale")
 
     def decided(self) -> Planned:
         """What becomes of all that was found."""
+        self._look_for_stale()
         places = sorted(self._standing, key=lambda each: (each[1], each[0]))
         number = {place: at for at, place in enumerate(places)}
         makers = self._makers_among(places)
+        links = [_Link(number[need.own], need, self._above(need, makers)) for need in self._needs_of(places)]
         needs: list[set[int]] = [set() for _ in places]
-        outside: dict[int, list[Needed]] = {}
-        for need in self._needs_of(places):
-            mine = number[need.own]
-            above = {number[maker] for place in need.places for maker in makers.get(place, ())} - {mine}
-            needs[mine] |= above
-            if need.required:
-                outside.setdefault(mine, []).append(need)
+        for link in links:
+            needs[link.own].update(link.above)
         standing = [self._standing[each] for each in places]
-        decisions = rebuilt(standing, [sorted(each) for each in needs], self._wanted.overwrite, self._names(places))
-        built = {at for at, each in enumerate(decisions) if each.built}
+        decisions = rebuilt(standing, needs, self._wanted.overwrite, lambda at: self._name(places[at]))
+        built = [each.built for each in decisions]
         return Planned(
             places=places,
             decisions=decisions,
-            needs=[sorted(each & built) if at in built else [] for at, each in enumerate(needs)],
+            needs=[[each for each in above if built[each]] if built[at] else () for at, above in enumerate(needs)],
             standing=standing,
-            lacking=self._lacking(built, outside, makers, number),
+            lacking=self._lacking(built, links),
             subjects=self._known.subjects,
-            products=self._products(makers),
         )
 
-    def _makers_among(self, places: Sequence[TaskPartition]) -> dict[Place, list[TaskPartition]]:
-        makers: dict[Place, list[TaskPartition]] = {("task", *each): [each] for each in places}
-        for own, place in self._made_by(places):
-            makers.setdefault(place, []).append(own)
+    def _makers_among(self, places: Sequence[TaskPartition]) -> dict[Place, list[int]]:
+        """Where the makers of each partition stand among these."""
+        makers: dict[Place, list[int]] = {}
+        made = self._make(places)
+        for at, each in enumerate(places):
+            for place in made[each]:
+                makers.setdefault(place, []).append(at)
         return makers
 
-    def _products(self, makers: Mapping[Place, Sequence[TaskPartition]]) -> dict[int, set[int]]:
-        found: dict[int, set[int]] = {}
-        for (kind, node, _), made_by in makers.items():
-            for task, _ in made_by if kind == "dataset" else ():
-                found.setdefault(task, set()).add(node)
-        return found
+    def _above(self, need: Needed, makers: Mapping[Place, Sequence[int]]) -> Sequence[int]:
+        """Which of the others make what it needs, without itself."""
+        if len(need.places) == 1:
+            found: Sequence[int] = makers.get(need.places[0], ())
+        else:
+            found = [maker for place in need.places for maker in makers.get(place, ())]
+        mine = makers["task", *need.own][0]
+        return [each for each in found if each != mine] if mine in found else found
 
-    def _lacking(
-        self,
-        built: set[int],
-        needs: Mapping[int, Sequence[Needed]],
-        makers: Mapping[Place, Sequence[TaskPartition]],
-        number: Mapping[TaskPartition, int],
-    ) -> dict[int, str]:
+    def _lacking(self, built: Sequence[bool], links: Iterable[_Link]) -> dict[int, str]:
         """What is built here and waits for what is not there and is not built here, and for what."""
-        coming = {place for place, each in makers.items() if any(number[maker] in built for maker in each)}
-        asked = {
-            at: [need for need in found if coming.isdisjoint(need.places)] for at, found in needs.items() if at in built
-        }
-        self._read({place for found in asked.values() for need in found for place in need.places})
+        asked = [
+            link
+            for link in links
+            if built[link.own] and link.need.required and not any(built[each] for each in link.above)
+        ]
+        self._read({place for link in asked for place in link.need.places})
         lacking: dict[int, str] = {}
-        for at, found in asked.items():
-            for need in found:
-                if not any(self._statuses[place] in _GOOD for place in need.places):
-                    kind, node, key = need.places[0]
-                    name = self._known.nodes[kind, node].name
-                    lacking[at] = f"it waits for {name} {key}".rstrip() + f", which is {self._statuses[need.places[0]]}"
-                    break
+        for link in asked:
+            if not any(self._statuses[place] in _GOOD for place in link.need.places):
+                kind, node, key = link.need.places[0]
+                status = self._statuses[kind, node, key]
+                named = f"{self._known.nodes[kind, node].name} {key}".rstrip()
+                lacking.setdefault(link.own, f"it waits for {named}, which is {status}")
         return lacking
 
-    def _names(self, places: Iterable[TaskPartition]) -> list[str]:
-        subjects = self._known.subjects
-        return [f"{subjects[task].name} {key}".rstrip() for task, key in places]
+    def _name(self, place: TaskPartition) -> str:
+        return f"{self._known.subjects[place[0]].name} {place[1]}".rstrip()
+
+
+class _Link(msgspec.Struct, frozen=True, gc=False):
+    """What one partition needs by one edge, and where among the others those stand that make it."""
+
+    own: int
+    need: Needed
+    above: Sequence[int]
 
 
 _GOOD = frozenset({"ready", "stale", "skipped"})
@@ -237,8 +255,11 @@ _STANDING: dict[str, Standing] = {
 }
 
 
-def _run_after(text: str) -> timedelta:
-    return msgspec.convert(text, timedelta)
+def _is_early(subject: Subject, key: str, now: datetime) -> bool:
+    cut = cut_of(subject.partitioning, declared=subject.partitioning_origin == "declared")
+    span = window(cut, key)
+    wait = timedelta(0) if subject.run_after is None else msgspec.convert(subject.run_after, timedelta)
+    return span is not None and span.end + wait > now
 
 
 def _too_many(subject: Subject, partition: str) -> InvalidInput:

@@ -7,7 +7,7 @@ from. Where a mapping cannot be told the step is left out with a line in the log
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from functools import partial
 
@@ -21,6 +21,7 @@ from dataforge.model.partition_set import with_key_of
 from dataforge.storage import partition_set as sets
 from dataforge.storage import reach as storage
 from dataforge.storage.database import Connection
+from dataforge.storage.reach import Product, Reader
 from dataforge.storage.readiness import Node, Place
 from dataforge.storage.wakeup import TaskPartition
 
@@ -37,7 +38,10 @@ def waiting_for(
 ) -> set[TaskPartition]:
     """The partitions of tasks that need one of these partitions (of datasets by canonical id); of these tasks alone,
     where some are given."""
-    return {own for _, own in needing(connection, environment, places, now, only=only)}
+    found: set[TaskPartition] = set()
+    for _, task_id, woken in _leading(connection, environment, places, now, only):
+        found.update([(task_id, own) for own in woken])
+    return found
 
 
 def needing(
@@ -49,29 +53,44 @@ def needing(
     only: Set[int] | None = None,
 ) -> set[tuple[Place, TaskPartition]]:
     """The same, each beside what it needs."""
-    keys: dict[Node, set[str]] = {}
-    for kind, node, partition in places:
-        keys.setdefault((kind, node), set()).add(partition)
     found: set[tuple[Place, TaskPartition]] = set()
-    readers = storage.readers(connection, environment, keys) if keys else []
+    for place, task_id, woken in _leading(connection, environment, places, now, only):
+        found.update([(place, (task_id, own)) for own in woken])
+    return found
+
+
+def _leading(
+    connection: Connection, environment: int, places: Iterable[Place], now: datetime, only: Set[int] | None
+) -> Iterator[tuple[Place, int, Sequence[str]]]:
+    """By each edge each of these partitions, and the partitions of the task that need it."""
+    of: dict[Node, list[Place]] = {}
+    for place in dict.fromkeys(places):
+        of.setdefault((place[0], place[1]), []).append(place)
+    readers = storage.readers(connection, environment, of) if of else []
     readers = [each for each in readers if only is None or each.task_id in only]
     full = completed(connection, environment, {shape for each in readers for shape in (each.task_cut, each.node_cut)})
-    led: dict[tuple[object, ...], Sequence[str]] = {}  # of a thousand readers most read in the same way
+    led: dict[tuple[object, ...], dict[str, Sequence[str]]] = {}  # of a thousand readers most read in the same way
     for reader in readers:
         if reader.triggers:
-            found |= {((*reader.node, key), (reader.task_id, "")) for key in keys[reader.node]}
+            yield from ((place, reader.task_id, ("",)) for place in of[reader.node])
             continue
-        ours = cut_of(full.get(reader.task_cut, reader.task_cut), declared=reader.task_cut_declared)
-        known = cut_of(full.get(reader.node_cut or "", reader.node_cut), declared=reader.node_cut_declared)
-        mapping = mapping_of(reader.mapping)
-        for key in keys[reader.node]:
-            theirs = with_key_of(known, key, MOST_PARTITIONS) if known is not None else _uncut(key, ours)
-            way = (mapping, key, ours, theirs)
-            if way not in led:
-                led[way] = _told(reader.task_id, key, partial(downstream_keys, mapping, key, ours, theirs, now))
-            woken = led[way]
-            found |= {((*reader.node, key), (reader.task_id, own)) for own in woken}
-    return found
+        shapes = (reader.mapping, reader.task_cut, reader.task_cut_declared, reader.node_cut, reader.node_cut_declared)
+        woken = led.setdefault(shapes, {})
+        for place in of[reader.node]:
+            own = woken.get(place[2])
+            if own is None:
+                own = woken[place[2]] = _woken(reader, full, place[2], now)
+            if own:
+                yield place, reader.task_id, own
+
+
+def _woken(reader: Reader, full: Mapping[str, str], key: str, now: datetime) -> Sequence[str]:
+    """The partitions of the task that need this one of the node."""
+    ours = cut_of(full.get(reader.task_cut, reader.task_cut), declared=reader.task_cut_declared)
+    known = cut_of(full.get(reader.node_cut or "", reader.node_cut), declared=reader.node_cut_declared)
+    theirs = with_key_of(known, key, MOST_PARTITIONS) if known is not None else _uncut(key, ours)
+    mapping = mapping_of(reader.mapping)
+    return _told(reader.task_id, key, partial(downstream_keys, mapping, key, ours, theirs, now))
 
 
 def _uncut(key: str, ours: Partitioning | None) -> Partitioning | None:
@@ -112,14 +131,23 @@ def making(
     products = storage.products(connection, environment, keys) if keys else []
     shapes = {shape for each in products for shape in (each.task_cut, each.dataset_cut)}
     full = completed(connection, environment, shapes)
+    led: dict[tuple[object, ...], dict[str, Sequence[str]]] = {}
     for product in products:
-        ours = cut_of(full.get(product.task_cut, product.task_cut), declared=product.task_cut_declared)
-        theirs = cut_of(full.get(product.dataset_cut or "", product.dataset_cut), declared=True)
-        mapping = mapping_of(product.mapping)
+        way = (product.mapping, product.task_cut, product.task_cut_declared, product.dataset_cut)
+        made = led.setdefault(way, {})
         for key in keys[product.task_id]:
-            made = _told(product.task_id, key, partial(produced_keys, mapping, key, ours, theirs, now))
-            found |= {((product.task_id, key), ("dataset", product.dataset_id, each)) for each in made}
+            theirs = made.get(key)
+            if theirs is None:
+                theirs = made[key] = _made(product, full, key, now)
+            found.update([((product.task_id, key), ("dataset", product.dataset_id, each)) for each in theirs])
     return found
+
+
+def _made(product: Product, full: Mapping[str, str], key: str, now: datetime) -> Sequence[str]:
+    """The partitions of the dataset that the task's run for this key writes."""
+    ours = cut_of(full.get(product.task_cut, product.task_cut), declared=product.task_cut_declared)
+    theirs = cut_of(full.get(product.dataset_cut or "", product.dataset_cut), declared=True)
+    return _told(product.task_id, key, partial(produced_keys, mapping_of(product.mapping), key, ours, theirs, now))
 
 
 def _told(task_id: int, key: str, keys: Callable[[], Sequence[str]]) -> Sequence[str]:

@@ -6,7 +6,7 @@ needs that is built too; and that what is good is left alone unless what it was 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 import msgspec
@@ -26,45 +26,43 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 def rebuilt(
-    standing: Sequence[Standing], needs: Sequence[Sequence[int]], overwrite: Overwrite, names: Sequence[str]
+    standing: Sequence[Standing],
+    needs: Sequence[Collection[int]],
+    overwrite: Overwrite,
+    name: Callable[[int], str] = str,
 ) -> list[Decision]:
-    """What becomes of each partition. `needs` says by their places which of the others each is made from, and `names`
-    what each is called."""
+    """What becomes of each partition. `needs` says by place which of the others each is made from, and `name` what
+    the one at a place is called."""
     decisions: list[Decision | None] = [None] * len(standing)
     feeds: list[list[int]] = [[] for _ in standing]
-    left = [0] * len(standing)
+    left = [len(above) for above in needs]
     for place, above in enumerate(needs):
-        left[place] = len(above)
         for each in above:
             feeds[each].append(place)
+    waves = [0] * len(standing)  # 0 of what is not built
     ready = [place for place, number in enumerate(left) if not number]
     for place in ready:  # it grows while it is walked
-        decisions[place] = _decide(
-            standing[place], [(each, decisions[each]) for each in needs[place]], overwrite, names
-        )
+        made = max([waves[each] for each in needs[place]], default=0)
+        last = next(each for each in needs[place] if waves[each] == made) if made else None
+        decisions[place] = decision = _decide(standing[place], made, last, overwrite, name)
+        waves[place] = decision.wave
         for below in feeds[place]:
             left[below] -= 1
             if not left[below]:
                 ready.append(below)
-    return [each or Decision(built=False, wave=0, reason=_CIRCLE) for each in decisions]
-
-
-_CIRCLE = "it needs itself in a circle, or what is in one: break the circle first (`dataforge findings`)"
+    return [each or _IN_A_CIRCLE for each in decisions]
 
 
 def _decide(
-    standing: Standing,
-    above: Sequence[tuple[int, Decision | None]],
-    overwrite: Overwrite,
-    names: Sequence[str],
+    standing: Standing, made: int, last: int | None, overwrite: Overwrite, name: Callable[[int], str]
 ) -> Decision:
-    made = [(each.wave, place) for place, each in above if each is not None and each.built]
+    """`made` is the last wave in which anything is built that it is made from, and `last` one of these."""
     why = _why(standing, overwrite)
-    if why is None and made and standing in _OUTDATED and overwrite == "stale":
-        why = f"{names[max(made)[1]]} is built anew"
+    if why is None and last is not None and overwrite == "stale" and standing in _OUTDATED:
+        why = f"{name(last)} is built anew"
     if why is None:
-        return Decision(built=False, wave=0, reason=_LEFT[standing])
-    return Decision(built=True, wave=1 + max((wave for wave, _ in made), default=0), reason=why)
+        return _AS_IT_IS[standing]
+    return Decision(built=True, wave=made + 1, reason=why)
 
 
 def _why(standing: Standing, overwrite: Overwrite) -> str | None:
@@ -78,6 +76,11 @@ def _why(standing: Standing, overwrite: Overwrite) -> str | None:
     return _BUILT.get(standing) if overwrite == "stale" else None
 
 
+_IN_A_CIRCLE = Decision(
+    built=False,
+    wave=0,
+    reason="it needs itself in a circle, or what is in one: break the circle first (`dataforge findings`)",
+)
 _OUTDATED = frozenset({"good", "skipped"})
 _BUILT: dict[str, str] = {
     "missing": "it is missing",
@@ -85,7 +88,7 @@ _BUILT: dict[str, str] = {
     "stale": "it is stale",
     "held": "its result is quarantined",
 }
-_LEFT: dict[str, str] = {
+_LEFT: dict[Standing, str] = {
     "early": "its window has not ended",
     "running": "it is running",
     "good": "it is good",
@@ -93,3 +96,4 @@ _LEFT: dict[str, str] = {
     "stale": "it is stale, and is not to be overwritten",
     "held": "its result is quarantined, and is not to be overwritten",
 }
+_AS_IT_IS = {standing: Decision(built=False, wave=0, reason=reason) for standing, reason in _LEFT.items()}

@@ -53,7 +53,8 @@ select w.task_id, w.partition, r.error
 from unnest(%(tasks)s::bigint[], %(partitions)s::text[]) as w (task_id, partition)
 cross join lateral (
     select task_id, run from partition_state
-    where environment = %(environment)s and node_kind = 'task' and node_id = w.task_id and partition = w.partition offset 0
+    where environment = %(environment)s and node_kind = 'task' and node_id = w.task_id and partition = w.partition
+    offset 0
 ) s
 cross join lateral (
     select error from run where environment = %(environment)s and task_id = s.task_id and run = s.run offset 0

@@ -11,7 +11,7 @@ from dataforge.dispatch.backfill import Verb
 from dataforge.dispatch.waiting import waiting
 from dataforge.ingest.replay import verify
 from dataforge.ledger.backfill_list import backfills, detail, items
-from dataforge.ledger.readiness import Named
+from dataforge.ledger.readiness import Named, verdict
 from dataforge.model.backfill import BackfillDetail, Cap, Hours
 from dataforge.model.errors import Conflict, InvalidInput, NotFound
 from dataforge.storage.database import Database
@@ -26,7 +26,7 @@ from tests.dispatch.backfilled import (
     tended,
     worked_off,
 )
-from tests.dispatch.night import at, codes, declared, ordered, recorded, task, verdict
+from tests.dispatch.night import at, codes, declared, ordered, recorded, task
 
 
 def _change(database: Database, backfill: UUID, verb: Verb, minutes: float, reason: str = "") -> BackfillDetail:
@@ -184,7 +184,7 @@ def test_what_is_live_comes_before_what_a_backfill_has_released(database: Databa
 
 def test_a_partition_is_not_released_by_two_backfills_at_once(database: Database) -> None:
     chain(database)
-    first, second = begun(database, "load"), begun(database, "load")
+    first, second = begun(database, "load"), begun(database, "load", minutes=0.5)
     tended(database, 1)
     assert [counts(database, each) for each in (first, second)] == [{"released": 3}, {"planned": 3}]
     worked_off(database, first, 2)
