@@ -13,6 +13,16 @@ from dataforge import settings as installation
 from dataforge.client import Client, DirectClient, Ledger
 from dataforge.ingest import redaction
 from dataforge.ledger.readiness import Answers, Named
+from dataforge.model.backfill import (
+    BackfillDetail,
+    BackfillFilter,
+    Backfilling,
+    BackfillItem,
+    ItemFilter,
+    Plan,
+    PlanItem,
+    Verb,
+)
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
 from dataforge.model.claim import DONE, Ended, Granted, Outcome
@@ -34,7 +44,7 @@ from dataforge.model.listing import Page
 from dataforge.model.recorded import BatchAnswer, Recorded
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Reruns
-from dataforge.model.wakeup import Wakeups
+from dataforge.model.wakeup import Queue, Wakeups
 from dataforge.storage.database import Database
 
 # A sensor's tick has 60 s, in which it asks two or three times: a server that hangs is to be found out before it ends.
@@ -146,9 +156,33 @@ class LedgerResource(ConfigurableResource[Any]):
         """Orders a done partition to be run again."""
         return self._ledger.rerun(name, partition, reason=reason, downstream=downstream, by=by, namespace=namespace)
 
-    def wakeups(self, limit: int = 100) -> Wakeups:
+    def plan_backfill(self, wanted: Backfilling) -> Plan:
+        """What a backfill would build."""
+        return self._ledger.plan_backfill(wanted)
+
+    def backfill(self, wanted: Backfilling) -> Plan:
+        """Begins a backfill."""
+        return self._ledger.backfill(wanted)
+
+    def backfills(self, wanted: BackfillFilter) -> Page[BackfillItem]:
+        """One page of the backfills."""
+        return self._ledger.backfills(wanted)
+
+    def backfill_detail(self, backfill: str) -> BackfillDetail:
+        """How far a backfill has come."""
+        return self._ledger.backfill_detail(backfill)
+
+    def backfill_partitions(self, backfill: str, wanted: ItemFilter) -> Page[PlanItem]:
+        """One page of a backfill's partitions."""
+        return self._ledger.backfill_partitions(backfill, wanted)
+
+    def change_backfill(self, backfill: str, verb: Verb, *, by: str = "unknown", reason: str = "") -> BackfillDetail:
+        """Pauses, resumes, cancels or retries a backfill."""
+        return self._ledger.change_backfill(backfill, verb, by=by, reason=reason)
+
+    def wakeups(self, limit: int = 100, queue: Queue = "all") -> Wakeups:
         """What to claim next."""
-        return self._ledger.wakeups(limit)
+        return self._ledger.wakeups(limit, queue)
 
     def claim(
         self, name: str, partition: str = "", *, worker: str, lease_seconds: int = 300, namespace: str | None = None

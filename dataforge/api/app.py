@@ -12,6 +12,16 @@ from litestar.di import Provide
 
 from dataforge import settings as installation
 from dataforge.api import docs, document, operation, problem, status
+from dataforge.api.backfills import (
+    cancel_backfill,
+    get_backfill,
+    list_backfill_partitions,
+    list_backfills,
+    pause_backfill,
+    plan_backfill,
+    resume_backfill,
+    retry_backfill,
+)
 from dataforge.api.changes import list_changes, post_latest
 from dataforge.api.claims import complete_claim, extend_claim, fail_claim, make_claim, release_claim
 from dataforge.api.datasets import list_datasets
@@ -114,6 +124,14 @@ def _version_1() -> Router:
             post_readiness,
             post_freshness,
             order_rerun,
+            plan_backfill,
+            list_backfills,
+            get_backfill,
+            list_backfill_partitions,
+            pause_backfill,
+            resume_backfill,
+            cancel_backfill,
+            retry_backfill,
             list_wakeups,
             make_claim,
             extend_claim,

@@ -34,6 +34,16 @@ _GROUPS = {
         "release_claim",
         "order_rerun",
     ),
+    "Backfill": (
+        "plan_backfill",
+        "list_backfills",
+        "get_backfill",
+        "list_backfill_partitions",
+        "pause_backfill",
+        "resume_backfill",
+        "cancel_backfill",
+        "retry_backfill",
+    ),
     "Follow": ("list_changes", "post_latest"),
     "Declare": ("declare_source", "declare_task", "register_keys"),
     "List": (

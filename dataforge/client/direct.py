@@ -16,6 +16,7 @@ from dataforge.client.request import (
     ChangesQuestion,
     GraphQuestion,
     LatestQuestion,
+    backfill_id,
     batches,
     checked,
     claim_id,
@@ -25,6 +26,7 @@ from dataforge.client.request import (
     sound,
     source_name,
 )
+from dataforge.dispatch import backfill as backfills
 from dataforge.dispatch import claim as claims
 from dataforge.dispatch import rerun as reruns
 from dataforge.dispatch.waiting import waiting
@@ -32,13 +34,23 @@ from dataforge.graph.follower import Follower
 from dataforge.ingest import answer
 from dataforge.ingest.batch import record_native, record_openlineage
 from dataforge.ingest.redaction import NOTHING, Redaction
-from dataforge.ledger import catalog
+from dataforge.ledger import backfill_list, catalog
 from dataforge.ledger import change as feed
 from dataforge.ledger import findings as found
 from dataforge.ledger import freshness as freshnesses
 from dataforge.ledger import readiness as verdicts
 from dataforge.ledger.readiness import Answers, Named
 from dataforge.model import definition
+from dataforge.model.backfill import (
+    BackfillDetail,
+    BackfillFilter,
+    Backfilling,
+    BackfillItem,
+    ItemFilter,
+    Plan,
+    PlanItem,
+    Verb,
+)
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
 from dataforge.model.claim import DONE, Claiming, Ended, Granted, Outcome
@@ -59,7 +71,7 @@ from dataforge.model.listing import Page
 from dataforge.model.recorded import BatchAnswer, Recorded, joined, joined_batches
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Rerunning, Reruns
-from dataforge.model.wakeup import Wakeups
+from dataforge.model.wakeup import Queue, Wakeups
 from dataforge.storage import schema
 from dataforge.storage.database import Database
 from dataforge.storage.lease import Ending
@@ -185,8 +197,35 @@ class DirectClient:
         now = datetime.now(UTC)
         return reruns.rerun(self._database, self._environment, sound(wanted), now, redaction=self._redaction)
 
-    def wakeups(self, limit: int = 100) -> Wakeups:
-        return waiting(self._database, self._environment, limit, datetime.now(UTC))
+    def plan_backfill(self, wanted: Backfilling) -> Plan:
+        return backfills.preview(self._database, self._environment, sound(wanted), datetime.now(UTC))
+
+    def backfill(self, wanted: Backfilling) -> Plan:
+        return backfills.begin(self._database, self._environment, sound(wanted), datetime.now(UTC))
+
+    def backfills(self, wanted: BackfillFilter) -> Page[BackfillItem]:
+        return backfill_list.backfills(self._database, self._environment, filtered(wanted))
+
+    def backfill_detail(self, backfill: str) -> BackfillDetail:
+        return backfill_list.detail(self._database, self._environment, backfill_id(backfill), datetime.now(UTC))
+
+    def backfill_partitions(self, backfill: str, wanted: ItemFilter) -> Page[PlanItem]:
+        return backfill_list.items(self._database, self._environment, backfill_id(backfill), filtered(wanted))
+
+    def change_backfill(self, backfill: str, verb: Verb, *, by: str = "unknown", reason: str = "") -> BackfillDetail:
+        return backfills.change(
+            self._database,
+            self._environment,
+            backfill_id(backfill),
+            verb,
+            datetime.now(UTC),
+            by=by,
+            reason=reason,
+            redaction=self._redaction,
+        )
+
+    def wakeups(self, limit: int = 100, queue: Queue = "all") -> Wakeups:
+        return waiting(self._database, self._environment, limit, datetime.now(UTC), queue)
 
     def claim(
         self, name: str, partition: str = "", *, worker: str, lease_seconds: int = 300, namespace: str | None = None

@@ -20,6 +20,7 @@ from dataforge.client.request import (
     GraphQuestion,
     LatestQuestion,
     WakeupsQuestion,
+    backfill_id,
     batches,
     checked,
     claim_id,
@@ -31,6 +32,16 @@ from dataforge.client.request import (
     source_name,
 )
 from dataforge.ledger.readiness import Answers, Named
+from dataforge.model.backfill import (
+    BackfillDetail,
+    BackfillFilter,
+    Backfilling,
+    BackfillItem,
+    ItemFilter,
+    Plan,
+    PlanItem,
+    Verb,
+)
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
 from dataforge.model.claim import DONE, Claiming, Ended, Granted, Outcome
@@ -54,7 +65,7 @@ from dataforge.model.recorded import BatchAnswer, Recorded, joined, joined_batch
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Rerunning, Reruns
 from dataforge.model.verdict import Code, Unanswered, Verdict
-from dataforge.model.wakeup import Wakeups
+from dataforge.model.wakeup import Queue, Wakeups
 
 _CONNECT_SECONDS = 5.0
 # What a lost connection is answered with: the first may only have been idle for too long, the second meets a server
@@ -181,8 +192,32 @@ class Client:
         )
         return self._send("POST", "/reruns", encoded(_of_task(given(sound(wanted))), "$"), Reruns)
 
-    def wakeups(self, limit: int = 100) -> Wakeups:
-        return self._get("/wakeups", WakeupsQuestion(limit), Wakeups)
+    def plan_backfill(self, wanted: Backfilling) -> Plan:
+        return self._backfill(wanted, dry_run=True)
+
+    def backfill(self, wanted: Backfilling) -> Plan:
+        asked = sound(wanted)
+        return self._backfill(msgspec.structs.replace(asked, id=asked.id or str(uuid4())), dry_run=False)
+
+    def _backfill(self, wanted: Backfilling, *, dry_run: bool) -> Plan:
+        body = {**given(sound(wanted)), "dry_run": dry_run}
+        return self._send("POST", "/backfills", encoded(body, "$"), Plan)
+
+    def backfills(self, wanted: BackfillFilter) -> Page[BackfillItem]:
+        return self._list("/backfills", wanted, Page[BackfillItem])
+
+    def backfill_detail(self, backfill: str) -> BackfillDetail:
+        return self._get(f"/backfills/{backfill_id(backfill)}", None, BackfillDetail)
+
+    def backfill_partitions(self, backfill: str, wanted: ItemFilter) -> Page[PlanItem]:
+        return self._list(f"/backfills/{backfill_id(backfill)}/partitions", wanted, Page[PlanItem])
+
+    def change_backfill(self, backfill: str, verb: Verb, *, by: str = "unknown", reason: str = "") -> BackfillDetail:
+        body = encoded({"by": by, "reason": reason}, "$")
+        return self._send("POST", f"/backfills/{backfill_id(backfill)}/{verb}", body, BackfillDetail)
+
+    def wakeups(self, limit: int = 100, queue: Queue = "all") -> Wakeups:
+        return self._get("/wakeups", WakeupsQuestion(limit, queue), Wakeups)
 
     def claim(
         self, name: str, partition: str = "", *, worker: str, lease_seconds: int = 300, namespace: str | None = None
@@ -223,8 +258,8 @@ class Client:
     def _list(self, path: str, wanted: Paging, kind: type[_Answer]) -> _Answer:
         return self._get(path, filtered(wanted), kind)
 
-    def _get(self, path: str, question: msgspec.Struct, kind: type[_Answer]) -> _Answer:
-        parameters = {name: _text(value) for name, value in given(question).items()}
+    def _get(self, path: str, question: msgspec.Struct | None, kind: type[_Answer]) -> _Answer:
+        parameters = {name: _text(value) for name, value in given(question).items()} if question is not None else {}
         return self._ask(self._http.build_request("GET", self._base + path, params=parameters), kind)
 
     def _send(

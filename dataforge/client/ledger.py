@@ -15,6 +15,16 @@ from typing import Any, Protocol, Self, TypeVar
 import msgspec
 
 from dataforge.ledger.readiness import Answers, Named
+from dataforge.model.backfill import (
+    BackfillDetail,
+    BackfillFilter,
+    Backfilling,
+    BackfillItem,
+    ItemFilter,
+    Plan,
+    PlanItem,
+    Verb,
+)
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
 from dataforge.model.claim import DONE, Ended, Granted, Outcome
@@ -36,7 +46,7 @@ from dataforge.model.listing import Page
 from dataforge.model.recorded import BatchAnswer, Recorded
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Reruns
-from dataforge.model.wakeup import Wakeups
+from dataforge.model.wakeup import Queue, Wakeups
 
 Item = TypeVar("Item")
 
@@ -128,8 +138,32 @@ class Ledger(Protocol):
         """Orders a done partition to be run again, with `downstream` what was built from it too."""
         ...
 
-    def wakeups(self, limit: int = 100) -> Wakeups:
-        """What to claim next, the greatest priority first."""
+    def plan_backfill(self, wanted: Backfilling) -> Plan:
+        """What a backfill would build, in which order, and what it would leave as it is; changes nothing."""
+        ...
+
+    def backfill(self, wanted: Backfilling) -> Plan:
+        """Begins a backfill. Where its answer is lost it is asked again under the same id, and begins once."""
+        ...
+
+    def backfills(self, wanted: BackfillFilter) -> Page[BackfillItem]:
+        """One page of the backfills, the latest first."""
+        ...
+
+    def backfill_detail(self, backfill: str) -> BackfillDetail:
+        """How far a backfill has come, by interval, and what was done with it."""
+        ...
+
+    def backfill_partitions(self, backfill: str, wanted: ItemFilter) -> Page[PlanItem]:
+        """One page of a backfill's partitions, in the order of its plan."""
+        ...
+
+    def change_backfill(self, backfill: str, verb: Verb, *, by: str = "unknown", reason: str = "") -> BackfillDetail:
+        """Pauses, resumes, cancels or retries a backfill. Raises Conflict where that cannot be."""
+        ...
+
+    def wakeups(self, limit: int = 100, queue: Queue = "all") -> Wakeups:
+        """What to claim next, what is live first and then the greatest priority; or of one queue alone."""
         ...
 
     def claim(

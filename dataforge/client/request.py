@@ -19,6 +19,7 @@ from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.filter import Shape
 from dataforge.model.lineage import Direction, refuse_beside_partition
 from dataforge.model.reference import DatasetRef, NodeKind
+from dataforge.model.wakeup import Queue
 
 MOST_EVENTS = 10_000  # of one request
 MOST_QUESTIONS = 1_000  # of one request, which are decided on one snapshot
@@ -57,6 +58,7 @@ class WakeupsQuestion(msgspec.Struct, frozen=True):
     """How much of what may run now is wanted."""
 
     limit: int
+    queue: Queue = "all"
 
 
 def batches(events: Sequence[Mapping[str, Any]]) -> Iterator[list[bytes]]:
@@ -102,6 +104,16 @@ def claim_id(claim: str) -> UUID:
     except (ValueError, AttributeError, TypeError):
         expected = "the UUID that a claim was granted under"
         raise InvalidInput(f"claim is {claim!r}: expected {expected}", [FieldError("claim", claim, expected)]) from None
+
+
+def backfill_id(backfill: str) -> UUID:
+    """The id of a backfill. Raises InvalidInput for what can be none."""
+    try:
+        return UUID(backfill)
+    except (ValueError, AttributeError, TypeError):
+        expected = "the UUID that a backfill was begun under"
+        problem = FieldError("backfill", backfill, expected)
+        raise InvalidInput(f"backfill is {backfill!r}: expected {expected}", [problem]) from None
 
 
 def source_name(source: str) -> str:

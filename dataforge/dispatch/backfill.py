@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Literal
 from uuid import UUID, uuid4
 
 import msgspec
@@ -20,7 +19,7 @@ from dataforge.ledger.backfill_answer import answer, reason_of, recent_of
 from dataforge.ledger.backfill_list import detail_of, found_by, said_of
 from dataforge.ledger.backfill_plan import Planned, plan
 from dataforge.model import backfill as model
-from dataforge.model.backfill import BackfillDetail, Backfilling, Plan, Stage
+from dataforge.model.backfill import BackfillDetail, Backfilling, Plan, Stage, Verb
 from dataforge.model.errors import Conflict, FieldError, InvalidInput
 from dataforge.storage import backfill as storage
 from dataforge.storage import environment as environments
@@ -29,8 +28,6 @@ from dataforge.storage import wakeup as wakeups
 from dataforge.storage.backfill import Item, Recent, Stored
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.environment import Environment
-
-Verb = Literal["pause", "resume", "cancel", "retry"]
 
 
 def preview(database: Database, environment: str, wanted: Backfilling, now: datetime) -> Plan:
@@ -68,14 +65,17 @@ def begin(database: Database, environment: str, wanted: Backfilling, now: dateti
 
 
 def _items(planned: Planned, recent: Mapping[int, Recent]) -> Iterable[Item]:
+    number = [0] * len(planned.places)
+    for place, at in enumerate(planned.order):
+        number[at] = place
     feeds: list[list[int]] = [[] for _ in planned.places]
     for at, above in enumerate(planned.needs):
         for each in above:
-            feeds[each].append(at)
+            feeds[each].append(number[at])
     for at, (task, key) in enumerate(planned.places):
         decision = planned.decisions[at]
         yield Item(
-            number=at,
+            number=number[at],
             task_id=task,
             partition=key,
             wave=decision.wave,

@@ -41,9 +41,8 @@ def answer(
 ) -> Plan:
     recent = recent_of(connection, here, planned)
     built = [at for at, each in enumerate(planned.decisions) if each.built]
-    shown = [*built, *(at for at, each in enumerate(planned.decisions) if not each.built)]
+    shown = planned.order
     waves = Counter(planned.decisions[at].wave for at in built)
-    shown.sort(key=lambda at: planned.decisions[at].wave or len(waves) + 1)
     tasks = _by_task(planned, recent)
     return Plan(
         id=backfill,

@@ -10,13 +10,13 @@ import msgspec
 from dataforge.model.backfill import (
     MOST_SHOWN,
     BackfillDetail,
+    BackfillFilter,
     Backfilling,
     BackfillItem,
     Change,
-    Fate,
+    ItemFilter,
     PlanItem,
     Progress,
-    Stage,
 )
 from dataforge.model.catalog import NodeName
 from dataforge.model.errors import NotFound
@@ -29,16 +29,16 @@ from dataforge.storage.backfill import Stored
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.environment import Environment
 
+_ANY, _ALL = BackfillFilter(), ItemFilter()
 
-def backfills(
-    database: Database, environment: str, *, state: Stage | None = None, cursor: str | None = None, limit: int = 100
-) -> Page[BackfillItem]:
+
+def backfills(database: Database, environment: str, wanted: BackfillFilter = _ANY) -> Page[BackfillItem]:
     """One page of the backfills, the latest first."""
-    after = read_cursor(cursor, _Place)
+    after, limit = read_cursor(wanted.cursor, _Place), wanted.limit
     with database.transaction() as connection:
         here = environments.find(connection, environment)
         key = (after.at, UUID(after.id)) if after else None
-        found = storage.page(connection, here.id, state, key, limit + 1)
+        found = storage.page(connection, here.id, wanted.state, key, limit + 1)
     last = _Place(found[limit - 1].began_at, str(found[limit - 1].id)) if len(found) > limit else None
     return Page([_shown(each) for each in found[:limit]], write_cursor(last))
 
@@ -105,21 +105,13 @@ def _expected(
     return ends_at(said.hours, now, (last - begun).total_seconds() / number * left)
 
 
-def items(
-    database: Database,
-    environment: str,
-    backfill: UUID,
-    *,
-    state: Fate | None = None,
-    cursor: str | None = None,
-    limit: int = 100,
-) -> Page[PlanItem]:
+def items(database: Database, environment: str, backfill: UUID, wanted: ItemFilter = _ALL) -> Page[PlanItem]:
     """One page of a backfill's partitions, in the order of the plan. Raises NotFound."""
-    after = read_cursor(cursor, _Number)
+    after, limit = read_cursor(wanted.cursor, _Number), wanted.limit
     with database.transaction() as connection:
         here = environments.find(connection, environment)
         found_by(connection, here, backfill)
-        found = storage.items(connection, here.id, backfill, state, after.number if after else -1, limit + 1)
+        found = storage.items(connection, here.id, backfill, wanted.state, after.number if after else -1, limit + 1)
     last = _Number(found[limit - 1].number) if len(found) > limit else None
     return Page([_listed(each) for each in found[:limit]], write_cursor(last))
 

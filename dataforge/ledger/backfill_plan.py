@@ -32,7 +32,7 @@ _COMPARED = 2_000  # partitions that are compared with what they were built from
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """What becomes of each partition that was looked at, in an order in which what is needed comes first."""
+    """What becomes of each partition that was looked at."""
 
     places: Sequence[TaskPartition]
     decisions: Sequence[Decision]
@@ -40,6 +40,19 @@ class Planned(msgspec.Struct, frozen=True):
     standing: Sequence[Standing]
     lacking: Mapping[int, str]  # by place: what it waits for that is not there and not built here
     subjects: Mapping[int, Subject]
+
+    @property
+    def order(self) -> list[int]:
+        """The places in the order of the plan: wave by wave, and what is not built last."""
+        names = {task: subject.name for task, subject in self.subjects.items()}
+        keys = [
+            (each.wave or _LAST, key, names[task], task)
+            for (task, key), each in zip(self.places, self.decisions, strict=True)
+        ]
+        return sorted(range(len(self.places)), key=keys.__getitem__)
+
+
+_LAST = 2**31  # after every wave
 
 
 def plan(connection: Connection, environment: int, wanted: Backfilling, now: datetime) -> Planned:

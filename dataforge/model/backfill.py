@@ -17,11 +17,13 @@ from msgspec import Meta
 
 from dataforge.model.catalog import NodeName
 from dataforge.model.errors import FieldError, InvalidInput
+from dataforge.model.filter import Paging
 from dataforge.model.partition_check import is_zone
 
 Direction = Literal["none", "upstream", "downstream", "both"]
 Overwrite = Literal["never", "stale", "always"]
 Scope = Literal["all", "task", "dataset", "pool", "domain"]
+Verb = Literal["pause", "resume", "cancel", "retry"]
 Stage = Literal["running", "paused", "canceled", "failed", "done"]
 Fate = Literal["planned", "released", "succeeded", "failed", "blocked", "canceled", "skipped"]
 MOST_ITEMS = 200_000  # partitions of one plan, those that are skipped among them; all of them are in memory at once
@@ -142,6 +144,18 @@ def _is_uuid(text: str) -> bool:
         return str(UUID(text)) == text.lower()
     except ValueError:
         return False
+
+
+class BackfillFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which backfills to list."""
+
+    state: Annotated[Stage, Meta(description="Only backfills in this state.")] | None = None
+
+
+class ItemFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which partitions of a backfill to list."""
+
+    state: Annotated[Fate, Meta(description="Only partitions in this state.")] | None = None
 
 
 class PlanItem(msgspec.Struct, frozen=True, kw_only=True):

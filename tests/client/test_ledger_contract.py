@@ -28,6 +28,7 @@ from dataforge.client import (
     request,
 )
 from dataforge.ledger.readiness import Answers
+from dataforge.model.backfill import BackfillFilter, Backfilling, ItemFilter, Target
 from dataforge.model.declaration import CycleError, Declared
 from dataforge.model.errors import Conflict, DataForgeError, InvalidInput, NotFound
 from dataforge.model.freshness import FreshnessAnswers
@@ -353,3 +354,34 @@ def test_what_is_claimed_and_run_again_is_the_same_by_every_way(ledger: Ledger) 
         ledger.rerun("orders.report", DAY, reason="it never ran")
     with pytest.raises(InvalidInput):
         ledger.complete("no claim")
+
+
+def test_backfills_are_the_same_by_every_way(ledger: Ledger) -> None:
+    ledger.declare("shop", MANIFEST)
+    wanted = Backfilling(
+        targets=(Target(name="orders.load", first=DAY, last=DAY),), direction="downstream", reason="late"
+    )
+    plan = ledger.plan_backfill(wanted)
+    assert (plan.id, plan.waves, [item.task.name for item in plan.items]) == (
+        None,
+        (1, 1),
+        ["orders.load", "orders.report"],
+    )
+    begun = ledger.backfill(wanted)
+    assert begun.id is not None
+    assert ledger.backfill(msgspec.structs.replace(wanted, id=begun.id)).id == begun.id
+    [listed] = ledger.backfills(BackfillFilter()).items
+    assert (listed.id, listed.state, listed.counts) == (begun.id, "running", {"planned": 2})
+    first = ledger.backfill_partitions(begun.id, ItemFilter(limit=1))
+    rest = ledger.backfill_partitions(begun.id, ItemFilter(cursor=first.next_cursor))
+    assert [item.task.name for page in (first, rest) for item in page.items] == ["orders.load", "orders.report"]
+    assert ledger.change_backfill(begun.id, "pause", by="anna@example.com", reason="x").state == "paused"
+    assert ledger.backfill_detail(begun.id).log[0].by == "anna@example.com"
+    with pytest.raises(Conflict):
+        ledger.change_backfill(begun.id, "retry")
+    for name in ("no backfill", "018f4b52-6d5e-7c3f-8a4b-0123456789ab"):
+        with pytest.raises(NotFound if "-" in name else InvalidInput):
+            ledger.backfill_detail(name)
+    with pytest.raises(InvalidInput, match="targets"):
+        ledger.plan_backfill(Backfilling(targets=()))
+    assert ledger.wakeups(queue="backfill").items == ()

@@ -12,7 +12,7 @@ from dataforge.dispatch.announce import announce
 from dataforge.dispatch.release import tend
 from dataforge.dispatch.waiting import waiting
 from dataforge.ledger.backfill_list import detail, items
-from dataforge.model.backfill import Backfilling, Plan, Target
+from dataforge.model.backfill import Backfilling, ItemFilter, Plan, Target
 from dataforge.model.claim import Claiming, Outcome
 from dataforge.storage.database import Database
 from tests.dispatch.night import NOW, at, declared, task
@@ -95,5 +95,5 @@ def counts(database: Database, backfill: UUID, minutes: float = 1_000) -> dict[s
 
 
 def states(database: Database, backfill: UUID) -> dict[tuple[str, str | None], str]:
-    found = items(database, "dev", backfill, limit=1_000).items
+    found = items(database, "dev", backfill, ItemFilter(limit=1_000)).items
     return {(item.task.name, item.partition): item.state for item in found}

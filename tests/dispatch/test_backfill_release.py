@@ -7,12 +7,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from dataforge.dispatch import backfill as dispatch
-from dataforge.dispatch.backfill import Verb
 from dataforge.dispatch.waiting import waiting
 from dataforge.ingest.replay import verify
 from dataforge.ledger.backfill_list import backfills, detail, items
 from dataforge.ledger.readiness import Named, verdict
-from dataforge.model.backfill import BackfillDetail, Cap, Hours
+from dataforge.model.backfill import BackfillDetail, BackfillFilter, Cap, Hours, ItemFilter, Verb
 from dataforge.model.errors import Conflict, InvalidInput, NotFound
 from dataforge.storage.database import Database
 from tests.dispatch.backfilled import (
@@ -82,7 +81,9 @@ def test_what_stands_behind_a_failure_waits_until_it_is_retried(database: Databa
         (DAYS[1], 3, 3, 0),
         (DAYS[2], 3, 3, 0),
     ]
-    assert [item.reason for item in items(database, "dev", backfill, state="failed").items] == ["no space left"]
+    assert [item.reason for item in items(database, "dev", backfill, ItemFilter(state="failed")).items] == [
+        "no space left"
+    ]
     assert _change(database, backfill, "retry", 71, "space was made").state == "running"
     worked_off(database, backfill, 72)
     assert counts(database, backfill) == {"succeeded": 9}
@@ -242,12 +243,12 @@ def test_what_cannot_be_done_with_a_backfill_is_refused(database: Database) -> N
 def test_the_list_has_the_latest_first_and_is_cut_into_pages(database: Database) -> None:
     chain(database)
     begun_at = [begun(database, "load", minutes=minutes) for minutes in range(5)]
-    first = backfills(database, "dev", limit=3)
-    second = backfills(database, "dev", limit=3, cursor=first.next_cursor)
+    first = backfills(database, "dev", BackfillFilter(limit=3))
+    second = backfills(database, "dev", BackfillFilter(limit=3, cursor=first.next_cursor))
     assert [UUID(item.id) for page in (first, second) for item in page.items] == begun_at[::-1]
     assert second.next_cursor is None
-    assert backfills(database, "dev", state="done").items == []
+    assert backfills(database, "dev", BackfillFilter(state="done")).items == []
     assert backfills(database, "prod").items == []
-    page = items(database, "dev", begun_at[0], limit=2)
-    rest = items(database, "dev", begun_at[0], limit=2, cursor=page.next_cursor)
+    page = items(database, "dev", begun_at[0], ItemFilter(limit=2))
+    rest = items(database, "dev", begun_at[0], ItemFilter(limit=2, cursor=page.next_cursor))
     assert [item.partition for each in (page, rest) for item in each.items] == list(DAYS)

@@ -1,0 +1,352 @@
+"""`dataforge backfill`: plan what must be rebuilt, begin it, follow it, pause, resume, cancel and retry it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from getpass import getuser
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import click
+
+from dataforge.cli import table
+from dataforge.cli.invocation import Invocation, pass_invocation
+
+if TYPE_CHECKING:
+    from dataforge.model.backfill import BackfillDetail, Backfilling, Cap, Hours, Plan, PlanItem, Verb
+
+_SCOPES = ("all", "task", "dataset", "pool", "domain")
+
+
+@click.group()
+def backfill() -> None:
+    """Plan what must be rebuilt, begin it, and follow it.
+
+    A plan says which partitions are built, in which order, which are left as they are and why, how long it takes and
+    what it costs. One that is begun lets its partitions be claimed, each when what it needs has been made, as far as
+    its caps, budget and hours allow; whoever claims, a worker, Airflow or Dagster, runs them.
+    """
+
+
+def _asked(command: Callable[..., None]) -> Callable[..., None]:
+    """The options by which a backfill is asked for."""
+    for option in reversed(
+        (
+            click.argument("names", nargs=-1, required=True, metavar="NAME..."),
+            click.option("--namespace", help="The namespace of NAME; may be left out where the name is unique."),
+            click.option("--from", "first", metavar="KEY", help="The first of a range of time windows."),
+            click.option("--to", "last", metavar="KEY", help="The last of it; without, the last that has ended."),
+            click.option(
+                "--partition", "keys", multiple=True, metavar="KEY", help="This one; several times for several."
+            ),
+            click.option(
+                "--direction",
+                type=click.Choice(["none", "upstream", "downstream", "both"]),
+                default="none",
+                show_default=True,
+                help="What else: what they need and is not good, what depends on them, both, or none of it.",
+            ),
+            click.option(
+                "--overwrite",
+                type=click.Choice(["never", "stale", "always"]),
+                default="never",
+                show_default=True,
+                help="Build what is missing or failed; also what is stale, or becomes so; or all.",
+            ),
+            click.option(
+                "--cap",
+                "caps",
+                multiple=True,
+                metavar="SCOPE[:NAME]=N",
+                help="At most N at once, of all or of a task, dataset, pool or domain; of each one, without NAME.",
+            ),
+            click.option("--budget", type=click.FloatRange(0, min_open=True), help="The most cost units an hour."),
+            click.option("--hours", metavar="FROM-TO", help="When it works, such as 22:00-06:00."),
+            click.option("--time-zone", default="UTC", show_default=True, help="Of the hours."),
+            click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@backfill.command()
+@_asked
+@pass_invocation
+def plan(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
+    """Say what a backfill of the tasks or datasets NAME would build, and change nothing.
+
+    Exits with 1 where there is nothing to build.
+    """
+    from datetime import UTC, datetime
+
+    from dataforge.cli.opened import opened
+    from dataforge.dispatch import backfill as dispatch
+
+    wanted = _wanted(given)
+    with opened(invocation) as database:
+        found = dispatch.preview(database, invocation.settings.environment, wanted, datetime.now(UTC))
+    _show_plan(found, as_json=as_json)
+    if not found.planned:
+        raise click.exceptions.Exit(1)
+
+
+@backfill.command()
+@_asked
+@click.option("--reason", required=True, help="Why; kept with the backfill.")
+@click.option("--id", "name", type=click.UUID, help="An id of your own: begun again under it, nothing is begun twice.")
+@pass_invocation
+def start(invocation: Invocation, /, reason: str, name: UUID | None, as_json: bool, **given: Any) -> None:
+    """Begin a backfill of the tasks or datasets NAME, and print its id and its plan."""
+    from datetime import UTC, datetime
+
+    from dataforge.cli.opened import opened
+    from dataforge.dispatch import backfill as dispatch
+
+    wanted = _wanted(given, reason=reason, by=getuser(), id=str(name) if name else None)
+    with opened(invocation) as database:
+        found = dispatch.begin(database, invocation.settings.environment, wanted, datetime.now(UTC))
+    _show_plan(found, as_json=as_json)
+
+
+def _wanted(given: dict[str, Any], **more: Any) -> Backfilling:
+    from dataforge.model.backfill import Backfilling, Target
+
+    targets = tuple(
+        Target(
+            name=name, namespace=given["namespace"], partitions=given["keys"], first=given["first"], last=given["last"]
+        )
+        for name in given["names"]
+    )
+    return Backfilling(
+        targets=targets,
+        direction=given["direction"],
+        overwrite=given["overwrite"],
+        caps=tuple(map(_cap, given["caps"])),
+        budget=given["budget"],
+        hours=_hours(given["hours"], given["time_zone"]),
+        **more,
+    )
+
+
+def _cap(text: str) -> Cap:
+    from dataforge.model.backfill import MOST_AT_ONCE, Cap
+
+    what, _, number = text.rpartition("=")
+    scope, _, name = what.partition(":")
+    if scope not in _SCOPES or not number.isdecimal() or not 1 <= int(number) <= MOST_AT_ONCE:
+        expected = f"SCOPE[:NAME]=N, of the scopes {', '.join(_SCOPES)}, with N from 1 to {MOST_AT_ONCE:,}"
+        raise click.BadParameter(f"{text!r}: expected {expected}", param_hint="--cap")
+    return Cap(scope, int(number), name or None)  # type: ignore[arg-type]  # it is one of the scopes
+
+
+def _hours(text: str | None, time_zone: str) -> Hours | None:
+    from dataforge.model.backfill import Hours
+
+    if text is None:
+        return None
+    begin, dash, end = text.partition("-")
+    if not dash:
+        raise click.BadParameter(f"{text!r}: expected two times of day, as 22:00-06:00", param_hint="--hours")
+    return Hours(begin=begin, end=end, time_zone=time_zone)
+
+
+def _show_plan(found: Plan, *, as_json: bool) -> None:
+    import msgspec
+
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
+    if found.id:
+        click.echo(f"backfill {found.id}")
+    waves = f" in {len(found.waves)} {'wave' if len(found.waves) == 1 else 'waves'}" if found.waves else ""
+    click.echo(f"{_partitions(found.planned)} to build{waves}, {found.skipped:,} left as they are")
+    if found.waiting:
+        click.echo(f"{found.waiting:,} of these wait for what is not there and not in the plan")
+    if found.planned:
+        _show_estimate(found)
+    titles = ("TASK", "BUILD", "LEAVE", "FIRST", "LAST", "TAKES", "COST")
+    table.show(
+        titles,
+        [
+            (part.task.name, part.planned, part.skipped, part.first, part.last, _took(part.seconds), f"{part.cost:g}")
+            for part in found.tasks
+        ],
+    )
+    reasons = _reasons(found.items)
+    if reasons:
+        click.echo()
+        table.show(("WHY", "PARTITIONS", "SUCH AS"), reasons)
+    if found.truncated:
+        click.echo("there is more than is shown here", err=True)
+
+
+def _partitions(number: int) -> str:
+    return f"{number:,} {'partition' if number == 1 else 'partitions'}"
+
+
+def _show_estimate(found: Plan) -> None:
+    estimate = found.estimate
+    limits = {"order": "their order", "caps": "the caps", "budget": "the budget", "nothing": "nothing"}
+    click.echo(
+        f"it takes about {_took(estimate.seconds)}, limited by {limits[estimate.limited_by]}, and costs"
+        f" {estimate.cost:,.4g} units; begun now it ends about {table.moment(estimate.ends_at)} UTC"
+    )
+    if estimate.without_history:
+        click.echo(f"{estimate.without_history:,} of the tasks have no history: a run of theirs is taken for 60 s")
+
+
+def _took(seconds: float | None) -> str | None:
+    from datetime import UTC, datetime, timedelta
+
+    if seconds is None:
+        return None
+    begin = datetime(2000, 1, 1, tzinfo=UTC)
+    return table.duration(begin, begin + timedelta(seconds=seconds))
+
+
+def _reasons(items: tuple[PlanItem, ...]) -> list[tuple[object, ...]]:
+    found: dict[str, list[PlanItem]] = {}
+    for item in items:
+        found.setdefault(item.reason, []).append(item)
+    most = sorted(found.items(), key=lambda each: (-len(each[1]), each[0]))[:20]
+    return [(reason, len(of), f"{of[0].task.name} {of[0].partition or ''}".rstrip()) for reason, of in most]
+
+
+@backfill.command("list")
+@click.option("--state", type=click.Choice(["running", "paused", "canceled", "failed", "done"]), help="Only these.")
+@click.option("--limit", type=click.IntRange(1, 1_000), default=100, show_default=True, help="How many at most.")
+@click.option("--cursor", help="The next_cursor of the page before.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@pass_invocation
+def list_(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
+    """List backfills, the latest first."""
+    import msgspec
+
+    from dataforge.cli.opened import opened
+    from dataforge.ledger.backfill_list import backfills
+    from dataforge.model.backfill import BackfillFilter
+
+    with opened(invocation) as database:
+        page = backfills(database, invocation.settings.environment, BackfillFilter(**given))
+    if as_json:
+        click.echo(msgspec.json.encode(page))
+        return
+    titles = ("ID", "STATE", "BUILT", "OF", "FAILED", "BEGAN (UTC)", "BY", "REASON")
+    rows = [
+        (each.id, each.state, *_progress(each.counts), table.moment(each.began_at), each.by, each.reason)
+        for each in page.items
+    ]
+    if rows:
+        table.show(titles, rows)
+    else:
+        click.echo("there is no backfill", err=True)
+
+
+def _progress(counts: dict[str, int]) -> tuple[int, int, int]:
+    total = sum(number for state, number in counts.items() if state != "skipped")
+    return counts.get("succeeded", 0), total, counts.get("failed", 0) + counts.get("blocked", 0)
+
+
+@backfill.command()
+@click.argument("name", type=click.UUID, metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@pass_invocation
+def show(invocation: Invocation, /, name: UUID, *, as_json: bool) -> None:
+    """Show how far a backfill has come, by interval. Exits with 1 where something of it has failed."""
+    from datetime import UTC, datetime
+
+    from dataforge.cli.opened import opened
+    from dataforge.ledger.backfill_list import detail
+
+    with opened(invocation) as database:
+        found = detail(database, invocation.settings.environment, name, datetime.now(UTC))
+    _show(found, as_json=as_json)
+    if _progress(found.counts)[2]:
+        raise click.exceptions.Exit(1)
+
+
+def _show(found: BackfillDetail, *, as_json: bool) -> None:
+    import msgspec
+
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
+    counts = ", ".join(f"{number:,} {state}" for state, number in sorted(found.counts.items()))
+    click.echo(f"backfill {found.id} is {found.state}: {counts}")
+    if found.ends_at:
+        click.echo(f"at its pace it ends about {table.moment(found.ends_at)} UTC")
+    rows = [(each.partition, each.succeeded, each.total, each.failed) for each in found.intervals]
+    table.show(("PARTITION", "BUILT", "OF", "FAILED"), rows)
+    click.echo()
+    table.show(
+        ("WHEN (UTC)", "WHAT", "BY", "REASON"),
+        [(table.moment(each.at), each.what, each.by, each.reason) for each in found.log],
+    )
+
+
+@backfill.command()
+@click.argument("name", type=click.UUID, metavar="ID")
+@click.option(
+    "--state",
+    type=click.Choice(["planned", "released", "succeeded", "failed", "blocked", "canceled", "skipped"]),
+    help="Only these.",
+)
+@click.option("--limit", type=click.IntRange(1, 1_000), default=100, show_default=True, help="How many at most.")
+@click.option("--cursor", help="The next_cursor of the page before.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@pass_invocation
+def partitions(invocation: Invocation, /, name: UUID, as_json: bool, **given: Any) -> None:
+    """List the partitions of a backfill in the order of its plan, each with why, or what it waits for."""
+    import msgspec
+
+    from dataforge.cli.opened import opened
+    from dataforge.ledger.backfill_list import items
+    from dataforge.model.backfill import ItemFilter
+
+    with opened(invocation) as database:
+        page = items(database, invocation.settings.environment, name, ItemFilter(**given))
+    if as_json:
+        click.echo(msgspec.json.encode(page))
+        return
+    rows = [
+        (each.wave, each.task.name, each.partition, each.state, table.moment(each.released_at), each.reason)
+        for each in page.items
+    ]
+    if rows:
+        table.show(("WAVE", "TASK", "PARTITION", "STATE", "RELEASED (UTC)", "REASON"), rows)
+    else:
+        click.echo("nothing matches", err=True)
+    if page.next_cursor is not None:
+        click.echo("there is more: raise --limit, or go on from the cursor that --json prints", err=True)
+
+
+def _verb(verb: Verb, said: str) -> None:
+    """A command that changes a backfill."""
+
+    @backfill.command(verb, help=said)
+    @click.argument("name", type=click.UUID, metavar="ID")
+    @click.option("--reason", default="", help="Why; kept with the backfill.")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+    @pass_invocation
+    def command(invocation: Invocation, /, name: UUID, reason: str, *, as_json: bool) -> None:
+        _show(_changed(invocation, name, verb, reason), as_json=as_json)
+
+
+def _changed(invocation: Invocation, name: UUID, verb: Verb, reason: str) -> BackfillDetail:
+    from datetime import UTC, datetime
+
+    from dataforge.cli.opened import opened
+    from dataforge.dispatch import backfill as dispatch
+    from dataforge.ingest import redaction
+
+    rules, now = redaction.load(invocation.settings.redaction), datetime.now(UTC)
+    environment = invocation.settings.environment
+    with opened(invocation) as database:
+        return dispatch.change(database, environment, name, verb, now, by=getuser(), reason=reason, redaction=rules)
+
+
+_verb("pause", "Release nothing more; what has been released may still be claimed.")
+_verb("resume", "Go on where it was paused.")
+_verb("cancel", "Give up what has not begun, and withdraw the orders to run it again.")
+_verb("retry", "Build what failed once more, and then what stands behind it.")
