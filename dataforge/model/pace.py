@@ -58,12 +58,11 @@ class Room:
         released when nothing else was in that hour, since it would never be."""
         if any(self._taken.get(key, 0) >= cap.at_once for key, cap in self.keys(nature)):
             return False
-        if self._left is not None and nature.cost > self._left and not (self._fresh and nature.cost > 0):
-            return False
+        if self._left is not None and nature.cost:
+            if nature.cost > self._left and not self._fresh:
+                return False
+            self._left, self._fresh = self._left - nature.cost, False
         self._take(nature)
-        if self._left is not None:
-            self._left -= nature.cost
-            self._fresh = self._fresh and nature.cost == 0
         return True
 
     def _take(self, nature: Nature) -> None:
@@ -90,7 +89,7 @@ def is_open(hours: Hours | None, now: datetime) -> bool:
 def ends_at(hours: Hours | None, now: datetime, seconds: float) -> datetime:
     """When so much time has passed of that in which anything is released. Days are taken for 24 hours long."""
     left = timedelta(seconds=min(seconds, 1e9))
-    if hours is None:
+    if hours is None or not left:
         return now + left
     zone = ZoneInfo(hours.time_zone)
     local = now.astimezone(zone)

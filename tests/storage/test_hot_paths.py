@@ -14,14 +14,17 @@ from uuid import UUID
 
 import pytest
 
+from dataforge.dispatch import backfill as backfills
 from dataforge.dispatch import claim as dispatch
 from dataforge.dispatch.announce import announce
+from dataforge.dispatch.release import tend
 from dataforge.ingest.batch import record_native, record_openlineage
 from dataforge.ingest.redaction import NOTHING
-from dataforge.ledger import catalog
+from dataforge.ledger import backfill_list, catalog
 from dataforge.ledger.declare import declare
 from dataforge.ledger.readiness import Named, readiness, verdict
 from dataforge.model import definition
+from dataforge.model.backfill import Backfilling, Cap, Target
 from dataforge.model.claim import Claiming, Outcome
 from dataforge.model.filter import PartitionFilter, RunFilter
 from dataforge.storage.database import Database
@@ -136,9 +139,25 @@ def platform(module_database: Database) -> Database:
             if statement.strip():
                 connection.execute(statement.encode())
     record_native(module_database, "dev", _native(range(40), DAY, "running"), NOTHING)
+    _backfill(module_database)
     with module_database.transaction() as connection:
         connection.execute("analyze")
     return module_database
+
+
+def _backfill(database: Database) -> None:
+    """All of the next day, planned; nothing of it is released yet."""
+    targets = tuple(Target(namespace="ns", name=_name(number), partitions=(NEXT,)) for number in range(UPSTREAMS))
+    wanted = Backfilling(targets=targets, direction="downstream", caps=(Cap("all", 10),), reason="all of a day")
+    assert backfills.begin(database, "dev", wanted, NOW).planned == TASKS
+
+
+def _stepped(database: Database) -> None:
+    """Two looks of the worker, and what people see of it."""
+    for seconds in (1, 2):
+        tend(database, "dev", NOW + timedelta(seconds=seconds))
+    [found] = backfill_list.backfills(database, "dev").items
+    backfill_list.items(database, "dev", UUID(found.id))
 
 
 def _native(numbers: range, day: str, state: str) -> list[bytes]:
@@ -194,6 +213,7 @@ PATHS: dict[str, tuple[Callable[[Database], object], int]] = {
     "a hundred verdicts": (lambda db: readiness(db, "dev", ASKED, NOW), 6_000),
     "a claim, extended and completed": (_claims, 60),
     "what is announced": (_announced, 900),
+    "two steps of a backfill": (_stepped, 1_300),
     "a page of runs": (lambda db: catalog.runs(db, "dev", RunFilter(limit=50)), 120),
     "a page of a task's runs": (
         lambda db: catalog.runs(db, "dev", RunFilter(namespace="ns", name=_name(3), limit=50)),
@@ -219,7 +239,9 @@ def walked(request: pytest.FixtureRequest, platform: Database) -> tuple[list[Sca
 
 def test_it_reads_by_index_and_no_more_than_it_needs(walked: tuple[list[Scan], int]) -> None:
     found, most = walked
-    growing = [each for each in found if each.table in {*SPREAD, "edge", "task", "dataset", "task_version"}]
+    growing = [
+        each for each in found if each.table in {*SPREAD, "edge", "task", "dataset", "task_version", "backfill_item"}
+    ]
     assert [each for each in growing if each.kind == "Seq Scan"] == []
     assert [each for each in growing if each.rows > most] == []
 
