@@ -36,6 +36,7 @@ def _asked(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--namespace", help="The namespace of NAME; may be left out where the name is unique."),
             click.option("--from", "first", metavar="KEY", help="The first of a range of time windows."),
             click.option("--to", "last", metavar="KEY", help="The last of it; without, the last that has ended."),
+            click.option("--missed", is_flag=True, help="In place of a range: every window since it starts."),
             click.option(
                 "--partition", "keys", multiple=True, metavar="KEY", help="This one; several times for several."
             ),
@@ -114,7 +115,12 @@ def _wanted(given: dict[str, Any], **more: Any) -> Backfilling:
 
     targets = tuple(
         Target(
-            name=name, namespace=given["namespace"], partitions=given["keys"], first=given["first"], last=given["last"]
+            name=name,
+            namespace=given["namespace"],
+            partitions=given["keys"],
+            first=given["first"],
+            last=given["last"],
+            missed=given["missed"],
         )
         for name in given["names"]
     )

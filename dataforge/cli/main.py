@@ -38,7 +38,7 @@ VERBS = {
     ),
     "claim": Verb("dataforge.cli.claim:claim", "Take a partition of a task for a time, and say how its run ended."),
     "rerun": Verb("dataforge.cli.rerun:rerun", "Order that what is done is run again, with its reason."),
-    "backfill": Verb("dataforge.cli.backfill:backfill", "Plan what must be rebuilt, begin it, follow and steer it."),
+    "backfill": Verb("dataforge.cli.backfill:backfill", "Plan what must be rebuilt, begin it, and follow it."),
     "control": Verb("dataforge.cli.control:control", "Pause, approve, set facts, quarantine, mark and clear."),
     "keys": Verb("dataforge.cli.keys:keys", "List the keys of a dynamic set, or register some and take some off."),
     "runs": Verb("dataforge.cli.lists:runs", "List runs."),

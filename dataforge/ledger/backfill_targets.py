@@ -12,7 +12,7 @@ from dataforge.ledger.need import cut_of, makers
 from dataforge.ledger.partition_set import completed
 from dataforge.model.backfill import Target
 from dataforge.model.errors import FieldError, InvalidInput
-from dataforge.model.key_range import between, listed, whole
+from dataforge.model.key_range import between, listed, since_start, whole
 from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.storage import readiness as storage
@@ -53,6 +53,8 @@ def _cut(connection: Connection, environment: int, row: NodeRow) -> Partitioning
 def _keys(target: Target, cut: Partitioning | None, now: datetime, field: str) -> Sequence[str]:
     if target.first is not None:
         return between(cut, target.first, target.last, now, field)
+    if target.missed:
+        return since_start(cut, now, f"{field}.missed")
     if target.partitions:
         return listed(cut, target.partitions, f"{field}.partitions")
     return whole(cut, f"{field}.partitions")

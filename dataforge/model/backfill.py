@@ -44,6 +44,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     first: Annotated[str | None, Meta(description="In place of keys: the first of a range of time windows.")] = (
         msgspec.field(name="from", default=None)
     )
+    missed: Annotated[bool, Meta(description="In place of both: every time window since it starts.")] = False
     last: Annotated[str | None, Meta(description="The last of the range; left out: the last that has ended.")] = (
         msgspec.field(name="to", default=None)
     )
@@ -115,8 +116,8 @@ def _problems(wanted: Backfilling, *, dry_run: bool) -> Iterator[FieldError]:
 
 
 def _of_target(target: Target, field: str) -> Iterator[FieldError]:
-    if target.partitions and target.first is not None:
-        yield FieldError(f"{field}.partitions", len(target.partitions), "either partitions, or from and to")
+    if bool(target.partitions) + (target.first is not None) + target.missed > 1:
+        yield FieldError(f"{field}.partitions", len(target.partitions), "one of partitions, from and to, and missed")
     if target.last is not None and target.first is None:
         yield FieldError(f"{field}.from", None, "the first window, beside the last")
 
@@ -177,6 +178,7 @@ class TaskPart(msgspec.Struct, frozen=True, kw_only=True):
     planned: Annotated[int, Meta(description="Partitions to build.")]
     skipped: Annotated[int, Meta(description="Partitions that are left as they are.")]
     first: Annotated[str | None, Meta(description="The first partition to build.")]
+    missed: Annotated[bool, Meta(description="In place of both: every time window since it starts.")] = False
     last: Annotated[str | None, Meta(description="The last one.")]
     seconds: Annotated[float | None, Meta(description="What a run of it took of late; null without history.")]
     cost: Annotated[float, Meta(description="Cost units of a run.")]

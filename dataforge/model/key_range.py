@@ -12,7 +12,7 @@ from itertools import product
 from dataforge.model.attempt import Interval
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.partition import InvalidPartitionKey, Partitioning, window_of
-from dataforge.model.windows import Unmappable, partitions, time_dimension
+from dataforge.model.windows import Unmappable, bound, partitions, time_dimension
 
 
 def listed(cut: Partitioning | None, keys: Sequence[str], field: str) -> tuple[str, ...]:
@@ -42,15 +42,30 @@ def between(cut: Partitioning | None, first: str, last: str | None, now: datetim
     end = now if last is None else _window(timed, last, f"{field}.to").end
     if end <= begin:
         raise _refused(f"{field}.to", last, f"a window from {first} on, or none")
-    try:
-        windows = partitions(timed, Interval(begin, min(end, now)))
-    except Unmappable:
-        raise _refused(f"{field}.to", last, "at most 10,000 windows: ask for a shorter range") from None
+    windows = _windows(timed, Interval(begin, min(end, now)), f"{field}.to")
     ended = [key for key in windows if _window(timed, key, field).end <= now]
     if cut.kind != "product":
         return tuple(ended)
     parts = [ended if part is timed else whole(part, field) for _, part in sorted(cut.dimensions.items())]
     return tuple("|".join(key) for key in product(*parts))
+
+
+def since_start(cut: Partitioning | None, now: datetime, field: str) -> tuple[str, ...]:
+    """The partitions of every window since the first one; InvalidInput for what has none, or does not say when it
+    starts."""
+    timed = time_dimension(cut)
+    if cut is None or timed is None or timed.start is None:
+        raise _refused(field, True, "partitions, or from and to: it has no time windows that start somewhere")
+    ended = Interval(bound(timed, timed.start), now)
+    first = next(iter(_windows(timed, ended, field)), None)
+    return () if first is None else between(cut, first, None, now, field)
+
+
+def _windows(cut: Partitioning, span: Interval, field: str) -> tuple[str, ...]:
+    try:
+        return partitions(cut, span)
+    except Unmappable:
+        raise _refused(field, None, "at most 10,000 windows: ask for a shorter range") from None
 
 
 _NONE = Interval(datetime.min.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC))

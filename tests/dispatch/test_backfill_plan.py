@@ -162,6 +162,17 @@ def test_what_cannot_be_planned_is_refused_by_its_field(database: Database, give
         dispatch.preview(database, "dev", Backfilling(**asked), at(0))
 
 
+def test_what_was_missed_is_one_word(database: Database) -> None:
+    declared(database, {**task("load"), "partitioning": {"kind": "daily", "start": "2026-11-02"}})
+    run(database, "load", DAYS[1], 0)
+    plan = dispatch.preview(database, "dev", Backfilling(targets=(Target(name="load", missed=True),)), at(5))
+    assert [day for _, _, day in to_build(plan)] == ["2026-11-03", "2026-11-04", "2026-11-05"]
+    assert plan.skipped == 1
+    declared(database, {**task("load"), "partitioning": {"kind": "daily"}})
+    with pytest.raises(InvalidInput, match=r"targets\[0\].missed"):
+        dispatch.preview(database, "dev", Backfilling(targets=(Target(name="load", missed=True),)), at(5))
+
+
 def test_who_begins_says_why_and_something_has_to_be_built(database: Database) -> None:
     chain(database)
     with pytest.raises(InvalidInput, match="reason"):
