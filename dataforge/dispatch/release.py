@@ -148,7 +148,7 @@ def _release(
     """Lets as much be claimed as the pace allows; returns how much that is, with what was built by others meanwhile."""
     said, following = _said(working), storage.due(connection, here.id, working.id, now, _LOOKED_AT)
     verdicts = _verdicts(connection, here, following, now)
-    built = [each.number for each in following if not each.again and verdicts[each.number].status in _BUILT]
+    built = _built_since(connection, here, working, following)
     fit = [each for each in following if each.number not in built and _fits(verdicts[each.number], trusted)]
     held = {
         each.number: _why(verdicts[each.number])
@@ -172,7 +172,21 @@ def _release(
     return len(taken) + len(built)
 
 
-_BUILT = ("succeeded", "skipped")
+def _built_since(connection: Connection, here: Environment, working: Working, following: Sequence[Next]) -> list[int]:
+    """Those that others have built since the backfill began, or that came with what runs them."""
+    places: dict[readiness.Place, Next] = {("task", each.task_id, each.partition): each for each in following}
+    statuses = storage.statuses(connection, here.id, places)
+    good = [place for place, status in statuses.items() if status in _GOOD]
+    begun = readiness.begun(connection, here.id, good) if good else {}
+    fresh = [place for place in good if not places[place].again or _is_since(begun.get(place), working.began_at)]
+    return [places[place].number for place in fresh]
+
+
+def _is_since(at: datetime | None, begin: datetime) -> bool:
+    return at is not None and at >= begin
+
+
+_GOOD = ("ready", "stale", "skipped")
 
 
 def _verdicts(

@@ -77,15 +77,19 @@ class _Found:
         self._needed: list[Needed] = []
         self._makes: dict[TaskPartition, list[Place]] = {}
         self._statuses: dict[Place, str] = {}
+        self._parents: dict[int, list[int]] = {}  # of tasks that others run
         self._examined: dict[Place, Compared] = {}
         self._compared: set[TaskPartition] = set()  # of which it is known whether they are stale
         self._begins: dict[tuple[str, str, str | None], dict[str, bool]] = {}  # whether keys of a cut are too early
 
     def add(self, places: Iterable[TaskPartition]) -> list[TaskPartition]:
-        """Looks at these partitions, and returns those that are new: none of a task that updates trigger, which runs by
-        itself when what it reads is built."""
-        new = sorted(set(places) - self._standing.keys())
-        self._look_around({task for task, _ in new} - self._known.subjects.keys())
+        """Looks at these partitions and those that run them, and returns which are new: none of a task that updates
+        trigger, which runs by itself when what it reads is built."""
+        asked = set(places) - self._standing.keys()
+        self._look_around({task for task, _ in asked} - self._known.subjects.keys())
+        above = {parent for each in asked for parent in self._run_by(each)}
+        self._look_around({task for task, _ in above} - self._known.subjects.keys())
+        new = sorted((asked | above) - self._standing.keys())
         new = [
             each for each in new if each[0] in self._known.subjects and self._known.subjects[each[0]].trigger is None
         ]
@@ -97,6 +101,9 @@ class _Found:
     def _look_around(self, tasks: set[int]) -> None:
         if not tasks:
             return
+        self._parents |= storage.run_by(self._connection, self._environment, tasks)
+        parents = {each for task in tasks for each in self._parents.get(task, ())}
+        tasks = (tasks | parents) - self._known.subjects.keys()
         more, known = around(self._connection, self._environment, tasks), self._known
         self._known = Surroundings(
             {**known.subjects, **more.subjects},
@@ -104,6 +111,15 @@ class _Found:
             {**known.nodes, **more.nodes},
             {**known.producers, **more.producers},
         )
+
+    def _run_by(self, place: TaskPartition) -> list[TaskPartition]:
+        """The partitions whose runs run this one, as Airflow runs a Spark application; where they are cut alike."""
+        task, key = place
+        return [(each, key) for each in self._parents.get(task, ()) if self._cut(each) == self._cut(task)]
+
+    def _cut(self, task: int) -> str | None:
+        subject = self._known.subjects.get(task)
+        return subject.partitioning if subject else None
 
     def follow_down(self) -> None:
         """Adds what depends on what was found, in any number of steps. A window that has not ended leads nowhere."""
@@ -194,7 +210,7 @@ class _Found:
         number = {place: at for at, place in enumerate(places)}
         makers = self._makers_among(places)
         links = [_Link(number[need.own], need, self._above(need, makers)) for need in self._needs_of(places)]
-        needs: list[set[int]] = [set() for _ in places]
+        needs = [{number[above] for above in self._run_by(each) if above in number} for each in places]
         for link in links:
             needs[link.own].update(link.above)
         standing = [self._standing[each] for each in places]

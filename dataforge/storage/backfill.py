@@ -77,6 +77,27 @@ def _of_tasks(environment: int, places: Sequence[TaskPartition]) -> dict[str, An
     }
 
 
+RUN_BY = """
+select asked.id, e.task_id
+from unnest(%(tasks)s::bigint[]) as asked (id)
+cross join lateral (
+    select task_id from edge
+    where environment = %(environment)s and node_kind = 'task' and node_id = asked.id and relation = 'runs' offset 0
+) e
+join task t on t.environment = %(environment)s and t.id = e.task_id and t.kind = 'task'
+order by asked.id, e.task_id
+"""
+
+
+def run_by(connection: Connection, environment: int, tasks: Iterable[int]) -> dict[int, list[int]]:
+    """Of those of these tasks that others run, such as a Spark application that Airflow submits, by which."""
+    found: dict[int, list[int]] = {}
+    parameters = {"environment": environment, "tasks": sorted(set(tasks))}
+    for task, parent in connection.execute(RUN_BY, parameters):
+        found.setdefault(task, []).append(parent)
+    return found
+
+
 class Recent(msgspec.Struct, frozen=True):
     """What a run of a task took of late, and what it costs."""
 

@@ -11,7 +11,16 @@ from dataforge.dispatch.waiting import waiting
 from dataforge.ingest.replay import verify
 from dataforge.ledger.backfill_list import backfills, detail, items
 from dataforge.ledger.readiness import Named, verdict
-from dataforge.model.backfill import BackfillDetail, BackfillFilter, Cap, Hours, ItemFilter, Verb
+from dataforge.model.backfill import (
+    BackfillDetail,
+    BackfillFilter,
+    Backfilling,
+    Cap,
+    Hours,
+    ItemFilter,
+    Target,
+    Verb,
+)
 from dataforge.model.errors import Conflict, InvalidInput, NotFound
 from dataforge.storage.database import Database
 from tests.dispatch.backfilled import (
@@ -26,6 +35,8 @@ from tests.dispatch.backfilled import (
     worked_off,
 )
 from tests.dispatch.night import at, codes, declared, ordered, recorded, task
+from tests.ledger.freshness_events import record
+from tests.ledger.test_freshness_of_spark import enrich
 
 
 def _change(database: Database, backfill: UUID, verb: Verb, minutes: float, reason: str = "") -> BackfillDetail:
@@ -252,3 +263,25 @@ def test_the_list_has_the_latest_first_and_is_cut_into_pages(database: Database)
     page = items(database, "dev", begun_at[0], ItemFilter(limit=2))
     rest = items(database, "dev", begun_at[0], ItemFilter(limit=2, cursor=page.next_cursor))
     assert [item.partition for each in (page, rest) for item in each.items] == list(DAYS)
+
+
+def test_what_another_run_runs_is_built_with_it_and_never_by_itself(database: Database) -> None:
+    daily = {"kind": "daily", "start": "2026-11-01"}
+    named = [{"namespace": "airflow", "name": "enrich"}, {"namespace": "spark", "name": "app"}]
+    declared(database, *({**each, "partitioning": daily, "consumes": []} for each in named))
+    record(database, enrich(-60))
+    target = Target(namespace="s3://lake", name="orders", partitions=("2026-11-05",))
+    wanted = Backfilling(targets=(target,), overwrite="always", reason="x")
+    plan = dispatch.begin(database, "dev", wanted, at(0))
+    assert [(item.wave, item.task.name) for item in plan.items] == [(1, "enrich"), (2, "app")]
+    tended(database, 1)
+    assert offered(database, 1) == [("enrich", "2026-11-05")]
+    record(database, enrich(2))
+    backfill = UUID(plan.id or "")
+    worked_off(database, backfill, 10)
+    assert [
+        (item.task.name, item.state, item.released_at is None) for item in items(database, "dev", backfill).items
+    ] == [
+        ("enrich", "succeeded", False),
+        ("app", "succeeded", True),
+    ]
