@@ -21,7 +21,7 @@ def main() -> None:
     settings, stop = installation.current(), Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    database = Database(database_url(settings), max_size=1)
+    database = Database(database_url(settings), max_size=2)
     try:
         work(database, redaction.load(settings.redaction), settings.trusted, stop)
     finally:

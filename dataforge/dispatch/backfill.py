@@ -40,7 +40,7 @@ def preview(database: Database, environment: str, wanted: Backfilling, now: date
 
 
 def begin(database: Database, environment: str, wanted: Backfilling, now: datetime) -> Plan:
-    """Plans it and lets it begin. Asked again under the same id it only says how it was planned.
+    """Plans it and lets it begin. Asked again under the same id it begins nothing, and says what a plan of now is.
 
     Raises InvalidInput or NotFound as `preview` does, and Conflict where the id is another backfill's, or where there
     is nothing to build.

@@ -6,7 +6,7 @@ key of each pair of partitionings, of which there are few, and not once a partit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -16,27 +16,32 @@ from dataforge.ledger.surroundings import Surroundings
 from dataforge.model import trigger
 from dataforge.model.errors import InvalidInput
 from dataforge.model.mapping import Side, upstream_choices
-from dataforge.storage.readiness import EdgeRow, NodeRow, Place, Subject
+from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Place, Subject
 from dataforge.storage.wakeup import TaskPartition
+
+Groups = tuple[tuple[str, ...], ...]  # keys of an upstream: of each group one is enough
 
 
 class Needed(msgspec.Struct, frozen=True, gc=False):
-    """That a partition is made from one of these; of most edges there is just one."""
+    """What the partitions of one task need by one of its edges."""
 
-    own: TaskPartition
-    places: tuple[Place, ...]
-    required: bool  # whether it waits for it to succeed
-
-
-Keys = tuple[tuple[str, ...], ...]
+    task: int
+    node: Node
+    required: bool  # whether they wait for it to succeed
+    groups: Mapping[str, Groups]  # by key of the task, keys of the node
 
 
-def needed(known: Surroundings, partitions: Iterable[TaskPartition], now: datetime) -> Iterator[Needed]:
-    """All that these partitions of tasks need, by every edge of theirs."""
+def by_task(partitions: Iterable[TaskPartition]) -> dict[int, list[str]]:
+    """The keys of each task."""
     keys: dict[int, list[str]] = {}
     for task, key in partitions:
         keys.setdefault(task, []).append(key)
-    told: dict[tuple[str, str, bool, str | None, bool], dict[str, Keys]] = {}
+    return keys
+
+
+def needed(known: Surroundings, keys: Mapping[int, Sequence[str]], now: datetime) -> Iterator[Needed]:
+    """All that these partitions of tasks need, edge by edge."""
+    told: dict[tuple[str, str, bool, str | None, bool], dict[str, Groups]] = {}
     for task, own in keys.items():
         subject = known.subjects[task]
         for edge in used_edges(known.edges.get(task, [])):
@@ -44,26 +49,29 @@ def needed(known: Surroundings, partitions: Iterable[TaskPartition], now: dateti
                 continue
             node = known.nodes[edge.node]
             ours = subject.partitioning_origin == "declared"
-            alike = (edge.mapping, subject.partitioning, ours, node.partitioning, node.declared_cut)
-            yield from _by_edge(subject, edge, node, own, told.setdefault(alike, {}), now)
+            groups = told.setdefault(
+                (edge.mapping, subject.partitioning, ours, node.partitioning, node.declared_cut), {}
+            )
+            for key in own:
+                if key not in groups:
+                    groups[key] = _groups(subject, edge, node, key, now)
+            yield Needed(task, edge.node, edge.required and edge.condition == "succeeded", groups)
 
 
-def _by_edge(
-    subject: Subject, edge: EdgeRow, node: NodeRow, own: Iterable[str], told: dict[str, Keys], now: datetime
-) -> Iterator[Needed]:
-    required = edge.required and edge.condition == "succeeded"
-    for key in own:
-        groups = told.get(key)
-        if groups is None:
-            groups = told[key] = _groups(subject, edge, node, key, now)
-        for group in groups:
-            places: tuple[Place, ...] = tuple((node.kind, node.id, each) for each in group)
-            if not node.declared_cut and group != ("",):
-                places = (*places, (node.kind, node.id, ""))  # which may stand for it where nobody declared its cut
-            yield Needed((subject.id, key), places, required)
+def places(known: Surroundings, need: Needed, keys: Iterable[str]) -> Iterator[Place]:
+    """The partitions that these keys of the task need by the edge."""
+    kind, node = need.node
+    for key in keys:
+        for group in need.groups[key]:
+            yield from ((kind, node, each) for each in standing_for(known.nodes[need.node], group))
 
 
-def _groups(subject: Subject, edge: EdgeRow, node: NodeRow, key: str, now: datetime) -> Keys:
+def standing_for(node: NodeRow, group: tuple[str, ...]) -> tuple[str, ...]:
+    """The same keys; and the whole, which may stand for them where nobody declared how the node is cut."""
+    return group if node.declared_cut or group == ("",) else (*group, "")
+
+
+def _groups(subject: Subject, edge: EdgeRow, node: NodeRow, key: str, now: datetime) -> Groups:
     ours = cut_of(subject.partitioning, declared=subject.partitioning_origin == "declared")
     theirs = cut_of(node.partitioning, declared=node.declared_cut)
     try:

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from dataforge.ledger.backfill_needs import Needed, needed
+from dataforge.ledger.backfill_links import lacking, links, makers_among, unmet
+from dataforge.ledger.backfill_needs import by_task, needed, places
 from dataforge.ledger.backfill_targets import start
 from dataforge.ledger.comparison import Compared, examine
 from dataforge.ledger.need import cut_of, window
@@ -74,7 +75,6 @@ class _Found:
         self._connection, self._environment, self._wanted, self._now = connection, environment, wanted, now
         self._standing: dict[TaskPartition, Standing] = {}
         self._known = Surroundings({}, {}, {}, {})
-        self._needed: list[Needed] = []
         self._makes: dict[TaskPartition, list[Place]] = {}
         self._statuses: dict[Place, str] = {}
         self._parents: dict[int, list[int]] = {}  # of tasks that others run
@@ -136,29 +136,30 @@ class _Found:
         while new:
             self._look_for_stale()
             built = [each for each in new if self._is_built(self._standing[each])]
-            wanting = self._wanting(self._needs_of(built))
-            new = self.add(maker for place in wanting for maker in self._makers_of(place))
+            new = self.add(maker for place in self._wanting(built) for maker in self._makers_of(place))
 
     def _is_built(self, standing: Standing) -> bool:
         """Whether it is built whatever becomes of what is above it."""
         return rebuilt([standing], [()], self._wanted.overwrite)[0].built
 
-    def _wanting(self, needs: Iterable[Needed]) -> set[Place]:
-        """What of these is not good as it is."""
-        places = {place for need in needs for place in need.places}
+    def _wanting(self, partitions: Iterable[TaskPartition]) -> set[Place]:
+        """What these need and is not good as it is."""
+        keys = by_task(partitions)
+        found = {
+            place
+            for need in needed(self._known, keys, self._now)
+            for place in places(self._known, need, keys[need.task])
+        }
         if self._wanted.overwrite == "always":
-            return places
-        self._read(places)
+            return found
+        self._read(found)
         good = _GOOD if self._wanted.overwrite == "never" else _GOOD - {"stale"}
-        return {place for place in places if self._statuses.get(place) not in good}
+        return {place for place in found if self._statuses[place] not in good}
 
     def _makers_of(self, place: Place) -> list[TaskPartition]:
         if place[0] == "dataset" and place[1] not in self._known.producers:
             return []
         return [(each.task_id, each.partition) for each in self._known.makers(place, self._now)]
-
-    def _needs_of(self, places: Iterable[TaskPartition]) -> list[Needed]:
-        return list(needed(self._known, places, self._now))
 
     def _make(self, places: Iterable[TaskPartition]) -> Mapping[TaskPartition, Sequence[Place]]:
         """What each of these makes: itself, and partitions of datasets."""
@@ -206,70 +207,33 @@ class _Found:
     def decided(self) -> Planned:
         """What becomes of all that was found."""
         self._look_for_stale()
-        places = sorted(self._standing, key=lambda each: (each[1], each[0]))
-        number = {place: at for at, place in enumerate(places)}
-        makers = self._makers_among(places)
-        links = [_Link(number[need.own], need, self._above(need, makers)) for need in self._needs_of(places)]
-        needs = [{number[above] for above in self._run_by(each) if above in number} for each in places]
-        for link in links:
-            needs[link.own].update(link.above)
-        standing = [self._standing[each] for each in places]
-        decisions = rebuilt(standing, needs, self._wanted.overwrite, lambda at: self._name(places[at]))
+        ordered = sorted(self._standing, key=lambda each: (each[1], each[0]))
+        makers = makers_among(ordered, self._make(ordered))
+        found = links(self._known, ordered, makers, self._now)
+        for at, each in enumerate(ordered):
+            if each[0] in self._parents:
+                found.needs[at].update(
+                    *(makers.get(("task", task), {}).get(key, ()) for task, key in self._run_by(each))
+                )
+        standing = [self._standing[each] for each in ordered]
+        decisions = rebuilt(standing, found.needs, self._wanted.overwrite, lambda at: self._name(ordered[at]))
         built = [each.built for each in decisions]
+        waiting = unmet(found, built)
+        self._read({(*each.node, key) for each in waiting for key in each.keys})
         return Planned(
-            places=places,
+            places=ordered,
             decisions=decisions,
-            needs=[[each for each in above if built[each]] if built[at] else () for at, above in enumerate(needs)],
+            needs=[
+                [each for each in above if built[each]] if mine else ()
+                for above, mine in zip(found.needs, built, strict=True)
+            ],
             standing=standing,
-            lacking=self._lacking(built, links),
+            lacking=lacking(waiting, self._statuses, _GOOD, lambda node: self._known.nodes[node].name),
             subjects=self._known.subjects,
         )
 
-    def _makers_among(self, places: Sequence[TaskPartition]) -> dict[Place, list[int]]:
-        """Where the makers of each partition stand among these."""
-        makers: dict[Place, list[int]] = {}
-        made = self._make(places)
-        for at, each in enumerate(places):
-            for place in made[each]:
-                makers.setdefault(place, []).append(at)
-        return makers
-
-    def _above(self, need: Needed, makers: Mapping[Place, Sequence[int]]) -> Sequence[int]:
-        """Which of the others make what it needs, without itself."""
-        if len(need.places) == 1:
-            found: Sequence[int] = makers.get(need.places[0], ())
-        else:
-            found = [maker for place in need.places for maker in makers.get(place, ())]
-        mine = makers["task", *need.own][0]
-        return [each for each in found if each != mine] if mine in found else found
-
-    def _lacking(self, built: Sequence[bool], links: Iterable[_Link]) -> dict[int, str]:
-        """What is built here and waits for what is not there and is not built here, and for what."""
-        asked = [
-            link
-            for link in links
-            if built[link.own] and link.need.required and not any(built[each] for each in link.above)
-        ]
-        self._read({place for link in asked for place in link.need.places})
-        lacking: dict[int, str] = {}
-        for link in asked:
-            if not any(self._statuses[place] in _GOOD for place in link.need.places):
-                kind, node, key = link.need.places[0]
-                status = self._statuses[kind, node, key]
-                named = f"{self._known.nodes[kind, node].name} {key}".rstrip()
-                lacking.setdefault(link.own, f"it waits for {named}, which is {status}")
-        return lacking
-
     def _name(self, place: TaskPartition) -> str:
         return f"{self._known.subjects[place[0]].name} {place[1]}".rstrip()
-
-
-class _Link(msgspec.Struct, frozen=True, gc=False):
-    """What one partition needs by one edge, and where among the others those stand that make it."""
-
-    own: int
-    need: Needed
-    above: Sequence[int]
 
 
 _GOOD = frozenset({"ready", "stale", "skipped"})

@@ -27,6 +27,7 @@ Verb = Literal["pause", "resume", "cancel", "retry"]
 Stage = Literal["running", "paused", "canceled", "failed", "done"]
 Fate = Literal["planned", "released", "succeeded", "failed", "blocked", "canceled", "skipped"]
 MOST_ITEMS = 200_000  # partitions of one plan, those that are skipped among them; all of them are in memory at once
+MOST_TARGETS, MOST_CAPS = 1_000, 100
 MOST_SHOWN = 1_000  # of each list of a plan's answer
 AT_ONCE = 100  # partitions under way at once, where no cap says otherwise
 MOST_AT_ONCE = 1_000  # each of them is asked about on every look
@@ -101,8 +102,10 @@ def check(wanted: Backfilling, *, dry_run: bool) -> None:
 
 
 def _problems(wanted: Backfilling, *, dry_run: bool) -> Iterator[FieldError]:
-    if not wanted.targets:
-        yield FieldError("targets", [], "at least one task or dataset")
+    if not 1 <= len(wanted.targets) <= MOST_TARGETS:
+        yield FieldError("targets", len(wanted.targets), f"from 1 to {MOST_TARGETS:,} tasks or datasets")
+    if len(wanted.caps) > MOST_CAPS:
+        yield FieldError("caps", len(wanted.caps), f"at most {MOST_CAPS} caps")
     for place, target in enumerate(wanted.targets):
         yield from _of_target(target, f"targets[{place}]")
     for place, cap in enumerate(wanted.caps):

@@ -27,7 +27,7 @@ from dataforge.storage.database import Database
 from tests.dispatch.backfilled import OUTPUTS, chain, run, wanted
 
 DAYS = tuple(f"2026-10-{day:02}" for day in range(1, 11))
-PATIENCE = 60.0  # seconds
+PATIENCE = 180.0  # seconds
 
 ATTEMPTS = """
 select t.name, a.partition, count(*) from attempt a join task t on t.environment = a.environment and t.id = a.task_id
