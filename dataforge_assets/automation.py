@@ -1,0 +1,268 @@
+"""`ledger_ready()`: an automation condition that is true for exactly the partitions which the ledger would let run.
+
+Guarantees that the assets of a tick are asked about together, a thousand partitions a question; that what it answers is
+the ledger's verdict of this tick, never a guess from Dagster's own log; and that a tick in which the ledger cannot be
+asked fails as a whole, so that `~ledger_ready()` never becomes true because nobody could tell.
+
+Dagster's own `eager()` asks whether parents were materialized. It runs though a parent's partition that is required was
+never there, and knows nothing of gates, pools and pauses, of what other platforms run, or of what is quarantined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from threading import Lock
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from dagster import (
+    AssetKey,
+    AssetSelection,
+    AutomationCondition,
+    AutomationConditionSensorDefinition,
+    AutomationContext,
+    AutomationResult,
+    DefaultSensorStatus,
+    PartitionsDefinition,
+    TimeWindowPartitionsDefinition,
+    partition_loading_context,
+)
+from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
+from dagster._core.asset_graph_view.entity_subset import EntitySubset
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetNode
+from dagster._utils.warnings import disable_dagster_warnings
+
+from resources import LedgerResource, ledger_resource
+from resources.identity import task_of
+from resources.model import Code, Named, TaskRef, Unanswered, Verdict
+
+LAST_PARTITIONS = 3  # of each asset; older ones that may run stand among the ledger's wake-ups, and are asked about too
+MOST_ASKED = 1_000  # partitions in one question
+MOST_ENTITIES = 400  # of one sensor, whose limit is 500 assets and checks
+_Answers = Mapping[str | None, Verdict]  # by partition
+
+
+def ledger_ready(ledger: LedgerResource | None = None, *, last: int = LAST_PARTITIONS) -> LedgerReady:
+    """True for the partitions that the ledger calls runnable, of the `last` of each asset and all that it announces; it
+    combines with Dagster's own conditions by `&`, `|`, `~` and `since`. Without a ledger it is this installation's."""
+    return LedgerReady(ledger, last)
+
+
+def when_ready(ledger: LedgerResource | None = None, *, last: int = LAST_PARTITIONS) -> AutomationCondition[AssetKey]:
+    """Runs a partition once, as soon as the ledger lets it run; again when it has become runnable anew, such as by an
+    order. Of a run that has ended the ledger hears some seconds later, in which it is not asked for again."""
+    ready = ledger_ready(ledger, last=last)
+    handled = AutomationCondition.newly_requested() | AutomationCondition.newly_updated()
+    return ready.newly_true().since(handled) & ready & ~AutomationCondition.in_progress()
+
+
+class Because(AutomationCondition[AssetKey]):
+    """True for the partitions that the ledger keeps from running for one reason, as its verdict has it."""
+
+    def __init__(self, code: Code) -> None:
+        self.code = code
+
+    @property
+    def name(self) -> str:
+        """The reason's code, as everywhere."""
+        return str(self.code.value)
+
+    @property
+    def description(self) -> str:
+        """The same in words."""
+        return self.name.replace("_", " ")
+
+    def evaluate(self, context: AutomationContext[AssetKey]) -> AutomationResult[AssetKey]:
+        """Never asked by itself: `LedgerReady` tells it, since both are of one answer."""
+        return AutomationResult(context=context, true_subset=context.get_empty_subset())
+
+
+class LedgerReady(AutomationCondition[AssetKey]):
+    """The condition that `ledger_ready` gives."""
+
+    def __init__(self, ledger: LedgerResource | None, last: int) -> None:
+        self.last, self._ledger = last, ledger
+
+    @property
+    def name(self) -> str:
+        """It, with what it was given, since Dagster tells conditions apart by their names."""
+        return f"ledger_ready(last={self.last})"
+
+    @property
+    def description(self) -> str:
+        """What a person reads in the evaluation view."""
+        return "The ledger would let it run now"
+
+    @property
+    def children(self) -> Sequence[AutomationCondition[AssetKey]]:
+        """One for each reason: a node of the evaluation view carries no text of its own."""
+        return tuple(map(Because, Code))
+
+    def evaluate(self, context: AutomationContext[AssetKey]) -> AutomationResult[AssetKey]:
+        """The candidates that may run, and for each reason those that it keeps back. Raises a DataForgeError where the
+        ledger cannot be asked."""
+        verdicts = _tick(context.asset_graph_view, self._ledger or _installed(), self.last).of(context.key)
+        reasons: dict[str, set[str | None]] = {}
+        for partition, verdict in verdicts.items():
+            for code in _codes(verdict):
+                reasons.setdefault(code, set()).add(partition)
+        ready = {partition for partition, verdict in verdicts.items() if not _codes(verdict)}
+        told = []
+        for place, child in enumerate(self.children):
+            beside = context.for_child_condition(child, [place], context.candidate_subset)
+            told.append(AutomationResult(context=beside, true_subset=_subset(beside, reasons.get(child.name, set()))))
+        return AutomationResult(context=context, true_subset=_subset(context, ready), child_results=told)
+
+
+_Asset = tuple[AssetKey, TaskRef, PartitionsDefinition[Any] | None]
+
+
+class _Tick:
+    """What is asked and answered within one tick."""
+
+    def __init__(self, ledger: LedgerResource, assets: Sequence[_Asset], last: int, now: datetime) -> None:
+        self._ledger, self._last, self._now = ledger, last, now
+        self._assets = {key: (task, cut) for key, task, cut in assets}
+        self._order = [key for key, _, _ in assets]
+        self._answers: dict[AssetKey, _Answers] = {}
+        self._announced: dict[TaskRef, set[str | None]] | None = None
+
+    def of(self, key: AssetKey) -> _Answers:
+        """The verdicts on the partitions of an asset; none of one that names no task of the ledger."""
+        if key not in self._assets:
+            return {}
+        if key not in self._answers:
+            self._ask(self._order.index(key))
+        return self._answers[key]
+
+    def _ask(self, begin: int) -> None:
+        """Asks about the asset at that place, those behind it and then the first ones, as far as one question goes."""
+        wanted: list[tuple[AssetKey, str | None]] = []
+        for key in self._order[begin:] + self._order[:begin]:
+            mine = [] if key in self._answers else self._partitions(key)
+            if wanted and len(wanted) + len(mine) > MOST_ASKED:
+                break
+            if key not in self._answers:
+                wanted += [(key, partition) for partition in mine]
+                self._answers[key] = {}
+        for start in range(0, len(wanted), MOST_ASKED):
+            some = wanted[start : start + MOST_ASKED]
+            found = self._ledger.readiness([self._named(key, partition) for key, partition in some]).items
+            for (key, partition), verdict in zip(some, found, strict=True):
+                self._answers[key] = {**self._answers[key], partition: verdict}
+
+    def _named(self, key: AssetKey, partition: str | None) -> Named:
+        task, _ = self._assets[key]
+        return Named(task.name, task.namespace, partition or "")
+
+    def _partitions(self, key: AssetKey) -> list[str | None]:
+        task, cut = self._assets[key]
+        if cut is None:
+            return [None]
+        with partition_loading_context(self._now):
+            known = dict.fromkeys(_last(cut, self._last))
+            announced = [each for each in self._waiting().get(task, ()) if each is not None and each not in known]
+            return [*known, *sorted(each for each in announced if cut.has_partition_key(each))]
+
+    def _waiting(self) -> Mapping[TaskRef, set[str | None]]:
+        if self._announced is None:
+            self._announced = {}
+            for item in self._ledger.wakeups(MOST_ASKED).items:
+                task = TaskRef(item.task.namespace, item.task.name)
+                self._announced.setdefault(task, set()).add(item.partition)
+        return self._announced
+
+
+_lock = Lock()
+_ledgers: list[LedgerResource] = []
+# By the view that each tick has of its own; conditions of many assets that ask the same ledger share what it answered.
+_ticks: WeakKeyDictionary[AssetGraphView, dict[tuple[int, int], _Tick]] = WeakKeyDictionary()
+
+
+def _tick(view: AssetGraphView, ledger: LedgerResource, last: int) -> _Tick:
+    with _lock:
+        asked = _ticks.setdefault(view, {})
+        if (id(ledger), last) not in asked:
+            asked[id(ledger), last] = _Tick(ledger, _assets(view, last), last, view.effective_dt)
+        return asked[id(ledger), last]
+
+
+def _installed() -> LedgerResource:
+    """This installation's ledger, connected once in a process: a condition is given no resources."""
+    with _lock:
+        if not _ledgers:
+            _ledgers.append(ledger_resource().process_config_and_initialize())
+        return _ledgers[0]
+
+
+def _assets(view: AssetGraphView, last: int) -> list[_Asset]:
+    """The assets that ask for so many partitions and name a task, in the order of their keys."""
+    found = []
+    for node in sorted(view.asset_graph.asset_nodes, key=lambda node: node.key):
+        task = task_of(node.metadata) if _asks(node, last) else None
+        if task is not None:
+            found.append((node.key, task, node.partitions_def))
+    return found
+
+
+def _asks(node: BaseAssetNode, last: int) -> bool:
+    given = node.automation_condition
+    return given is not None and any(isinstance(each, LedgerReady) and each.last == last for each in _parts(given))
+
+
+def _parts(condition: AutomationCondition[Any]) -> Iterator[AutomationCondition[Any]]:
+    yield condition
+    for child in condition.children:
+        yield from _parts(child)
+
+
+def _last(cut: PartitionsDefinition[Any], most: int) -> list[str]:
+    """The last keys that a partitioning has by now, without listing all of them where they are windows."""
+    if not isinstance(cut, TimeWindowPartitionsDefinition):
+        return [*cut.get_partition_keys()][-most:]
+    found: list[str] = []
+    window = cut.get_last_partition_window()
+    while window is not None and len(found) < most:
+        found.append(cut.get_partition_key_for_timestamp(window.start.timestamp()))
+        window = cut.get_prev_partition_window(window.start)
+    return found[::-1]
+
+
+def _codes(verdict: Verdict) -> set[str]:
+    """Why it may not run; nothing where it may."""
+    if isinstance(verdict, Unanswered):
+        return {str(verdict.code.value)}
+    return {str(reason.code.value) for reason in verdict.reasons}
+
+
+def _subset(context: AutomationContext[AssetKey], partitions: Iterable[str | None]) -> EntitySubset[AssetKey]:
+    """Those of the candidates that have these keys."""
+    keys, view, cut = set(partitions), context.asset_graph_view, context.partitions_def
+    if cut is None:
+        return context.candidate_subset if None in keys else context.get_empty_subset()
+    held = {key for key in keys if key is not None}
+    if not held:
+        return context.get_empty_subset()
+    found = view.get_subset_from_partition_keys(context.key, cut, held)
+    return context.candidate_subset.compute_intersection(found)
+
+
+def ready_sensors(
+    keys: Iterable[AssetKey], *, name: str = "ledger_ready", seconds: int = 30, running: bool = False
+) -> list[AutomationConditionSensorDefinition]:
+    """The sensors that evaluate the conditions of these assets: as many as keep each below Dagster's limit."""
+    ordered = sorted(set(keys))
+    shards = [ordered[begin : begin + MOST_ENTITIES] for begin in range(0, len(ordered), MOST_ENTITIES)]
+    with disable_dagster_warnings():  # that `use_user_code_server` is beta: conditions of one's own need it
+        return [
+            AutomationConditionSensorDefinition(
+                name if len(shards) == 1 else f"{name}_{number}",
+                target=AssetSelection.assets(*shard),
+                use_user_code_server=True,
+                minimum_interval_seconds=seconds,
+                default_status=DefaultSensorStatus.RUNNING if running else DefaultSensorStatus.STOPPED,
+                description="Runs what the ledger lets run, as soon as it does.",
+            )
+            for number, shard in enumerate(shards, start=1)
+        ]

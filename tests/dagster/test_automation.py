@@ -1,0 +1,189 @@
+"""The condition `ledger_ready` on a real ledger: true for exactly what the ledger lets run, with its reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from dagster import (
+    AssetKey,
+    AssetMaterialization,
+    AssetSelection,
+    AssetSpec,
+    AutomationCondition,
+    DagsterInstance,
+    DailyPartitionsDefinition,
+    Definitions,
+    asset,
+    evaluate_automation_conditions,
+)
+
+from dataforge.storage.database import Database
+from dataforge_assets.automation import LedgerReady, ledger_ready, ready_sensors, when_ready
+from resources import LedgerResource
+from resources.identity import ledger_metadata
+from resources.model import Answers, Named, Unreachable
+
+NOW = datetime(2026, 11, 6, 5, tzinfo=UTC)
+DAYS = ["2026-11-03", "2026-11-04", "2026-11-05"]
+DAILY = DailyPartitionsDefinition("2026-11-01")
+CUT = {"kind": "daily", "start": "2026-11-01"}
+
+
+@pytest.fixture
+def ledger(database: Database) -> LedgerResource:
+    resource = LedgerResource(database_url=database.url, environment="dev")
+    load = {"namespace": "ns", "name": "load"}
+    resource.declare(
+        "shop",
+        {
+            "tasks": [
+                {**load, "partitioning": CUT},
+                {"namespace": "ns", "name": "clean", "partitioning": CUT, "consumes": [{"task": load}]},
+                {"namespace": "ns", "name": "mail", "gates": ["review"]},
+            ]
+        },
+    )
+    return resource
+
+
+def _told(ledger: LedgerResource, name: str, day: str, state: str) -> None:
+    event = {
+        "time": "2026-11-06T04:00:00Z",
+        "task": {"namespace": "ns", "name": name},
+        "partition": day,
+        "state": state,
+    }
+    assert ledger.record([event]).rejected == []
+
+
+def _world(condition: Any, beside: Any = None) -> Definitions:
+    """clean is made here from what another platform loads; mail has no partitions; other is none of the ledger's."""
+
+    @asset(
+        deps=["load"], partitions_def=DAILY, automation_condition=condition, metadata=ledger_metadata(("ns", "clean"))
+    )
+    def clean() -> None: ...
+
+    @asset(automation_condition=beside or condition, metadata=ledger_metadata(("ns", "mail")))
+    def mail() -> None: ...
+
+    @asset(automation_condition=condition)
+    def other() -> None: ...
+
+    return Definitions(assets=[AssetSpec("load", partitions_def=DAILY), clean, mail, other])
+
+
+def _asked(defs: Definitions, instance: DagsterInstance, cursor: Any = None) -> Any:
+    chosen = AssetSelection.assets("clean", "mail", "other")
+    return evaluate_automation_conditions(defs, instance, chosen, cursor=cursor, evaluation_time=NOW)
+
+
+def _partitions(result: Any, name: str) -> set[str]:
+    return set(result.get_requested_partitions(AssetKey(name)))
+
+
+def test_it_is_true_for_exactly_what_the_ledger_lets_run(ledger: LedgerResource) -> None:
+    _told(ledger, "load", DAYS[0], "succeeded")
+    _told(ledger, "load", DAYS[1], "failed")
+    _told(ledger, "load", DAYS[2], "running")
+    with DagsterInstance.ephemeral() as instance:
+        result = _asked(_world(ledger_ready(ledger)), instance)
+        assert _partitions(result, "clean") == {DAYS[0]}
+        assert result.get_num_requested(AssetKey("mail")) == 0
+        assert result.get_num_requested(AssetKey("other")) == 0
+
+
+def test_each_reason_is_a_child_that_is_true_for_what_it_keeps_back(ledger: LedgerResource) -> None:
+    _told(ledger, "load", DAYS[0], "succeeded")
+    _told(ledger, "load", DAYS[1], "failed")
+    with DagsterInstance.ephemeral() as instance:
+        results = {each.key.to_user_string(): each for each in _asked(_world(ledger_ready(ledger)), instance).results}
+        kept = {
+            child.condition.name: child.true_subset.expensively_compute_partition_keys()
+            for child in results["clean"].child_results
+            if not child.true_subset.is_empty
+        }
+        assert kept == {"upstream_failed": {DAYS[1]}, "upstream_missing": {DAYS[2]}}
+        assert [each.condition.name for each in results["mail"].child_results if not each.true_subset.is_empty] == [
+            "gate_pending"
+        ]
+
+
+def test_it_closes_the_hole_that_eager_leaves(ledger: LedgerResource) -> None:
+    """load ran for the day, as Dagster sees it; in the ledger its result is quarantined, and nothing is built of it."""
+    _told(ledger, "load", DAYS[2], "succeeded")
+    order = {"control": "quarantine", "task": {"namespace": "ns", "name": "load"}, "partition": DAYS[2]}
+    assert (
+        ledger.record([{**order, "time": "2026-11-06T04:30:00Z", "by": "anna", "reason": "half a file"}]).rejected == []
+    )
+    with DagsterInstance.ephemeral() as instance:
+        asked = {
+            name: _world(condition)
+            for name, condition in (("eager", AutomationCondition.eager()), ("ledger", when_ready(ledger)))
+        }
+        cursors = {name: _asked(defs, instance).cursor for name, defs in asked.items()}
+        instance.report_runless_asset_event(AssetMaterialization("load", partition=DAYS[2]))
+        found = {name: _partitions(_asked(defs, instance, cursors[name]), "clean") for name, defs in asked.items()}
+    assert found == {"eager": {DAYS[2]}, "ledger": set()}
+
+
+def test_a_partition_is_asked_for_once_and_again_when_it_may_run_again(ledger: LedgerResource) -> None:
+    _told(ledger, "load", DAYS[0], "succeeded")
+    defs = _world(when_ready(ledger))
+    with DagsterInstance.ephemeral() as instance:
+        first = _asked(defs, instance)
+        second = _asked(defs, instance, first.cursor)
+        assert [_partitions(each, "clean") for each in (first, second)] == [{DAYS[0]}, set()]
+        _told(ledger, "clean", DAYS[0], "succeeded")
+        third = _asked(defs, instance, second.cursor)
+        ledger.rerun("clean", DAYS[0], reason="again", namespace="ns")
+        fourth = _asked(defs, instance, third.cursor)
+        assert [_partitions(each, "clean") for each in (third, fourth)] == [set(), {DAYS[0]}]
+
+
+def test_it_combines_with_conditions_of_dagsters_own(ledger: LedgerResource) -> None:
+    _told(ledger, "load", DAYS[0], "succeeded")
+    _told(ledger, "load", DAYS[2], "succeeded")
+    with DagsterInstance.ephemeral() as instance:
+        latest = _asked(_world(ledger_ready(ledger) & AutomationCondition.in_latest_time_window()), instance)
+        others = _asked(_world(~ledger_ready(ledger) & AutomationCondition.missing()), instance)
+    assert _partitions(latest, "clean") == {DAYS[2]}
+    assert _partitions(others, "clean") == {"2026-11-01", "2026-11-02", DAYS[1]}
+
+
+def test_one_question_is_asked_for_all_assets_of_a_tick(
+    ledger: LedgerResource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    readiness = LedgerResource.readiness
+
+    def counted(self: LedgerResource, given: Sequence[Named]) -> Answers:
+        asked.append(len(given))
+        return readiness(self, given)
+
+    monkeypatch.setattr(LedgerResource, "readiness", counted)
+    with DagsterInstance.ephemeral() as instance:
+        _asked(_world(ledger_ready(ledger), when_ready(ledger)), instance)
+    assert asked == [4]  # three days of clean, and mail
+
+
+def test_a_ledger_that_is_down_fails_the_tick_in_one_line() -> None:
+    nowhere = LedgerResource(url="http://127.0.0.1:9", environment="dev")
+    with DagsterInstance.ephemeral() as instance, pytest.raises(Exception, match="Error while evaluating") as raised:
+        _asked(_world(~ledger_ready(nowhere)), instance)
+    assert isinstance(raised.value.__cause__, Unreachable)
+    assert "\n" not in str(raised.value.__cause__)
+
+
+def test_what_it_was_given_tells_it_from_others() -> None:
+    assert LedgerReady(None, 3).get_unique_id() != LedgerReady(None, 4).get_unique_id()
+
+
+def test_no_sensor_has_more_assets_than_dagster_evaluates() -> None:
+    keys = [AssetKey(f"asset_{number:04}") for number in range(1_001)]
+    sensors = ready_sensors(keys)
+    assert [sensor.name for sensor in sensors] == ["ledger_ready_1", "ledger_ready_2", "ledger_ready_3"]
+    assert ready_sensors(keys[:3])[0].name == "ledger_ready"
