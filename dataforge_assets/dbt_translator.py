@@ -3,16 +3,25 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dagster import AssetCheckSpec, AssetKey, AssetSpec, PartitionMapping, TimeWindowPartitionMapping
+from dagster import (
+    AssetCheckSpec,
+    AssetKey,
+    AssetSpec,
+    AutomationCondition,
+    PartitionMapping,
+    TimeWindowPartitionMapping,
+)
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
 from dagster_shared.record import replace
 
+from dataforge_assets.automation import when_ready
 from resources.identity import ledger_metadata
 from resources.model import dbt_task_name
 
 NAMESPACE = "shop-dbt"
 WAREHOUSE = "duckdb://shop.duckdb"
 _Props = Mapping[str, Any]
+_READY = when_ready()
 
 
 class ShopTranslator(DagsterDbtTranslator):
@@ -35,6 +44,10 @@ class ShopTranslator(DagsterDbtTranslator):
         """The owner in meta."""
         owner = dbt_resource_props["meta"].get("owner")
         return [owner] if owner else None
+
+    def get_automation_condition(self, dbt_resource_props: _Props) -> AutomationCondition[AssetKey] | None:
+        """A model runs as soon as the ledger lets it, where the sensor `ledger_ready` is on."""
+        return _READY if dbt_resource_props["resource_type"] == "model" else None
 
     def get_tags(self, dbt_resource_props: _Props) -> Mapping[str, str]:
         """The domain beside dbt's own tags."""

@@ -7,6 +7,7 @@ environment says or leaves out.
 from dagster import AssetSelection, Definitions, define_asset_job
 
 from dataforge_assets.airflow import AIRFLOW_ASSETS
+from dataforge_assets.automation import ready_sensors
 from dataforge_assets.checks import upstreams_are_current
 from dataforge_assets.dashboards import DASHBOARD_ASSETS
 from dataforge_assets.dbt import DBT_ASSETS, dbt_daily, dbt_weekly
@@ -32,6 +33,6 @@ defs = Definitions(
     assets=[*AIRFLOW_ASSETS, *SPARK_ASSETS, *DBT_ASSETS, *DASHBOARD_ASSETS],
     asset_checks=[upstreams_are_current],
     jobs=JOBS,
-    sensors=SENSORS,
+    sensors=[*SENSORS, *ready_sensors(spec.key for models in DBT_ASSETS for spec in models.specs)],
     resources={"ledger": ledger_resource(), "dbt": dbt_resource()},
 )

@@ -20,6 +20,9 @@ from dagster import (
     evaluate_automation_conditions,
 )
 
+from dataforge.dispatch.announce import announce
+from dataforge.dispatch.release import tend
+from dataforge.model.backfill import Backfilling, Target
 from dataforge.storage.database import Database
 from dataforge_assets.automation import LedgerReady, ledger_ready, ready_sensors, when_ready
 from resources import LedgerResource
@@ -187,3 +190,20 @@ def test_no_sensor_has_more_assets_than_dagster_evaluates() -> None:
     sensors = ready_sensors(keys)
     assert [sensor.name for sensor in sensors] == ["ledger_ready_1", "ledger_ready_2", "ledger_ready_3"]
     assert ready_sensors(keys[:3])[0].name == "ledger_ready"
+
+
+def test_what_a_backfill_has_released_runs_in_dagster_however_old_it_is(
+    ledger: LedgerResource, database: Database
+) -> None:
+    for name in ("load", "clean"):
+        _told(ledger, name, "2026-11-01", "succeeded")
+    defs = _world(when_ready(ledger))
+    with DagsterInstance.ephemeral() as instance:
+        before = _asked(defs, instance)
+        target = Target(name="clean", namespace="ns", partitions=("2026-11-01",))
+        ledger.backfill(Backfilling(targets=(target,), overwrite="always", reason="a late file"))
+        tend(database, "dev", datetime.now(UTC))
+        while announce(database, "dev", datetime.now(UTC)):
+            pass
+        after = _asked(defs, instance, before.cursor)
+    assert [_partitions(each, "clean") for each in (before, after)] == [set(), {"2026-11-01"}]
