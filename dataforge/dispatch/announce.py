@@ -23,7 +23,7 @@ from dataforge.ledger.question import ask
 from dataforge.ledger.reach import listed, waiting_for
 from dataforge.model.readiness import decide
 from dataforge.model.verdict import Code, Verdict
-from dataforge.storage import backfill as backfills
+from dataforge.storage import backfill_item as backfills
 from dataforge.storage import environment as environments
 from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Connection, Database

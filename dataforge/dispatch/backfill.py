@@ -22,10 +22,13 @@ from dataforge.model import backfill as model
 from dataforge.model.backfill import BackfillDetail, Backfilling, Plan, Stage, Verb
 from dataforge.model.errors import Conflict, FieldError, InvalidInput
 from dataforge.storage import backfill as storage
+from dataforge.storage import backfill_item as parts
 from dataforge.storage import environment as environments
 from dataforge.storage import readiness
 from dataforge.storage import wakeup as wakeups
-from dataforge.storage.backfill import Item, Recent, Stored
+from dataforge.storage.backfill import Stored
+from dataforge.storage.backfill_basis import Recent
+from dataforge.storage.backfill_item import Item
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.environment import Environment
 
@@ -54,7 +57,7 @@ def begin(database: Database, environment: str, wanted: Backfilling, now: dateti
             raise Conflict("there is nothing to build: `dataforge backfill plan` says why of each partition")
         shown = answer(connection, here, wanted, planned, str(backfill), now)
         if storage.add(connection, here.id, backfill, msgspec.to_builtins(wanted), now):
-            storage.add_items(connection, here.id, backfill, _items(planned, recent_of(connection, here, planned)))
+            parts.add_items(connection, here.id, backfill, _items(planned, recent_of(connection, here, planned)))
             storage.note(connection, here.id, backfill, "began", now, wanted.by, wanted.reason)
             return shown
     with database.transaction() as connection:
@@ -119,7 +122,7 @@ def change(
                     now,
                     redaction,
                 )
-            if verb == "retry" and not storage.retry(connection, here.id, backfill):
+            if verb == "retry" and not parts.retry(connection, here.id, backfill):
                 raise Conflict(f"nothing of the backfill {backfill} has failed: there is nothing to retry")
             storage.set_state(connection, here.id, backfill, _TO[verb])
             storage.note(connection, here.id, backfill, _NOTED[verb], now, by, reason)
@@ -151,7 +154,7 @@ def _cancel(
 ) -> None:
     """Gives up what has not ended, takes back what was ordered and has not begun, and lets it be live again."""
     follow(connection, here, found, now)
-    released = storage.cancel(connection, here.id, found.id, now)
+    released = parts.cancel(connection, here.id, found.id, now)
     ordered = [place for place, again in released if again]
     if ordered:
         order(connection, here, ordered, said, now, redaction)

@@ -27,10 +27,13 @@ from dataforge.model.readiness import Question, decide
 from dataforge.model.state import PartitionStatus
 from dataforge.model.verdict import Code, Verdict
 from dataforge.storage import backfill as storage
+from dataforge.storage import backfill_basis as basis
+from dataforge.storage import backfill_item as parts
 from dataforge.storage import environment as environments
 from dataforge.storage import readiness
 from dataforge.storage import wakeup as wakeups
-from dataforge.storage.backfill import Next, UnderWay, Working
+from dataforge.storage.backfill import Working
+from dataforge.storage.backfill_item import Next, UnderWay
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.environment import Environment
 
@@ -71,16 +74,16 @@ def tend(
 
 def follow(connection: Connection, here: Environment, working: Working, now: datetime) -> int:
     """Writes down how what was released has ended, and whether the whole has; returns how much that is."""
-    found = storage.under_way(connection, here.id, working.id)
+    found = parts.under_way(connection, here.id, working.id)
     ended = _outcomes(connection, here, found, now)
     succeeded = [each.number for each in found if ended.get(each.number) == ""]
     failed = {each.number: why for each in found if not each.failed and (why := ended.get(each.number))}
     if succeeded:
-        storage.succeed(connection, here.id, working.id, succeeded, now)
+        parts.succeed(connection, here.id, working.id, succeeded, now)
     if failed:
-        storage.fail(connection, here.id, working.id, failed, now)
+        parts.fail(connection, here.id, working.id, failed, now)
     if failed or any(each.failed and ended.get(each.number) == "" for each in found):
-        storage.block(connection, here.id, working.id)
+        parts.block(connection, here.id, working.id)
     if succeeded or failed:
         settle(connection, here, working.id, working.state, now)
     return len(succeeded) + len(failed)
@@ -88,7 +91,7 @@ def follow(connection: Connection, here: Environment, working: Working, now: dat
 
 def settle(connection: Connection, here: Environment, backfill: UUID, state: Stage, now: datetime) -> None:
     """Says where the whole stands: over when nothing of it is still to come, and on its way when something is again."""
-    to_come, failures = storage.left(connection, here.id, backfill)
+    to_come, failures = parts.left(connection, here.id, backfill)
     if to_come:
         stands: Stage = "running" if state == "failed" else state
     else:
@@ -103,13 +106,13 @@ def settle(connection: Connection, here: Environment, backfill: UUID, state: Sta
 def _outcomes(connection: Connection, here: Environment, found: Sequence[UnderWay], now: datetime) -> dict[int, str]:
     """By number how each of those that have ended did: '' of a success, else what is wrong."""
     places: dict[readiness.Place, UnderWay] = {("task", each.task_id, each.partition): each for each in found}
-    statuses = storage.statuses(connection, here.id, places) if places else {}
+    statuses = basis.statuses(connection, here.id, places) if places else {}
     over = [each for place, each in places.items() if statuses.get(place) in _ENDED]
     asked = {Asked(each.task_id, each.partition): each.number for each in over}
     questions = ask(connection, here, asked, now, explain=False) if asked else {}
     said = {each: _outcome(question) for each, question in questions.items()}
     failed = [(each.task_id, each.partition) for each, outcome in said.items() if outcome]
-    errors = storage.errors(connection, here.id, failed) if failed else {}
+    errors = basis.errors(connection, here.id, failed) if failed else {}
     return {
         asked[each]: outcome and errors.get((each.task_id, each.partition), outcome)
         for each, outcome in said.items()
@@ -130,7 +133,7 @@ def _outcome(question: Question) -> str | None:
 def _has_next(connection: Connection, here: Environment, working: Working, now: datetime) -> bool:
     if working.state != "running" or not is_open(_said(working).hours, now):
         return False
-    return bool(storage.due(connection, here.id, working.id, now, 1))
+    return bool(parts.due(connection, here.id, working.id, now, 1))
 
 
 def _said(working: Working) -> Backfilling:
@@ -146,7 +149,7 @@ def _release(
     trusted: frozenset[str],
 ) -> int:
     """Lets as much be claimed as the pace allows; returns how much that is, with what was built by others meanwhile."""
-    said, following = _said(working), storage.due(connection, here.id, working.id, now, _LOOKED_AT)
+    said, following = _said(working), parts.due(connection, here.id, working.id, now, _LOOKED_AT)
     verdicts = _verdicts(connection, here, following, now)
     built = _built_since(connection, here, working, following)
     fit = [each for each in following if each.number not in built and _fits(verdicts[each.number], trusted)]
@@ -162,12 +165,12 @@ def _release(
             connection, here, again, Saying("rerun", said.by, f"backfill {working.id}: {said.reason}"), now, redaction
         )
     if held:
-        storage.hold_back(connection, here.id, working.id, held, now)
+        parts.hold_back(connection, here.id, working.id, held, now)
     if built:
-        storage.succeed(connection, here.id, working.id, built, now)
+        parts.succeed(connection, here.id, working.id, built, now)
         settle(connection, here, working.id, working.state, now)
     if taken:
-        storage.release(connection, here.id, working.id, [each.number for each in taken], now)
+        parts.release(connection, here.id, working.id, [each.number for each in taken], now)
         wakeups.put(connection, here.id, [(each.task_id, each.partition) for each in taken], everything=False)
     return len(taken) + len(built)
 
@@ -175,7 +178,7 @@ def _release(
 def _built_since(connection: Connection, here: Environment, working: Working, following: Sequence[Next]) -> list[int]:
     """Those that others have built since the backfill began, or that came with what runs them."""
     places: dict[readiness.Place, Next] = {("task", each.task_id, each.partition): each for each in following}
-    statuses = storage.statuses(connection, here.id, places)
+    statuses = basis.statuses(connection, here.id, places)
     good = [place for place, status in statuses.items() if status in _GOOD]
     begun = readiness.begun(connection, here.id, good) if good else {}
     fresh = [place for place in good if not places[place].again or _is_since(begun.get(place), working.began_at)]
@@ -225,9 +228,9 @@ def _within_pace(
     now: datetime,
 ) -> list[Next]:
     """As many of these, in their order, as caps and budget allow."""
-    going = [each for each in storage.under_way(connection, here.id, working.id) if not each.failed]
+    going = [each for each in parts.under_way(connection, here.id, working.id) if not each.failed]
     tasks = {each.task_id for each in going} | {each.task_id for each in fit}
-    counting = natures(connection, here.id, storage.recent(connection, here.id, tasks))
-    spent = storage.spent(connection, here.id, working.id, now - _HOUR) if said.budget is not None else 0.0
+    counting = natures(connection, here.id, basis.recent(connection, here.id, tasks))
+    spent = parts.spent(connection, here.id, working.id, now - _HOUR) if said.budget is not None else 0.0
     room = Room(said.caps, [counting[each.task_id] for each in going], said.budget, spent)
     return [each for each in fit if room.admits(counting[each.task_id])]

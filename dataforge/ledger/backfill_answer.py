@@ -13,9 +13,9 @@ from dataforge.ledger.backfill_plan import Planned
 from dataforge.model.backfill import MOST_SHOWN, Backfilling, Estimate, Plan, PlanItem, TaskPart
 from dataforge.model.catalog import NodeName
 from dataforge.model.pace import Nature, duration, ends_at
-from dataforge.storage import backfill as storage
+from dataforge.storage import backfill_basis as storage
 from dataforge.storage import reach, reference
-from dataforge.storage.backfill import Recent
+from dataforge.storage.backfill_basis import Recent
 from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
 

@@ -23,6 +23,7 @@ from dataforge.model.errors import NotFound
 from dataforge.model.listing import Page, read_cursor, write_cursor
 from dataforge.model.pace import ends_at
 from dataforge.storage import backfill as storage
+from dataforge.storage import backfill_item as parts
 from dataforge.storage import environment as environments
 from dataforge.storage import readiness
 from dataforge.storage.backfill import Stored
@@ -88,7 +89,7 @@ def detail_of(connection: Connection, here: Environment, found: Stored, now: dat
         ),
         intervals=tuple(
             Progress(partition=key or None, total=total, succeeded=built, failed=failed)
-            for key, total, built, failed in storage.intervals(connection, here.id, found.id, MOST_SHOWN)
+            for key, total, built, failed in parts.intervals(connection, here.id, found.id, MOST_SHOWN)
         ),
         ends_at=_expected(connection, here, found, said, now),
     )
@@ -98,7 +99,7 @@ def _expected(
     connection: Connection, here: Environment, found: Stored, said: Backfilling, now: datetime
 ) -> datetime | None:
     """When it ends at its pace so far."""
-    number, begun, last = storage.pace(connection, here.id, found.id)
+    number, begun, last = parts.pace(connection, here.id, found.id)
     left = found.counts.get("planned", 0) + found.counts.get("released", 0)
     if found.state != "running" or not left or begun is None or last is None or number < 2:
         return None
@@ -111,12 +112,12 @@ def items(database: Database, environment: str, backfill: UUID, wanted: ItemFilt
     with database.transaction() as connection:
         here = environments.find(connection, environment)
         found_by(connection, here, backfill)
-        found = storage.items(connection, here.id, backfill, wanted.state, after.number if after else -1, limit + 1)
+        found = parts.items(connection, here.id, backfill, wanted.state, after.number if after else -1, limit + 1)
     last = _Number(found[limit - 1].number) if len(found) > limit else None
     return Page([_listed(each) for each in found[:limit]], write_cursor(last))
 
 
-def _listed(item: storage.Listed) -> PlanItem:
+def _listed(item: parts.Listed) -> PlanItem:
     return PlanItem(
         task=NodeName(item.namespace, item.name),
         partition=item.partition or None,

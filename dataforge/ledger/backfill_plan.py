@@ -24,7 +24,7 @@ from dataforge.model.backfill import MOST_ITEMS, Backfilling
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.freshness import FreshnessStatus
 from dataforge.model.rebuild import Decision, Standing, rebuilt
-from dataforge.storage import backfill as storage
+from dataforge.storage import backfill_basis as storage
 from dataforge.storage.database import Connection
 from dataforge.storage.readiness import Place, Subject
 from dataforge.storage.wakeup import TaskPartition

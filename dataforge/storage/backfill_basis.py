@@ -1,0 +1,112 @@
+"""What plans of backfills are made from: how partitions stand, what runs what, and what runs took of late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from psycopg import Connection
+
+from dataforge.storage.readiness import Place, columns
+from dataforge.storage.wakeup import TaskPartition
+
+STATUSES = """
+select w.kind, w.node, w.partition, s.status
+from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
+cross join lateral (
+    select status from partition_state
+    where environment = %(environment)s and node_kind = w.kind and node_id = w.node and partition = w.partition offset 0
+) s
+"""
+
+
+def statuses(connection: Connection, environment: int, places: Iterable[Place]) -> dict[Place, str]:
+    """How these partitions stand; those that nothing has happened to are left out."""
+    rows = connection.execute(STATUSES, columns(environment, places)).fetchall()
+    return {(kind, node, key): status for kind, node, key, status in rows}
+
+
+ERRORS = """
+select w.task_id, w.partition, r.error
+from unnest(%(tasks)s::bigint[], %(partitions)s::text[]) as w (task_id, partition)
+cross join lateral (
+    select task_id, run from partition_state
+    where environment = %(environment)s and node_kind = 'task' and node_id = w.task_id and partition = w.partition
+    offset 0
+) s
+cross join lateral (
+    select error from run where environment = %(environment)s and task_id = s.task_id and run = s.run offset 0
+) r
+where r.error is not null
+"""
+
+
+def errors(connection: Connection, environment: int, places: Sequence[TaskPartition]) -> dict[TaskPartition, str]:
+    """What the runs that decide these partitions of tasks said was wrong."""
+    rows = connection.execute(ERRORS, of_tasks(environment, places))
+    return {(task, key): error for task, key, error in rows}
+
+
+def of_tasks(environment: int, places: Sequence[TaskPartition]) -> dict[str, Any]:
+    """The parameters of a query on these partitions of tasks."""
+    return {
+        "environment": environment,
+        "tasks": [task for task, _ in places],
+        "partitions": [key for _, key in places],
+    }
+
+
+RUN_BY = """
+select asked.id, e.task_id
+from unnest(%(tasks)s::bigint[]) as asked (id)
+cross join lateral (
+    select task_id from edge
+    where environment = %(environment)s and node_kind = 'task' and node_id = asked.id and relation = 'runs' offset 0
+) e
+join task t on t.environment = %(environment)s and t.id = e.task_id and t.kind = 'task'
+order by asked.id, e.task_id
+"""
+
+
+def run_by(connection: Connection, environment: int, tasks: Iterable[int]) -> dict[int, list[int]]:
+    """Of those of these tasks that others run, such as a Spark application that Airflow submits, by which."""
+    found: dict[int, list[int]] = {}
+    parameters = {"environment": environment, "tasks": sorted(set(tasks))}
+    for task, parent in connection.execute(RUN_BY, parameters):
+        found.setdefault(task, []).append(parent)
+    return found
+
+
+class Recent(msgspec.Struct, frozen=True):
+    """What a run of a task took of late, and what it costs."""
+
+    task_id: int
+    domain: str | None
+    cost: float
+    pools: list[str]
+    seconds: float | None
+
+
+RECENT = """
+select t.id, t.domain, coalesce((t.definition -> 'cost')::double precision, 1),
+    array(select jsonb_object_keys(coalesce(t.definition -> 'pools', '{}'))), r.seconds
+from unnest(%(tasks)s::bigint[]) as asked (id)
+cross join lateral (
+    select id, domain, definition from task where environment = %(environment)s and id = asked.id offset 0
+) t
+cross join lateral (
+    select percentile_cont(0.5) within group (order by extract(epoch from ended_at - started_at)) as seconds
+    from (
+        select started_at, ended_at from run
+        where environment = %(environment)s and task_id = t.id and state = 'succeeded' and ended_at >= started_at
+        order by started_at desc nulls last, run limit 20
+    ) as last
+) r
+"""
+
+
+def recent(connection: Connection, environment: int, tasks: Iterable[int]) -> dict[int, Recent]:
+    """Of each task the median of its last 20 successes."""
+    rows = connection.execute(RECENT, {"environment": environment, "tasks": sorted(set(tasks))})
+    return {row[0]: Recent(*row) for row in rows}
