@@ -1,0 +1,92 @@
+"""One request from its bytes to the bytes of the answer.
+
+Guarantees that a field which the ledger refuses says so beside the others' answers, in the words of the other routes,
+and that what is the server's fault shows nothing of the inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import msgspec
+from graphql import GraphQLError
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.types.execution import ExecutionResult
+
+from dataforge.api import problem
+from dataforge.api.graphql.limits import too_deep
+from dataforge.api.graphql.reading import Reading
+from dataforge.api.graphql.request import Request
+from dataforge.api.graphql.schema import schema
+from dataforge.model.errors import DataForgeError, FieldError, InvalidInput, NotFound
+
+_log = logging.getLogger(__name__)
+_CODES: tuple[tuple[type[DataForgeError], str], ...] = ((NotFound, "not_found"), (InvalidInput, "invalid_input"))
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """An answer, and whether the query was sound enough to be executed."""
+
+    body: bytes
+    executed: bool
+
+
+def answer(asked: Request, reading: Reading) -> Answered:
+    """The answer to a request, on one snapshot. Raises what makes one impossible, such as a database that is down.
+
+    It is worked out by a loop of its own, in the caller's thread: loaders wait for each other, and for nobody else.
+    """
+    with reading:
+        result = asyncio.run(_executed(asked, reading))
+        reading.check()
+    executed = result.data is not None or any(error.path for error in result.errors or ())
+    content: dict[str, Any] = {"data": result.data} if executed else {}
+    if result.errors:
+        content["errors"] = [_shown(error) for error in result.errors]
+    return Answered(msgspec.json.encode(content), executed)
+
+
+async def _executed(asked: Request, reading: Reading) -> ExecutionResult:
+    try:
+        found: ExecutionResult = await schema().execute(
+            asked.query, asked.variables or {}, context_value=reading, operation_name=asked.operation_name
+        )
+    except (CannotGetOperationTypeError, InvalidOperationTypeError):
+        expected = "the name of one of the query's operations"
+        told = InvalidInput(
+            f"which operation is meant cannot be told: give {expected}",
+            [FieldError("operationName", asked.operation_name, expected)],
+        )
+        return ExecutionResult(data=None, errors=[GraphQLError(str(told), original_error=told)])
+    return found
+
+
+def _shown(error: GraphQLError) -> dict[str, Any]:
+    """An error as GraphQL has it, with the fields of a problem document in its extensions."""
+    message, extensions = _told(error)
+    shown: dict[str, Any] = {"message": message, "extensions": extensions}
+    if error.locations:
+        shown["locations"] = [{"line": each.line, "column": each.column} for each in error.locations]
+    if error.path:
+        shown["path"] = error.path
+    return shown
+
+
+def _told(error: GraphQLError) -> tuple[str, dict[str, Any]]:
+    origin = error.original_error
+    if isinstance(origin, RecursionError):
+        origin = too_deep(None)
+    if isinstance(origin, DataForgeError):
+        refused = problem.refusal(origin)
+        extensions: dict[str, Any] = {"code": next(code for kind, code in _CODES if isinstance(origin, kind))}
+        if isinstance(origin, InvalidInput):
+            extensions["errors"] = refused.errors
+        if isinstance(origin, NotFound):
+            extensions["candidates"] = refused.candidates
+        return refused.detail, extensions
+    if origin is None or isinstance(origin, GraphQLError) or not error.path:
+        return error.message, {"code": "invalid_query"}
+    _log.error("a field of GraphQL failed: %s", error.path, exc_info=origin)
+    return "this is a fault of the server; its log says more", {"code": "internal"}

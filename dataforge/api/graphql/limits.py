@@ -1,0 +1,164 @@
+"""How much one query may ask for: how deep it goes, and how many values its answer may hold.
+
+Guarantees that a query which is too large is refused before anything is read, with its size and the limit. The size is
+reckoned from the query alone: every field counts as often as the lists around it may hold items, by their limits. So it
+bounds aliases, fragments and introspection as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLField,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SchemaMetaFieldDef,
+    SelectionSetNode,
+    TypeMetaFieldDef,
+    TypeNameMetaFieldDef,
+    get_named_type,
+    get_nullable_type,
+    is_list_type,
+)
+from graphql.execution.values import get_argument_values, get_variable_values
+from strawberry.extensions import SchemaExtension
+
+from dataforge.ledger.lineage import MOST_NODES
+from dataforge.model.errors import FieldError, InvalidInput
+
+MOST_VALUES = 200_000
+MOST_DEPTH = 20
+MOST_TOKENS = 5_000  # of a query's text
+MOST_ITEMS = 1_000  # of one list
+_USUAL = 10  # items of a list that takes no limit, such as reasons, inputs and aliases
+_WEIGHTS = {"verdict": 50, "verdicts": 50}  # values that take as long as what finds the field
+_META = {"__schema": SchemaMetaFieldDef, "__type": TypeMetaFieldDef, "__typename": TypeNameMetaFieldDef}
+
+
+class Size(NamedTuple):
+    """How large a query may become."""
+
+    values: int
+    depth: int
+
+
+class Limits(SchemaExtension):
+    """Refuses what is too large: of the text while it is read, of the query when it is known to be sound."""
+
+    def on_operation(self) -> Iterator[None]:
+        """Ends the reading of a text that does not end."""
+        self.execution_context.parse_options["max_tokens"] = MOST_TOKENS
+        yield
+
+    def on_execute(self) -> Iterator[None]:
+        """Raises InvalidInput for a query that may ask for too much."""
+        context = self.execution_context
+        document = context.graphql_document
+        assert document is not None, "it has been read"
+        fragments = {each.name.value: each for each in document.definitions if isinstance(each, FragmentDefinitionNode)}
+        operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
+        named = context.operation_name
+        [operation] = [each for each in operations if named is None or (each.name and each.name.value == named)]
+        refuse_too_large(size(context.schema._schema, operation, fragments, context.variables or {}))  # type: ignore[attr-defined]
+        yield
+
+
+def refuse_too_large(found: Size) -> None:
+    """Raises InvalidInput for a size beyond the limits."""
+    if found.depth > MOST_DEPTH:
+        raise too_deep(found.depth)
+    if found.values > MOST_VALUES:
+        expected = f"at most {MOST_VALUES:,}: fewer fields, or lists of a smaller limit"
+        message = f"the answer may hold {found.values:,} values: expected {expected}"
+        raise InvalidInput(message, [FieldError("query", found.values, expected)])
+
+
+def too_deep(depth: int | None) -> InvalidInput:
+    """That a query is nested too deeply; None where nobody has counted."""
+    expected = f"at most {MOST_DEPTH} levels"
+    found = f"{depth} levels" if depth is not None else "hundreds of levels"
+    return InvalidInput(f"the query is {found} deep: expected {expected}", [FieldError("query", depth, expected)])
+
+
+def size(
+    schema: GraphQLSchema,
+    operation: OperationDefinitionNode,
+    fragments: Mapping[str, FragmentDefinitionNode],
+    variables: dict[str, Any],
+) -> Size:
+    """How large the answer to an operation may become. Raises InvalidInput for a limit that no list takes."""
+    given = get_variable_values(schema, operation.variable_definitions or (), variables)
+    if isinstance(given, list):  # what is wrong with them is told when the query is executed
+        return Size(0, 0)
+    root = schema.get_root_type(operation.operation)
+    assert root is not None, "the query is sound"
+    return _Walk(schema, fragments, given).of(operation.selection_set, root)
+
+
+class _Walk:
+    """One walk through a query; every fragment is reckoned once, however often it is spread."""
+
+    def __init__(
+        self, schema: GraphQLSchema, fragments: Mapping[str, FragmentDefinitionNode], variables: dict[str, Any]
+    ) -> None:
+        self._schema, self._fragments, self._variables = schema, fragments, variables
+        self._known: dict[str, Size] = {}
+
+    def of(self, selections: SelectionSetNode, parent: Any) -> Size:
+        """The size of what is selected of one value of the type `parent`."""
+        found = [self._selected(each, parent) for each in selections.selections]
+        return Size(sum(each.values for each in found), max(each.depth for each in found))
+
+    def _selected(self, selection: Any, parent: Any) -> Size:
+        if isinstance(selection, FragmentSpreadNode):
+            return self._fragment(self._fragments[selection.name.value])
+        if isinstance(selection, InlineFragmentNode):
+            condition = selection.type_condition
+            narrowed = self._schema.get_type(condition.name.value) if condition else parent
+            return self.of(selection.selection_set, narrowed)
+        return self._field(selection, parent)
+
+    def _fragment(self, fragment: FragmentDefinitionNode) -> Size:
+        name = fragment.name.value
+        if name not in self._known:
+            self._known[name] = self.of(
+                fragment.selection_set, self._schema.get_type(fragment.type_condition.name.value)
+            )
+        return self._known[name]
+
+    def _field(self, node: FieldNode, parent: GraphQLObjectType | GraphQLInterfaceType) -> Size:
+        name = node.name.value
+        field = _META.get(name) or parent.fields[name]
+        times, weight = self._times(field, node, parent), _WEIGHTS.get(name, 0)
+        if node.selection_set is None:
+            return Size(times * (1 + weight), 1)
+        below = self.of(node.selection_set, get_named_type(field.type))
+        return Size(times * (1 + weight + below.values), 1 + below.depth)
+
+    def _times(self, field: GraphQLField, node: FieldNode, parent: Any) -> int:
+        """How many values of its type a field may lead to. What holds the items of a list is reckoned as many times as
+        the list's limit says, and its items once each."""
+        given = get_argument_values(field, node, self._variables)
+        if "limit" in given:
+            return _checked(given["limit"])
+        if "questions" in given:
+            return len(given["questions"])
+        if node.name.value == "partitionGraph":
+            return MOST_NODES
+        inside = parent.name.endswith(("Page", "Graph"))
+        return _USUAL if is_list_type(get_nullable_type(field.type)) and not inside else 1
+
+
+def _checked(limit: int) -> int:
+    if not 1 <= limit <= MOST_ITEMS:
+        expected = f"a whole number from 1 to {MOST_ITEMS}"
+        raise InvalidInput(f"limit is {limit}: expected {expected}", [FieldError("limit", limit, expected)])
+    return limit
