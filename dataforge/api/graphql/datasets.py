@@ -21,7 +21,7 @@ def listed(within: Within, wanted: DatasetFilter) -> Page[Shown]:
     return placed(found, within)
 
 
-@link(DatasetItem, "partitions", Page[PartitionItem], "Its partitions, in the order of their keys.")
+@link(DatasetItem, "partitions", Page[PartitionItem] | None, "Its partitions, in the order of their keys.")
 @takes(PartitionFilter, without=("namespace", "name", "kind", "owner", "platform"), limit=_FEW)
 async def partitions(dataset: Shown, wanted: PartitionFilter) -> Page[Of[PartitionItem]]:
     """The page that a list of its partitions alone would show."""

@@ -12,14 +12,17 @@ from typing import Any
 
 import msgspec
 from graphql import GraphQLError
+from strawberry.exceptions import MissingQueryError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.execution import ExecutionResult
+from strawberry.types.graphql import OperationType
 
 from dataforge.api import problem
-from dataforge.api.graphql.limits import too_deep
+from dataforge.api.graphql.limits import no_operation
 from dataforge.api.graphql.reading import Reading
 from dataforge.api.graphql.request import Request
 from dataforge.api.graphql.schema import schema
+from dataforge.model.catalog import shown
 from dataforge.model.errors import DataForgeError, FieldError, InvalidInput, NotFound
 
 _log = logging.getLogger(__name__)
@@ -44,40 +47,46 @@ def answer(asked: Request, reading: Reading) -> Answered:
     executed = result.data is not None or any(error.path for error in result.errors or ())
     content: dict[str, Any] = {"data": result.data} if executed else {}
     if result.errors:
-        content["errors"] = [_shown(error) for error in result.errors]
+        content["errors"] = [_said(error) for error in result.errors]
     return Answered(msgspec.json.encode(content), executed)
 
 
 async def _executed(asked: Request, reading: Reading) -> ExecutionResult:
+    """Its root is the request, since `limits` has to know which operation is meant."""
     try:
         found: ExecutionResult = await schema().execute(
-            asked.query, asked.variables or {}, context_value=reading, operation_name=asked.operation_name
+            asked.query,
+            asked.variables or {},
+            context_value=reading,
+            root_value=asked,
+            operation_name=asked.operation_name,
+            allowed_operation_types=[OperationType.QUERY],
         )
-    except (CannotGetOperationTypeError, InvalidOperationTypeError):
-        expected = "the name of one of the query's operations"
-        told = InvalidInput(
-            f"which operation is meant cannot be told: give {expected}",
-            [FieldError("operationName", asked.operation_name, expected)],
-        )
-        return ExecutionResult(data=None, errors=[GraphQLError(str(told), original_error=told)])
+    except CannotGetOperationTypeError:
+        return _refused(no_operation(asked.operation_name))
+    except (InvalidOperationTypeError, MissingQueryError):
+        problem = FieldError("query", shown(asked.query), "a query: nothing is changed this way")
+        return _refused(InvalidInput(f"the operation is none: expected {problem.expected}", [problem]))
     return found
 
 
-def _shown(error: GraphQLError) -> dict[str, Any]:
+def _refused(error: InvalidInput) -> ExecutionResult:
+    return ExecutionResult(data=None, errors=[GraphQLError(str(error), original_error=error)])
+
+
+def _said(error: GraphQLError) -> dict[str, Any]:
     """An error as GraphQL has it, with the fields of a problem document in its extensions."""
     message, extensions = _told(error)
-    shown: dict[str, Any] = {"message": message, "extensions": extensions}
+    said: dict[str, Any] = {"message": message, "extensions": extensions}
     if error.locations:
-        shown["locations"] = [{"line": each.line, "column": each.column} for each in error.locations]
+        said["locations"] = [{"line": each.line, "column": each.column} for each in error.locations]
     if error.path:
-        shown["path"] = error.path
-    return shown
+        said["path"] = error.path
+    return said
 
 
 def _told(error: GraphQLError) -> tuple[str, dict[str, Any]]:
     origin = error.original_error
-    if isinstance(origin, RecursionError):
-        origin = too_deep(None)
     if isinstance(origin, DataForgeError):
         refused = problem.refusal(origin)
         extensions: dict[str, Any] = {"code": next(code for kind, code in _CODES if isinstance(origin, kind))}

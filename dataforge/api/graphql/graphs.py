@@ -95,13 +95,13 @@ async def _around(parent: Of[Any], kind: NodeKind, wanted: Around) -> Of[Graph]:
 _LINEAGE = "What lies around it, one step far unless a depth is given."
 
 
-@link(TaskItem, "graph", Graph, _LINEAGE)
+@link(TaskItem, "graph", Graph | None, _LINEAGE)
 @takes(Around, limit=10)
 async def _around_task(parent: Of[TaskItem], wanted: Around) -> Of[Graph]:
     return await _around(parent, "task", wanted)
 
 
-@link(DatasetItem, "graph", Graph, _LINEAGE)
+@link(DatasetItem, "graph", Graph | None, _LINEAGE)
 @takes(Around, limit=10)
 async def _around_dataset(parent: Of[DatasetItem], wanted: Around) -> Of[Graph]:
     return await _around(parent, "dataset", wanted)

@@ -26,6 +26,7 @@ from graphql import (
     TypeNameMetaFieldDef,
     get_named_type,
     get_nullable_type,
+    get_operation_ast,
     is_list_type,
 )
 from graphql.execution.values import get_argument_values, get_variable_values
@@ -63,10 +64,10 @@ class Limits(SchemaExtension):
         context = self.execution_context
         document = context.graphql_document
         assert document is not None, "it has been read"
+        operation = get_operation_ast(document, context.root_value.operation_name)
+        if operation is None:
+            raise no_operation(context.root_value.operation_name)
         fragments = {each.name.value: each for each in document.definitions if isinstance(each, FragmentDefinitionNode)}
-        operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
-        named = context.operation_name
-        [operation] = [each for each in operations if named is None or (each.name and each.name.value == named)]
         refuse_too_large(size(context.schema._schema, operation, fragments, context.variables or {}))  # type: ignore[attr-defined]
         yield
 
@@ -74,18 +75,20 @@ class Limits(SchemaExtension):
 def refuse_too_large(found: Size) -> None:
     """Raises InvalidInput for a size beyond the limits."""
     if found.depth > MOST_DEPTH:
-        raise too_deep(found.depth)
+        expected = f"at most {MOST_DEPTH} levels"
+        message = f"the query is {found.depth} levels deep: expected {expected}"
+        raise InvalidInput(message, [FieldError("query", found.depth, expected)])
     if found.values > MOST_VALUES:
         expected = f"at most {MOST_VALUES:,}: fewer fields, or lists of a smaller limit"
         message = f"the answer may hold {found.values:,} values: expected {expected}"
         raise InvalidInput(message, [FieldError("query", found.values, expected)])
 
 
-def too_deep(depth: int | None) -> InvalidInput:
-    """That a query is nested too deeply; None where nobody has counted."""
-    expected = f"at most {MOST_DEPTH} levels"
-    found = f"{depth} levels" if depth is not None else "hundreds of levels"
-    return InvalidInput(f"the query is {found} deep: expected {expected}", [FieldError("query", depth, expected)])
+def no_operation(name: str | None) -> InvalidInput:
+    """That a query has no operation of this name, or several where none is named."""
+    expected = "the name of one of the query's operations"
+    message = f"which operation is meant cannot be told: expected {expected}"
+    return InvalidInput(message, [FieldError("operationName", name, expected)])
 
 
 def size(

@@ -29,6 +29,19 @@ class _Schema(strawberry.Schema):
         """Does nothing."""
 
 
+# Each of them is null where the ledger refuses it, so that the others are answered all the same.
+_ASKED: dict[str, tuple[Any, str, Any]] = {
+    "tasks": (Page[TaskItem], "Tasks that were declared or seen, by name.", tasks.listed),
+    "datasets": (Page[DatasetItem], "Datasets, each once, under their canonical names.", datasets.listed),
+    "runs": (Page[RunItem], "Runs, the latest start first.", runs.listed),
+    "partitions": (Page[PartitionItem], "States of partitions, in the order of keys.", partitions.listed),
+    "verdict": (Verdict, "Whether a task may run for a partition.", verdicts.one),
+    "verdicts": (list[Verdict], "Whether many tasks may run, in the order asked.", verdicts.many),
+    "graph": (Graph, "What lies around a task or dataset.", graphs.around),
+    "partition_graph": (PartitionGraph, "What lies around one partition.", graphs.around_partition),
+}
+
+
 @cache
 def schema() -> strawberry.Schema:
     """The schema, made once: it takes a tenth of a second."""
@@ -38,25 +51,10 @@ def schema() -> strawberry.Schema:
         {
             "name": Member(str, "Its name.", resolver=_name),
             "graph_version": Member(int, "The version of its graph.", resolver=_graph_version),
-            "tasks": Member(Page[TaskItem], "Tasks that were declared or seen, by name.", resolver=tasks.listed),
-            "datasets": Member(
-                Page[DatasetItem], "Datasets, each once, under their canonical names.", resolver=datasets.listed
-            ),
-            "runs": Member(Page[RunItem], "Runs, the latest start first.", resolver=runs.listed),
-            "partitions": Member(
-                Page[PartitionItem], "States of partitions, in the order of keys.", resolver=partitions.listed
-            ),
-            "verdict": Member(Verdict, "Whether a task may run for a partition.", resolver=verdicts.one),
-            "verdicts": Member(
-                list[Verdict], "Whether many tasks may run, in the order asked.", resolver=verdicts.many
-            ),
-            "graph": Member(Graph, "What lies around a task or dataset.", resolver=graphs.around),
-            "partition_graph": Member(
-                PartitionGraph, "What lies around one partition.", resolver=graphs.around_partition
-            ),
+            **{name: Member(shown | None, said, resolver=resolver) for name, (shown, said, resolver) in _ASKED.items()},
         },
     )
-    member = Member(environment, "One environment; the server's own unless named.", resolver=_environment)
+    member = Member(environment | None, "One environment; the server's own unless named.", resolver=_environment)
     query = made("Query", "What can be asked.", {"environment": member})
     return _Schema(query, extensions=[Limits], config=StrawberryConfig(scalar_map=SCALARS))
 

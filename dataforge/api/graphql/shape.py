@@ -25,7 +25,7 @@ from dataforge.model.filter import FilterField, fields, moment, read
 from dataforge.model.lineage import Direction
 from dataforge.model.listing import Page
 from dataforge.model.reference import NodeKind
-from dataforge.model.verdict import Basis, Fate
+from dataforge.model.verdict import Fate
 
 Item = TypeVar("Item")
 Asked = TypeVar("Asked", bound=msgspec.Struct)
@@ -52,7 +52,6 @@ _CHOICES: dict[Any, tuple[str, str]] = {
     NodeKind: ("NodeKind", "What a node of the graph is."),
     Origin: ("Origin", "Whether something was declared or only observed."),
     Direction: ("Direction", "Which way to go in the graph."),
-    Basis: ("Basis", "What a verdict rests on."),
     Fate: ("Fate", "What Airflow marks a task that it can no longer start."),
     Relation: ("Relation", "What a task has to do with the other end of an edge."),
     Staleness: ("Staleness", "What it means to a task that its upstream is stale."),

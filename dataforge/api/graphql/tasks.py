@@ -37,21 +37,21 @@ def listed(within: Within, wanted: TaskFilter) -> Page[Shown]:
     return placed(found, within)
 
 
-@link(TaskItem, "verdict", Verdict, "Whether it may run for this partition, with every reason why not.")
+@link(TaskItem, "verdict", Verdict | None, "Whether it may run for this partition, with every reason why not.")
 @takes(Day)
 def verdict(task: Shown, day: Day) -> Awaitable[Verdict]:
     """All verdicts of one level are decided together."""
     return task.within.verdicts.load(Asked(_id(task), day.partition or ""))
 
 
-@link(TaskItem, "runs", Page[RunItem], "Its runs, the latest start first.")
+@link(TaskItem, "runs", Page[RunItem] | None, "Its runs, the latest start first.")
 @takes(RunFilter, without=(*_CLEAR, "attempts"), limit=_FEW)
 async def runs(task: Shown, wanted: RunFilter) -> Page[Of[RunItem]]:
     """The page that a list of its runs alone would show."""
     return placed(await task.within.runs.load((wanted, _id(task))), task.within)
 
 
-@link(TaskItem, "partitions", Page[PartitionItem], "Its partitions, in the order of their keys.")
+@link(TaskItem, "partitions", Page[PartitionItem] | None, "Its partitions, in the order of their keys.")
 @takes(PartitionFilter, without=_CLEAR, limit=_FEW)
 async def partitions(task: Shown, wanted: PartitionFilter) -> Page[Of[PartitionItem]]:
     """The page that a list of its partitions alone would show."""
@@ -59,7 +59,10 @@ async def partitions(task: Shown, wanted: PartitionFilter) -> Page[Of[PartitionI
 
 
 @link(
-    TaskItem, "edges", Page[EdgeItem], "Its edges of one relation, as each source declares them or as they were seen."
+    TaskItem,
+    "edges",
+    Page[EdgeItem] | None,
+    "Its edges of one relation, as each source declares them or as they were seen.",
 )
 @takes(EdgeFilter, limit=_FEW)
 async def edges(task: Shown, wanted: EdgeFilter) -> Page[Of[EdgeItem]]:
