@@ -160,7 +160,8 @@ def test_the_graph_is_that_of_the_other_routes(client: Client) -> None:
         edges { from { kind namespace name } to { kind namespace name } origin } truncated graphVersion"""
     query = f"""{{ environment {{ graph(name: "task005", direction: upstream, depth: 3) {{ {fields} }}
         partitionGraph(name: "task002", partition: "2026-11-02", depth: 1) {{ nodes {{ name partition state depth }} }}
-        tasks {{ items {{ name graph(direction: upstream, kind: task) {{ {fields} }} }} }} }} }}"""
+        tasks {{ items {{ name graph(direction: upstream, kind: task) {{ {fields} }}
+            all: graph(depth: null, limit: 50) {{ nodes {{ name }} }} }} }} }} }}"""
     found = ask(client, query)["environment"]
     params: dict[str, Any] = {"name": "task005", "direction": "upstream", "depth": 3}
     assert _snake(found["graph"]) == client.get("/api/v1/dev/graph", params=params).json()
@@ -168,6 +169,7 @@ def test_the_graph_is_that_of_the_other_routes(client: Client) -> None:
     shown = [{name: node[name] for name in ("name", "partition", "state", "depth")} for node in lineage["nodes"]]
     assert found["partitionGraph"]["nodes"] == shown
     for task in found["tasks"]["items"]:
+        assert len(task["all"]["nodes"]) == 2 * 12
         params = {"name": task["name"], "direction": "upstream", "depth": 1, "kind": "task"}
         assert _snake(task["graph"]) == client.get("/api/v1/dev/graph", params=params).json()
 

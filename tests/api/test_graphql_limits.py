@@ -92,7 +92,7 @@ def test_a_query_of_fragments_in_fragments_is_reckoned_at_once(spread: int, leve
     operation, *rest = document.definitions
     assert isinstance(operation, graphql.OperationDefinitionNode)
     fragments = {each.name.value: each for each in rest if isinstance(each, graphql.FragmentDefinitionNode)}
-    core: Any = schema()._schema  # type: ignore[attr-defined]
+    core: Any = schema()._schema
     assert limits.size(core, operation, fragments, {}) == Size(1 + spread**levels, 2)
 
 

@@ -22,7 +22,7 @@ from dataforge.model.reference import NodeKind, node_id
 _Name = Annotated[str, Meta(description="A task, or a dataset by any of its names.")]
 _Namespace = Annotated[str, Meta(description="May be left out where the name is unique in the environment.")]
 _Way = Annotated[Direction, Meta(description="Which way to go.")]
-_Depth = Annotated[int, Meta(ge=0, le=10_000, description="How many steps to go; to the end unless given.")]
+_Depth = Annotated[int, Meta(ge=0, le=10_000, description="How many steps to go; null goes to the end.")]
 _Kind = Annotated[NodeKind, Meta(description="Show only these; a path through the other kind is one step.")]
 _Limit = Annotated[int, Meta(ge=1, le=MOST_NODES, description="How many nodes the answer holds at most.")]
 
@@ -92,7 +92,7 @@ async def _around(parent: Of[Any], kind: NodeKind, wanted: Around) -> Of[Graph]:
     return Of(await parent.within.graphs.load((wanted.window, node)), parent.within)
 
 
-_LINEAGE = "What lies around it, one step far unless a depth is given."
+_LINEAGE = "What lies around it."
 
 
 @link(TaskItem, "graph", Graph | None, _LINEAGE)

@@ -16,6 +16,7 @@ from typing import TypeVar
 from strawberry.dataloader import DataLoader
 
 from dataforge.graph.follower import Follower
+from dataforge.graph.sparse import Node
 from dataforge.ledger import belonging, lineage, readiness
 from dataforge.ledger.need import Asked
 from dataforge.model.catalog import DatasetItem, PartitionItem, RunItem, TaskItem
@@ -125,7 +126,7 @@ class Within:
     @cached_property
     def graphs(self) -> DataLoader[tuple[Window, tuple[NodeKind, int]], Graph]:
         def load(connection: Connection, asked: Sequence[tuple[Window, tuple[NodeKind, int]]]) -> list[Graph]:
-            starts = [(lineage.Node(*node), window) for window, node in asked]
+            starts = [(Node(*node), window) for window, node in asked]
             return lineage.lineages(connection, self.here, self.reading.follower, starts)
 
         return self._loader(load)

@@ -114,9 +114,8 @@ def _plain(annotation: type, name: str) -> str:
 def _enum(name: str, description: str, values: Any) -> str:
     """Its values are named as they are written everywhere else, in lower case."""
     if name not in _known:
-        _known[name] = strawberry.enum(
-            StrEnum(name, {each: each for each in values}), name=name, description=description
-        )
+        choices: Any = StrEnum(name, {each: each for each in values})
+        _known[name] = strawberry.enum(choices, name=name, description=description)
     return name
 
 
@@ -145,13 +144,12 @@ def _page(item: type[msgspec.Struct]) -> str:
 
 def made(name: str, description: str, members: Mapping[str, Member]) -> Any:
     """GraphQL's type of these fields. The types that they name may be made later, or lead back to this one."""
+    field: Any = strawberry.field
     fields = {
-        each: strawberry.field(
-            resolver=member.resolver, graphql_type=object, name=member.written, description=member.description
-        )
+        each: field(resolver=member.resolver, graphql_type=object, name=member.written, description=member.description)
         for each, member in members.items()
     }
-    found = strawberry.type(type(name, (), fields), name=name, description=description)
+    found: Any = strawberry.type(type(name, (), fields), name=name, description=description)
     for each in found.__strawberry_definition__.fields:
         annotation = spelled(members[each.python_name].shown, each.python_name)
         each.type_annotation = StrawberryAnnotation(annotation, namespace=_known)
@@ -181,9 +179,10 @@ def takes(shape: type[Asked], *, without: Collection[str] = (), limit: int = 100
     def give(resolve: Resolve[Asked]) -> Any:
         def resolver(parent: Any, **given: Any) -> Any:
             values = {name: value.value if isinstance(value, Enum) else value for name, value in given.items()}
-            return resolve(parent, read({name: each for name, each in values.items() if each is not None}, shape))
+            return resolve(parent, read(values, shape))
 
-        own: Parameter = Parameter("parent", Parameter.POSITIONAL_OR_KEYWORD, annotation=strawberry.Parent[Any])
+        under: Any = strawberry.Parent
+        own = Parameter("parent", Parameter.POSITIONAL_OR_KEYWORD, annotation=under[Any])
         told = {each.name: each for each in fields(shape)}
         arguments = [
             _argument(each, told[each.name], limit)
@@ -200,7 +199,7 @@ def takes(shape: type[Asked], *, without: Collection[str] = (), limit: int = 100
 def _argument(each: msgspec.structs.FieldInfo, told: FilterField, limit: int) -> Parameter:
     shown = StrawberryAnnotation(spelled(each.type), namespace=_known).evaluate()
     default = limit if each.name == "limit" else Parameter.empty if told.required else each.default
-    annotation: Any = Annotated[shown, strawberry.argument(description=told.description)]  # type: ignore[valid-type]
+    annotation: Any = Annotated[shown, strawberry.argument(description=told.description)]
     return Parameter(each.name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import Annotated
 
 import msgspec
@@ -39,9 +38,10 @@ def listed(within: Within, wanted: TaskFilter) -> Page[Shown]:
 
 @link(TaskItem, "verdict", Verdict | None, "Whether it may run for this partition, with every reason why not.")
 @takes(Day)
-def verdict(task: Shown, day: Day) -> Awaitable[Verdict]:
+async def verdict(task: Shown, day: Day) -> Verdict:
     """All verdicts of one level are decided together."""
-    return task.within.verdicts.load(Asked(_id(task), day.partition or ""))
+    found: Verdict = await task.within.verdicts.load(Asked(_id(task), day.partition or ""))
+    return found
 
 
 @link(TaskItem, "runs", Page[RunItem] | None, "Its runs, the latest start first.")
@@ -62,7 +62,7 @@ async def partitions(task: Shown, wanted: PartitionFilter) -> Page[Of[PartitionI
     TaskItem,
     "edges",
     Page[EdgeItem] | None,
-    "Its edges of one relation, as each source declares them or as they were seen.",
+    "Its edges of one relation, as each source declares them or as seen.",
 )
 @takes(EdgeFilter, limit=_FEW)
 async def edges(task: Shown, wanted: EdgeFilter) -> Page[Of[EdgeItem]]:
