@@ -57,20 +57,24 @@ def load(
     connection: Connection, environment: int, wanted: EdgeFilter, tasks: Sequence[int], after: EdgePlace | None
 ) -> list[list[Found]]:
     """Of each task its edges behind `after`, one more than the limit where there are more."""
-    given = {
+    given = parameters(environment, wanted, after) | {"tasks": list(tasks)}
+    found: list[list[Found]] = [[] for _ in tasks]
+    for place, *row in connection.execute(LOAD, given, prepare=False):
+        found[place - 1].append(_found(row))
+    return found
+
+
+def parameters(environment: int, wanted: EdgeFilter, after: EdgePlace | None) -> dict[str, Any]:
+    """What the query is given, beside the tasks."""
+    return {
         "environment": environment,
         "relation": wanted.relation,
-        "tasks": list(tasks),
         "after_kind": after.node_kind if after else None,
         "after_node": after.node_id if after else None,
         "after_origin": after.origin if after else None,
         "after_source": after.source if after else None,
         "limit": wanted.limit,
     }
-    found: list[list[Found]] = [[] for _ in tasks]
-    for place, *row in connection.execute(LOAD, given, prepare=False):
-        found[place - 1].append(_found(row))
-    return found
 
 
 def _found(row: list[Any]) -> Found:

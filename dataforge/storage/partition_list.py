@@ -67,7 +67,7 @@ def find(
 ) -> Examined[PartitionPlace]:
     """The partitions that one page's stretch holds, of one task or dataset or of all; of those that are to be stale
     all that may be."""
-    given = _given(environment, wanted, after, 1) | {"node": node}
+    given = parameters(environment, wanted, after, 1) | {"node": node}
     return _examined(connection.execute(MATCHING, given, prepare=False).fetchall(), given["most"])
 
 
@@ -88,7 +88,7 @@ def find_of_each(
     after: PartitionPlace | None,
 ) -> list[Examined[PartitionPlace]]:
     """The same for each of these nodes, by one statement; what is read for a filter is shared among them."""
-    given = _given(environment, wanted, after, len(nodes))
+    given = parameters(environment, wanted, after, len(nodes))
     given |= {"kinds": [kind for kind, _ in nodes], "nodes": [node for _, node in nodes]}
     found: list[list[tuple[Any, ...]]] = [[] for _ in nodes]
     for place, *row in connection.execute(MATCHING_OF_EACH, given, prepare=False):
@@ -96,7 +96,8 @@ def find_of_each(
     return [_examined(rows, given["most"]) for rows in found]
 
 
-def _given(environment: int, wanted: PartitionFilter, after: PartitionPlace | None, share: int) -> dict[str, Any]:
+def parameters(environment: int, wanted: PartitionFilter, after: PartitionPlace | None, share: int) -> dict[str, Any]:
+    """What both are given, where `share` nodes are asked for at once; `most` is how many rows are read of each."""
     return {
         **msgspec.structs.asdict(wanted),
         "environment": environment,

@@ -161,8 +161,9 @@ class _Walk:
         if node.name.value == "partitionGraph":
             return MOST_NODES
         inside = parent.name.endswith(("Page", "Graph"))
-        shown = field.type.of_type if is_non_null_type(field.type) else field.type
-        return _USUAL if is_list_type(shown) and not inside else 1
+        shown: Any = field.type
+        listed = is_list_type(shown.of_type if is_non_null_type(shown) else shown)
+        return _USUAL if listed and not inside else 1
 
 
 def _checked(limit: int) -> int:

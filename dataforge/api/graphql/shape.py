@@ -114,8 +114,9 @@ def _plain(annotation: type, name: str) -> str:
 def _enum(name: str, description: str, values: Any) -> str:
     """Its values are named as they are written everywhere else, in lower case."""
     if name not in _known:
-        choices: Any = StrEnum(name, {each: each for each in values})
-        _known[name] = strawberry.enum(choices, name=name, description=description)
+        choices: Any = StrEnum  # mypy wants its name and values written out
+        members = {each: each for each in values}
+        _known[name] = strawberry.enum(choices(name, members), name=name, description=description)
     return name
 
 
