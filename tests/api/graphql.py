@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import yaml
 from litestar import Litestar
 from litestar.testing import TestClient
 
 Client = TestClient[Litestar]
+_SHOP = Path(__file__).parents[2] / "examples" / "shop"
 
 
 def ask(client: Client, query: str, **variables: Any) -> dict[str, Any]:
@@ -78,6 +82,21 @@ def declare_chain(client: Client, tasks: int, environment: str = "dev") -> None:
     ]
     recorded = client.post(f"/api/v1/{environment}/events", json=events)
     assert recorded.json()["rejected"] == [], recorded.text
+
+
+def load_shop(client: Client, environment: str) -> None:
+    """The fortnight of the example, as its platforms recorded it, and what is declared of it."""
+    definitions = yaml.safe_load((_SHOP / "definitions.yaml").read_text())
+    declared = client.put(f"/api/v1/{environment}/definitions/shop", content=json.dumps(definitions, default=str))
+    assert declared.status_code == 200, declared.text
+    for file in sorted((_SHOP / "events").glob("*.jsonl")):
+        events = [json.loads(line) for line in file.read_text().splitlines()]
+        if "eventType" in events[0]:
+            recorded = client.post(f"/api/v1/{environment}/lineage/batch", json=events).json()
+            assert recorded["status"] == "success", recorded["summary"]
+        else:
+            recorded = client.post(f"/api/v1/{environment}/events", json=events).json()
+            assert recorded["rejected"] == [], recorded["rejected"][:3]
 
 
 def _event(name: str, day: str, minute: int, state: str, number: int) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataforge.model.catalog import DatasetItem, PartitionItem, RunItem, TaskItem
-from tests.api.graphql import Client, answered, ask, counted, declare_chain
+from tests.api.graphql import Client, answered, ask, counted, declare_chain, load_shop
 
-_MANY = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_MANY = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 _RUN_FIELDS = """kind namespace name partition partitions run attempt state startedAt endedAt dataInterval { start end }
 inputs { namespace name partition version rows evidence } outputs { namespace name partition version rows evidence }
 error evidence partitionFrom version source marked { by at cleared reason }
@@ -34,13 +34,18 @@ _LISTS = {
 }
 
 
-def _snake(value: Any) -> Any:
-    """The same with the names that the other routes use; values that are JSON keep theirs."""
+_JSON = {"partitioning", "source", "fields", "observedThrough", "mapping"}
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"[A-Z]", lambda found: f"_{found[0].lower()}", name)
+
+
+def _named_as_elsewhere(value: Any) -> Any:
+    """The same with the names that the other routes use; values that are JSON have them."""
     if isinstance(value, dict):
-        return {
-            re.sub(r"[A-Z]", lambda found: f"_{found[0].lower()}", name): _snake(each) for name, each in value.items()
-        }
-    return [_snake(each) for each in value] if isinstance(value, list) else value
+        return {_snake(name): each if name in _JSON else _named_as_elsewhere(each) for name, each in value.items()}
+    return [_named_as_elsewhere(each) for each in value] if isinstance(value, list) else value
 
 
 def _written(filters: dict[str, Any]) -> str:
@@ -51,55 +56,77 @@ def _written(filters: dict[str, Any]) -> str:
     return ", ".join(f"{name}: {value}" for name, value in shown.items())
 
 
-def _listed(client: Client, noun: str, **filters: Any) -> dict[str, Any]:
-    query = f"{{ environment {{ {noun}({_written(filters)}) {{ items {{ {_LISTS[noun][0]} }} nextCursor }} }} }}"
-    page: dict[str, Any] = _snake(ask(client, query)["environment"][noun])
-    return page
+def _listed(client: Client, environment: str, noun: str, **filters: Any) -> dict[str, Any]:
+    page = f"{noun}({_written(filters)}) {{ items {{ {_LISTS[noun][0]} }} nextCursor }}"
+    found = ask(client, f"query List($name: String) {{ environment(name: $name) {{ {page} }} }}", name=environment)
+    page_found: dict[str, Any] = _named_as_elsewhere(found["environment"][noun])
+    return page_found
 
 
 @pytest.mark.parametrize("noun", _LISTS)
 def test_a_list_asks_for_every_field_that_there_is(noun: str) -> None:
     fields, item, _ = _LISTS[noun]
     flat = re.sub(r"{[^{}]*}", "", re.sub(r"{[^{}]*}", "", fields))
-    assert set(_snake(dict.fromkeys(flat.split()))) == set(item.__struct_fields__)
+    assert set(map(_snake, flat.split())) == set(item.__struct_fields__)
+
+
+_ENVIRONMENTS = st.sampled_from(["dev", "prod"])
 
 
 @_MANY
-@given(noun=st.sampled_from(sorted(_LISTS)), limit=st.integers(1, 30), narrowed=st.booleans())
+@given(
+    noun=st.sampled_from(sorted(_LISTS)), limit=st.integers(5, 100), narrowed=st.booleans(), environment=_ENVIRONMENTS
+)
 def test_a_walk_through_a_list_sees_the_pages_of_the_other_routes(
-    client: Client, noun: str, limit: int, narrowed: bool
+    client: Client, noun: str, limit: int, narrowed: bool, environment: str
 ) -> None:
-    _chain_once(client)
+    _load_once(client)
     filters: dict[str, Any] = {"limit": limit, **(_LISTS[noun][2] if narrowed else {})}
     cursor: dict[str, Any] = {}
     while True:
-        page = client.get(f"/api/v1/dev/{noun}", params={**filters, **cursor}).json()
-        assert _listed(client, noun, **filters, **cursor) == page
+        page = client.get(f"/api/v1/{environment}/{noun}", params={**filters, **cursor}).json()
+        assert _listed(client, environment, noun, **filters, **cursor) == page
         if page["next_cursor"] is None:
             return
         cursor = {"cursor": page["next_cursor"]}
 
 
 @_MANY
-@given(limit=st.integers(1, 3), state=st.sampled_from([None, "succeeded", "failed"]), data=st.data())
+@given(
+    limit=st.integers(1, 4),
+    state=st.sampled_from([None, "succeeded", "failed"]),
+    noun=st.sampled_from(["runs", "partitions"]),
+    environment=_ENVIRONMENTS,
+)
 def test_what_belongs_to_many_tasks_is_what_a_list_of_each_shows(
-    client: Client, limit: int, state: str | None, data: st.DataObject
+    client: Client, limit: int, state: str | None, noun: str, environment: str
 ) -> None:
-    _chain_once(client)
-    noun, fields = data.draw(st.sampled_from([("runs", _RUN_FIELDS), ("partitions", _PARTITION_FIELDS)]))
+    _load_once(client)
     filters: dict[str, Any] = {"limit": limit}
     if state is not None:
-        filters["state"] = {"runs": state, "partitions": {"succeeded": "ready"}.get(state, state)}[noun]
-    page = f"{noun}({_written(filters)}) {{ items {{ {fields} }} nextCursor }}"
-    query = f"{{ environment {{ tasks {{ items {{ name {page} }} }} }} }}"
-    for task in ask(client, query)["environment"]["tasks"]["items"]:
-        alone = {
-            "namespace": "ns",
-            "name": task["name"],
-            **filters,
-            **({"kind": "task"} if noun == "partitions" else {}),
-        }
-        assert _snake(task[noun]) == client.get(f"/api/v1/dev/{noun}", params=alone).json()
+        filters["state"] = "ready" if noun == "partitions" and state == "succeeded" else state
+    page = f"{noun}({_written(filters)}) {{ items {{ {_LISTS[noun][0]} }} nextCursor }}"
+    query = (
+        f"query Each($name: String) {{ environment(name: $name) {{ tasks {{ items {{ namespace name {page} }} }} }} }}"
+    )
+    for task in ask(client, query, name=environment)["environment"]["tasks"]["items"]:
+        own = {"namespace": task["namespace"], "name": task["name"]}
+        alone = {**own, **filters, **({"kind": "task"} if noun == "partitions" else {})}
+        assert _named_as_elsewhere(task[noun]) == client.get(f"/api/v1/{environment}/{noun}", params=alone).json()
+
+
+@pytest.mark.parametrize(("environment", "day"), [("dev", "2026-11-02"), ("prod", "2026-11-12")])
+def test_verdicts_are_those_of_readiness(client: Client, environment: str, day: str) -> None:
+    _load_once(client)
+    query = f"""query Verdicts($name: String, $day: String) {{ environment(name: $name) {{
+        tasks {{ items {{ namespace name verdict(partition: $day) {{ {_VERDICT_FIELDS} }} }} }} }} }}"""
+    found = ask(client, query, name=environment, day=day)["environment"]["tasks"]["items"]
+    asked = [{"task": {"namespace": task["namespace"], "name": task["name"]}, "partition": day} for task in found]
+    verdicts = client.post(f"/api/v1/{environment}/readiness", json=asked).json()["items"]
+    assert len(verdicts) >= 12
+    for task, verdict in zip(found, verdicts, strict=True):
+        assert _alike(_named_as_elsewhere(task["verdict"]), verdict)
+    assert {verdict["status"] for verdict in verdicts} >= {"succeeded", "failed"}
 
 
 def test_a_cursor_of_one_tasks_runs_goes_on_with_them(client: Client) -> None:
@@ -114,20 +141,6 @@ def test_a_cursor_of_one_tasks_runs_goes_on_with_them(client: Client) -> None:
         if cursor is None:
             break
     assert seen == ["task000-2026-11-01", "task000-2026-11-02"]
-
-
-def test_verdicts_are_those_of_readiness(client: Client) -> None:
-    _chain_once(client)
-    query = f"""{{ environment {{ tasks {{ items {{ name verdict(partition: "2026-11-02") {{ {_VERDICT_FIELDS} }} }} }}
-        verdict(name: "task004", partition: "2026-11-02") {{ {_VERDICT_FIELDS} }} }} }}"""
-    found = ask(client, query)["environment"]
-    asked = [{"task": task["name"], "partition": "2026-11-02"} for task in found["tasks"]["items"]]
-    verdicts = client.post("/api/v1/dev/readiness", json=asked).json()["items"]
-    assert len(verdicts) == 12
-    for task, verdict in zip(found["tasks"]["items"], verdicts, strict=True):
-        assert _alike(_snake(task["verdict"]), verdict)
-    assert found["verdict"] == found["tasks"]["items"][4]["verdict"]
-    assert {verdict["status"] for verdict in verdicts} == {"succeeded", "failed"}
 
 
 def _alike(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
@@ -164,14 +177,14 @@ def test_the_graph_is_that_of_the_other_routes(client: Client) -> None:
             all: graph(depth: null, limit: 50) {{ nodes {{ name }} }} }} }} }} }}"""
     found = ask(client, query)["environment"]
     params: dict[str, Any] = {"name": "task005", "direction": "upstream", "depth": 3}
-    assert _snake(found["graph"]) == client.get("/api/v1/dev/graph", params=params).json()
+    assert _named_as_elsewhere(found["graph"]) == client.get("/api/v1/dev/graph", params=params).json()
     lineage = client.get("/api/v1/dev/graph", params={"name": "task002", "partition": "2026-11-02", "depth": 1}).json()
     shown = [{name: node[name] for name in ("name", "partition", "state", "depth")} for node in lineage["nodes"]]
     assert found["partitionGraph"]["nodes"] == shown
     for task in found["tasks"]["items"]:
         assert len(task["all"]["nodes"]) == 2 * 12
         params = {"name": task["name"], "direction": "upstream", "depth": 1, "kind": "task"}
-        assert _snake(task["graph"]) == client.get("/api/v1/dev/graph", params=params).json()
+        assert _named_as_elsewhere(task["graph"]) == client.get("/api/v1/dev/graph", params=params).json()
 
 
 def test_edges_lead_to_both_ends_and_turn_their_pages(client: Client) -> None:
@@ -265,6 +278,12 @@ def test_all_of_an_answer_is_of_one_moment(client: Client) -> None:
     found = answered(client, query)["data"]["environment"]
     told = [task["verdict"] for task in found["tasks"]["items"]] + [found["verdict"]]
     assert len({(each["decidedAt"], each["graphVersion"]) for each in told}) == 1
+
+
+def _load_once(client: Client) -> None:
+    if not client.get("/api/v1/prod/tasks", params={"limit": 1}).json()["items"]:
+        load_shop(client, "prod")
+        declare_chain(client, 12)
 
 
 def _chain_once(client: Client) -> None:

@@ -15,7 +15,7 @@ from dataforge import settings as installation
 from dataforge.api.app import create_app
 from dataforge.api.graphql import limits
 from dataforge.api.graphql.limits import MOST_DEPTH, MOST_VALUES, Size
-from dataforge.api.graphql.schema import schema
+from dataforge.api.graphql.schema import SCHEMA
 from tests.api.graphql import Client, answered, ask, counted, declare_chain, refused
 
 
@@ -92,7 +92,7 @@ def test_a_query_of_fragments_in_fragments_is_reckoned_at_once(spread: int, leve
     operation, *rest = document.definitions
     assert isinstance(operation, graphql.OperationDefinitionNode)
     fragments = {each.name.value: each for each in rest if isinstance(each, graphql.FragmentDefinitionNode)}
-    core: Any = schema()._schema
+    core: Any = SCHEMA._schema
     assert limits.size(core, operation, fragments, {}) == Size(1 + spread**levels, 2)
 
 

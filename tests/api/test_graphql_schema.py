@@ -9,7 +9,7 @@ from typing import Any
 
 from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLObjectType, build_schema
 
-from dataforge.api.graphql.schema import schema
+from dataforge.api.graphql.schema import SCHEMA
 from tests.api.graphql import Client, ask, declare_chain
 
 _ROOT = Path(__file__).parents[2]
@@ -18,7 +18,7 @@ _FILE = _ROOT / "docs" / "schema.graphql"
 
 def test_the_schema_in_the_docs_is_that_of_the_code() -> None:
     """`RENEW=1 make test ARGS="-n0 tests/api/test_graphql_schema.py"` writes it anew; the diff is for the review."""
-    written = schema().as_str() + "\n"
+    written = SCHEMA.as_str() + "\n"
     if os.environ.get("RENEW"):
         _FILE.write_text(written)
     assert _FILE.read_text() == written
@@ -54,5 +54,5 @@ def test_the_queries_of_the_docs_are_answered(client: Client) -> None:
 
 
 def _own_types() -> dict[str, Any]:
-    types = build_schema(schema().as_str()).type_map
+    types = build_schema(SCHEMA.as_str()).type_map
     return {name: kind for name, kind in types.items() if not name.startswith("__")}

@@ -21,7 +21,7 @@ from dataforge.api import problem
 from dataforge.api.graphql.limits import no_operation
 from dataforge.api.graphql.reading import Reading
 from dataforge.api.graphql.request import Request
-from dataforge.api.graphql.schema import schema
+from dataforge.api.graphql.schema import SCHEMA
 from dataforge.model.catalog import shown
 from dataforge.model.errors import DataForgeError, FieldError, InvalidInput, NotFound
 
@@ -54,7 +54,7 @@ def answer(asked: Request, reading: Reading) -> Answered:
 async def _executed(asked: Request, reading: Reading) -> ExecutionResult:
     """Its root is the request, since `limits` has to know which operation is meant."""
     try:
-        found: ExecutionResult = await schema().execute(
+        found: ExecutionResult = await SCHEMA.execute(
             asked.query,
             asked.variables or {},
             context_value=reading,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Annotated, Any
 
 import strawberry
@@ -19,7 +18,7 @@ from dataforge.model.lineage import Graph, PartitionGraph
 from dataforge.model.listing import Page
 from dataforge.model.verdict import Verdict
 
-__all__ = ["edges", "nodes", "schema"]
+__all__ = ["SCHEMA", "edges", "nodes"]
 
 
 class _Schema(strawberry.Schema):
@@ -42,23 +41,6 @@ _ASKED: dict[str, tuple[Any, str, Any]] = {
 }
 
 
-@cache
-def schema() -> strawberry.Schema:
-    """The schema, made once: it takes a tenth of a second."""
-    environment = made(
-        "Environment",
-        "An environment, such as dev or prod: tasks, runs and all else are each of one.",
-        {
-            "name": Member(str, "Its name.", resolver=_name),
-            "graph_version": Member(int, "The version of its graph.", resolver=_graph_version),
-            **{name: Member(shown | None, said, resolver=resolver) for name, (shown, said, resolver) in _ASKED.items()},
-        },
-    )
-    member = Member(environment | None, "One environment; the server's own unless named.", resolver=_environment)
-    query = made("Query", "What can be asked.", {"environment": member})
-    return _Schema(query, extensions=[Limits], config=StrawberryConfig(scalar_map=SCALARS))
-
-
 def _environment(
     info: strawberry.Info[Reading, None],
     name: Annotated[str | None, strawberry.argument(description="Such as dev, staging or prod.")] = None,
@@ -74,3 +56,21 @@ def _name(parent: strawberry.Parent[Any]) -> str:
 def _graph_version(parent: strawberry.Parent[Any]) -> int:
     version: int = parent.here.graph_version
     return version
+
+
+def _made() -> strawberry.Schema:
+    environment = made(
+        "Environment",
+        "An environment, such as dev or prod: tasks, runs and all else are each of one.",
+        {
+            "name": Member(str, "Its name.", resolver=_name),
+            "graph_version": Member(int, "The version of its graph.", resolver=_graph_version),
+            **{name: Member(shown | None, said, resolver=resolver) for name, (shown, said, resolver) in _ASKED.items()},
+        },
+    )
+    member = Member(environment | None, "One environment; the server's own unless named.", resolver=_environment)
+    query = made("Query", "What can be asked.", {"environment": member})
+    return _Schema(query, extensions=[Limits], config=StrawberryConfig(scalar_map=SCALARS))
+
+
+SCHEMA = _made()  # with the module, whose loading Python does once, whoever comes at the same moment
