@@ -154,6 +154,32 @@ def test_a_limit_out_of_range_is_named(client: Client, limit: int) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ('{ environment(name: "a\\u0000") { name } }', "name"),
+        ('{ environment { tasks(cursor: "\\u0000") { nextCursor } } }', "cursor"),
+        (
+            '{ environment { verdicts(questions: [{name: "a", partition: "\\u0000"}]) { code } } }',
+            "questions[0].partition",
+        ),
+    ],
+)
+def test_text_that_nothing_can_hold_is_named(client: Client, query: str, field: str) -> None:
+    assert [each["field"] for each in refused(client, query)["extensions"]["errors"]] == [field]
+
+
+@pytest.mark.parametrize("value", ["\0", "", "x" * 10_000, "ns/task", "%", "\U0001f600"])
+def test_no_text_is_a_fault_of_the_server(client: Client, value: str) -> None:
+    query = """query Text($text: String!) { environment { tasks(namespace: $text, owner: $text) { nextCursor }
+        datasets(namespace: $text) { nextCursor } runs(platform: $text, partition: $text) { nextCursor }
+        partitions(owner: $text, partition: $text) { nextCursor } graph(name: $text) { truncated }
+        verdict(name: $text, partition: $text) { status } partitionGraph(name: $text, partition: $text) { truncated }
+        verdicts(questions: [{name: $text, namespace: $text, partition: $text}]) { code } } }"""
+    errors = answered(client, query, text=value)["errors"]
+    assert {error["extensions"]["code"] for error in errors} <= {"not_found", "invalid_input"}
+
+
 def test_an_environment_that_does_not_exist_is_refused_beside_one_that_does(client: Client) -> None:
     query = '{ environment { name } other: environment(name: "nowhere") { name } }'
     found = answered(client, query)

@@ -154,6 +154,8 @@ class _Walk:
         """How many values of its type a field may lead to. What holds the items of a list is reckoned as many times as
         the list's limit says, and its items once each."""
         given = get_argument_values(field, node, self._variables)
+        for name, value in given.items():
+            _refuse_nul(name, value)
         if "limit" in given:
             return _checked(given["limit"])
         if "questions" in given:
@@ -164,6 +166,19 @@ class _Walk:
         shown: Any = field.type
         listed = is_list_type(shown.of_type if is_non_null_type(shown) else shown)
         return _USUAL if listed and not inside else 1
+
+
+def _refuse_nul(name: str, value: object) -> None:
+    """PostgreSQL's text holds no NUL, so nothing can have such a name."""
+    if isinstance(value, str) and "\0" in value:
+        expected = "a value without NUL characters"
+        raise InvalidInput(f"{name} is {value!r}: expected {expected}", [FieldError(name, value, expected)])
+    if isinstance(value, dict):
+        for part, each in value.items():
+            _refuse_nul(f"{name}.{part}", each)
+    if isinstance(value, list):
+        for place, each in enumerate(value):
+            _refuse_nul(f"{name}[{place}]", each)
 
 
 def _checked(limit: int) -> int:
