@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +253,25 @@ def test_a_database_that_is_down_is_no_answer(tmp_path: Path) -> None:
         answer = client.post("/graphql", json={"query": "{ environment { name } }"})
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
     assert answer.headers["retry-after"]
+
+
+@pytest.mark.parametrize("place", ["limits.refuse_too_large", "verdicts.Named"])
+def test_a_fault_of_the_server_shows_nothing_of_the_inside(
+    client: Client, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def fail(*given: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(f"dataforge.api.graphql.{place}", fail)
+    error = refused(client, '{ environment { verdict(name: "any") { status } } }')
+    assert error["message"] == "this is a fault of the server; its log says more"
+    assert error["extensions"] == {"code": "internal"}
+
+
+def test_a_server_that_nobody_asks_loads_nothing_of_graphql() -> None:
+    said = "import sys, dataforge.api.app; print({'strawberry', 'graphql'} & sys.modules.keys())"
+    found = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"
 
 
 def test_a_statement_that_fails_fails_the_request(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

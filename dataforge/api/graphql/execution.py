@@ -26,7 +26,11 @@ from dataforge.model.catalog import shown
 from dataforge.model.errors import DataForgeError, FieldError, InvalidInput, NotFound
 
 _log = logging.getLogger(__name__)
-_CODES: tuple[tuple[type[DataForgeError], str], ...] = ((NotFound, "not_found"), (InvalidInput, "invalid_input"))
+_CODES: tuple[tuple[type[DataForgeError], str], ...] = (
+    (NotFound, "not_found"),
+    (InvalidInput, "invalid_input"),
+    (DataForgeError, "refused"),
+)
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -95,7 +99,8 @@ def _told(error: GraphQLError) -> tuple[str, dict[str, Any]]:
         if isinstance(origin, NotFound):
             extensions["candidates"] = refused.candidates
         return refused.detail, extensions
-    if origin is None or isinstance(origin, GraphQLError) or not error.path:
+    of_variable = bool(error.locations) and not error.path
+    if origin is None or isinstance(origin, GraphQLError) or of_variable:
         return error.message, {"code": "invalid_query"}
-    _log.error("a field of GraphQL failed: %s", error.path, exc_info=origin)
+    _log.error("a query of GraphQL failed at %s", error.path, exc_info=origin)
     return "this is a fault of the server; its log says more", {"code": "internal"}
