@@ -245,8 +245,6 @@ def test_a_hundred_tasks_take_as_many_statements_as_five(client: Client, monkeyp
         assert len(found["environment"]["tasks"]["items"]) == tasks
         numbers[tasks] = statements
     assert numbers[100] == numbers[5]
-    begun = [each for each in numbers[100] if each.lower().startswith("begin")]
-    assert len(begun) <= 1
     assert sum("isolation level repeatable read" in each for each in numbers[100]) == 1
 
 

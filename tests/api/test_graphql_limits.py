@@ -259,7 +259,7 @@ def test_a_database_that_is_down_is_no_answer(tmp_path: Path) -> None:
 def test_a_fault_of_the_server_shows_nothing_of_the_inside(
     client: Client, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    def fail(*given: object) -> None:
+    def fail(*_: object) -> None:
         raise ZeroDivisionError("secret")
 
     monkeypatch.setattr(f"dataforge.api.graphql.{place}", fail)
