@@ -171,7 +171,7 @@ def test_the_graph_is_that_of_the_other_routes(client: Client) -> None:
     _chain_once(client)
     fields = """nodes { kind namespace name depth owner platform }
         edges { from { kind namespace name } to { kind namespace name } origin } truncated graphVersion"""
-    query = f"""{{ environment {{ graph(name: "task005", direction: upstream, depth: 3) {{ {fields} }}
+    query = f"""{{ environment {{ graph(name: "task005", direction: upstream, depth: 3, limit: 50) {{ {fields} }}
         partitionGraph(name: "task002", partition: "2026-11-02", depth: 1) {{ nodes {{ name partition state depth }} }}
         tasks {{ items {{ name graph(direction: upstream, kind: task) {{ {fields} }}
             all: graph(depth: null, limit: 50) {{ nodes {{ name }} }} }} }} }} }}"""

@@ -162,7 +162,7 @@ class _Walk:
             return len(given["questions"])
         if node.name.value == "partitionGraph":
             return MOST_NODES
-        inside = parent.name.endswith(("Page", "Graph"))
+        inside = node.name.value in ("items", "nodes")  # of a node there may be ten edges, as `lineage` bounds them
         shown: Any = field.type
         listed = is_list_type(shown.of_type if is_non_null_type(shown) else shown)
         return _USUAL if listed and not inside else 1
