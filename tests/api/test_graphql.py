@@ -173,7 +173,7 @@ def test_the_graph_is_that_of_the_other_routes(client: Client) -> None:
         edges { from { kind namespace name } to { kind namespace name } origin } truncated graphVersion"""
     query = f"""{{ environment {{ graph(name: "task005", direction: upstream, depth: 3, limit: 50) {{ {fields} }}
         partitionGraph(name: "task002", partition: "2026-11-02", depth: 1) {{ nodes {{ name partition state depth }} }}
-        tasks {{ items {{ name graph(direction: upstream, kind: task) {{ {fields} }}
+        tasks(limit: 20) {{ items {{ name graph(direction: upstream, kind: task) {{ {fields} }}
             all: graph(depth: null, limit: 50) {{ nodes {{ name }} }} }} }} }} }}"""
     found = ask(client, query)["environment"]
     params: dict[str, Any] = {"name": "task005", "direction": "upstream", "depth": 3}
