@@ -30,6 +30,7 @@ from dataforge.api.events import record_events
 from dataforge.api.findings import list_findings
 from dataforge.api.freshness import post_freshness
 from dataforge.api.graph import get_graph
+from dataforge.api.graphql.route import query_graphql
 from dataforge.api.gzip import Gunzip
 from dataforge.api.intake import Intake
 from dataforge.api.lineage import record_batch, record_batch_in, record_event, record_event_in
@@ -68,7 +69,7 @@ def create_app(
     `most_held` is how many bytes of bodies are worked on at once."""
     settings = settings or installation.current()
     app = Litestar(
-        route_handlers=[status.health, status.ready, docs.page, docs.assets(), _version_1()],
+        route_handlers=[status.health, status.ready, docs.page, docs.assets(), query_graphql, _version_1()],
         dependencies={
             "settings": Provide(provide_settings, sync_to_thread=False),
             "redaction": Provide(provide_redaction, sync_to_thread=False),

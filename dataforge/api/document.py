@@ -23,7 +23,15 @@ from dataforge.api import problem
 
 # How the page groups the operations, by what a reader wants to do.
 _GROUPS = {
-    "Ask": ("get_readiness", "post_readiness", "post_freshness", "get_graph", "get_run_graph", "list_findings"),
+    "Ask": (
+        "get_readiness",
+        "post_readiness",
+        "post_freshness",
+        "get_graph",
+        "get_run_graph",
+        "list_findings",
+        "query_graphql",
+    ),
     "Send events": ("record_event", "record_event_in", "record_batch", "record_batch_in", "record_events"),
     "Run": (
         "list_wakeups",

@@ -77,7 +77,7 @@ def of(status: HTTPStatus, detail: str, **more: Any) -> Problem:
 
 def _problem(request: Request[Any, Any, Any], error: Exception) -> Problem:
     if isinstance(error, DataForgeError):
-        return _refusal(error)
+        return refusal(error)
     if isinstance(error, ValidationException):
         return _validation(request, error)
     if isinstance(error, HTTPException) and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -86,7 +86,8 @@ def _problem(request: Request[Any, Any, Any], error: Exception) -> Problem:
     return of(HTTPStatus.INTERNAL_SERVER_ERROR, "this is a fault of the server; its log says more")
 
 
-def _refusal(error: DataForgeError) -> Problem:
+def refusal(error: DataForgeError) -> Problem:
+    """What the ledger refused, as a problem."""
     more: dict[str, Any] = {}
     if isinstance(error, InvalidInput):
         more["errors"] = complaints(error.errors)

@@ -54,13 +54,17 @@ MOST_JUDGED = 500  # partitions that are there which one page looks through for 
 
 def runs(database: Database, name: str, wanted: RunFilter) -> Page[RunItem]:
     """Runs of the environment `name`, or their attempts, the latest start first."""
-    source = attempt_list if wanted.attempts else run_list
     with database.transaction() as connection:
-        within = environment.find(connection, name).id
-        task = _task(connection, within, wanted)
-        found = source.find(connection, within, wanted, task, read_cursor(wanted.cursor, Place))
-        places, last = cut(found, wanted.limit)
-        return Page(source.load(connection, within, places), write_cursor(last))
+        return runs_in(connection, environment.find(connection, name).id, wanted)
+
+
+def runs_in(connection: Connection, within: int, wanted: RunFilter) -> Page[RunItem]:
+    """The same in a transaction that is open."""
+    source = attempt_list if wanted.attempts else run_list
+    task = _task(connection, within, wanted)
+    found = source.find(connection, within, wanted, task, read_cursor(wanted.cursor, Place))
+    places, last = cut(found, wanted.limit)
+    return Page(source.load(connection, within, places), write_cursor(last))
 
 
 def shards(database: Database, name: str, wanted: ShardFilter) -> Page[ShardItem]:
@@ -81,43 +85,54 @@ def shards(database: Database, name: str, wanted: ShardFilter) -> Page[ShardItem
 def tasks(database: Database, name: str, wanted: TaskFilter) -> Page[TaskItem]:
     """Tasks of the environment `name` that were declared or seen, by namespace and name."""
     with database.transaction() as connection:
-        within = environment.find(connection, name).id
-        if wanted.name is not None:
-            one = reference.resolve_task(connection, within, wanted.namespace, wanted.name)
-            return Page(task_list.load(connection, within, [one]), None)
-        found = task_list.find(connection, within, wanted, read_cursor(wanted.cursor, TaskPlace))
-        places, last = cut(found, wanted.limit)
-        refs = [TaskRef(place.namespace, place.name) for place in places]
-        return Page(task_list.load(connection, within, refs), write_cursor(last))
+        return tasks_in(connection, environment.find(connection, name).id, wanted)
+
+
+def tasks_in(connection: Connection, within: int, wanted: TaskFilter) -> Page[TaskItem]:
+    """The same in a transaction that is open."""
+    if wanted.name is not None:
+        one = reference.resolve_task(connection, within, wanted.namespace, wanted.name)
+        return Page(task_list.load(connection, within, [one]), None)
+    found = task_list.find(connection, within, wanted, read_cursor(wanted.cursor, TaskPlace))
+    places, last = cut(found, wanted.limit)
+    refs = [TaskRef(place.namespace, place.name) for place in places]
+    return Page(task_list.load(connection, within, refs), write_cursor(last))
 
 
 def datasets(database: Database, name: str, wanted: DatasetFilter) -> Page[DatasetItem]:
     """Datasets of the environment `name`, each once, by canonical namespace and name."""
     with database.transaction() as connection:
-        within = environment.find(connection, name).id
-        if wanted.name is not None:
-            one = reference.resolve_dataset(connection, within, wanted.namespace, wanted.name)
-            return Page(dataset_list.load(connection, within, [one]), None)
-        found = dataset_list.find(connection, within, wanted, read_cursor(wanted.cursor, DatasetPlace))
-        places, last = cut(found, wanted.limit)
-        refs = [DatasetRef(place.namespace, place.name) for place in places]
-        return Page(dataset_list.load(connection, within, refs), write_cursor(last))
+        return datasets_in(connection, environment.find(connection, name).id, wanted)
+
+
+def datasets_in(connection: Connection, within: int, wanted: DatasetFilter) -> Page[DatasetItem]:
+    """The same in a transaction that is open."""
+    if wanted.name is not None:
+        one = reference.resolve_dataset(connection, within, wanted.namespace, wanted.name)
+        return Page(dataset_list.load(connection, within, [one]), None)
+    found = dataset_list.find(connection, within, wanted, read_cursor(wanted.cursor, DatasetPlace))
+    places, last = cut(found, wanted.limit)
+    refs = [DatasetRef(place.namespace, place.name) for place in places]
+    return Page(dataset_list.load(connection, within, refs), write_cursor(last))
 
 
 def partitions(database: Database, name: str, wanted: PartitionFilter, now: datetime) -> Page[PartitionItem]:
     """Partition states of the environment `name`; those of one task or dataset in the order of their keys."""
-    if wanted.state is PartitionStatus.STALE:
-        return _stale_partitions(database, name, wanted, now)
     with database.transaction() as connection:
         readiness.begin_snapshot(connection)
-        within = environment.find(connection, name).id
-        node = _node(connection, within, wanted)
-        after = read_cursor(wanted.cursor, PartitionPlace)
-        places, last = cut(partition_list.find(connection, within, wanted, node, after), wanted.limit)
-        return Page(_explained(connection, within, places), write_cursor(last))
+        return partitions_in(connection, environment.find(connection, name).id, wanted, now)
 
 
-def _explained(connection: Connection, within: int, places: list[PartitionPlace]) -> list[PartitionItem]:
+def partitions_in(connection: Connection, within: int, wanted: PartitionFilter, now: datetime) -> Page[PartitionItem]:
+    """The same in a transaction that sees one snapshot."""
+    node, after = _node(connection, within, wanted), read_cursor(wanted.cursor, PartitionPlace)
+    if wanted.state is PartitionStatus.STALE:
+        return _stale_partitions(connection, within, wanted, node, after, now)
+    places, last = cut(partition_list.find(connection, within, wanted, node, after), wanted.limit)
+    return Page(explained(connection, within, places), write_cursor(last))
+
+
+def explained(connection: Connection, within: int, places: list[PartitionPlace]) -> list[PartitionItem]:
     """The partitions at these places, each with why it serves nobody."""
     items = partition_list.load(connection, within, places)
     keys = [(each.kind, each.node_id, each.partition) for each in places]
@@ -125,21 +140,24 @@ def _explained(connection: Connection, within: int, places: list[PartitionPlace]
     return [replace(item, reason=why.get(key)) for key, item in zip(keys, items, strict=True)]
 
 
-def _stale_partitions(database: Database, name: str, wanted: PartitionFilter, now: datetime) -> Page[PartitionItem]:
+def _stale_partitions(
+    connection: Connection,
+    within: int,
+    wanted: PartitionFilter,
+    node: int | None,
+    after: PartitionPlace | None,
+    now: datetime,
+) -> Page[PartitionItem]:
     """Of so many that are there those that are stale, directly or in turn: nothing stores which are."""
     built = replace(wanted, limit=MOST_JUDGED)
-    with database.transaction() as connection:
-        readiness.begin_snapshot(connection)
-        within = environment.find(connection, name).id
-        node, after = _node(connection, within, wanted), read_cursor(wanted.cursor, PartitionPlace)
-        judged, last = cut(partition_list.find(connection, within, built, node, after), MOST_JUDGED)
-        places = [(each.kind, each.node_id, each.partition) for each in judged]
-        found = staleness(connection, within, places, now, FAR)
-        why = {each: found.stale(place) for each, place in zip(judged, places, strict=True)}
-        shown, last = cut(Examined([each for each in judged if why[each]], last), wanted.limit)
-        loaded = zip(partition_list.load(connection, within, shown), shown, strict=True)
-        items = [replace(item, state=PartitionStatus.STALE, reason=why[each][0].message) for item, each in loaded]
-        return Page(items, write_cursor(last))
+    judged, last = cut(partition_list.find(connection, within, built, node, after), MOST_JUDGED)
+    places = [(each.kind, each.node_id, each.partition) for each in judged]
+    found = staleness(connection, within, places, now, FAR)
+    why = {each: found.stale(place) for each, place in zip(judged, places, strict=True)}
+    shown, last = cut(Examined([each for each in judged if why[each]], last), wanted.limit)
+    loaded = zip(partition_list.load(connection, within, shown), shown, strict=True)
+    items = [replace(item, state=PartitionStatus.STALE, reason=why[each][0].message) for item, each in loaded]
+    return Page(items, write_cursor(last))
 
 
 def rejects(database: Database, name: str, wanted: RejectFilter) -> Page[RejectItem]:

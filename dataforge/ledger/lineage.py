@@ -3,7 +3,7 @@
 Guarantees that nodes, names and version of an answer are those of one moment, and that its cost is bounded.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -50,13 +50,22 @@ def lineage(
         with database.transaction() as connection:
             graphs.hold_snapshot(connection)
             here = environments.find(connection, environment)
-            start = _start(connection, here, reference)
+            start = node_named(connection, here, reference)
             graph = _followed(connection, here, follower)
             if graph is None and look == _MOST_LOOKS - 1:
                 graph = _read(connection, here).graph
             if graph is not None:
-                return _found(connection, here, graph, start, window)
+                return _found(connection, here, graph, [(start, window)])[0]
     raise AssertionError("the last look finds a graph")
+
+
+def lineages(
+    connection: Connection, here: Environment, follower: Follower, asked: Sequence[tuple[Node, Window]]
+) -> list[Graph]:
+    """What is around each of these nodes, in a transaction that sees one snapshot: as many queries for all of them as
+    for one. Where other threads have gone on to a newer graph meanwhile, all edges are read for this answer."""
+    graph = _followed(connection, here, follower) or _read(connection, here).graph
+    return _found(connection, here, graph, asked)
 
 
 def _followed(connection: Connection, here: Environment, follower: Follower) -> sparse.Graph | None:
@@ -72,12 +81,14 @@ def _read(connection: Connection, here: Environment) -> Shown:
     return shown(*graphs.edges(connection, here.id))
 
 
-def _found(connection: Connection, here: Environment, graph: sparse.Graph, start: Node, window: Window) -> Graph:
-    depths, edges = _within(graph, start, window)
-    ids = _by_kind(depths)
+def _found(
+    connection: Connection, here: Environment, graph: sparse.Graph, asked: Sequence[tuple[Node, Window]]
+) -> list[Graph]:
+    within = [_within(graph, start, window) for start, window in asked]
+    ids = _by_kind({node for depths, _ in within for node in depths})
     tasks = graphs.tasks(connection, here.id, ids["task"])
     datasets = graphs.datasets(connection, here.id, ids["dataset"])
-    return _answer(here, _named(depths, tasks, datasets), graph, edges)
+    return [_answer(here, _named(depths, tasks, datasets), graph, edges) for depths, edges in within]
 
 
 def lineage_at(
@@ -94,22 +105,27 @@ def lineage_at(
 
     Names are those of today: what has other names now stands under its canonical one. Raises NotFound as `lineage`.
     """
-    window = Window(direction, depth, kind, limit)
     with database.transaction() as connection:
         graphs.hold_snapshot(connection)
         here = environments.find(connection, environment)
-        start = _start(connection, here, reference)
-        walk = Walk(connection, here.id, at)
-        graph = sparse.of_rows(walk.around(start, window))
-        depths, edges = _within(graph, start, window)
-        ids = _by_kind(depths)
-        tasks = past.tasks(connection, here.id, at, ids["task"])
-        datasets = past.datasets(connection, here.id, at, ids["dataset"])
-        answer = _answer(here, _named(depths, tasks, datasets), graph, edges)
-        return replace(answer, truncated=answer.truncated or walk.truncated, at=at.astimezone(UTC))
+        start = node_named(connection, here, reference)
+        return lineage_then(connection, here, start, Window(direction, depth, kind, limit), at)
 
 
-def _start(connection: Connection, here: Environment, reference: tuple[str | None, str]) -> Node:
+def lineage_then(connection: Connection, here: Environment, start: Node, window: Window, at: datetime) -> Graph:
+    """The same in a transaction that sees one snapshot."""
+    walk = Walk(connection, here.id, at)
+    graph = sparse.of_rows(walk.around(start, window))
+    depths, edges = _within(graph, start, window)
+    ids = _by_kind(depths)
+    tasks = past.tasks(connection, here.id, at, ids["task"])
+    datasets = past.datasets(connection, here.id, at, ids["dataset"])
+    answer = _answer(here, _named(depths, tasks, datasets), graph, edges)
+    return replace(answer, truncated=answer.truncated or walk.truncated, at=at.astimezone(UTC))
+
+
+def node_named(connection: Connection, here: Environment, reference: tuple[str | None, str]) -> Node:
+    """The task or dataset that a name (namespace, name) means. Raises NotFound as `lineage`."""
     ref = references.resolve_node(connection, here.id, *reference)
     return Node("task" if isinstance(ref, TaskRef) else "dataset", ref.id)
 

@@ -59,15 +59,28 @@ def lineage_of(
     with database.transaction() as connection:
         graphs.hold_snapshot(connection)
         here = environments.find(connection, environment)
-        ref = references.resolve_node(connection, here.id, *reference)
-        start: Place = ("task" if isinstance(ref, TaskRef) else "dataset", ref.id, partition)
-        walk = _Walk(connection, here, now, min(MOST_LEVELS if depth is None else depth, MOST_LEVELS))
-        depths = {start: 0}
-        if direction != "downstream":
-            depths |= walk.along(start, upstream=True)
-        if direction != "upstream":
-            depths |= walk.along(start, upstream=False)
-        return _answer(walk, depths | {start: 0}, whole=depth is None or depth > MOST_LEVELS)
+        return lineage_in(connection, here, reference, partition, now, direction, depth)
+
+
+def lineage_in(
+    connection: Connection,
+    here: Environment,
+    reference: tuple[str | None, str],
+    partition: str,
+    now: datetime,
+    direction: Direction,
+    depth: int | None,
+) -> PartitionGraph:
+    """The same in a transaction that sees one snapshot."""
+    ref = references.resolve_node(connection, here.id, *reference)
+    start: Place = ("task" if isinstance(ref, TaskRef) else "dataset", ref.id, partition)
+    walk = _Walk(connection, here, now, min(MOST_LEVELS if depth is None else depth, MOST_LEVELS))
+    depths = {start: 0}
+    if direction != "downstream":
+        depths |= walk.along(start, upstream=True)
+    if direction != "upstream":
+        depths |= walk.along(start, upstream=False)
+    return _answer(walk, depths | {start: 0}, whole=depth is None or depth > MOST_LEVELS)
 
 
 class _Walk:

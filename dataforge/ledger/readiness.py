@@ -1,6 +1,6 @@
 """Asking whether tasks may run, for one partition or for a thousand on the same snapshot."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -44,9 +44,20 @@ def verdict(database: Database, environment: str, question: Named, now: datetime
     with database.transaction() as connection:
         storage.begin_snapshot(connection)
         here = environments.find(connection, environment)
-        task = reference.resolve_task(connection, here.id, question.namespace, question.name)
-        asked = Asked(task.id, question.partition)
-        return decide(aged(connection, here.id, ask(connection, here, [asked], now), now)[asked])
+        return verdict_in(connection, here, question, now)
+
+
+def verdict_in(connection: Connection, here: Environment, question: Named, now: datetime) -> Verdict:
+    """The same in a transaction that sees one snapshot."""
+    task = reference.resolve_task(connection, here.id, question.namespace, question.name)
+    asked = Asked(task.id, question.partition)
+    return verdicts(connection, here, [asked], now)[asked]
+
+
+def verdicts(connection: Connection, here: Environment, asked: Iterable[Asked], now: datetime) -> dict[Asked, Verdict]:
+    """The verdicts on partitions of tasks that are known, in a transaction that sees one snapshot."""
+    full = aged(connection, here.id, ask(connection, here, asked, now), now)
+    return {each: decide(question) for each, question in full.items()}
 
 
 def readiness(database: Database, environment: str, questions: Sequence[Named], now: datetime) -> Answers:
@@ -54,19 +65,20 @@ def readiness(database: Database, environment: str, questions: Sequence[Named], 
     with database.transaction() as connection:
         storage.begin_snapshot(connection)
         here = environments.find(connection, environment)
-        items = _items(connection, here, questions, now)
+        items = verdicts_on(connection, here, questions, now)
     return Answers(tuple(items), now, here.graph_version)
 
 
-def _items(connection: Connection, here: Environment, questions: Sequence[Named], now: datetime) -> list[Verdict]:
+def verdicts_on(connection: Connection, here: Environment, questions: Sequence[Named], now: datetime) -> list[Verdict]:
+    """The same in a transaction that sees one snapshot."""
     fitting = storage.resolve(connection, here.id, [(each.namespace, each.name) for each in questions])
     asked = [
         Asked(found[0].id, each.partition) if len(found) == 1 else None
         for each, found in zip(questions, fitting, strict=True)
     ]
-    full = aged(connection, here.id, ask(connection, here, filter(None, asked), now), now)
+    found_on = verdicts(connection, here, filter(None, asked), now)
     return [
-        decide(full[each]) if each is not None else _unanswered(question, found, here, now)
+        found_on[each] if each is not None else _unanswered(question, found, here, now)
         for question, each, found in zip(questions, asked, fitting, strict=True)
     ]
 

@@ -131,7 +131,7 @@ class FindingFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     since: Since | None = None
 
 
-Shape = TypeVar("Shape", bound=Paging)
+Shape = TypeVar("Shape", bound=msgspec.Struct)
 _MOMENTS = {"since", "until"}
 
 
@@ -159,7 +159,7 @@ class FilterField(msgspec.Struct, frozen=True):
         )
 
 
-def fields(shape: type[Paging]) -> list[FilterField]:
+def fields(shape: type[msgspec.Struct]) -> list[FilterField]:
     """The fields of a filter, in their order."""
     _, components = msgspec.json.schema_components([shape], ref_template="{name}")
     own = components[shape.__name__]

@@ -6,7 +6,7 @@ shard key. A collision is refused by the database (unique name, unique id), neve
 
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -23,8 +23,8 @@ def node_id(namespace: str, name: str) -> int:
 class TaskRef(msgspec.Struct, frozen=True, order=True):
     """A task by the namespace and name that OpenLineage gives its job."""
 
-    namespace: str
-    name: str
+    namespace: Annotated[str, msgspec.Meta(description="Its namespace.")]
+    name: Annotated[str, msgspec.Meta(description="Its name.")]
 
     @property
     def id(self) -> int:

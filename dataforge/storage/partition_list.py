@@ -1,5 +1,6 @@
 """Partition states as lists show them: all partitions of one task or dataset together, in the order of keys."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -8,6 +9,7 @@ from psycopg import Connection
 from dataforge.model.catalog import LastReady, PartitionItem, RunName
 from dataforge.model.filter import PartitionFilter
 from dataforge.model.listing import MOST_EXAMINED, Examined, examined
+from dataforge.model.reference import NodeKind
 from dataforge.model.state import PartitionStatus
 
 
@@ -21,13 +23,12 @@ class PartitionPlace(msgspec.Struct, frozen=True, array_like=True, tag="partitio
 
 # Planned with its values each time (prepare=False), so that a filter not given costs nothing and one that is
 # given bounds the range of the primary key.
-MATCHING = """
+_MATCHING = """
 with looked_at as (
     select node_kind, node_id, partition, status, since
     from partition_state
     where environment = %(environment)s
-        and (%(kind)s::node_kind is null or node_kind = %(kind)s::node_kind)
-        and (%(node)s::bigint is null or node_id = %(node)s)
+        and {of_node}
         and (%(after_kind)s::node_kind is null or (node_kind, node_id, partition)
             > (%(after_kind)s::node_kind, %(after_node)s::bigint, %(after_partition)s::text))
     order by node_kind, node_id, partition limit %(most)s
@@ -46,10 +47,15 @@ with looked_at as (
     left join task t on s.node_kind = 'task' and t.environment = %(environment)s and t.id = s.node_id
     left join dataset d on s.node_kind = 'dataset' and d.environment = %(environment)s and d.id = s.node_id
 )
-select node_kind, node_id, partition, matches, read
+select node_kind, node_id, partition, matches, read, place
 from judged where matches or place = read
 order by place limit %(limit)s + 1
 """
+MATCHING = _MATCHING.replace(
+    "{of_node}",
+    """(%(kind)s::node_kind is null or node_kind = %(kind)s::node_kind)
+        and (%(node)s::bigint is null or node_id = %(node)s)""",
+)
 
 
 def find(
@@ -61,19 +67,57 @@ def find(
 ) -> Examined[PartitionPlace]:
     """The partitions that one page's stretch holds, of one task or dataset or of all; of those that are to be stale
     all that may be."""
-    filtered = wanted != PartitionFilter(kind=wanted.kind, limit=wanted.limit, cursor=wanted.cursor)
-    most = MOST_EXAMINED if filtered else wanted.limit + 1
-    parameters = {
+    given = parameters(environment, wanted, after, 1) | {"node": node}
+    return _examined(connection.execute(MATCHING, given, prepare=False).fetchall(), given["most"])
+
+
+# `asked.place` is the node's place among those asked for, `page.place` the partition's among the node's.
+MATCHING_OF_EACH = f"""
+select asked.place, page.node_kind, page.node_id, page.partition, page.matches, page.read
+from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[]) with ordinality as asked (kind, id, place)
+cross join lateral ({_MATCHING.replace("{of_node}", "node_kind = asked.kind and node_id = asked.id")}) page
+order by asked.place, page.place
+"""  # noqa: S608  # both are literals
+
+
+def find_of_each(
+    connection: Connection,
+    environment: int,
+    wanted: PartitionFilter,
+    nodes: Sequence[tuple[NodeKind, int]],
+    after: PartitionPlace | None,
+) -> list[Examined[PartitionPlace]]:
+    """The same for each of these nodes, by one statement; what is read for a filter is shared among them."""
+    given = parameters(environment, wanted, after, len(nodes))
+    given |= {"kinds": [kind for kind, _ in nodes], "nodes": [node for _, node in nodes]}
+    found: list[list[tuple[Any, ...]]] = [[] for _ in nodes]
+    for place, *row in connection.execute(MATCHING_OF_EACH, given, prepare=False):
+        found[place - 1].append(tuple(row))
+    return [_examined(rows, given["most"]) for rows in found]
+
+
+def parameters(environment: int, wanted: PartitionFilter, after: PartitionPlace | None, share: int) -> dict[str, Any]:
+    """What both are given, where `share` nodes are asked for at once; `most` is how many rows are read of each."""
+    return {
         **msgspec.structs.asdict(wanted),
         "environment": environment,
         "states": states_of(wanted.state),
-        "node": node,
         "after_kind": after.kind if after else None,
         "after_node": after.node_id if after else None,
         "after_partition": after.partition if after else None,
-        "most": most,
+        "most": _most(wanted, share),
     }
-    rows = connection.execute(MATCHING, parameters, prepare=False).fetchall()
+
+
+def _most(wanted: PartitionFilter, share: int) -> int:
+    filtered = wanted != PartitionFilter(kind=wanted.kind, limit=wanted.limit, cursor=wanted.cursor)
+    enough = wanted.limit + 1
+    if not filtered:
+        return enough
+    return MOST_EXAMINED if share == 1 else max(enough, MOST_EXAMINED // share)
+
+
+def _examined(rows: Sequence[tuple[Any, ...]], most: int) -> Examined[PartitionPlace]:
     places = [(PartitionPlace(*row[:3]), row[3]) for row in rows]
     return examined(places, rows[0][4] if rows else 0, most)
 

@@ -14,9 +14,7 @@ from dataforge.model.state import RunKind, RunState
 from dataforge.storage import run_window, touch_list
 from dataforge.storage.run_window import Place
 
-MATCHING = (
-    run_window.STRETCH  # noqa: S608  # both are literals
-    + """
+_JUDGED = """
 , judged as (
     select r.started_at, r.task_id, r.run,
         not coalesce(r.task_id = %(after_task)s::bigint and r.run = %(after_run)s::text, false)
@@ -29,10 +27,10 @@ MATCHING = (
         count(*) over () as read
     from looked_at r join task t on t.environment = %(environment)s and t.id = r.task_id
 )
-select started_at, task_id, run, matches, read from judged where matches or place = read
+select started_at, task_id, run, matches, read, place from judged where matches or place = read
 order by place limit %(limit)s + 1
 """
-)
+MATCHING = run_window.STRETCH + _JUDGED
 
 
 def find(
@@ -42,6 +40,29 @@ def find(
     given = run_window.parameters(environment, wanted, task, after)
     rows = connection.execute(MATCHING, given, prepare=False).fetchall()
     return examined([(Place(*row[:3]), row[3]) for row in rows], rows[0][4] if rows else 0, given["most"])
+
+
+# `asked.place` is the task's place among those asked for, `page.place` the run's among the task's.
+MATCHING_OF_EACH = f"""
+select asked.place, page.started_at, page.task_id, page.run, page.matches, page.read
+from unnest(%(tasks)s::bigint[]) with ordinality as asked (id, place)
+cross join lateral ({run_window.STRETCH_OF_EACH + _JUDGED}) page
+order by asked.place, page.place
+"""  # noqa: S608  # all are literals
+
+
+def find_of_each(
+    connection: Connection, environment: int, wanted: RunFilter, tasks: Sequence[int], after: Place | None
+) -> list[Examined[Place]]:
+    """The same for each of these tasks, by one statement; what is read for a filter is shared among them."""
+    given = run_window.parameters(environment, wanted, tasks[0], after, share=len(tasks)) | {"tasks": list(tasks)}
+    found: list[list[tuple[Any, ...]]] = [[] for _ in tasks]
+    for place, *row in connection.execute(MATCHING_OF_EACH, given, prepare=False):
+        found[place - 1].append(tuple(row))
+    return [
+        examined([(Place(*row[:3]), row[3]) for row in rows], rows[0][4] if rows else 0, given["most"])
+        for rows in found
+    ]
 
 
 # The version that a run ran: what its attempt says, else what stood when it started, as far as anybody knows when that

@@ -31,12 +31,12 @@ class Place(msgspec.Struct, frozen=True, array_like=True, tag="runs"):
 # planner is not tempted by the primary key, which has no start in it. The cursor's own run is read again: it may
 # have more attempts.
 # Planned with its values each time (prepare=False), so that a task which is given bounds the range.
-STRETCH = """
+_STRETCH = """
 with candidate as (
     (select task_id, run, started_at, kind, state, partitions from run
      where environment = %(environment)s
          and (%(kind)s::run_kind is null or kind = %(kind)s::run_kind)
-         and (%(task)s::bigint is null or task_id = %(task)s)
+         and {of_task}
          and started_at <= %(upto)s::timestamptz
          and started_at >= %(since)s::timestamptz and started_at < %(until)s::timestamptz
          and (started_at < %(upto)s::timestamptz or (task_id, run) >= (%(after_task)s::bigint, %(after_run)s::text))
@@ -45,7 +45,7 @@ with candidate as (
     (select task_id, run, started_at, kind, state, partitions from run
      where environment = %(environment)s
          and (%(kind)s::run_kind is null or kind = %(kind)s::run_kind)
-         and (%(task)s::bigint is null or task_id = %(task)s)
+         and {of_task}
          and started_at is null and %(unstarted)s
          and (not %(in_unstarted)s or (task_id, run) >= (%(after_task)s::bigint, %(after_run)s::text))
      order by started_at desc nulls last, task_id, run limit %(most)s)
@@ -53,10 +53,15 @@ with candidate as (
     select * from candidate order by started_at desc nulls last, task_id, run limit %(most)s
 )
 """
+STRETCH = _STRETCH.replace("{of_task}", "(%(task)s::bigint is null or task_id = %(task)s)")
+STRETCH_OF_EACH = _STRETCH.replace("{of_task}", "task_id = asked.id")  # of each row of `asked`
 
 
-def parameters(environment: int, wanted: RunFilter, task: int | None, after: Place | None) -> dict[str, Any]:
-    """What the stretch and the conditions on it are given; `most` is how many runs are read."""
+def parameters(
+    environment: int, wanted: RunFilter, task: int | None, after: Place | None, *, share: int = 1
+) -> dict[str, Any]:
+    """What the stretch and the conditions on it are given; `most` is how many runs are read, of each task where `share`
+    of them are asked for at once."""
     in_unstarted = after is not None and after.started_at is None
     return {
         **msgspec.structs.asdict(wanted),
@@ -72,12 +77,15 @@ def parameters(environment: int, wanted: RunFilter, task: int | None, after: Pla
         "after_run": after.run if after else None,
         "after_ordinal": after.ordinal if after else None,
         "after_attempt": after.attempt_id if after else None,
-        "most": _most(wanted),
+        "most": _most(wanted, share),
     }
 
 
-def _most(wanted: RunFilter) -> int:
+def _most(wanted: RunFilter, share: int) -> int:
     """How many runs to read: with nothing to filter by, one more than the page holds tells whether there is a
     next one, and the cursor's own run comes on top."""
     conditions = (wanted.namespace, wanted.owner, wanted.platform, wanted.state, wanted.partition)
-    return wanted.limit + 2 if all(condition is None for condition in conditions) else MOST_EXAMINED
+    enough = wanted.limit + 2
+    if all(condition is None for condition in conditions):
+        return enough
+    return MOST_EXAMINED if share == 1 else max(enough, MOST_EXAMINED // share)

@@ -9,11 +9,13 @@ import psycopg
 import pytest
 from msgspec.structs import asdict
 
+from dataforge.model.edge_item import EdgeFilter
 from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
 from dataforge.model.listing import MOST_EXAMINED
 from dataforge.storage import (
     attempt_list,
     dataset_list,
+    edge_list,
     partition_list,
     reject_list,
     run_list,
@@ -46,7 +48,10 @@ insert into definition_span (environment, node_kind, node_id, source, valid_from
 select 1, 'task', 1 + n % 500, 's', timestamptz '2025-01-01' + n * interval '1 minute',
     timestamptz '2025-01-01' + (n + 500) * interval '1 minute', decode(md5(n::text), 'hex')
 from generate_series(1, 20000) n;
-analyze task, dataset, run, partition_state, reject, definition_span;
+insert into edge (environment, task_id, relation, node_kind, node_id, origin, source, first_at, last_at)
+select 1, 1 + n % 500, 'consumes', 'dataset', n, 'observed', '', '2026-01-01', '2026-01-01'
+from generate_series(1, 12000) n;
+analyze task, dataset, run, partition_state, reject, definition_span, edge;
 """
 
 
@@ -88,6 +93,49 @@ def test_a_filtered_page_of_runs_stops_where_it_has_read_enough(
 def test_a_page_of_one_tasks_runs_reads_no_others(connection: psycopg.Connection[Any]) -> None:
     read = rows_read(connection, run_list.MATCHING, run_window.parameters(1, RunFilter(limit=10), 7, None))
     assert read["run"] <= 2 * _RUNS // 500
+
+
+_SOME = list(range(1, 101))  # of the 500 tasks, each of which has 60 runs and partitions and 24 edges
+
+
+@pytest.mark.parametrize("start", ["2026-01-10T00:00:00Z", None])
+def test_pages_of_the_runs_of_many_tasks_read_little_more_than_they_show(
+    connection: psycopg.Connection[Any], start: str | None
+) -> None:
+    after = run_window.Place(None if start is None else _moment(start), 50, "r1")
+    for cursor in (None, after):
+        given = run_window.parameters(1, RunFilter(limit=10), 1, cursor, share=len(_SOME)) | {"tasks": _SOME}
+        assert rows_read(connection, run_list.MATCHING_OF_EACH, given)["run"] <= 2 * 12 * len(_SOME)
+
+
+def test_what_a_filter_reads_is_shared_among_many_tasks(connection: psycopg.Connection[Any]) -> None:
+    runs = run_window.parameters(1, RunFilter(limit=10, owner="nobody"), 1, None, share=len(_SOME)) | {"tasks": _SOME}
+    assert rows_read(connection, run_list.MATCHING_OF_EACH, runs)["run"] <= 2 * MOST_EXAMINED
+    wanted = PartitionFilter(limit=10, owner="nobody")
+    assert _partitions_read(connection, wanted, None) <= MOST_EXAMINED
+
+
+def test_pages_of_the_partitions_of_many_tasks_read_little_more_than_they_show(
+    connection: psycopg.Connection[Any],
+) -> None:
+    for after in (None, partition_list.PartitionPlace("task", 50, "p1")):
+        assert _partitions_read(connection, PartitionFilter(limit=10), after) <= 11 * len(_SOME)
+
+
+def _partitions_read(
+    connection: psycopg.Connection[Any], wanted: PartitionFilter, after: partition_list.PartitionPlace | None
+) -> int:
+    nodes = {"kinds": ["task"] * len(_SOME), "nodes": _SOME}
+    given = partition_list.parameters(1, wanted, after, len(_SOME)) | nodes
+    return rows_read(connection, partition_list.MATCHING_OF_EACH, given)["partition_state"]
+
+
+def test_pages_of_the_edges_of_many_tasks_read_little_more_than_they_show(connection: psycopg.Connection[Any]) -> None:
+    for after in (None, edge_list.EdgePlace("dataset", 6_000, "observed", "")):
+        given = edge_list.parameters(1, EdgeFilter(limit=5), after) | {"tasks": _SOME}
+        read = rows_read(connection, edge_list.LOAD, given)
+        assert read["edge"] <= 6 * len(_SOME)
+        assert read["dataset"] <= 2 * 6 * len(_SOME)
 
 
 def test_the_version_of_a_run_is_read_from_its_own_tasks_alone(connection: psycopg.Connection[Any]) -> None:

@@ -1,0 +1,1 @@
+"""GraphQL at /graphql: the ledger's answers, as many as a client wants at once, from one snapshot."""

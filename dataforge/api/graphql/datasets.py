@@ -1,0 +1,29 @@
+"""Datasets in GraphQL, each once, under its canonical name, with its partitions."""
+
+from __future__ import annotations
+
+from dataforge.api.graphql.reading import Within
+from dataforge.api.graphql.shape import Of, link, placed, takes
+from dataforge.ledger import catalog
+from dataforge.model.catalog import DatasetItem, PartitionItem
+from dataforge.model.filter import DatasetFilter, PartitionFilter
+from dataforge.model.listing import Page
+from dataforge.model.reference import node_id
+
+Shown = Of[DatasetItem]
+_FEW = 10  # items of a list inside a list, unless its limit says another number
+
+
+@takes(DatasetFilter)
+def listed(within: Within, wanted: DatasetFilter) -> Page[Shown]:
+    """Datasets by namespace and name."""
+    found = within.read(lambda connection, here: catalog.datasets_in(connection, here, wanted))
+    return placed(found, within)
+
+
+@link(DatasetItem, "partitions", Page[PartitionItem] | None, "Its partitions, in the order of their keys.")
+@takes(PartitionFilter, without=("namespace", "name", "kind", "owner", "platform"), limit=_FEW)
+async def partitions(dataset: Shown, wanted: PartitionFilter) -> Page[Of[PartitionItem]]:
+    """The page that a list of its partitions alone would show."""
+    node = node_id(dataset.item.namespace, dataset.item.name)
+    return placed(await dataset.within.partitions.load((wanted, ("dataset", node))), dataset.within)
