@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -35,11 +36,15 @@ _ANY, _ALL = BackfillFilter(), ItemFilter()
 
 def backfills(database: Database, environment: str, wanted: BackfillFilter = _ANY) -> Page[BackfillItem]:
     """One page of the backfills, the latest first."""
-    after, limit = read_cursor(wanted.cursor, _Place), wanted.limit
     with database.transaction() as connection:
-        here = environments.find(connection, environment)
-        key = (after.at, UUID(after.id)) if after else None
-        found = storage.page(connection, here.id, wanted.state, key, limit + 1)
+        return backfills_in(connection, environments.find(connection, environment).id, wanted)
+
+
+def backfills_in(connection: Connection, environment: int, wanted: BackfillFilter) -> Page[BackfillItem]:
+    """The same in a transaction that is open."""
+    after, limit = read_cursor(wanted.cursor, _Place), wanted.limit
+    key = (after.at, UUID(after.id)) if after else None
+    found = storage.page(connection, environment, wanted.state, key, limit + 1)
     last = _Place(found[limit - 1].began_at, str(found[limit - 1].id)) if len(found) > limit else None
     return Page([_shown(each) for each in found[:limit]], write_cursor(last))
 
@@ -108,11 +113,25 @@ def _expected(
 
 def items(database: Database, environment: str, backfill: UUID, wanted: ItemFilter = _ALL) -> Page[PlanItem]:
     """One page of a backfill's partitions, in the order of the plan. Raises NotFound."""
-    after, limit = read_cursor(wanted.cursor, _Number), wanted.limit
     with database.transaction() as connection:
         here = environments.find(connection, environment)
         found_by(connection, here, backfill)
-        found = parts.items(connection, here.id, backfill, wanted.state, after.number if after else -1, limit + 1)
+        return items_of(connection, here.id, wanted, [str(backfill)])[0]
+
+
+def items_of(
+    connection: Connection, environment: int, wanted: ItemFilter, backfills: Sequence[str]
+) -> list[Page[PlanItem]]:
+    """The same page of each of these backfills, in a transaction that is open."""
+    after, limit = read_cursor(wanted.cursor, _Number), wanted.limit
+    ids = [UUID(each) for each in backfills]
+    found: dict[UUID, list[parts.Listed]] = {each: [] for each in ids}
+    for item in parts.items(connection, environment, ids, wanted.state, after.number if after else -1, limit + 1):
+        found[item.backfill].append(item)
+    return [_page(found[each], limit) for each in ids]
+
+
+def _page(found: Sequence[parts.Listed], limit: int) -> Page[PlanItem]:
     last = _Number(found[limit - 1].number) if len(found) > limit else None
     return Page([_listed(each) for each in found[:limit]], write_cursor(last))
 

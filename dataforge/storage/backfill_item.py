@@ -87,6 +87,7 @@ def pace(connection: Connection, environment: int, backfill: UUID) -> tuple[int,
 class Listed(msgspec.Struct, frozen=True):
     """An item as lists show it."""
 
+    backfill: UUID
     number: int
     namespace: str
     name: str
@@ -99,21 +100,26 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 ITEMS = """
-select i.number, t.namespace, t.name, i.partition, i.state, i.wave, i.reason, i.released_at, i.ended_at
-from backfill_item i join task t on t.environment = i.environment and t.id = i.task_id
-where i.environment = %(environment)s and i.backfill = %(backfill)s and i.number > %(after)s
-    and (%(state)s::text is null or i.state = %(state)s)
-order by i.number limit %(limit)s
+select i.backfill, i.number, t.namespace, t.name, i.partition, i.state, i.wave, i.reason, i.released_at, i.ended_at
+from unnest(%(backfills)s::uuid[]) with ordinality as asked (id, place)
+cross join lateral (
+    select * from backfill_item
+    where environment = %(environment)s and backfill = asked.id and number > %(after)s
+        and (%(state)s::text is null or state = %(state)s)
+    order by number limit %(limit)s
+) i
+join task t on t.environment = %(environment)s and t.id = i.task_id
+order by asked.place, i.number
 """
 
 
 def items(
-    connection: Connection, environment: int, backfill: UUID, state: str | None, after: int, limit: int
+    connection: Connection, environment: int, backfills: Sequence[UUID], state: str | None, after: int, limit: int
 ) -> list[Listed]:
-    """Its partitions behind this number, in the order of the plan."""
+    """The partitions of each of these backfills behind this number, in the order of its plan."""
     parameters = {
         "environment": environment,
-        "backfill": backfill,
+        "backfills": list(backfills),
         "state": state,
         "after": after,
         "limit": limit,

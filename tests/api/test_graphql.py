@@ -287,3 +287,36 @@ def _load_once(client: Client) -> None:
 def _chain_once(client: Client) -> None:
     if not client.get("/api/v1/dev/tasks", params={"limit": 1}).json()["items"]:
         declare_chain(client, 12)
+
+
+def test_backfills_are_those_of_the_other_routes_by_as_many_statements_whatever_their_number(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare_chain(client, 3)
+    for day in range(3, 7):
+        target = {"name": "task000", "partitions": [f"2026-11-0{day}"]}
+        body = {"targets": [target], "direction": "downstream", "reason": "late", "dry_run": False}
+        assert client.post("/api/v1/dev/backfills", json=body).status_code == 200
+    query = """query Some($limit: Int!) { environment { backfills(limit: $limit) { items { id state counts by
+        partitions(limit: 2) { items { task { name } partition state wave reason } nextCursor } } } } }"""
+    statements = []
+    for limit in (1, 4):
+        with counted(monkeypatch) as executed:
+            shown = ask(client, query, limit=limit)["environment"]["backfills"]["items"]
+        assert len(shown) == limit
+        statements.append(len(executed))
+    assert statements[0] == statements[1]
+    listed = client.get("/api/v1/dev/backfills").json()["items"]
+    for found, other in zip(shown, listed, strict=True):
+        page = client.get(f"/api/v1/dev/backfills/{other['id']}/partitions?limit=2").json()
+        assert _named_as_elsewhere(found["partitions"]) == {
+            "items": [
+                {name: each[name] for name in ("partition", "state", "wave", "reason")}
+                | {"task": {"name": each["task"]["name"]}}
+                for each in page["items"]
+            ],
+            "next_cursor": page["next_cursor"],
+        }
+        assert {name: found[name] for name in ("id", "state", "counts", "by")} == {
+            name: other[name] for name in ("id", "state", "counts", "by")
+        }

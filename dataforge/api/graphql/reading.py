@@ -17,8 +17,9 @@ from strawberry.dataloader import DataLoader
 
 from dataforge.graph.follower import Follower
 from dataforge.graph.sparse import Node
-from dataforge.ledger import belonging, lineage, readiness
+from dataforge.ledger import backfill_list, belonging, lineage, readiness
 from dataforge.ledger.need import Asked
+from dataforge.model.backfill import ItemFilter, PlanItem
 from dataforge.model.catalog import DatasetItem, PartitionItem, RunItem, TaskItem
 from dataforge.model.edge_item import EdgeFilter, EdgeItem
 from dataforge.model.errors import DataForgeError, InvalidInput, Unreachable
@@ -122,6 +123,10 @@ class Within:
     @cached_property
     def edges(self) -> DataLoader[tuple[EdgeFilter, int], Page[EdgeItem]]:
         return self._pages(belonging.edges_of)
+
+    @cached_property
+    def backfills(self) -> DataLoader[tuple[ItemFilter, str], Page[PlanItem]]:
+        return self._pages(backfill_list.items_of)
 
     @cached_property
     def graphs(self) -> DataLoader[tuple[Window, tuple[NodeKind, int]], Graph]:

@@ -18,6 +18,7 @@ import strawberry
 from strawberry.annotation import StrawberryAnnotation
 from strawberry.scalars import JSON
 
+from dataforge.model import backfill
 from dataforge.model.catalog import EvidenceLabel, Origin, PartitionFrom
 from dataforge.model.edge import Role, Staleness
 from dataforge.model.event import Relation
@@ -55,6 +56,8 @@ _CHOICES: dict[Any, tuple[str, str]] = {
     Fate: ("Fate", "What Airflow marks a task that it can no longer start."),
     Relation: ("Relation", "What a task has to do with the other end of an edge."),
     Staleness: ("Staleness", "What it means to a task that its upstream is stale."),
+    backfill.Stage: ("BackfillState", "How far a backfill has come."),
+    backfill.Fate: ("BackfillPartitionState", "How far a partition of a backfill has come."),
     Role: ("Role", "What an upstream is to a task of Airflow's."),
 }
 SCALARS: dict[object, Any] = {
