@@ -299,7 +299,7 @@ def test_backfills_are_those_of_the_other_routes_by_as_many_statements_whatever_
         assert client.post("/api/v1/dev/backfills", json=body).status_code == 200
     query = """query Some($limit: Int!) { environment { backfills(limit: $limit) { items { id state counts by
         partitions(limit: 2) { items { task { name } partition state wave reason } nextCursor } } } } }"""
-    statements = []
+    statements, shown = [], list[Any]()
     for limit in (1, 4):
         with counted(monkeypatch) as executed:
             shown = ask(client, query, limit=limit)["environment"]["backfills"]["items"]
