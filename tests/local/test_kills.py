@@ -24,6 +24,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import psutil
 import pytest
 
 from benchmarks.scratch import free_port, scratch_database
@@ -177,9 +178,12 @@ def _claimed(client: httpx.Client, body: dict[str, Any]) -> int:
 
 
 def _kill(settings: Settings, name: str) -> None:
+    """Until it is gone and the supervisor knows: else all seems to be up for as long as it takes to die."""
     (pid,) = [state.pid for state in processes.status(settings) if state.name == name]
     assert pid is not None
+    process = psutil.Process(pid)
     os.kill(pid, KILLS[name])
+    process.wait(PATIENCE)
 
 
 def _wait_until_up(settings: Settings) -> None:
