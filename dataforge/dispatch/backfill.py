@@ -58,6 +58,7 @@ def begin(database: Database, environment: str, wanted: Backfilling, now: dateti
         shown = answer(connection, here, wanted, planned, str(backfill), now)
         if storage.add(connection, here.id, backfill, msgspec.to_builtins(wanted), now):
             parts.add_items(connection, here.id, backfill, _items(planned, recent_of(connection, here, planned)))
+            storage.recount(connection, here.id, backfill)
             storage.note(connection, here.id, backfill, "began", now, wanted.by, wanted.reason)
             return shown
     with database.transaction() as connection:
@@ -125,6 +126,7 @@ def change(
             if verb == "retry" and not parts.retry(connection, here.id, backfill):
                 raise Conflict(f"nothing of the backfill {backfill} has failed: there is nothing to retry")
             storage.set_state(connection, here.id, backfill, _TO[verb])
+            storage.recount(connection, here.id, backfill)
             storage.note(connection, here.id, backfill, _NOTED[verb], now, by, reason)
         return detail_of(connection, here, found_by(connection, here, backfill), now)
 

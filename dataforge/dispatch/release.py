@@ -85,6 +85,7 @@ def follow(connection: Connection, here: Environment, working: Working, now: dat
     if failed or any(each.failed and ended.get(each.number) == "" for each in found):
         parts.block(connection, here.id, working.id)
     if succeeded or failed:
+        storage.recount(connection, here.id, working.id)
         settle(connection, here, working.id, working.state, now)
     return len(succeeded) + len(failed)
 
@@ -172,6 +173,8 @@ def _release(
     if taken:
         parts.release(connection, here.id, working.id, [each.number for each in taken], now)
         wakeups.put(connection, here.id, [(each.task_id, each.partition) for each in taken], everything=False)
+    if taken or built:
+        storage.recount(connection, here.id, working.id)
     return len(taken) + len(built)
 
 

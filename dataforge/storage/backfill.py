@@ -67,12 +67,7 @@ class Stored(Working, frozen=True):
 
 
 FIND = """
-select b.id, b.request, b.state, b.began_at, coalesce(counted.states, '{}')
-from backfill b left join lateral (
-    select jsonb_object_agg(state, number) as states from (
-        select state, count(*) as number from backfill_item
-        where environment = b.environment and backfill = b.id group by state) as found
-) counted on true
+select b.id, b.request, b.state, b.began_at, b.counts from backfill b
 """
 ONE = FIND + "where b.environment = %s and b.id = %s"
 
@@ -134,3 +129,17 @@ where environment = %s and state in ('running', 'paused', 'failed') order by beg
 def at_work(connection: Connection, environment: int) -> list[Working]:
     """The backfills that have not ended, the oldest first."""
     return [Working(*row) for row in connection.execute(AT_WORK, [environment])]
+
+
+RECOUNT = """
+update backfill set counts = coalesce((
+    select jsonb_object_agg(state, number) from (
+        select state, count(*) as number from backfill_item
+        where environment = %(environment)s and backfill = %(backfill)s group by state) as found), '{}')
+where environment = %(environment)s and id = %(backfill)s
+"""
+
+
+def recount(connection: Connection, environment: int, backfill: UUID) -> None:
+    """Counts its partitions by their states anew; whoever has changed one does so in the same transaction."""
+    connection.execute(RECOUNT, {"environment": environment, "backfill": backfill})

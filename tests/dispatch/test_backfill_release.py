@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from uuid import UUID, uuid4
 
 import pytest
@@ -285,3 +286,16 @@ def test_what_another_run_runs_is_built_with_it_and_never_by_itself(database: Da
         ("enrich", "succeeded", False),
         ("app", "succeeded", True),
     ]
+
+
+def test_what_is_counted_is_what_there_is(database: Database) -> None:
+    chain(database)
+    backfill = begun(database, "load", direction="downstream")
+    for minutes in (1, 2, 3):
+        tended(database, minutes)
+        for name, day in offered(database, minutes)[:2]:
+            run(database, name, day, minutes + 0.1, fails=minutes == 2)
+        listed = Counter(states(database, backfill).values())
+        assert counts(database, backfill) == listed
+    _change(database, backfill, "retry", 4)
+    assert counts(database, backfill) == Counter(states(database, backfill).values())

@@ -29,6 +29,29 @@ mutation Launch($parameters: LaunchBackfillParams!) {
 _BACKFILL = """
 query Backfill($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }
 """
+_SENSOR = {"repositoryLocationName": "shop", "repositoryName": "__repository__"}
+_START = """
+mutation Start($sensor: SensorSelector!) {
+  startSensor(sensorSelector: $sensor) { __typename ... on Sensor { id sensorState { id } } ... on Error { message } } }
+"""
+_STOP = """
+mutation Stop($id: String!) { stopSensor(id: $id) { __typename ... on PythonError { message } } }
+"""
+_STATE = """
+query State($sensor: SensorSelector!) {
+  sensorOrError(sensorSelector: $sensor) { ... on Sensor { sensorState {
+    id status ticks(limit: 5) { status error { message } } } } } }
+"""
+_AUTOMATED = """
+query Automated($sensor: String!) {
+  runsOrError(filter: {tags: [{key: "dagster/sensor_name", value: $sensor}]}, limit: 100) {
+    ... on Runs { results { status tags { key value } assetSelection { path } } } } }
+"""
+_EVALUATIONS = """
+query Evaluations($key: AssetKeyInput!) {
+  assetConditionEvaluationRecordsOrError(assetKey: $key, limit: 20) {
+    ... on AssetConditionEvaluationRecords { records { evaluationNodes { expandedLabel numTrue } } } } }
+"""
 RUNS = "query Runs { runsOrError(limit: 1) { __typename ... on Error { message } } }"
 EVERY_STORAGE = """
 query EveryStorage($key: AssetKeyInput!) {
@@ -103,3 +126,36 @@ class DagsterApi:
         """How far a backfill is."""
         status: str = self._ask(_BACKFILL, id=backfill)["partitionBackfillOrError"]["status"]
         return status
+
+    def start_sensor(self, name: str) -> str:
+        """Turns a sensor on, as the switch in the page does; what turns it off again."""
+        started = self._ask(_START, sensor={**_SENSOR, "sensorName": name})["startSensor"]
+        assert started["__typename"] == "Sensor", started
+        state: str = started["sensorState"]["id"]
+        return state
+
+    def stop_sensor(self, state: str) -> None:
+        """Turns it off."""
+        self._ask(_STOP, id=state)
+
+    def sensor_failures(self, name: str) -> list[str]:
+        """What went wrong in its last ticks."""
+        found = self._ask(_STATE, sensor={**_SENSOR, "sensorName": name})["sensorOrError"]["sensorState"]["ticks"]
+        return [tick["error"]["message"] for tick in found if tick["error"]]
+
+    def automated(self, sensor: str) -> set[tuple[str, str]]:
+        """The assets and partitions that a sensor has had run."""
+        runs = self._ask(_AUTOMATED, sensor=sensor)["runsOrError"]["results"]
+        return {
+            ("/".join(asset["path"]), tag["value"])
+            for run in runs
+            for asset in run["assetSelection"] or ()
+            for tag in run["tags"]
+            if tag["key"] == "dagster/partition"
+        }
+
+    def reasons(self, asset: str) -> set[str]:
+        """What was true below the condition of an asset in its last evaluations."""
+        found = self._ask(_EVALUATIONS, key={"path": asset.split("/")})["assetConditionEvaluationRecordsOrError"]
+        nodes = [node for record in found["records"] for node in record["evaluationNodes"]]
+        return {" ".join(node["expandedLabel"]) for node in nodes if node["numTrue"]}

@@ -45,6 +45,30 @@ def test_an_event_makes_a_partition_green_and_a_dbt_run_changes_the_verdict_down
     assert "dataforge/mirror_id" not in made
 
 
+def test_dagster_runs_what_the_ledger_lets_run_and_what_a_backfill_releases(shop: Shop) -> None:
+    """The orders may run now that their payments are staged; and a backfill builds a stale day anew."""
+    day, stale = "2026-11-15", "2026-11-05"
+    sensor = shop.dagster.start_sensor("ledger_ready")
+    try:
+        eventually(lambda: shop.dagster.is_materialized("warehouse/orders", day), 180, "dbt has joined the orders")
+        body = {"targets": [{"name": "model.shop.stg_orders", "partitions": [stale]}], "overwrite": "stale"}
+        begun = shop.ledger.post("/api/v1/dev/backfills", json={**body, "reason": "stale", "dry_run": False})
+        assert begun.status_code == 200, begun.text
+        backfill = begun.json()["id"]
+        eventually(lambda: _state(shop, backfill) == "done", 180, "the backfill has built the day")
+    finally:
+        shop.dagster.stop_sensor(sensor)
+    assert shop.dagster.sensor_failures("ledger_ready") == []
+    automated = shop.dagster.automated("ledger_ready")
+    assert {("warehouse/orders", day), ("warehouse/stg_orders", stale)} <= automated
+    assert {asset for asset, _ in automated} <= {"warehouse/orders", "warehouse/stg_orders", "warehouse/daily_revenue"}
+    assert shop.dagster.reasons("warehouse/weekly_revenue") >= {"upstream_missing"}
+
+
+def _state(shop: Shop, backfill: str) -> object:
+    return shop.ledger.get(f"/api/v1/dev/backfills/{backfill}").json()["state"]
+
+
 def _shows(shop: Shop, asset: str, ranges: list[tuple[str, str]]) -> bool:
     return shop.dagster.materialized(asset) == ranges
 

@@ -14,6 +14,7 @@ create table backfill (
     request jsonb not null,
     state text not null default 'running' check (state in ('running', 'paused', 'canceled', 'failed', 'done')),
     began_at timestamptz not null,
+    counts jsonb not null default '{}',  -- how many of its items are in each state: a list would count millions
     primary key (environment, id)
 );
 create index backfill_by_time on backfill (environment, began_at desc, id desc);
