@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from threading import Lock
 from uuid import UUID, uuid4
 
 import msgspec
@@ -15,31 +16,41 @@ import msgspec
 from dataforge.dispatch.release import follow
 from dataforge.dispatch.rerun import Saying, order
 from dataforge.ingest.redaction import NOTHING, Redaction
-from dataforge.ledger.backfill_answer import answer, reason_of, recent_of
+from dataforge.ledger.backfill_answer import answer, natures, reason_of
 from dataforge.ledger.backfill_list import detail_of, found_by, said_of
 from dataforge.ledger.backfill_plan import Planned, plan
 from dataforge.model import backfill as model
 from dataforge.model.backfill import BackfillDetail, Backfilling, Plan, Stage, Verb
-from dataforge.model.errors import Conflict, FieldError, InvalidInput
+from dataforge.model.errors import Conflict
+from dataforge.model.pace import Nature
 from dataforge.storage import backfill as storage
 from dataforge.storage import backfill_item as parts
 from dataforge.storage import environment as environments
 from dataforge.storage import readiness
 from dataforge.storage import wakeup as wakeups
 from dataforge.storage.backfill import Stored
-from dataforge.storage.backfill_basis import Recent
 from dataforge.storage.backfill_item import Item
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.environment import Environment
+
+_turn = Lock()  # a plan of 200,000 partitions takes hundreds of megabytes: a process makes one at a time
 
 
 def preview(database: Database, environment: str, wanted: Backfilling, now: datetime) -> Plan:
     """What the backfill would do; nothing is changed. Raises InvalidInput or NotFound."""
     model.check(wanted, dry_run=True)
+    with _turn:
+        return _made(database, environment, wanted, now, None)[0]
+
+
+def _made(
+    database: Database, environment: str, wanted: Backfilling, now: datetime, backfill: UUID | None
+) -> tuple[Plan, Planned]:
     with database.transaction() as connection:
         readiness.begin_snapshot(connection)
         here = environments.find(connection, environment)
-        return answer(connection, here, wanted, plan(connection, here.id, wanted, now), None, now)
+        planned = plan(connection, here.id, wanted, now)
+        return answer(connection, here, wanted, planned, str(backfill) if backfill else None, now), planned
 
 
 def begin(database: Database, environment: str, wanted: Backfilling, now: datetime) -> Plan:
@@ -50,25 +61,37 @@ def begin(database: Database, environment: str, wanted: Backfilling, now: dateti
     """
     model.check(wanted, dry_run=False)
     backfill = UUID(wanted.id) if wanted.id else uuid4()
-    with database.transaction() as connection:
-        here = environments.find(connection, environment)
-        planned = plan(connection, here.id, wanted, now)
-        if not any(each.built for each in planned.decisions) and storage.find(connection, here.id, backfill) is None:
-            raise Conflict("there is nothing to build: `dataforge backfill plan` says why of each partition")
-        shown = answer(connection, here, wanted, planned, str(backfill), now)
-        if storage.add(connection, here.id, backfill, msgspec.to_builtins(wanted), now):
-            parts.add_items(connection, here.id, backfill, _items(planned, recent_of(connection, here, planned)))
-            storage.recount(connection, here.id, backfill)
-            storage.note(connection, here.id, backfill, "began", now, wanted.by, wanted.reason)
-            return shown
-    with database.transaction() as connection:
-        known = storage.find(connection, here.id, backfill)
-        if known is None or said_of(known) != msgspec.structs.replace(wanted, id=said_of(known).id):
-            raise Conflict(f"the id {backfill} is another backfill's: begin under another one")
-        return shown
+    with _turn:
+        shown, planned = _made(database, environment, wanted, now, backfill)
+        with database.transaction() as connection:
+            here = environments.find(connection, environment)
+            if (known := storage.find(connection, here.id, backfill)) is not None:
+                _check_same(known, wanted)
+            elif not shown.planned:
+                raise Conflict("there is nothing to build: `dataforge backfill plan` says why of each partition")
+            else:
+                _keep(connection, here, backfill, wanted, planned, now)
+    return shown
 
 
-def _items(planned: Planned, recent: Mapping[int, Recent]) -> Iterable[Item]:
+def _check_same(known: Stored, wanted: Backfilling) -> None:
+    if said_of(known) != msgspec.structs.replace(wanted, id=said_of(known).id):
+        raise Conflict(f"the id {known.id} is another backfill's: begin under another one")
+
+
+def _keep(
+    connection: Connection, here: Environment, backfill: UUID, wanted: Backfilling, planned: Planned, now: datetime
+) -> None:
+    """Keeps a plan; of two that begin one at the same moment under one id the second finds it kept."""
+    if not storage.add(connection, here.id, backfill, msgspec.to_builtins(wanted), now):
+        return
+    counting = natures(connection, here.id, {task for task, _ in planned.places})
+    parts.add_items(connection, here.id, backfill, _items(planned, counting))
+    storage.recount(connection, here.id, backfill)
+    storage.note(connection, here.id, backfill, "began", now, wanted.by, wanted.reason)
+
+
+def _items(planned: Planned, counting: Mapping[int, Nature]) -> Iterable[Item]:
     number = [0] * len(planned.places)
     for place, at in enumerate(planned.order):
         number[at] = place
@@ -84,7 +107,7 @@ def _items(planned: Planned, recent: Mapping[int, Recent]) -> Iterable[Item]:
             partition=key,
             wave=decision.wave,
             again=planned.standing[at] != "missing",
-            cost=recent[task].cost,
+            cost=counting[task].cost,
             reason=reason_of(planned, at),
             waits=len(planned.needs[at]),
             feeds=feeds[at],
@@ -106,7 +129,7 @@ def change(
 
     Raises NotFound, and Conflict where it is over or, of what is retried, nothing has failed.
     """
-    _check_words(by, reason)
+    model.check_words(by, reason)
     with database.transaction() as connection:
         here = environments.lock(connection, environment)
         storage.lock(connection, here.id)
@@ -139,16 +162,6 @@ _FROM: dict[Verb, tuple[Stage, ...]] = {
 }
 _TO: dict[Verb, Stage] = {"pause": "paused", "resume": "running", "cancel": "canceled", "retry": "running"}
 _NOTED: dict[Verb, str] = {"pause": "paused", "resume": "resumed", "cancel": "canceled", "retry": "retried"}
-
-
-def _check_words(by: str, reason: str) -> None:
-    errors = [
-        FieldError(field, text[:120], f"at most {most:,} characters, none of them NUL")
-        for field, text, most in (("by", by, 512), ("reason", reason, 10_000))
-        if "\0" in text or len(text) > most or (field == "by" and not text)
-    ]
-    if errors:
-        raise InvalidInput(f"{errors[0].field}: expected {errors[0].expected}", errors)
 
 
 def _cancel(

@@ -7,6 +7,7 @@ partition may run is its verdict, as of any other; nothing here runs anything, a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -21,7 +22,8 @@ from dataforge.ledger.aging import aged
 from dataforge.ledger.backfill_answer import natures
 from dataforge.ledger.need import Asked
 from dataforge.ledger.question import ask
-from dataforge.model.backfill import Backfilling, Stage
+from dataforge.model.backfill import AT_ONCE, Backfilling, Stage
+from dataforge.model.errors import DataForgeError, Unreachable
 from dataforge.model.pace import Room, is_open
 from dataforge.model.readiness import Question, decide
 from dataforge.model.state import PartitionStatus
@@ -37,7 +39,8 @@ from dataforge.storage.backfill_item import Next, UnderWay
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.environment import Environment
 
-_LOOKED_AT = 200  # partitions of one backfill that are decided on in one step
+_LOOKED_AT = 1_000  # partitions of one backfill among which is chosen in one step
+_log = logging.getLogger(__name__)
 _HOUR = timedelta(hours=1)
 _DONE = frozenset({PartitionStatus.READY, PartitionStatus.STALE, PartitionStatus.SKIPPED})
 _ENDED = frozenset({"ready", "stale", "skipped", "failed", "quarantined"})
@@ -59,17 +62,36 @@ def tend(
         if not working or not storage.try_lock(connection, here.id):
             return 0
         moved = sum(follow(connection, here, each, now) for each in working)
-        ready = any(_has_next(connection, here, each, now) for each in working)
-    if not ready:  # then nobody has to wait for the lock
-        return moved
-    with database.transaction() as connection:
-        here = environments.lock(connection, environment)
-        if not storage.try_lock(connection, here.id):
-            return moved
-        for each in storage.at_work(connection, here.id):
-            if _has_next(connection, here, each, now):
-                moved += _release(connection, here, each, now, redaction, trusted)
+        ready = [each for each in working if _has_next(connection, here, each, now)]  # else nobody waits for the lock
+    for each in ready:
+        moved += _released(database, environment, each.id, now, redaction, trusted)
     return moved
+
+
+def _released(
+    database: Database, environment: str, backfill: UUID, now: datetime, redaction: Redaction, trusted: frozenset[str]
+) -> int:
+    """One step of one backfill. One that the ledger refuses to take is paused, and says why: the others go on."""
+    try:
+        with database.transaction() as connection:
+            here = environments.lock(connection, environment)
+            known = storage.find(connection, here.id, backfill)
+            if (
+                known is None
+                or not storage.try_lock(connection, here.id)
+                or not _has_next(connection, here, known, now)
+            ):
+                return 0
+            return _release(connection, here, known, now, redaction, trusted)
+    except Unreachable:
+        raise
+    except DataForgeError as error:
+        _log.warning("the backfill %s is paused: %s", backfill, error)
+        with database.transaction() as connection:
+            here = environments.find(connection, environment)
+            storage.set_state(connection, here.id, backfill, "paused")
+            storage.note(connection, here.id, backfill, "paused", now, "dataforge", str(error)[:2_000])
+        return 0
 
 
 def follow(connection: Connection, here: Environment, working: Working, now: datetime) -> int:
@@ -132,9 +154,13 @@ def _outcome(question: Question) -> str | None:
 
 
 def _has_next(connection: Connection, here: Environment, working: Working, now: datetime) -> bool:
-    if working.state != "running" or not is_open(_said(working).hours, now):
+    """Whether anything may be released: it is time, there is something, and a cap on all leaves room."""
+    said = _said(working)
+    if working.state != "running" or not is_open(said.hours, now):
         return False
-    return bool(parts.due(connection, here.id, working.id, now, 1))
+    most = min((cap.at_once for cap in said.caps if cap.scope == "all"), default=AT_ONCE)
+    going = sum(not each.failed for each in parts.under_way(connection, here.id, working.id))
+    return going < most and bool(parts.due(connection, here.id, working.id, now, 1))
 
 
 def _said(working: Working) -> Backfilling:
@@ -151,24 +177,20 @@ def _release(
 ) -> int:
     """Lets as much be claimed as the pace allows; returns how much that is, with what was built by others meanwhile."""
     said, following = _said(working), parts.due(connection, here.id, working.id, now, _LOOKED_AT)
-    verdicts = _verdicts(connection, here, following, now)
     built = _built_since(connection, here, working, following)
-    fit = [each for each in following if each.number not in built and _fits(verdicts[each.number], trusted)]
-    held = {
-        each.number: _why(verdicts[each.number])
-        for each in following
-        if each.number not in built and not _fits(verdicts[each.number], trusted)
-    }
-    taken = _within_pace(connection, here, working, said, fit, now)
+    wanting = [each for each in following if each.number not in built]
+    chosen = _within_pace(connection, here, working, said, wanting, now)
+    verdicts = _verdicts(connection, here, chosen, now)
+    taken = [each for each in chosen if _fits(verdicts[each.number], trusted)]
+    held = {each.number: _why(verdicts[each.number]) for each in chosen if each not in taken}
     again = [(each.task_id, each.partition) for each in taken if each.again]
     if again:
-        order(
-            connection, here, again, Saying("rerun", said.by, f"backfill {working.id}: {said.reason}"), now, redaction
-        )
+        why = Saying("rerun", said.by, f"backfill {working.id}: {said.reason}")
+        order(connection, here, again, why, now, redaction)
     if held:
         parts.hold_back(connection, here.id, working.id, held, now)
     if built:
-        parts.succeed(connection, here.id, working.id, built, now)
+        parts.succeed(connection, here.id, working.id, sorted(built), now)
         settle(connection, here, working.id, working.state, now)
     if taken:
         parts.release(connection, here.id, working.id, [each.number for each in taken], now)
@@ -178,14 +200,14 @@ def _release(
     return len(taken) + len(built)
 
 
-def _built_since(connection: Connection, here: Environment, working: Working, following: Sequence[Next]) -> list[int]:
+def _built_since(connection: Connection, here: Environment, working: Working, following: Sequence[Next]) -> set[int]:
     """Those that others have built since the backfill began, or that came with what runs them."""
     places: dict[readiness.Place, Next] = {("task", each.task_id, each.partition): each for each in following}
     statuses = basis.statuses(connection, here.id, places)
     good = [place for place, status in statuses.items() if status in _GOOD]
     begun = readiness.begun(connection, here.id, good) if good else {}
     fresh = [place for place in good if not places[place].again or _is_since(begun.get(place), working.began_at)]
-    return [places[place].number for place in fresh]
+    return {places[place].number for place in fresh}
 
 
 def _is_since(at: datetime | None, begin: datetime) -> bool:
@@ -227,13 +249,13 @@ def _within_pace(
     here: Environment,
     working: Working,
     said: Backfilling,
-    fit: Sequence[Next],
+    wanting: Sequence[Next],
     now: datetime,
 ) -> list[Next]:
     """As many of these, in their order, as caps and budget allow."""
     going = [each for each in parts.under_way(connection, here.id, working.id) if not each.failed]
-    tasks = {each.task_id for each in going} | {each.task_id for each in fit}
-    counting = natures(connection, here.id, basis.recent(connection, here.id, tasks))
+    tasks = {each.task_id for each in going} | {each.task_id for each in wanting}
+    counting = natures(connection, here.id, tasks)
     spent = parts.spent(connection, here.id, working.id, now - _HOUR) if said.budget is not None else 0.0
     room = Room(said.caps, [counting[each.task_id] for each in going], said.budget, spent)
-    return [each for each in fit if room.admits(counting[each.task_id])]
+    return [each for each in wanting if room.admits(counting[each.task_id])]

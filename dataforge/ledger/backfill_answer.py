@@ -6,8 +6,9 @@ Guarantees that what is shown is bounded, and says when it is cut.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import datetime
+from typing import NamedTuple
 
 from dataforge.ledger.backfill_plan import Planned
 from dataforge.model.backfill import MOST_SHOWN, Backfilling, Estimate, Plan, PlanItem, TaskPart
@@ -15,18 +16,14 @@ from dataforge.model.catalog import NodeName
 from dataforge.model.pace import Nature, duration, ends_at
 from dataforge.storage import backfill_basis as storage
 from dataforge.storage import reach, reference
-from dataforge.storage.backfill_basis import Recent
 from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
 
 UNTIMED = 60.0  # seconds that a run is taken for of which nobody knows how long it takes
 
 
-def recent_of(connection: Connection, here: Environment, planned: Planned) -> dict[int, Recent]:
-    return storage.recent(connection, here.id, {task for task, _ in planned.places})
-
-
 def reason_of(planned: Planned, at: int) -> str:
+    """Why a partition is built or left as it is, and what it waits for."""
     why, lacking = planned.decisions[at].reason, planned.lacking.get(at)
     return f"{why}; {lacking}" if lacking else why
 
@@ -39,11 +36,13 @@ def answer(
     backfill: str | None,
     now: datetime,
 ) -> Plan:
-    recent = recent_of(connection, here, planned)
+    """The plan in figures, with the first of its tasks and partitions."""
+    of = {task for task, _ in planned.places}
+    known = _Known(natures(connection, here.id, of), storage.recent(connection, here.id, of))
     built = [at for at, each in enumerate(planned.decisions) if each.built]
     shown = planned.order
     waves = Counter(planned.decisions[at].wave for at in built)
-    tasks = _by_task(planned, recent)
+    tasks = _by_task(planned, known)
     return Plan(
         id=backfill,
         planned=len(built),
@@ -53,9 +52,20 @@ def answer(
         tasks=tuple(tasks[:MOST_SHOWN]),
         items=tuple(_item(planned, at) for at in shown[:MOST_SHOWN]),
         truncated=len(shown) > MOST_SHOWN or len(tasks) > MOST_SHOWN,
-        estimate=_estimate(connection, here, wanted, planned, recent, now),
+        estimate=_estimate(wanted, planned, known, now),
         planned_at=now,
     )
+
+
+class _Known(NamedTuple):
+    """What is known of the tasks of a plan."""
+
+    natures: Mapping[int, Nature]
+    seconds: Mapping[int, float]  # of a run, where one has succeeded
+
+    def takes(self, task: int) -> float:
+        """What a run of it is taken for."""
+        return self.seconds.get(task, UNTIMED)
 
 
 def _item(planned: Planned, at: int) -> PlanItem:
@@ -75,7 +85,7 @@ def _name(planned: Planned, task: int) -> NodeName:
     return NodeName(subject.namespace, subject.name)
 
 
-def _by_task(planned: Planned, recent: Mapping[int, Recent]) -> list[TaskPart]:
+def _by_task(planned: Planned, known: _Known) -> list[TaskPart]:
     keys: dict[int, list[str]] = {}
     number: Counter[int] = Counter()
     first: dict[int, int] = {}  # the wave in which a task first comes
@@ -93,29 +103,21 @@ def _by_task(planned: Planned, recent: Mapping[int, Recent]) -> list[TaskPart]:
             skipped=number[task] - len(keys[task]),
             first=min(keys[task], default=None) or None,
             last=max(keys[task], default=None) or None,
-            seconds=recent[task].seconds,
-            cost=recent[task].cost,
+            seconds=known.seconds.get(task),
+            cost=known.natures[task].cost,
         )
         for task in ordered
     ]
 
 
-def _estimate(
-    connection: Connection,
-    here: Environment,
-    wanted: Backfilling,
-    planned: Planned,
-    recent: Mapping[int, Recent],
-    now: datetime,
-) -> Estimate:
+def _estimate(wanted: Backfilling, planned: Planned, known: _Known, now: datetime) -> Estimate:
     waves: dict[int, float] = {}
     number: Counter[int] = Counter()
     for (task, _), decision in zip(planned.places, planned.decisions, strict=True):
         if decision.built:
             number[task] += 1
-            waves[decision.wave] = max(waves.get(decision.wave, 0.0), _seconds(recent[task]))
-    counting = natures(connection, here.id, recent)
-    runs = {str(task): (counting[task], count, _seconds(recent[task])) for task, count in number.items()}
+            waves[decision.wave] = max(waves.get(decision.wave, 0.0), known.takes(task))
+    runs = {str(task): (known.natures[task], count, known.takes(task)) for task, count in number.items()}
     seconds, limited = duration(list(waves.values()), runs, wanted.caps, wanted.budget)
     return Estimate(
         runs=sum(number.values()),
@@ -124,29 +126,24 @@ def _estimate(
         ends_at=ends_at(wanted.hours, now, seconds),
         cost=sum(nature.cost * count for nature, count, _ in runs.values()),
         limited_by=limited,
-        without_history=sum(recent[task].seconds is None for task in number),
+        without_history=len(number.keys() - known.seconds.keys()),
     )
 
 
-def _seconds(recent: Recent) -> float:
-    return UNTIMED if recent.seconds is None else recent.seconds
-
-
-def natures(connection: Connection, environment: int, recent: Mapping[int, Recent]) -> dict[int, Nature]:
-    """What of each task counts for caps and budgets: of names alone, as a cap gives them."""
+def natures(connection: Connection, environment: int, tasks: Set[int]) -> dict[int, Nature]:
+    """What of each of these tasks counts for caps and budgets: of names alone, as a cap gives them."""
     products: dict[int, set[int]] = {}
-    for product in reach.products(connection, environment, recent):
+    for product in reach.products(connection, environment, tasks):
         products.setdefault(product.task_id, set()).add(product.dataset_id)
     datasets = {node for found in products.values() for node in found}
     written = reference.names(connection, environment, "dataset", datasets) if datasets else {}
-    named = reference.names(connection, environment, "task", recent)
     return {
         task: Nature(
-            task=named[task][1],
+            task=each.name,
             datasets=tuple(sorted(written[node][1] for node in products.get(task, ()))),
             pools=tuple(each.pools),
             domain=each.domain,
             cost=each.cost,
         )
-        for task, each in recent.items()
+        for task, each in storage.counted(connection, environment, tasks).items()
     }

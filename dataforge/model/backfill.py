@@ -31,6 +31,7 @@ MOST_TARGETS, MOST_CAPS = 1_000, 100
 MOST_SHOWN = 1_000  # of each list of a plan's answer
 AT_ONCE = 100  # partitions under way at once, where no cap says otherwise
 MOST_AT_ONCE = 1_000  # each of them is asked about on every look
+_LONGEST = 500  # characters of who and why
 _TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
@@ -126,11 +127,24 @@ def _of_target(target: Target, field: str) -> Iterator[FieldError]:
 
 
 def _of_texts(wanted: Backfilling) -> Iterator[FieldError]:
-    for field, text, most in (("by", wanted.by, 512), ("reason", wanted.reason, 10_000)):
-        if "\0" in text or len(text) > most or (field == "by" and not text):
-            yield FieldError(field, text[:120], f"at most {most:,} characters, none of them NUL")
+    yield from _of_words(wanted.by, wanted.reason)
     if wanted.id is not None and not _is_uuid(wanted.id):
         yield FieldError("id", wanted.id[:120], "a UUID, or none")
+
+
+def check_words(by: str, reason: str) -> None:
+    """Raises InvalidInput for what an order may not say: each order that a backfill gives repeats them."""
+    errors = list(_of_words(by, reason))
+    if errors:
+        raise InvalidInput(f"{errors[0].field}: expected {errors[0].expected}", errors)
+
+
+def _of_words(by: str, reason: str) -> Iterator[FieldError]:
+    for field, text in (("by", by), ("reason", reason)):
+        if "\0" in text or len(text) > _LONGEST or (field == "by" and not text):
+            yield FieldError(
+                field, text[:120], f"{1 if field == 'by' else 0} to {_LONGEST} characters, none of them NUL"
+            )
 
 
 def _of_hours(hours: Hours) -> Iterator[FieldError]:

@@ -78,35 +78,46 @@ def run_by(connection: Connection, environment: int, tasks: Iterable[int]) -> di
     return found
 
 
-class Recent(msgspec.Struct, frozen=True):
-    """What a run of a task took of late, and what it costs."""
+class Counted(msgspec.Struct, frozen=True):
+    """What of a task counts for caps and budgets."""
 
     task_id: int
+    name: str
     domain: str | None
-    cost: float
+    cost: float  # of a run
     pools: list[str]
-    seconds: float | None
 
 
+COUNTED = """
+select id, name, domain, coalesce((definition -> 'cost')::double precision, 1),
+    array(select jsonb_object_keys(coalesce(definition -> 'pools', '{}')))
+from task where environment = %(environment)s and id = any(%(tasks)s)
+"""
+
+
+def counted(connection: Connection, environment: int, tasks: Iterable[int]) -> dict[int, Counted]:
+    """The same of each of these tasks."""
+    rows = connection.execute(COUNTED, {"environment": environment, "tasks": sorted(set(tasks))})
+    return {row[0]: Counted(*row) for row in rows}
+
+
+# The median of the last 20 successes.
 RECENT = """
-select t.id, t.domain, coalesce((t.definition -> 'cost')::double precision, 1),
-    array(select jsonb_object_keys(coalesce(t.definition -> 'pools', '{}'))), r.seconds
+select asked.id, r.seconds
 from unnest(%(tasks)s::bigint[]) as asked (id)
-cross join lateral (
-    select id, domain, definition from task where environment = %(environment)s and id = asked.id offset 0
-) t
 cross join lateral (
     select percentile_cont(0.5) within group (order by extract(epoch from ended_at - started_at)) as seconds
     from (
         select started_at, ended_at from run
-        where environment = %(environment)s and task_id = t.id and state = 'succeeded' and ended_at >= started_at
+        where environment = %(environment)s and task_id = asked.id and state = 'succeeded' and ended_at >= started_at
         order by started_at desc nulls last, run limit 20
     ) as last
 ) r
+where r.seconds is not null
 """
 
 
-def recent(connection: Connection, environment: int, tasks: Iterable[int]) -> dict[int, Recent]:
-    """Of each task the median of its last 20 successes."""
+def recent(connection: Connection, environment: int, tasks: Iterable[int]) -> dict[int, float]:
+    """How many seconds a run of each of these tasks took of late; those without a success are left out."""
     rows = connection.execute(RECENT, {"environment": environment, "tasks": sorted(set(tasks))})
-    return {row[0]: Recent(*row) for row in rows}
+    return {task: float(seconds) for task, seconds in rows}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from dataforge.dispatch import backfill as dispatch
+from dataforge.dispatch import release
 from dataforge.dispatch.waiting import waiting
 from dataforge.ingest.replay import verify
 from dataforge.ledger.backfill_list import backfills, detail, items
@@ -299,3 +301,34 @@ def test_what_is_counted_is_what_there_is(database: Database) -> None:
         assert counts(database, backfill) == listed
     _change(database, backfill, "retry", 4)
     assert counts(database, backfill) == Counter(states(database, backfill).values())
+
+
+def test_the_longest_words_that_may_be_said_are_repeated_by_every_order(database: Database) -> None:
+    chain(database)
+    _made(database, "load")
+    begun(database, "load", overwrite="always", reason="r" * 500, by="b" * 500)
+    tended(database, 1)
+    assert len(offered(database, 1)) == 3
+    with pytest.raises(InvalidInput, match="reason"):
+        begun(database, "load", overwrite="always", reason="r" * 501)
+
+
+def test_one_that_cannot_go_on_is_paused_and_keeps_no_other_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain(database)
+    _made(database, "load", "clean")
+    bad, good = begun(database, "load", overwrite="always"), begun(database, "clean", minutes=0.5, overwrite="always")
+    orders = release.order
+
+    def refusing(*given: Any, **more: Any) -> None:
+        if given[3].reason.startswith(f"backfill {bad}"):
+            raise InvalidInput("a rule of redaction takes the order's reason away")
+        orders(*given, **more)
+
+    monkeypatch.setattr(release, "order", refusing)
+    tended(database, 1)
+    assert counts(database, good) == {"released": 3}
+    found = detail(database, "dev", bad, at(2))
+    assert (found.state, found.log[0].reason) == ("paused", "a rule of redaction takes the order's reason away")
+    assert found.counts == {"planned": 3}
