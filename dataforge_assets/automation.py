@@ -10,7 +10,9 @@ never there, and knows nothing of gates, pools and pauses, of what other platfor
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from threading import Lock
 from typing import Any
@@ -40,6 +42,9 @@ from resources.model import Code, Named, TaskRef, Unanswered, Verdict
 LAST_PARTITIONS = 3  # of each asset; older ones that may run stand among the ledger's wake-ups, and are asked about too
 MOST_ASKED = 1_000  # partitions in one question
 MOST_ENTITIES = 400  # of one sensor, whose limit is 500 assets and checks
+# Other codes only warn, or are said of datasets alone.
+_NEVER = frozenset({Code.NO_SUCH_DATASET, Code.RERUN_ORDERED, Code.MARKED, Code.OBSERVED_CYCLE})
+REASONS = tuple(code for code in Code if code not in _NEVER)
 _Answers = Mapping[str | None, Verdict]  # by partition
 
 
@@ -94,10 +99,14 @@ class LedgerReady(AutomationCondition[AssetKey]):
         """What a person reads in the evaluation view."""
         return "The ledger would let it run now"
 
+    def get_label(self) -> str:
+        """What stands for it in the names of what it is part of, which else list all of its children."""
+        return "ledger_ready"
+
     @property
     def children(self) -> Sequence[AutomationCondition[AssetKey]]:
         """One for each reason: a node of the evaluation view carries no text of its own."""
-        return tuple(map(Because, Code))
+        return tuple(map(Because, REASONS))
 
     def evaluate(self, context: AutomationContext[AssetKey]) -> AutomationResult[AssetKey]:
         """The candidates that may run, and for each reason those that it keeps back. Raises a DataForgeError where the
@@ -176,6 +185,8 @@ class _Tick:
 
 _lock = Lock()
 _ledgers: list[LedgerResource] = []
+_open = ExitStack()  # closed with the process
+atexit.register(_open.close)
 # By the view that each tick has of its own; conditions of many assets that ask the same ledger share what it answered.
 _ticks: WeakKeyDictionary[AssetGraphView, dict[tuple[int, int], _Tick]] = WeakKeyDictionary()
 
@@ -189,10 +200,11 @@ def _tick(view: AssetGraphView, ledger: LedgerResource, last: int) -> _Tick:
 
 
 def _installed() -> LedgerResource:
-    """This installation's ledger, connected once in a process: a condition is given no resources."""
+    """This installation's ledger, connected once in a process and for as long: a condition is given no resources."""
     with _lock:
         if not _ledgers:
-            _ledgers.append(ledger_resource().process_config_and_initialize())
+            opened = ledger_resource().process_config_and_initialize_cm()
+            _ledgers.append(_open.enter_context(opened))
         return _ledgers[0]
 
 

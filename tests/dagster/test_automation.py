@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +25,7 @@ from dataforge.dispatch.announce import announce
 from dataforge.dispatch.release import tend
 from dataforge.model.backfill import Backfilling, Target
 from dataforge.storage.database import Database
+from dataforge_assets import automation
 from dataforge_assets.automation import LedgerReady, ledger_ready, ready_sensors, when_ready
 from resources import LedgerResource
 from resources.identity import ledger_metadata
@@ -207,3 +209,14 @@ def test_what_a_backfill_has_released_runs_in_dagster_however_old_it_is(
             pass
         after = _asked(defs, instance, before.cursor)
     assert [_partitions(each, "clean") for each in (before, after)] == [set(), {"2026-11-01"}]
+
+
+def test_without_a_ledger_it_is_that_of_the_installation(
+    ledger: LedgerResource, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _told(ledger, "load", DAYS[0], "succeeded")
+    monkeypatch.setenv("DATAFORGE_LEDGER", database.url)
+    monkeypatch.setattr(automation, "_ledgers", [])
+    with ExitStack() as opened, DagsterInstance.ephemeral() as instance:
+        monkeypatch.setattr(automation, "_open", opened)
+        assert _partitions(_asked(_world(ledger_ready()), instance), "clean") == {DAYS[0]}

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from dataforge.dispatch import backfill as dispatch
-from dataforge.dispatch import release
+from dataforge.dispatch import release, rerun
 from dataforge.dispatch.waiting import waiting
 from dataforge.ingest.replay import verify
 from dataforge.ledger.backfill_list import backfills, detail, items
@@ -319,7 +319,7 @@ def test_one_that_cannot_go_on_is_paused_and_keeps_no_other_back(
     chain(database)
     _made(database, "load", "clean")
     bad, good = begun(database, "load", overwrite="always"), begun(database, "clean", minutes=0.5, overwrite="always")
-    orders = release.order
+    orders = rerun.order
 
     def refusing(*given: Any, **more: Any) -> None:
         if given[3].reason.startswith(f"backfill {bad}"):
