@@ -59,7 +59,7 @@ def when_ready(ledger: LedgerResource | None = None, *, last: int = LAST_PARTITI
     order. Of a run that has ended the ledger hears some seconds later, in which it is not asked for again."""
     ready = ledger_ready(ledger, last=last)
     handled = AutomationCondition.newly_requested() | AutomationCondition.newly_updated()
-    return ready.newly_true().since(handled) & ready & ~AutomationCondition.in_progress()
+    return ready & ready.newly_true().since(handled) & ~AutomationCondition.in_progress()  # the first tells its reasons
 
 
 class Because(AutomationCondition[AssetKey]):
