@@ -6,7 +6,7 @@ that no checkpoint that would be started from is taken for a stranger's: the eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -14,8 +14,10 @@ import msgspec
 from dataforge.ledger.checkpoint import Shelf
 from dataforge.ledger.start import newest
 from dataforge.storage import environment as environments
+from dataforge.storage import event as event_log
 from dataforge.storage import event_part
 from dataforge.storage.database import Connection, Database
+from dataforge.storage.environment import Environment
 from dataforge.storage.event_part import Content, Identity, Part
 
 Shelves = Callable[[str], Shelf]  # by an environment's name
@@ -37,27 +39,45 @@ def fates(database: Database, shelves: Shelves, days: int, now: datetime) -> lis
 
 def end_old(database: Database, shelves: Shelves, days: int, now: datetime) -> list[Fate]:
     """Drops the months that may go, all in one transaction, makes those of the coming year, and returns what became of
-    each. `now` is the present time; what occurred or was recorded less than `days` before it stays."""
+    each. `now` is the present time; what occurred or was recorded less than `days` before it stays.
+
+    Months are read through before anybody has to wait; while nobody records, only what came meanwhile is looked at.
+    """
+    with database.transaction() as connection:
+        last = {each.id: event_log.last_number(connection, each.id) for each in _environments(connection)}
+        spared = _spared(connection, shelves)
+        judged = _judged(connection, spared, days, now)
     with database.transaction() as connection:
         for name in environments.names(connection):  # who records has read from when on events are known
             environments.lock(connection, name)
-        spared = _spared(connection, shelves)
-        judged = _judged(connection, spared, days, now)
-        for fate, held in judged:
-            if fate.stays is None:
-                event_part.drop(connection, fate.part, held, spared)
+        there = {part.name for part in event_part.parts(connection)}  # another may have been quicker
+        found = [_end(connection, fate, held, spared, last) for fate, held in judged if fate.part.name in there]
         event_part.premake(connection)
-        return [fate for fate, _ in judged]
+    return found
+
+
+def _end(
+    connection: Connection, fate: Fate, held: list[Content], spared: Sequence[Identity], last: Mapping[int, int]
+) -> Fate:
+    if fate.stays is not None:
+        return fate
+    if event_part.recorded_since(connection, fate.part, last):
+        return Fate(fate.part, fate.events, "something was recorded in it just now: try again")
+    event_part.drop(connection, fate.part, held, spared)
+    return fate
+
+
+def _environments(connection: Connection) -> list[Environment]:
+    return [environments.find(connection, name) for name in environments.names(connection)]
 
 
 def _spared(connection: Connection, shelves: Shelves) -> list[Identity]:
     """The events that the newest good checkpoints end with, by which they are known to be of this database."""
     found = []
-    for name in environments.names(connection):
-        environment = environments.find(connection, name).id
-        if (checkpoint := newest(connection, environment, shelves(name))) is not None:
+    for here in _environments(connection):
+        if (checkpoint := newest(connection, here.id, shelves(here.name))) is not None:
             last = checkpoint.manifest.last
-            found.append(Identity(environment, last.occurred_at, bytes.fromhex(last.id)))
+            found.append(Identity(here.id, last.occurred_at, bytes.fromhex(last.id)))
     return found
 
 

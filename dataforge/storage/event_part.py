@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -78,6 +78,22 @@ def content(connection: Connection, part: Part, spared: Sequence[Identity]) -> l
 
 def _columns(identities: Sequence[Identity]) -> list[list[object]]:
     return [[each[place] for each in identities] for place in range(len(Identity._fields))]
+
+
+SINCE = """
+select exists (
+    select from unnest(%s::smallint[], %s::bigint[]) as seen (environment, number)
+    join event_body b on b.environment = seen.environment and b.number > seen.number
+    join {part} p on p.environment = b.environment and p.occurred_at = b.occurred_at and p.id = b.id
+)
+"""
+
+
+def recorded_since(connection: Connection, part: Part, last: Mapping[int, int]) -> bool:
+    """Whether a part holds anything recorded behind these numbers, by environment. Reads what was recorded since."""
+    statement = sql.SQL(SINCE).format(part=sql.Identifier(part.name))
+    row = connection.execute(statement, [list(last), list(last.values())]).fetchone()
+    return row is not None and bool(row[0])
 
 
 IMPATIENT = "set local lock_timeout = '5s'"  # whoever records waits behind us, while we wait

@@ -22,7 +22,9 @@ from dataforge.ledger.bodies import drop_old
 from dataforge.ledger.checkpoint import Shelf
 from dataforge.ledger.retention import Fate, end_old, fates
 from dataforge.ledger.verify import digest
-from dataforge.storage.database import Database
+from dataforge.storage import environment as environments
+from dataforge.storage.database import Connection, Database
+from dataforge.storage.environment import Environment
 from dataforge.storage.event_part import REST, premake
 from dataforge.storage.signing_key import signing_key
 
@@ -137,6 +139,24 @@ def test_the_event_that_a_checkpoint_ends_with_stays_known(database: Database, t
     record(database, event(datetime.now(UTC)))
     found = verify(database, "dev", shelf=shelf_of(tmp_path))
     assert (found.covered, found.events, found.found.agrees) == (40, 1, True)
+
+
+def test_a_month_in_which_something_is_recorded_meanwhile_stays(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(database, event(month(3)), event(month(2)))
+    lock = environments.lock
+
+    def late(connection: Connection, name: str) -> Environment:
+        if name == "dev":
+            monkeypatch.setattr(environments, "lock", lock)
+            record(database, event(month(2), "late"))
+        return lock(connection, name)
+
+    monkeypatch.setattr(environments, "lock", late)
+    assert ended(end_old(database, bare, DAYS, LATER)) == [f"event_{month(3):%Y%m}"]
+    assert known_from(database) == month(3) + timedelta(microseconds=1)
+    assert record(database, event(month(2), "late")).duplicates == 1
 
 
 def test_what_no_month_is_made_for_is_kept_and_ends_like_the_others(database: Database) -> None:
