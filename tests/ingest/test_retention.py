@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from benchmarks import workload
 from dataforge.ingest.batch import BatchResult, record_native, record_openlineage
+from dataforge.ingest.native import parse
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import checkpoint, verify
 from dataforge.ledger.bodies import drop_old
@@ -23,7 +24,7 @@ from dataforge.ledger.checkpoint import Shelf
 from dataforge.ledger.retention import Fate, end_old, fates
 from dataforge.ledger.verify import digest
 from dataforge.storage import environment as environments
-from dataforge.storage.database import Connection, Database
+from dataforge.storage.database import MIGRATIONS, Connection, Database, migrate
 from dataforge.storage.environment import Environment
 from dataforge.storage.event_part import REST, premake
 from dataforge.storage.signing_key import signing_key
@@ -243,3 +244,27 @@ def test_no_repeat_is_ever_taken_for_news(database: Database, ages: list[tuple[i
     assert digest(database, "dev") == before
     end = known_from(database)
     assert begin is None or (end is not None and end >= begin)
+
+
+def test_what_was_recorded_before_months_were_cut_stays_known_and_ends(empty_database_url: str, tmp_path: Path) -> None:
+    before = tmp_path / "migrations"
+    before.mkdir()
+    for file in MIGRATIONS.glob("*.sql"):
+        if file.stem < "0034":
+            (before / file.name).write_bytes(file.read_bytes())
+    migrate(empty_database_url, before)
+    events = {at: event(at) for at in (month(3), THIS_MONTH)}
+    with psycopg.connect(empty_database_url) as connection:
+        for body in events.values():
+            parsed = parse(body, NOTHING)
+            connection.execute(
+                "insert into event (environment, occurred_at, id) values (1, %s, %s)", [parsed.occurred_at, parsed.id]
+            )
+    migrate(empty_database_url)
+    database = Database(empty_database_url, max_size=2)
+    assert count(database, REST) == 2
+    assert record(database, *events.values()).duplicates == 2
+    assert ended(end_old(database, bare, DAYS, LATER)) == [REST]
+    assert len(record(database, *events.values()).rejected) == 2
+    assert record(database, event(THIS_MONTH + timedelta(hours=1))).applied == 1
+    database.close()
