@@ -9,19 +9,21 @@
 --
 -- Parts are premade; what finds none, such as history from before the first one, goes to `event_rest`, which ends like any
 -- other when all of it is old enough. What had been recorded until now stays there.
+--
+-- To drop a table with a foreign key takes `environment` from everybody, readers too, until the transaction ends. Events are
+-- written under the lock of their environment, whose row is read with it; so they need none, as their bodies have none.
 
 alter table environment add column events_known_from timestamptz;
 
 alter table event rename to event_rest;
 alter table event_rest rename constraint event_pkey to event_rest_pkey;
-alter table event_rest rename constraint event_environment_fkey to event_rest_environment_fkey;
+alter table event_rest drop constraint event_environment_fkey;
 drop trigger event_is_append_only on event_rest;
 drop trigger event_is_not_emptied on event_rest;
 
 create table event (like event_rest including defaults including constraints) partition by range (occurred_at);
 alter table event attach partition event_rest default;
 alter table event add primary key (environment, occurred_at, id);
-alter table event add foreign key (environment) references environment;
 create trigger event_is_append_only before update on event for each row execute function refuse_change();
 create trigger event_is_not_emptied before truncate on event for each statement execute function refuse_change();
 create trigger event_rest_is_not_emptied before truncate on event_rest
