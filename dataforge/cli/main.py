@@ -63,7 +63,7 @@ VERBS = {
     ),
     "retention": Verb(
         "dataforge.cli.retention:retention",
-        "List the months for which it is known what was recorded, and whether each may go.",
+        "List the months for which it is known which events were recorded, and whether each may go.",
     ),
     "replay": Verb(
         "dataforge.cli.verify:replay", "Rebuild the state from its events and definitions, and make it the live one."

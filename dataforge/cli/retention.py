@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def retention(invocation: Invocation, apply_: bool, for_program: bool) -> None:
     """List the months for which it is known which events were recorded, and whether each may go.
 
-    A month may go when all of it occurred and was recorded more than DATAFORGE_EVENT_DAYS ago. From then on what occurred
-    no later than the last of it is refused, since a repeat could not be told from news.
+    A month may go when all of it occurred and was recorded more than DATAFORGE_EVENT_DAYS ago. From then on what
+    occurred no later than the last of it is refused, since a repeat could not be told from news.
     """
     from dataforge.ledger.retention import end_old, fates
 
