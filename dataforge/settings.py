@@ -29,6 +29,7 @@ NAMES = (
     "DATAFORGE_DAGSTER",
     "DATAFORGE_WORKSPACE",
     "DATAFORGE_BODY_DAYS",
+    "DATAFORGE_EVENT_DAYS",
     "DATAFORGE_TRUSTED",
     "DATAFORGE_KAFKA_BOOTSTRAP",
     "DATAFORGE_KAFKA_TOPICS",
@@ -56,6 +57,7 @@ class Settings:
     workspace: Path | None  # Dagster's code locations; None: the project's workspace.yaml
     trusted: frozenset[str]  # namespaces whose tasks may be claimed on what was only observed; "*" is all
     body_days: int = 90  # how long what events said is kept, if a checkpoint covers it
+    event_days: int = 400  # how long it is known which events were recorded
     kafka_bootstrap: str | None = None  # a cluster whose messages `up` lets consume
     kafka_topics: tuple[str, ...] = ("openlineage.events",)
     kafka_group: str = "dataforge"  # whose consumers share the work; another for each installation on one cluster
@@ -95,6 +97,7 @@ def load(environ: Mapping[str, str], toml_path: Path) -> Settings:
         dagster=_switch("DATAFORGE_DAGSTER", values.get("DATAFORGE_DAGSTER", "1")),
         workspace=_existing_file("DATAFORGE_WORKSPACE", values.get("DATAFORGE_WORKSPACE"), folder),
         body_days=_days("DATAFORGE_BODY_DAYS", values.get("DATAFORGE_BODY_DAYS", "90")),
+        event_days=_days("DATAFORGE_EVENT_DAYS", values.get("DATAFORGE_EVENT_DAYS", "400")),
         trusted=_names(values.get("DATAFORGE_TRUSTED")),
         kafka_bootstrap=_bootstrap(values.get("DATAFORGE_KAFKA_BOOTSTRAP")),
         kafka_topics=_topics(values.get("DATAFORGE_KAFKA_TOPICS", "openlineage.events")),
@@ -124,6 +127,7 @@ def as_environ(settings: Settings) -> dict[str, str]:
         "DATAFORGE_EXAMPLE": "1" if settings.example else "0",
         "DATAFORGE_DAGSTER": "1" if settings.dagster else "0",
         "DATAFORGE_BODY_DAYS": str(settings.body_days),
+        "DATAFORGE_EVENT_DAYS": str(settings.event_days),
         "DATAFORGE_KAFKA_TOPICS": ",".join(settings.kafka_topics),
         "DATAFORGE_KAFKA_GROUP": settings.kafka_group,
         **{name: value for name, value in optional.items() if value},

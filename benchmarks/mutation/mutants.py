@@ -452,4 +452,32 @@ MUTANTS = (
         ")",
         ("tests/ledger/test_unchanged.py",),
     ),
+    Mutant(
+        "what may be a repeat of what has been dropped is refused",
+        "dataforge/ingest/batch.py",
+        "if begin is None or event.occurred_at >= begin:",
+        "if True:",
+        ("tests/ingest/test_retention.py",),
+    ),
+    Mutant(
+        "the event that a checkpoint ends with stays known",
+        "dataforge/storage/event_part.py",
+        "    for row in kept:",
+        "    for row in kept[:0]:",
+        ("tests/ingest/test_retention.py",),
+    ),
+    Mutant(
+        "a month in which something was recorded meanwhile does not end",
+        "dataforge/ledger/retention.py",
+        "    if event_part.recorded_since(connection, fate.part, last):",
+        "    if False:",
+        ("tests/ingest/test_retention.py",),
+    ),
+    Mutant(
+        "a month of what was recorded lately does not end, however old it is",
+        "dataforge/ledger/retention.py",
+        "if any(each.recorded_until > before for each in held):",
+        "if False:",
+        ("tests/ingest/test_retention.py",),
+    ),
 )

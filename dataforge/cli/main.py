@@ -62,6 +62,10 @@ VERBS = {
         "dataforge.cli.bodies:bodies",
         "List the parts that event bodies are kept in, a week each, and whether each may go.",
     ),
+    "retention": Verb(
+        "dataforge.cli.retention:retention",
+        "List the months for which it is known which events were recorded, and whether each may go.",
+    ),
     "replay": Verb(
         "dataforge.cli.verify:replay", "Rebuild the state from its events and definitions, and make it the live one."
     ),

@@ -117,8 +117,9 @@ def record_batches(database: Database, environment: str, batches: Sequence[Batch
 def record_into(connection: Connection, locked: Environment, batches: Sequence[Batch]) -> list[BatchResult]:
     """Records several batches in the caller's transaction, which holds the environment's lock."""
     events = [_Placed(number, index, e) for number, batch in enumerate(batches) for index, e in batch.events.items()]
-    refused: list[_Refused] = []
-    new = _record_part(connection, locked, events, refused)
+    refused = [_Refused(placed, errors) for placed in events if (errors := _forgotten(locked, placed.event))]
+    known = [placed for placed in events if not _forgotten(locked, placed.event)] if refused else events
+    new = _record_part(connection, locked, known, refused)
     results = []
     for number, batch in enumerate(batches):
         late = [Rejected(each.placed.place, each.errors) for each in refused if each.placed.batch == number]
@@ -166,6 +167,16 @@ def _record_part(
     return _record_part(connection, locked, part[:half], refused) | _record_part(
         connection, locked, part[half:], refused
     )
+
+
+def _forgotten(locked: Environment, event: Event) -> list[FieldError]:
+    """What is wrong with an event from a time of which nobody knows any more what was recorded: it may be a repeat."""
+    begin = locked.events_known_from
+    if begin is None or event.occurred_at >= begin:
+        return []
+    field = "time" if event.kind in ("native", "control") else "eventTime"
+    expected = f"a time from {begin.isoformat()} on: of what occurred before it is no longer known what was recorded"
+    return [FieldError(field, event.occurred_at.isoformat(), expected)]
 
 
 def _complaints(error: InvalidInput) -> list[FieldError]:

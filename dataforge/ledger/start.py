@@ -70,12 +70,18 @@ def choose(connection: Connection, environment: int, shelf: Shelf | None, rules:
     return Start(usable[-1 if oldest else 0], tuple(refused))
 
 
-def covered(connection: Connection, environment: int, shelf: Shelf) -> int:
-    """The number of the last event that a good checkpoint of this database covers; 0 where there is none."""
+def newest(connection: Connection, environment: int, shelf: Shelf) -> Checkpoint | None:
+    """The newest good checkpoint of this database; None where there is none."""
     for found in shelf.all():
         if isinstance(found, Checkpoint) and _stranger(connection, environment, found) is None:
-            return found.manifest.last.number
-    return 0
+            return found
+    return None
+
+
+def covered(connection: Connection, environment: int, shelf: Shelf) -> int:
+    """The number of the last event that a good checkpoint of this database covers; 0 where there is none."""
+    found = newest(connection, environment, shelf)
+    return found.manifest.last.number if found is not None else 0
 
 
 def _stranger(connection: Connection, environment: int, found: Checkpoint) -> str | None:

@@ -1,5 +1,7 @@
 """Environments: the tenant of every row, its lock, and the version of its graph."""
 
+from datetime import datetime
+
 import msgspec
 from psycopg import Connection
 
@@ -13,9 +15,14 @@ class Environment(msgspec.Struct, frozen=True):
     name: str
     graph_version: int
     graph_logged_after: int  # what became of the graph after this version is all in its log
+    events_known_from: datetime | None = (
+        None  # of what occurred before, nobody knows what was recorded; None: of nothing
+    )
 
 
-FIND = "select id, name, graph_version, graph_logged_after from environment where name = %s and id > 0"
+FIND = """
+select id, name, graph_version, graph_logged_after, events_known_from from environment where name = %s and id > 0
+"""
 
 
 def find(connection: Connection, name: str) -> Environment:

@@ -1,4 +1,4 @@
-"""Recorded events: the identity of every one, for good, and its body for as long as bodies are kept."""
+"""Recorded events: the identity of every one, and its body, each for as long as such are kept."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime

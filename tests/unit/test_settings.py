@@ -60,6 +60,7 @@ def test_loopback_hosts_are_accepted(toml: Path, host: str) -> None:
         ("DATAFORGE_DAGSTER", "maybe", "0 or 1"),
         ("DATAFORGE_BODY_DAYS", "0", "a number of days from 1 to 36500"),
         ("DATAFORGE_BODY_DAYS", "ninety", "a number of days from 1 to 36500"),
+        ("DATAFORGE_EVENT_DAYS", "0", "a number of days from 1 to 36500"),
         ("DATAFORGE_WORKSPACE", "nowhere.yaml", "the path of a file"),
         ("DATAFORGE_ENVIRONMENT", "Prod!", "a name such as dev, staging or prod"),
         ("DATAFORGE_DATABASE_URL", "mysql://db/x", "postgresql://"),

@@ -1,0 +1,47 @@
+"""`retention`: how long it is known which events were recorded, and ending what is old."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from dataforge.cli.invocation import Invocation, pass_invocation
+from dataforge.cli.opened import opened, shelf_of
+from dataforge.cli.table import show
+
+if TYPE_CHECKING:
+    from dataforge.ledger.retention import Fate
+
+
+@click.command()
+@click.option("--apply", "apply_", is_flag=True, help="Drop the months that may go.")
+@click.option("--json", "for_program", is_flag=True, help="Print JSON.")
+@pass_invocation
+def retention(invocation: Invocation, apply_: bool, for_program: bool) -> None:
+    """List the months for which it is known which events were recorded, and whether each may go.
+
+    A month may go when all of it occurred and was recorded more than DATAFORGE_EVENT_DAYS ago. From then on what
+    occurred no later than the last of it is refused, since a repeat could not be told from news.
+    """
+    from dataforge.ledger.retention import end_old, fates
+
+    settings = invocation.settings
+    days, now = settings.event_days, datetime.now(UTC)
+    with opened(invocation) as database:
+        judged = (end_old if apply_ else fates)(database, lambda name: shelf_of(settings, name), days, now)
+    if for_program:
+        click.echo(msgspec.json.format(msgspec.json.encode(judged), indent=2).decode())
+        return
+    show(
+        ("PART", "FROM", "UNTIL", "MB", "EVENTS", ""),
+        [_line(fate, "dropped" if apply_ else "may go") for fate in judged],
+    )
+
+
+def _line(fate: Fate, gone: str) -> tuple[object, ...]:
+    part = fate.part
+    begins, ends = (f"{at:%Y-%m-%d}" if at else None for at in (part.begins, part.ends))
+    return part.name, begins, ends, f"{part.size / 1e6:,.1f}", fate.events, fate.stays or gone

@@ -1,0 +1,140 @@
+"""The parts that identities of events are kept in, a month of occurrence each, and how one ends as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+from psycopg import Connection, sql
+from psycopg.errors import LockNotAvailable
+
+from dataforge.model.errors import DatabaseUnavailable
+
+REST = "event_rest"
+_LONGEST_MONTH = timedelta(days=31)
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A part of the table of events; the rest has neither a begin nor an end."""
+
+    name: str
+    begins: datetime | None
+    ends: datetime | None
+    size: int  # bytes on disk, indexes included
+
+
+PARTS = """
+select c.relname, pg_total_relation_size(c.oid) from pg_inherits join pg_class c on c.oid = inhrelid
+where inhparent = 'event'::regclass order by c.relname
+"""
+
+
+def parts(connection: Connection) -> list[Part]:
+    """Every part, the oldest first and the rest last."""
+    return [_part(name, size) for name, size in connection.execute(PARTS)]
+
+
+def _part(name: str, size: int) -> Part:
+    if name == REST:
+        return Part(name, None, None, size)
+    begins = datetime.strptime(name.removeprefix("event_"), "%Y%m").replace(tzinfo=UTC)
+    return Part(name, begins, (begins + _LONGEST_MONTH).replace(day=1), size)
+
+
+class Identity(NamedTuple):
+    """What names an event."""
+
+    environment: int
+    occurred_at: datetime
+    id: bytes
+
+
+class Content(msgspec.Struct, frozen=True):
+    """What a part holds of one environment."""
+
+    environment: int
+    name: str
+    events: int
+    occurred_until: datetime
+    recorded_until: datetime
+
+
+CONTENT = """
+select e.id, e.name, count(*), max(p.occurred_at), max(p.recorded_at)
+from {part} p join environment e on e.id = p.environment
+where (p.environment, p.occurred_at, p.id) not in (
+    select * from unnest(%s::smallint[], %s::timestamptz[], %s::bytea[]))
+group by e.id, e.name order by e.id
+"""
+
+
+def content(connection: Connection, part: Part, spared: Sequence[Identity]) -> list[Content]:
+    """What a part holds but for those that are `spared`, by environment. Reads all of it."""
+    statement = sql.SQL(CONTENT).format(part=sql.Identifier(part.name))
+    return [Content(*row) for row in connection.execute(statement, _columns(spared))]
+
+
+def _columns(identities: Sequence[Identity]) -> list[list[object]]:
+    return [[each[place] for each in identities] for place in range(len(Identity._fields))]
+
+
+SINCE = """
+select exists (
+    select from unnest(%s::smallint[], %s::bigint[]) as seen (environment, number)
+    join event_body b on b.environment = seen.environment and b.number > seen.number
+    join {part} p on p.environment = b.environment and p.occurred_at = b.occurred_at and p.id = b.id
+)
+"""
+
+
+def recorded_since(connection: Connection, part: Part, last: Mapping[int, int]) -> bool:
+    """Whether a part holds anything recorded behind these numbers, by environment. Reads what was recorded since."""
+    statement = sql.SQL(SINCE).format(part=sql.Identifier(part.name))
+    row = connection.execute(statement, [list(last), list(last.values())]).fetchone()
+    return row is not None and bool(row[0])
+
+
+IMPATIENT = "set local lock_timeout = '5s'"  # whoever records waits behind us, while we wait
+SPARE = """
+select environment, occurred_at, id, number, recorded_at from {part}
+where (environment, occurred_at, id) in (select * from unnest(%s::smallint[], %s::timestamptz[], %s::bytea[]))
+"""
+DROP = "select drop_event_month(%s::regclass)"
+KEEP = "insert into event (environment, occurred_at, id, number, recorded_at) values (%s, %s, %s, %s, %s)"
+REMEMBER = """
+update environment set events_known_from = greatest(events_known_from, %s + interval '1 microsecond') where id = %s
+"""
+
+
+def drop(connection: Connection, part: Part, held: Sequence[Content], spared: Sequence[Identity]) -> None:
+    """Ends a part with all it holds but for what is `spared`, which goes to the rest; and remembers from when on events
+    are known. Raises DatabaseUnavailable where others are in its way for five seconds."""
+    kept = connection.execute(sql.SQL(SPARE).format(part=sql.Identifier(part.name)), _columns(spared)).fetchall()
+    try:
+        connection.execute(IMPATIENT)
+        connection.execute(DROP, [part.name])
+        for each in held:
+            connection.execute(REMEMBER, [each.occurred_until, each.environment])
+    except LockNotAvailable as error:
+        raise DatabaseUnavailable(f"others recorded for too long to drop {part.name}: try again") from error
+    for row in kept:
+        connection.execute(KEEP, row)
+
+
+MONTHS_BEHIND, MONTHS_AHEAD = 13, 13
+PREMAKE = "select premake_event_months(now() - %s * interval '1 month', %s)"
+BEGUN = (
+    "select exists (select from pg_inherits where inhparent = 'event'::regclass and inhrelid <> 'event_rest'::regclass)"
+)
+
+
+def premake(connection: Connection) -> int:
+    """Makes the parts of the next thirteen months, of a new database those of as many before as well; returns how many
+    of them are new."""
+    begun = connection.execute(BEGUN).fetchone()
+    behind = 0 if begun is not None and begun[0] else MONTHS_BEHIND
+    row = connection.execute(PREMAKE, [behind, behind + MONTHS_AHEAD]).fetchone()
+    assert row is not None, "a function gives one row"
+    return int(row[0])
