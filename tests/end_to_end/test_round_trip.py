@@ -46,13 +46,13 @@ def test_an_event_makes_a_partition_green_and_a_dbt_run_changes_the_verdict_down
 
 
 def test_dagster_runs_what_the_ledger_lets_run_and_what_a_backfill_releases(shop: Shop) -> None:
-    """The orders may run now that their payments are staged; and a backfill builds a stale day anew."""
-    day, stale = "2026-11-15", "2026-11-05"
+    """The orders may run now that their payments are staged; and a backfill builds an early day anew."""
+    day, early = "2026-11-15", "2026-11-03"
     sensor = shop.dagster.start_sensor("ledger_ready")
     try:
         eventually(lambda: shop.dagster.is_materialized("warehouse/orders", day), 180, "dbt has joined the orders")
-        body = {"targets": [{"name": "model.shop.stg_orders", "partitions": [stale]}], "overwrite": "stale"}
-        begun = shop.ledger.post("/api/v1/dev/backfills", json={**body, "reason": "stale", "dry_run": False})
+        body = {"targets": [{"name": "model.shop.stg_orders", "partitions": [early]}], "overwrite": "always"}
+        begun = shop.ledger.post("/api/v1/dev/backfills", json={**body, "reason": "to try it", "dry_run": False})
         assert begun.status_code == 200, begun.text
         backfill = begun.json()["id"]
         eventually(lambda: _state(shop, backfill) == "done", 180, "the backfill has built the day")
@@ -60,7 +60,7 @@ def test_dagster_runs_what_the_ledger_lets_run_and_what_a_backfill_releases(shop
         shop.dagster.stop_sensor(sensor)
     assert shop.dagster.sensor_failures("ledger_ready") == []
     automated = shop.dagster.automated("ledger_ready")
-    assert {("warehouse/orders", day), ("warehouse/stg_orders", stale)} <= automated
+    assert {("warehouse/orders", day), ("warehouse/stg_orders", early)} <= automated
     assert {asset for asset, _ in automated} <= {"warehouse/orders", "warehouse/stg_orders", "warehouse/daily_revenue"}
     assert shop.dagster.reasons("warehouse/weekly_revenue") >= {"upstream_missing"}
 
