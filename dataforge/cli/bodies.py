@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
+from dataforge.cli.fates import show_fates
 from dataforge.cli.invocation import Invocation, pass_invocation
 from dataforge.cli.opened import opened, shelf_of
-from dataforge.cli.table import show
-
-if TYPE_CHECKING:
-    from dataforge.ledger.bodies import Fate
 
 
 @click.command()
@@ -32,15 +27,4 @@ def bodies(invocation: Invocation, drop: bool, for_program: bool) -> None:
     days, now = settings.body_days, datetime.now(UTC)
     with opened(invocation) as database:
         judged = (drop_old if drop else fates)(database, lambda name: shelf_of(settings, name), days, now)
-    if for_program:
-        click.echo(msgspec.json.format(msgspec.json.encode(judged), indent=2).decode())
-        return
-    show(
-        ("PART", "FROM", "UNTIL", "MB", "EVENTS", ""), [_line(fate, "dropped" if drop else "may go") for fate in judged]
-    )
-
-
-def _line(fate: Fate, gone: str) -> tuple[object, ...]:
-    part = fate.part
-    begins, ends = (f"{at:%Y-%m-%d}" if at else None for at in (part.begins, part.ends))
-    return part.name, begins, ends, f"{part.size / 1e6:,.1f}", fate.events, fate.stays or gone
+    show_fates(judged, dropped=drop, for_program=for_program)

@@ -14,8 +14,9 @@ import msgspec
 from dataforge.ledger.checkpoint import Shelf
 from dataforge.ledger.start import covered
 from dataforge.storage import body_part
-from dataforge.storage.body_part import Content, Part
+from dataforge.storage.body_part import Content
 from dataforge.storage.database import Connection, Database
+from dataforge.storage.part import Part
 
 Shelves = Callable[[str], Shelf]  # by an environment's name
 

@@ -6,29 +6,18 @@ that no checkpoint that would be started from is taken for a stranger's: the eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-import msgspec
-
-from dataforge.ledger.checkpoint import Shelf
+from dataforge.ledger.bodies import Fate, Shelves
 from dataforge.ledger.start import newest
 from dataforge.storage import environment as environments
 from dataforge.storage import event as event_log
 from dataforge.storage import event_part
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.environment import Environment
-from dataforge.storage.event_part import Content, Identity, Part
-
-Shelves = Callable[[str], Shelf]  # by an environment's name
-
-
-class Fate(msgspec.Struct, frozen=True):
-    """What becomes of a month of identities."""
-
-    part: Part
-    events: int | None  # None where they were not counted, since the month is too young
-    stays: str | None  # why; None where it may go
+from dataforge.storage.event_part import Content, Identity
+from dataforge.storage.part import Part
 
 
 def fates(database: Database, shelves: Shelves, days: int, now: datetime) -> list[Fate]:

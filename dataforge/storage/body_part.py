@@ -6,39 +6,21 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 from psycopg import Connection, sql
-from psycopg.errors import LockNotAvailable
 
-from dataforge.model.errors import DatabaseUnavailable
+from dataforge.storage.part import Part, impatient, listed
 
-REST = "event_body_rest"
+TABLE, REST = "event_body", "event_body_rest"
 _WEEK = timedelta(days=7)
-
-
-class Part(msgspec.Struct, frozen=True):
-    """A part of the table of bodies; the rest has neither a begin nor an end."""
-
-    name: str
-    begins: datetime | None
-    ends: datetime | None
-    size: int  # bytes on disk, indexes included
-
-
-PARTS = """
-select c.relname, pg_total_relation_size(c.oid) from pg_inherits join pg_class c on c.oid = inhrelid
-where inhparent = 'event_body'::regclass order by c.relname
-"""
 
 
 def parts(connection: Connection) -> list[Part]:
     """Every part, the oldest first and the rest last."""
-    return [_part(name, size) for name, size in connection.execute(PARTS)]
+    return listed(connection, TABLE, REST, _span)
 
 
-def _part(name: str, size: int) -> Part:
-    if name == REST:
-        return Part(name, None, None, size)
-    begins = datetime.strptime(name.removeprefix("event_body_"), "%Y%m%d").replace(tzinfo=UTC)
-    return Part(name, begins, begins + _WEEK, size)
+def _span(day: str) -> tuple[datetime, datetime]:
+    begins = datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC)
+    return begins, begins + _WEEK
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -63,7 +45,6 @@ def content(connection: Connection, part: Part) -> list[Content]:
     return [Content(*row) for row in connection.execute(statement)]
 
 
-IMPATIENT = "set local lock_timeout = '5s'"  # whoever reads or writes a body waits behind us, while we wait
 DROP = "select drop_event_bodies(%s::regclass)"
 REMEMBER = """
 insert into event_body_dropped (environment, number) values (%s, %s)
@@ -74,11 +55,8 @@ on conflict (environment) do update set number = greatest(event_body_dropped.num
 def drop(connection: Connection, part: Part, held: list[Content]) -> None:
     """Ends a part with all it holds, and remembers up to which number bodies are gone. Raises DatabaseUnavailable where
     others are in its way for five seconds."""
-    try:
-        connection.execute(IMPATIENT)
+    with impatient(connection, part, "others read or wrote bodies"):
         connection.execute(DROP, [part.name])
-    except LockNotAvailable as error:
-        raise DatabaseUnavailable(f"others read or wrote bodies for too long to drop {part.name}: try again") from error
     for each in held:
         connection.execute(REMEMBER, [each.environment, each.last])
 

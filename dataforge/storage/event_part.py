@@ -8,39 +8,21 @@ from typing import NamedTuple
 
 import msgspec
 from psycopg import Connection, sql
-from psycopg.errors import LockNotAvailable
 
-from dataforge.model.errors import DatabaseUnavailable
+from dataforge.storage.part import Part, impatient, listed
 
-REST = "event_rest"
+TABLE, REST = "event", "event_rest"
 _LONGEST_MONTH = timedelta(days=31)
-
-
-class Part(msgspec.Struct, frozen=True):
-    """A part of the table of events; the rest has neither a begin nor an end."""
-
-    name: str
-    begins: datetime | None
-    ends: datetime | None
-    size: int  # bytes on disk, indexes included
-
-
-PARTS = """
-select c.relname, pg_total_relation_size(c.oid) from pg_inherits join pg_class c on c.oid = inhrelid
-where inhparent = 'event'::regclass order by c.relname
-"""
 
 
 def parts(connection: Connection) -> list[Part]:
     """Every part, the oldest first and the rest last."""
-    return [_part(name, size) for name, size in connection.execute(PARTS)]
+    return listed(connection, TABLE, REST, _span)
 
 
-def _part(name: str, size: int) -> Part:
-    if name == REST:
-        return Part(name, None, None, size)
-    begins = datetime.strptime(name.removeprefix("event_"), "%Y%m").replace(tzinfo=UTC)
-    return Part(name, begins, (begins + _LONGEST_MONTH).replace(day=1), size)
+def _span(month: str) -> tuple[datetime, datetime]:
+    begins = datetime.strptime(month, "%Y%m").replace(tzinfo=UTC)
+    return begins, (begins + _LONGEST_MONTH).replace(day=1)
 
 
 class Identity(NamedTuple):
@@ -96,7 +78,6 @@ def recorded_since(connection: Connection, part: Part, last: Mapping[int, int]) 
     return row is not None and bool(row[0])
 
 
-IMPATIENT = "set local lock_timeout = '5s'"  # whoever records waits behind us, while we wait
 SPARE = """
 select environment, occurred_at, id, number, recorded_at from {part}
 where (environment, occurred_at, id) in (select * from unnest(%s::smallint[], %s::timestamptz[], %s::bytea[]))
@@ -112,13 +93,10 @@ def drop(connection: Connection, part: Part, held: Sequence[Content], spared: Se
     """Ends a part with all it holds but for what is `spared`, which goes to the rest; and remembers from when on events
     are known. Raises DatabaseUnavailable where others are in its way for five seconds."""
     kept = connection.execute(sql.SQL(SPARE).format(part=sql.Identifier(part.name)), _columns(spared)).fetchall()
-    try:
-        connection.execute(IMPATIENT)
+    with impatient(connection, part, "others recorded"):
         connection.execute(DROP, [part.name])
         for each in held:
             connection.execute(REMEMBER, [each.occurred_until, each.environment])
-    except LockNotAvailable as error:
-        raise DatabaseUnavailable(f"others recorded for too long to drop {part.name}: try again") from error
     for row in kept:
         connection.execute(KEEP, row)
 
