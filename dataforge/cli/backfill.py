@@ -11,9 +11,11 @@ import click
 
 from dataforge.cli import table
 from dataforge.cli.invocation import Invocation, pass_invocation
+from dataforge.cli.lists import filtered_by, print_page
+from dataforge.model.backfill import BackfillFilter, ItemFilter
 
 if TYPE_CHECKING:
-    from dataforge.model.backfill import BackfillDetail, Backfilling, Cap, Hours, Plan, PlanItem, Verb
+    from dataforge.model.backfill import BackfillDetail, Backfilling, BackfillItem, Cap, Hours, Plan, PlanItem, Verb
 
 _SCOPES = ("all", "task", "dataset", "pool", "domain")
 
@@ -175,7 +177,15 @@ def _show_plan(found: Plan, *, as_json: bool) -> None:
     table.show(
         titles,
         [
-            (part.task.name, part.planned, part.skipped, part.first, part.last, _took(part.seconds), f"{part.cost:g}")
+            (
+                part.task.name,
+                part.planned,
+                part.skipped,
+                part.first,
+                part.last,
+                table.span(part.seconds),
+                f"{part.cost:g}",
+            )
             for part in found.tasks
         ],
     )
@@ -195,20 +205,11 @@ def _show_estimate(found: Plan) -> None:
     estimate = found.estimate
     limits = {"order": "their order", "caps": "the caps", "budget": "the budget", "nothing": "nothing"}
     click.echo(
-        f"it takes about {_took(estimate.seconds)}, limited by {limits[estimate.limited_by]}, and costs"
+        f"it takes about {table.span(estimate.seconds)}, limited by {limits[estimate.limited_by]}, and costs"
         f" {estimate.cost:,.4g} units; begun now it ends about {table.moment(estimate.ends_at)} UTC"
     )
     if estimate.without_history:
         click.echo(f"{estimate.without_history:,} of the tasks have no history: a run of theirs is taken for 60 s")
-
-
-def _took(seconds: float | None) -> str | None:
-    from datetime import UTC, datetime, timedelta
-
-    if seconds is None:
-        return None
-    begin = datetime(2000, 1, 1, tzinfo=UTC)
-    return table.duration(begin, begin + timedelta(seconds=seconds))
 
 
 def _reasons(items: tuple[PlanItem, ...]) -> list[tuple[object, ...]]:
@@ -220,33 +221,21 @@ def _reasons(items: tuple[PlanItem, ...]) -> list[tuple[object, ...]]:
 
 
 @backfill.command("list")
-@click.option("--state", type=click.Choice(["running", "paused", "canceled", "failed", "done"]), help="Only these.")
-@click.option("--limit", type=click.IntRange(1, 1_000), default=100, show_default=True, help="How many at most.")
-@click.option("--cursor", help="The next_cursor of the page before.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@filtered_by(BackfillFilter)
 @pass_invocation
 def list_(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
     """List backfills, the latest first."""
-    import msgspec
-
     from dataforge.cli.opened import opened
     from dataforge.ledger.backfill_list import backfills
-    from dataforge.model.backfill import BackfillFilter
 
     with opened(invocation) as database:
         page = backfills(database, invocation.settings.environment, BackfillFilter(**given))
-    if as_json:
-        click.echo(msgspec.json.encode(page))
-        return
     titles = ("ID", "STATE", "BUILT", "OF", "FAILED", "BEGAN (UTC)", "BY", "REASON")
-    rows = [
-        (each.id, each.state, *_progress(each.counts), table.moment(each.began_at), each.by, each.reason)
-        for each in page.items
-    ]
-    if rows:
-        table.show(titles, rows)
-    else:
-        click.echo("there is no backfill", err=True)
+    print_page(page, titles, _line, as_json=as_json, nothing="there is no backfill")
+
+
+def _line(each: BackfillItem) -> tuple[object, ...]:
+    return each.id, each.state, *_progress(each.counts), table.moment(each.began_at), each.by, each.reason
 
 
 def _progress(counts: dict[str, int]) -> tuple[int, int, int]:
@@ -293,38 +282,20 @@ def _show(found: BackfillDetail, *, as_json: bool) -> None:
 
 @backfill.command()
 @click.argument("name", type=click.UUID, metavar="ID")
-@click.option(
-    "--state",
-    type=click.Choice(["planned", "released", "succeeded", "failed", "blocked", "canceled", "skipped"]),
-    help="Only these.",
-)
-@click.option("--limit", type=click.IntRange(1, 1_000), default=100, show_default=True, help="How many at most.")
-@click.option("--cursor", help="The next_cursor of the page before.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@filtered_by(ItemFilter)
 @pass_invocation
 def partitions(invocation: Invocation, /, name: UUID, as_json: bool, **given: Any) -> None:
     """List the partitions of a backfill in the order of its plan, each with why, or what it waits for."""
-    import msgspec
-
     from dataforge.cli.opened import opened
     from dataforge.ledger.backfill_list import items
-    from dataforge.model.backfill import ItemFilter
 
     with opened(invocation) as database:
         page = items(database, invocation.settings.environment, name, ItemFilter(**given))
-    if as_json:
-        click.echo(msgspec.json.encode(page))
-        return
-    rows = [
-        (each.wave, each.task.name, each.partition, each.state, table.moment(each.released_at), each.reason)
-        for each in page.items
-    ]
-    if rows:
-        table.show(("WAVE", "TASK", "PARTITION", "STATE", "RELEASED (UTC)", "REASON"), rows)
-    else:
-        click.echo("nothing matches", err=True)
-    if page.next_cursor is not None:
-        click.echo("there is more: raise --limit, or go on from the cursor that --json prints", err=True)
+    print_page(page, ("WAVE", "TASK", "PARTITION", "STATE", "RELEASED (UTC)", "REASON"), _item, as_json=as_json)
+
+
+def _item(each: PlanItem) -> tuple[object, ...]:
+    return each.wave, each.task.name, each.partition, each.state, table.moment(each.released_at), each.reason
 
 
 def _verb(verb: Verb, said: str) -> None:

@@ -38,7 +38,7 @@ _LONGEST_REASON = 200
 _DIGITS = 12  # of a version: enough to find its definition by
 
 
-def _filtered_by(shape: type[Paging]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def filtered_by(shape: type[Paging]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The fields of a filter as arguments and options, and `--json`."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -70,12 +70,12 @@ def _parameter(field: FilterField) -> Callable[[Callable[..., None]], Callable[.
 
 
 @click.command()
-@_filtered_by(RunFilter)
+@filtered_by(RunFilter)
 @pass_invocation
 def runs(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
     """List runs, the latest start first."""
     titles = ("TASK", "PARTITION", "STATE", "TRY", "STARTED (UTC)", "TOOK", "EVIDENCE", "VERSION")
-    _print(_collect(invocation, "runs", _read(RunFilter, given)), titles, _run, as_json=as_json)
+    print_page(_collect(invocation, "runs", _read(RunFilter, given)), titles, _run, as_json=as_json)
 
 
 def _run(run: RunItem) -> Sequence[object]:
@@ -103,12 +103,12 @@ def _evidence(run: RunItem) -> str:
 
 
 @click.command()
-@_filtered_by(ShardFilter)
+@filtered_by(ShardFilter)
 @pass_invocation
 def shards(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
     """List the shards of one run of the task NAME: its files, customers or other parts, by their keys."""
     titles = ("SHARD", "STATE", "ENDED (UTC)", "ROWS")
-    _print(_collect(invocation, "shards", _read(ShardFilter, given)), titles, _shard, as_json=as_json)
+    print_page(_collect(invocation, "shards", _read(ShardFilter, given)), titles, _shard, as_json=as_json)
 
 
 def _shard(item: ShardItem) -> Sequence[object]:
@@ -116,13 +116,13 @@ def _shard(item: ShardItem) -> Sequence[object]:
 
 
 @click.command()
-@_filtered_by(PartitionFilter)
+@filtered_by(PartitionFilter)
 @pass_invocation
 def partitions(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
     """List partitions of tasks and datasets, and their states."""
     titles = ("KIND", "NAME", "PARTITION", "STATE", "SINCE (UTC)", "EVIDENCE", "VERSION", "REASON")
     found = _collect(invocation, "partitions", _read(PartitionFilter, given), now=datetime.now(UTC))
-    _print(found, titles, _partition, as_json=as_json)
+    print_page(found, titles, _partition, as_json=as_json)
 
 
 def _partition(item: PartitionItem) -> Sequence[object]:
@@ -131,7 +131,7 @@ def _partition(item: PartitionItem) -> Sequence[object]:
 
 
 @click.command()
-@_filtered_by(TaskFilter)
+@filtered_by(TaskFilter)
 @click.option("--versions", is_flag=True, help="List the versions of the task NAME: when each held, and what changed.")
 @click.option("--definition", metavar="HASH", help="Print the definition of this hash, as it was declared.")
 @pass_invocation
@@ -141,7 +141,7 @@ def tasks(invocation: Invocation, /, as_json: bool, versions: bool, definition: 
         _versions(invocation, definition, _read(TaskFilter, given), as_json=as_json)
         return
     titles = ("NAMESPACE", "NAME", "PLATFORM", "OWNER", "PARTITIONING", "DECLARED BY")
-    _print(_collect(invocation, "tasks", _read(TaskFilter, given)), titles, _task, as_json=as_json)
+    print_page(_collect(invocation, "tasks", _read(TaskFilter, given)), titles, _task, as_json=as_json)
 
 
 def _versions(invocation: Invocation, definition: str | None, wanted: TaskFilter, *, as_json: bool) -> None:
@@ -162,12 +162,12 @@ def _task(task: TaskItem) -> Sequence[object]:
 
 
 @click.command()
-@_filtered_by(DatasetFilter)
+@filtered_by(DatasetFilter)
 @pass_invocation
 def datasets(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
     """List datasets, each once, under its canonical name."""
     titles = ("NAMESPACE", "NAME", "OWNER", "ALSO KNOWN AS")
-    _print(_collect(invocation, "datasets", _read(DatasetFilter, given)), titles, _dataset, as_json=as_json)
+    print_page(_collect(invocation, "datasets", _read(DatasetFilter, given)), titles, _dataset, as_json=as_json)
 
 
 def _dataset(dataset: DatasetItem) -> Sequence[object]:
@@ -175,12 +175,12 @@ def _dataset(dataset: DatasetItem) -> Sequence[object]:
 
 
 @click.command()
-@_filtered_by(UpdateFilter)
+@filtered_by(UpdateFilter)
 @pass_invocation
 def updates(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
     """List the dataset updates that a run of the triggered task NAME consumed, or that wait for its next one."""
     titles = ("DATASET", "PARTITION", "UPDATED (UTC)", "VERSION", "BY TASK", "BY RUN")
-    _print(_collect(invocation, "updates", _read(UpdateFilter, given)), titles, _update, as_json=as_json)
+    print_page(_collect(invocation, "updates", _read(UpdateFilter, given)), titles, _update, as_json=as_json)
 
 
 def _update(item: UpdateItem) -> Sequence[object]:
@@ -188,12 +188,12 @@ def _update(item: UpdateItem) -> Sequence[object]:
 
 
 @click.command()
-@_filtered_by(RejectFilter)
+@filtered_by(RejectFilter)
 @pass_invocation
 def rejects(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
     """List the input that was refused, and why, the latest first."""
     titles = ("RECEIVED (UTC)", "BYTES", "MESSAGE", "REASON", "ID")
-    _print(_collect(invocation, "rejects", _read(RejectFilter, given)), titles, _reject, as_json=as_json)
+    print_page(_collect(invocation, "rejects", _read(RejectFilter, given)), titles, _reject, as_json=as_json)
 
 
 def _reject(item: RejectItem) -> Sequence[object]:
@@ -227,13 +227,21 @@ def _collect(invocation: Invocation, noun: str, wanted: Paging, **more: datetime
         database.close()
 
 
-def _print(page: Page[Any], titles: Sequence[str], row: Callable[[Any], Sequence[object]], *, as_json: bool) -> None:
+def print_page(
+    page: Page[Any],
+    titles: Sequence[str],
+    row: Callable[[Any], Sequence[object]],
+    *,
+    as_json: bool,
+    nothing: str = "nothing matches",
+) -> None:
+    """Prints a page as a table or JSON, and says where there is nothing on it, or more behind it."""
     if as_json:
         click.echo(msgspec.json.encode(page))
         return
     if page.items:
         table.show(titles, [row(item) for item in page.items])
     else:
-        click.echo("nothing matches", err=True)
+        click.echo(nothing, err=True)
     if page.next_cursor is not None:
         click.echo("there is more: raise --limit, filter, or go on from the cursor that --json prints", err=True)

@@ -46,9 +46,14 @@ def moment(at: datetime | None) -> str | None:
 
 def duration(start: datetime | None, end: datetime | None) -> str | None:
     """How long something took, in its two largest units."""
-    if start is None or end is None:
+    return None if start is None or end is None else span((end - start).total_seconds())
+
+
+def span(taken: float | None) -> str | None:
+    """So many seconds in their two largest units."""
+    if taken is None:
         return None
-    seconds = max(0, round((end - start).total_seconds()))
+    seconds = max(0, round(taken))
     if seconds < 60:
         return f"{seconds}s"
     if seconds < 3_600:

@@ -99,21 +99,19 @@ def checked(questions: Sequence[_Question], kind: type[_Question]) -> list[_Ques
 
 def claim_id(claim: str) -> UUID:
     """The id of a claim. Raises InvalidInput for what can be none."""
-    try:
-        return UUID(claim)
-    except (ValueError, AttributeError, TypeError):
-        expected = "the UUID that a claim was granted under"
-        raise InvalidInput(f"claim is {claim!r}: expected {expected}", [FieldError("claim", claim, expected)]) from None
+    return _uuid("claim", claim, "the UUID that a claim was granted under")
 
 
 def backfill_id(backfill: str) -> UUID:
     """The id of a backfill. Raises InvalidInput for what can be none."""
+    return _uuid("backfill", backfill, "the UUID that a backfill was begun under")
+
+
+def _uuid(field: str, text: str, expected: str) -> UUID:
     try:
-        return UUID(backfill)
+        return UUID(text)
     except (ValueError, AttributeError, TypeError):
-        expected = "the UUID that a backfill was begun under"
-        problem = FieldError("backfill", backfill, expected)
-        raise InvalidInput(f"backfill is {backfill!r}: expected {expected}", [problem]) from None
+        raise InvalidInput(f"{field} is {text!r}: expected {expected}", [FieldError(field, text, expected)]) from None
 
 
 def source_name(source: str) -> str:

@@ -10,7 +10,6 @@ write to places of their own, or check with a heartbeat before what cannot be un
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,6 +23,7 @@ from dataforge.ledger.need import Asked
 from dataforge.ledger.question import ask
 from dataforge.ledger.record import record
 from dataforge.model.claim import LONGEST_LEASE, Claiming, ClaimRefused, Ended, Fenced, Granted, Outcome
+from dataforge.model.decoding import is_uuid
 from dataforge.model.errors import Conflict, FieldError, InvalidInput, NotFound
 from dataforge.model.readiness import decide
 from dataforge.model.reference import TaskRef
@@ -39,7 +39,6 @@ from dataforge.storage.lease import Ending, StoredLease
 
 _MOST_ENDED = 1_000  # leases that ran out, written down in one transaction
 _STATE: dict[Ending, str] = {"completed": "succeeded", "failed": "failed", "released": "failed", "expired": "failed"}
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 EVERYWHERE = "*"  # among the trusted namespaces: all of them
 
 
@@ -152,7 +151,7 @@ def _of_expired(lease: StoredLease) -> Outcome:
 
 def _check(wanted: Claiming) -> None:
     _check_seconds(wanted.lease_seconds)
-    if wanted.claim is not None and _UUID.fullmatch(wanted.claim) is None:
+    if wanted.claim is not None and not is_uuid(wanted.claim):
         error = FieldError("claim", wanted.claim[:120], "a UUID, or none")
         raise InvalidInput("claim: expected a UUID, or none", [error])
     if not wanted.worker or "\0" in wanted.worker or len(wanted.worker) > 512:

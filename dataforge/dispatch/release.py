@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import msgspec
 from msgspec.structs import replace
 
 from dataforge.dispatch.claim import is_ground
@@ -20,6 +19,7 @@ from dataforge.dispatch.rerun import Saying, order
 from dataforge.ingest.redaction import NOTHING, Redaction
 from dataforge.ledger.aging import aged
 from dataforge.ledger.backfill_answer import natures
+from dataforge.ledger.backfill_list import said_of
 from dataforge.ledger.need import Asked
 from dataforge.ledger.question import ask
 from dataforge.model.backfill import AT_ONCE, Backfilling, Stage
@@ -43,7 +43,7 @@ _LOOKED_AT = 1_000  # partitions of one backfill among which is chosen in one st
 _log = logging.getLogger(__name__)
 _HOUR = timedelta(hours=1)
 _DONE = frozenset({PartitionStatus.READY, PartitionStatus.STALE, PartitionStatus.SKIPPED})
-_ENDED = frozenset({"ready", "stale", "skipped", "failed", "quarantined"})
+_ENDED = _DONE | {PartitionStatus.FAILED, PartitionStatus.QUARANTINED}
 
 
 def tend(
@@ -155,16 +155,12 @@ def _outcome(question: Question) -> str | None:
 
 def _has_next(connection: Connection, here: Environment, working: Working, now: datetime) -> bool:
     """Whether anything may be released: it is time, there is something, and a cap on all leaves room."""
-    said = _said(working)
+    said = said_of(working)
     if working.state != "running" or not is_open(said.hours, now):
         return False
     most = min((cap.at_once for cap in said.caps if cap.scope == "all"), default=AT_ONCE)
     going = sum(not each.failed for each in parts.under_way(connection, here.id, working.id))
     return going < most and bool(parts.due(connection, here.id, working.id, now, 1))
-
-
-def _said(working: Working) -> Backfilling:
-    return msgspec.convert(working.request, Backfilling)
 
 
 def _release(
@@ -176,7 +172,7 @@ def _release(
     trusted: frozenset[str],
 ) -> int:
     """Lets as much be claimed as the pace allows; returns how much that is, with what was built by others meanwhile."""
-    said, following = _said(working), parts.due(connection, here.id, working.id, now, _LOOKED_AT)
+    said, following = said_of(working), parts.due(connection, here.id, working.id, now, _LOOKED_AT)
     built = _built_since(connection, here, working, following)
     wanting = [each for each in following if each.number not in built]
     chosen = _within_pace(connection, here, working, said, wanting, now)
@@ -204,7 +200,7 @@ def _built_since(connection: Connection, here: Environment, working: Working, fo
     """Those that others have built since the backfill began, or that came with what runs them."""
     places: dict[readiness.Place, Next] = {("task", each.task_id, each.partition): each for each in following}
     statuses = basis.statuses(connection, here.id, places)
-    good = [place for place, status in statuses.items() if status in _GOOD]
+    good = [place for place, status in statuses.items() if status in _DONE]
     begun = readiness.begun(connection, here.id, good) if good else {}
     fresh = [place for place in good if not places[place].again or _is_since(begun.get(place), working.began_at)]
     return {places[place].number for place in fresh}
@@ -212,9 +208,6 @@ def _built_since(connection: Connection, here: Environment, working: Working, fo
 
 def _is_since(at: datetime | None, begin: datetime) -> bool:
     return at is not None and at >= begin
-
-
-_GOOD = ("ready", "stale", "skipped")
 
 
 def _verdicts(

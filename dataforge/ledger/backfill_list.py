@@ -27,7 +27,7 @@ from dataforge.storage import backfill as storage
 from dataforge.storage import backfill_item as parts
 from dataforge.storage import environment as environments
 from dataforge.storage import readiness
-from dataforge.storage.backfill import Stored
+from dataforge.storage.backfill import Stored, Working
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.environment import Environment
 
@@ -155,6 +155,6 @@ def found_by(connection: Connection, here: Environment, backfill: UUID) -> Store
     return found
 
 
-def said_of(found: Stored) -> Backfilling:
+def said_of(found: Working) -> Backfilling:
     """What was asked for."""
     return msgspec.convert(found.request, Backfilling)

@@ -23,7 +23,7 @@ from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.model.backfill import MOST_ITEMS, Backfilling
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.freshness import FreshnessStatus
-from dataforge.model.rebuild import Decision, Standing, rebuilt
+from dataforge.model.rebuild import Decision, Standing, rebuilt, why_built
 from dataforge.storage import backfill_basis as storage
 from dataforge.storage.database import Connection
 from dataforge.storage.readiness import Place, Subject
@@ -88,7 +88,6 @@ class _Found:
         asked = set(places) - self._standing.keys()
         self._look_around({task for task, _ in asked} - self._known.subjects.keys())
         above = {parent for each in asked for parent in self._run_by(each)}
-        self._look_around({task for task, _ in above} - self._known.subjects.keys())
         new = sorted((asked | above) - self._standing.keys())
         new = [
             each for each in new if each[0] in self._known.subjects and self._known.subjects[each[0]].trigger is None
@@ -135,12 +134,8 @@ class _Found:
         new = list(self._standing)
         while new:
             self._look_for_stale()
-            built = [each for each in new if self._is_built(self._standing[each])]
+            built = [each for each in new if why_built(self._standing[each], self._wanted.overwrite) is not None]
             new = self.add(maker for place in self._wanting(built) for maker in self._makers_of(place))
-
-    def _is_built(self, standing: Standing) -> bool:
-        """Whether it is built whatever becomes of what is above it."""
-        return rebuilt([standing], [()], self._wanted.overwrite)[0].built
 
     def _wanting(self, partitions: Iterable[TaskPartition]) -> set[Place]:
         """What these need and is not good as it is."""

@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Literal
-from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
 from dataforge.model.catalog import NodeName
+from dataforge.model.decoding import is_uuid
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.filter import Paging
 from dataforge.model.partition_check import is_zone
@@ -128,7 +128,7 @@ def _of_target(target: Target, field: str) -> Iterator[FieldError]:
 
 def _of_texts(wanted: Backfilling) -> Iterator[FieldError]:
     yield from _of_words(wanted.by, wanted.reason)
-    if wanted.id is not None and not _is_uuid(wanted.id):
+    if wanted.id is not None and not is_uuid(wanted.id):
         yield FieldError("id", wanted.id[:120], "a UUID, or none")
 
 
@@ -155,13 +155,6 @@ def _of_hours(hours: Hours) -> Iterator[FieldError]:
         yield FieldError("hours.to", hours.end[:120], "another time than they begin at; for all day leave them out")
     if not is_zone(hours.time_zone):
         yield FieldError("hours.time_zone", hours.time_zone[:120], "a time zone such as Europe/Berlin")
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text.lower()
-    except ValueError:
-        return False
 
 
 class BackfillFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):

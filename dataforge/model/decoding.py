@@ -127,3 +127,11 @@ def shorten(value: object) -> object:
     if isinstance(value, dict | list):
         return f"{'an object' if isinstance(value, dict) else 'an array'} of {len(value)}"
     return f"{value[:120]}..." if isinstance(value, str) and len(value) > 120 else value
+
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def is_uuid(text: str) -> bool:
+    """Whether it is a UUID as it is usually written."""
+    return _UUID.fullmatch(text) is not None

@@ -81,7 +81,7 @@ def is_open(hours: Hours | None, now: datetime) -> bool:
     """Whether anything is released at this time of day."""
     if hours is None:
         return True
-    begin, end = time.fromisoformat(hours.begin), time.fromisoformat(hours.end)
+    begin, end = _bounds(hours)
     local = now.astimezone(ZoneInfo(hours.time_zone)).time()
     return begin <= local < end if begin < end else local >= begin or local < end
 

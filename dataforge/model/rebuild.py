@@ -20,9 +20,13 @@ Standing = Literal["missing", "failed", "running", "good", "skipped", "stale", "
 class Decision(msgspec.Struct, frozen=True):
     """What becomes of one partition."""
 
-    built: bool
     wave: int  # from 1 on; 0 of what is not built
     reason: str
+
+    @property
+    def built(self) -> bool:
+        """Whether it is built."""
+        return self.wave > 0
 
 
 def rebuilt(
@@ -57,15 +61,15 @@ def _decide(
     standing: Standing, made: int, last: int | None, overwrite: Overwrite, name: Callable[[int], str]
 ) -> Decision:
     """`made` is the last wave in which anything is built that it is made from, and `last` one of these."""
-    why = _why(standing, overwrite)
+    why = why_built(standing, overwrite)
     if why is None and last is not None and overwrite == "stale" and standing in _OUTDATED:
         why = f"{name(last)} is built anew"
     if why is None:
         return _AS_IT_IS[standing]
-    return Decision(built=True, wave=made + 1, reason=why)
+    return Decision(made + 1, why)
 
 
-def _why(standing: Standing, overwrite: Overwrite) -> str | None:
+def why_built(standing: Standing, overwrite: Overwrite) -> str | None:
     """Why it is built whatever is above it; None where it is not."""
     if standing in ("missing", "failed"):
         return _BUILT[standing]
@@ -77,9 +81,8 @@ def _why(standing: Standing, overwrite: Overwrite) -> str | None:
 
 
 _IN_A_CIRCLE = Decision(
-    built=False,
-    wave=0,
-    reason="it needs itself in a circle, or what is in one: break the circle first (`dataforge findings`)",
+    0,
+    "it needs itself in a circle, or what is in one: break the circle first (`dataforge findings`)",
 )
 _OUTDATED = frozenset({"good", "skipped"})
 _BUILT: dict[str, str] = {
@@ -96,4 +99,4 @@ _LEFT: dict[Standing, str] = {
     "stale": "it is stale, and is not to be overwritten",
     "held": "its result is quarantined, and is not to be overwritten",
 }
-_AS_IT_IS = {standing: Decision(built=False, wave=0, reason=reason) for standing, reason in _LEFT.items()}
+_AS_IT_IS = {standing: Decision(0, reason) for standing, reason in _LEFT.items()}

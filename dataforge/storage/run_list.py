@@ -39,7 +39,7 @@ def find(
     """The runs that one page's stretch holds, of one task or of all."""
     given = run_window.parameters(environment, wanted, task, after)
     rows = connection.execute(MATCHING, given, prepare=False).fetchall()
-    return examined([(Place(*row[:3]), row[3]) for row in rows], rows[0][4] if rows else 0, given["most"])
+    return _examined(rows, given["most"])
 
 
 # `asked.place` is the task's place among those asked for, `page.place` the run's among the task's.
@@ -59,10 +59,11 @@ def find_of_each(
     found: list[list[tuple[Any, ...]]] = [[] for _ in tasks]
     for place, *row in connection.execute(MATCHING_OF_EACH, given, prepare=False):
         found[place - 1].append(tuple(row))
-    return [
-        examined([(Place(*row[:3]), row[3]) for row in rows], rows[0][4] if rows else 0, given["most"])
-        for rows in found
-    ]
+    return [_examined(rows, given["most"]) for rows in found]
+
+
+def _examined(rows: Sequence[tuple[Any, ...]], most: int) -> Examined[Place]:
+    return examined([(Place(*row[:3]), row[3]) for row in rows], rows[0][4] if rows else 0, most)
 
 
 # The version that a run ran: what its attempt says, else what stood when it started, as far as anybody knows when that

@@ -19,9 +19,9 @@ from dataforge.ingest.batch import BatchResult, record_native, record_openlineag
 from dataforge.ingest.native import parse
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import checkpoint, verify
-from dataforge.ledger.bodies import drop_old
+from dataforge.ledger.bodies import Fate, drop_old
 from dataforge.ledger.checkpoint import Shelf
-from dataforge.ledger.retention import Fate, end_old, fates
+from dataforge.ledger.retention import end_old, fates
 from dataforge.ledger.verify import digest
 from dataforge.storage import environment as environments
 from dataforge.storage.database import MIGRATIONS, Connection, Database, migrate

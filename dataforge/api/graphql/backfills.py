@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataforge.api.graphql.reading import Within
-from dataforge.api.graphql.shape import Of, link, placed, takes
+from dataforge.api.graphql.shape import FEW, Of, link, placed, takes
 from dataforge.ledger import backfill_list
 from dataforge.model.backfill import BackfillFilter, BackfillItem, ItemFilter, PlanItem
 from dataforge.model.listing import Page
-
-_FEW = 10  # items of a list inside a list, unless its limit says another number
 
 
 @takes(BackfillFilter)
@@ -19,7 +17,7 @@ def listed(within: Within, wanted: BackfillFilter) -> Page[Of[BackfillItem]]:
 
 
 @link(BackfillItem, "partitions", Page[PlanItem] | None, "Its partitions, in the order of its plan.")
-@takes(ItemFilter, limit=_FEW)
+@takes(ItemFilter, limit=FEW)
 async def partitions(backfill: Of[BackfillItem], wanted: ItemFilter) -> Page[Of[PlanItem]]:
     """The page that a list of its partitions alone would show."""
     return placed(await backfill.within.backfills.load((wanted, backfill.item.id)), backfill.within)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataforge.api.graphql.reading import Within
-from dataforge.api.graphql.shape import Of, link, placed, takes
+from dataforge.api.graphql.shape import FEW, Of, link, placed, takes
 from dataforge.ledger import catalog
 from dataforge.model.catalog import DatasetItem, PartitionItem
 from dataforge.model.filter import DatasetFilter, PartitionFilter
@@ -11,7 +11,6 @@ from dataforge.model.listing import Page
 from dataforge.model.reference import node_id
 
 Shown = Of[DatasetItem]
-_FEW = 10  # items of a list inside a list, unless its limit says another number
 
 
 @takes(DatasetFilter)
@@ -22,7 +21,7 @@ def listed(within: Within, wanted: DatasetFilter) -> Page[Shown]:
 
 
 @link(DatasetItem, "partitions", Page[PartitionItem] | None, "Its partitions, in the order of their keys.")
-@takes(PartitionFilter, without=("namespace", "name", "kind", "owner", "platform"), limit=_FEW)
+@takes(PartitionFilter, without=("namespace", "name", "kind", "owner", "platform"), limit=FEW)
 async def partitions(dataset: Shown, wanted: PartitionFilter) -> Page[Of[PartitionItem]]:
     """The page that a list of its partitions alone would show."""
     node = node_id(dataset.item.namespace, dataset.item.name)

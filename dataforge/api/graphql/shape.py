@@ -35,6 +35,9 @@ Found = TypeVar("Found", bound=Callable[..., Any])
 BigInt = NewType("BigInt", int)
 
 
+FEW = 10  # items of a list inside a list, unless its limit says another number
+
+
 class Member(NamedTuple):
     """A field of a type: what it shows, in the values that every interface shows, and how that is found."""
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from dataforge.api.graphql.reading import Within
-from dataforge.api.graphql.shape import Of, link, placed, takes
+from dataforge.api.graphql.shape import FEW, Of, link, placed, takes
 from dataforge.ledger import catalog
 from dataforge.ledger.need import Asked
 from dataforge.model.catalog import PartitionItem, RunItem, TaskItem
@@ -19,7 +19,6 @@ from dataforge.model.reference import node_id
 from dataforge.model.verdict import Verdict
 
 Shown = Of[TaskItem]
-_FEW = 10  # items of a list inside a list, unless its limit says another number
 _CLEAR = ("namespace", "name", "kind", "owner", "platform")  # of what belongs to a task
 
 
@@ -45,14 +44,14 @@ async def verdict(task: Shown, day: Day) -> Verdict:
 
 
 @link(TaskItem, "runs", Page[RunItem] | None, "Its runs, the latest start first.")
-@takes(RunFilter, without=(*_CLEAR, "attempts"), limit=_FEW)
+@takes(RunFilter, without=(*_CLEAR, "attempts"), limit=FEW)
 async def runs(task: Shown, wanted: RunFilter) -> Page[Of[RunItem]]:
     """The page that a list of its runs alone would show."""
     return placed(await task.within.runs.load((wanted, _id(task))), task.within)
 
 
 @link(TaskItem, "partitions", Page[PartitionItem] | None, "Its partitions, in the order of their keys.")
-@takes(PartitionFilter, without=_CLEAR, limit=_FEW)
+@takes(PartitionFilter, without=_CLEAR, limit=FEW)
 async def partitions(task: Shown, wanted: PartitionFilter) -> Page[Of[PartitionItem]]:
     """The page that a list of its partitions alone would show."""
     return placed(await task.within.partitions.load((wanted, ("task", _id(task)))), task.within)
@@ -64,7 +63,7 @@ async def partitions(task: Shown, wanted: PartitionFilter) -> Page[Of[PartitionI
     Page[EdgeItem] | None,
     "Its edges of one relation, as each source declares them or as seen.",
 )
-@takes(EdgeFilter, limit=_FEW)
+@takes(EdgeFilter, limit=FEW)
 async def edges(task: Shown, wanted: EdgeFilter) -> Page[Of[EdgeItem]]:
     """In the order of their keys."""
     return placed(await task.within.edges.load((wanted, _id(task))), task.within)
