@@ -12,11 +12,11 @@ from dagster import AssetExecutionContext, AssetKey, BackfillPolicy, DataVersion
 from dagster_dbt import DagsterDbtCliRuntimeError, DbtCliInvocation, dbt_assets
 from dagster_dbt.core.dbt_event_iterator import DbtDagsterEventType
 
+from dataforge_assets.claims import NOT_BEGUN
 from dataforge_assets.dbt_translator import ShopTranslator
 from dataforge_assets.partitions import DAILY, WEEKLY
 from resources.dbt import MANIFEST, ShopDbt, places, rows, variables
 
-NOT_BEGUN = "dataforge/not_begun"  # metadata of a failure: the assets that dbt skipped for it
 RESULTS: Final = "run_results.json"
 POOL = "duckdb"  # DuckDB lets one process write a file; dagster.yaml allows one step of the pool
 _TRANSLATOR = ShopTranslator()

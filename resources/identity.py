@@ -12,6 +12,7 @@ from dataforge.model.reference import DatasetRef, TaskRef
 
 TASK = "dataforge/task"  # what produces the asset
 DATASET = "dataforge/dataset"  # what the asset is
+CLAIMED = "dataforge/claimed"  # that its step claims what it makes, and tells the ledger of its begin and end itself
 _Ref = TypeVar("_Ref", TaskRef, DatasetRef)
 
 
@@ -26,6 +27,11 @@ def ledger_metadata(
 def task_of(metadata: Mapping[str, Any]) -> TaskRef | None:
     """The task that makes the asset of this metadata; None where it names none."""
     return _named(metadata, TASK, TaskRef)
+
+
+def is_claimed(metadata: Mapping[str, Any]) -> bool:
+    """Whether the step that makes the asset of this metadata claims it."""
+    return bool(metadata.get(CLAIMED, False))
 
 
 def dataset_of(metadata: Mapping[str, Any]) -> DatasetRef | None:
