@@ -19,16 +19,18 @@ from benchmarks.answers import LAYERS, layered
 from benchmarks.figure import Bench, timed
 from benchmarks.ingest import server_version
 from benchmarks.scratch import scratch_database
-from dataforge.dispatch.claim import claim
+from dataforge.dispatch.claim import claim, claim_together
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger.declare import declare
 from dataforge.model import definition
-from dataforge.model.claim import Claiming
+from dataforge.model.claim import Claiming, ClaimingTogether, Member
 from dataforge.storage.database import Database
 
 CLAIMED_DAY = "2026-11-04"  # all but the last layer has run for it
 FAN_OUTS = {1: 40, 100: 20, 10_000: 3}  # how many wait for one task, and how often it is measured
+SINGLE = 140  # partitions that are claimed one by one, the first twenty of which are not measured
+TOGETHER, GROUPS = 100, 10  # partitions in a group of claims, and how many groups
 PATIENCE = 300.0  # seconds
 
 
@@ -52,9 +54,24 @@ def _claims(bench: Bench, database: Database, names: list[str], factor: float) -
     for begin in range(0, last, 1_000):
         done = [_event(name, CLAIMED_DAY, "succeeded") for name in names[begin : min(begin + 1_000, last)]]
         record_native(database, "dev", done, NOTHING)
-    wanted = [Claiming(name=name, partition=CLAIMED_DAY, worker="w", lease_seconds=600) for name in names[last:][:220]]
+    wanted = [
+        Claiming(name=name, partition=CLAIMED_DAY, worker="w", lease_seconds=600) for name in names[last:][:SINGLE]
+    ]
     taken = [timed(partial(claim, database, "dev", each, datetime.now(UTC))) for each in wanted]
     bench.times("claim.p95", taken[20:], factor=factor)
+    left = names[last:][SINGLE:]
+    groups = [left[begin : begin + TOGETHER] for begin in range(0, len(left), TOGETHER)][:GROUPS]
+    asked = [_together(group) for group in groups if len(group) == TOGETHER]
+    bench.times(
+        f"claim.together.{TOGETHER}",
+        [timed(partial(claim_together, database, "dev", each, datetime.now(UTC))) for each in asked],
+        factor=factor,
+    )
+
+
+def _together(names: list[str]) -> ClaimingTogether:
+    members = tuple(Member(name=name, partition=CLAIMED_DAY) for name in names)
+    return ClaimingTogether(partitions=members, worker="w", lease_seconds=600)
 
 
 def _event(name: str, day: str, state: str) -> dict[str, Any]:

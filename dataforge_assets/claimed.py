@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -35,7 +36,7 @@ def claimed(assets: AssetsDefinition, *, lease_seconds: int = LEASE_SECONDS) -> 
         keys = ", ".join(sorted(key.to_user_string() for key in assets.keys))
         expected = "assets that one function makes, which is no coroutine"
         raise InvalidInput(f"claimed({keys}): expected {expected}", [FieldError("assets", keys, expected)])
-    step = made.with_replaced_properties(name=made.name)
+    step = copy(made)  # built anew, it would read its outputs' metadata again, and dbt's are none of Dagster's kinds
     step._compute_fn = _claiming(made, lease_seconds)
     step._required_resource_keys = made.required_resource_keys | {"ledger"}
     rebuilt = AssetsDefinition.dagster_internal_init(**{**assets.get_attributes_dict(), "node_def": step})

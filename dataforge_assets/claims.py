@@ -38,7 +38,7 @@ from dagster._core.storage.tags import (
 from resources import LedgerResource, webserver
 from resources.attempt import STEP_BEGINS, runs_before, tries
 from resources.identity import dataset_of, task_of
-from resources.materialization import finding_of, output_of
+from resources.materialization import finding_of, named_of, output_of
 from resources.model import (
     Again,
     ClaimingTogether,
@@ -240,12 +240,14 @@ def _ending(
         return {"ending": ending, "outcome": Outcome(outputs=written, error=wrong)}
     if problem is None:
         return {"ending": "skipped"}
-    if isinstance(problem, DagsterExecutionInterruptedError):
-        return {"ending": "canceled", "outcome": Outcome(error="Dagster's run was interrupted")}
     if target.asset.to_user_string() in _not_begun(problem):
         return {"ending": "upstream_failed"}
+    named = named_of(target.dataset, target.partition)
+    touched = [named] if named else []  # it may have written something
+    if isinstance(problem, DagsterExecutionInterruptedError):
+        return {"ending": "canceled", "outcome": Outcome(outputs=touched, error="Dagster's run was interrupted")}
     said = problem.description if isinstance(problem, Failure) and problem.description else str(problem)
-    return {"ending": "failed", "outcome": Outcome(error=said or type(problem).__name__)}
+    return {"ending": "failed", "outcome": Outcome(outputs=touched, error=said or type(problem).__name__)}
 
 
 def _not_begun(problem: BaseException) -> Sequence[str]:

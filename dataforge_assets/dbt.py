@@ -12,6 +12,7 @@ from dagster import AssetExecutionContext, AssetKey, BackfillPolicy, DataVersion
 from dagster_dbt import DagsterDbtCliRuntimeError, DbtCliInvocation, dbt_assets
 from dagster_dbt.core.dbt_event_iterator import DbtDagsterEventType
 
+from dataforge_assets.claimed import claimed
 from dataforge_assets.claims import NOT_BEGUN
 from dataforge_assets.dbt_translator import ShopTranslator
 from dataforge_assets.partitions import DAILY, WEEKLY
@@ -23,6 +24,7 @@ _TRANSLATOR = ShopTranslator()
 _WEEKLY = "config.meta.dataforge.partitioning.kind:weekly"
 
 
+@claimed
 @dbt_assets(
     manifest=MANIFEST,
     name="dbt_daily",
@@ -37,6 +39,7 @@ def dbt_daily(context: AssetExecutionContext, dbt: ShopDbt) -> Iterator[DbtDagst
     yield from _build(context, dbt)
 
 
+@claimed
 @dbt_assets(
     manifest=MANIFEST,
     name="dbt_weekly",

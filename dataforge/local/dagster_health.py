@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from dataforge.model.errors import DefinitionsError
@@ -17,18 +18,7 @@ from dataforge.settings import Settings
 _SECONDS = 10
 _UNREACHABLE = "DagsterUserCodeUnreachableError"  # its code server is just being started again
 _STORAGE = frozenset({"DagsterPostgresException", "OperationalError"})  # its database is just being started again
-_RELOAD = "mutation Reload { reloadWorkspace { __typename } }"
-_QUERY = """
-query Health {
-  workspaceOrError {
-    ... on PythonError { message }
-    ... on Workspace { locationEntries { name loadStatus locationOrLoadError {
-      ... on PythonError { message className errorChain { error { message className } } } } } }
-  }
-  instance { daemonHealth { allDaemonStatuses {
-    daemonType required healthy lastHeartbeatTime lastHeartbeatErrors { message } } } }
-}
-"""
+_DOCUMENT = Path(__file__).with_name("dagster_health.graphql")
 
 
 def trouble(settings: Settings, daemon_since: datetime | None) -> str | None:
@@ -38,7 +28,7 @@ def trouble(settings: Settings, daemon_since: datetime | None) -> str | None:
     """
     try:
         _ask(settings, "GET", "/server_info")
-        said = _ask(settings, "POST", "/graphql", json.dumps({"query": _QUERY}))
+        said = _query(settings, "Health")
     except (OSError, http.client.HTTPException, ValueError) as error:
         return str(error) or type(error).__name__
     found = said.get("data")
@@ -65,10 +55,15 @@ def _chain(error: dict[str, Any]) -> list[dict[str, Any]]:
 def _reloaded(settings: Settings, names: list[str]) -> str:
     """The webserver keeps what it failed to load until it is asked to load it again."""
     try:
-        _ask(settings, "POST", "/graphql", json.dumps({"query": _RELOAD}))
+        _query(settings, "Reload")
     except (OSError, http.client.HTTPException, ValueError) as error:
         return str(error) or type(error).__name__
     return f"the code location {' and '.join(names)} found no database, and is loaded again"
+
+
+def _query(settings: Settings, operation: str) -> dict[str, Any]:
+    document = _DOCUMENT.read_text(encoding="utf-8")
+    return _ask(settings, "POST", "/graphql", json.dumps({"query": document, "operationName": operation}))
 
 
 def _ask(settings: Settings, method: str, path: str, body: str | None = None) -> dict[str, Any]:

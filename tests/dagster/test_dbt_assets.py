@@ -7,6 +7,7 @@ A run of dbt takes six seconds of a core. What several tests begin with is built
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from dataforge_assets.dbt import RESULTS, dbt_daily, dbt_weekly
 from dataforge_assets.definitions import defs
 from resources import LedgerResource
 from resources.dbt import PROJECT, dbt_resource, places
+from tests.dagster.shop_ledger import modelled, shop_ledger
 
 DAILY_MODELS = {"stg_orders", "stg_payments", "orders", "daily_revenue"}
 DAYS = ("2026-11-02", "2026-11-03", "2026-11-04")
@@ -65,18 +67,29 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def build(models: AssetsDefinition, first: str, last: str | None = None, **more: Any) -> ExecuteInProcessResult:
+@pytest.fixture(scope="module")
+def shop(postgres_server: str, template_database: str) -> Iterator[LedgerResource]:
+    """The ledger of the shop, which lets dbt build every day of these."""
+    with shop_ledger(postgres_server, template_database) as ledger:
+        yield ledger
+
+
+def build(
+    shop: LedgerResource, models: AssetsDefinition, first: str, last: str | None = None, **more: Any
+) -> ExecuteInProcessResult:
     ranged = {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
     chosen: dict[str, Any] = {"tags": ranged} if last else {"partition_key": first}
     with DagsterInstance.ephemeral() as instance:
-        return materialize([models], instance=instance, resources={"dbt": dbt_resource()}, **chosen, **more)
+        return materialize(
+            [models], instance=instance, resources={"dbt": dbt_resource(), "ledger": shop}, **chosen, **more
+        )
 
 
 Built = tuple[Path, ExecuteInProcessResult]  # a lake with what is built beside it, and the run that built it
 
 
 @pytest.fixture(scope="module")
-def first_range(tmp_path_factory: pytest.TempPathFactory) -> Built:
+def first_range(shop: LedgerResource, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """A range of three days; the last has three orders, of which two are paid, the others two and one."""
     folder = tmp_path_factory.mktemp("range")
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -84,19 +97,19 @@ def first_range(tmp_path_factory: pytest.TempPathFactory) -> Built:
         for day in DAYS[:2]:
             write_day(lake, day, ["10.00", "2.50"], paid=1)
         write_day(lake, DAYS[2], ["1.00", "2.00", "3.00"], paid=2)
-        result = build(dbt_daily, DAYS[0], DAYS[2])
+        result = build(shop, dbt_daily, DAYS[0], DAYS[2])
     return folder, result
 
 
 @pytest.fixture(scope="module")
-def first_refusal(tmp_path_factory: pytest.TempPathFactory) -> Built:
+def first_refusal(shop: LedgerResource, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """A day without payments, after one with."""
     folder = tmp_path_factory.mktemp("refused")
     with pytest.MonkeyPatch.context() as monkeypatch:
         lake = place(folder, monkeypatch)
         write_day(lake, "2026-11-04", ["10.00"], paid=1)
         write_day(lake, "2026-11-05", ["10.00"], paid=0)
-        result = build(dbt_daily, "2026-11-05", raise_on_error=False)
+        result = build(shop, dbt_daily, "2026-11-05", raise_on_error=False)
     return folder, result
 
 
@@ -133,9 +146,9 @@ def built(result: ExecuteInProcessResult) -> dict[tuple[str, str | None], int]:
     }
 
 
-def test_a_day_is_built_into_the_installations_own_folder(lake: Path) -> None:
+def test_a_day_is_built_into_the_installations_own_folder(shop: LedgerResource, lake: Path) -> None:
     before = sorted(PROJECT.rglob("*"))
-    result = build(dbt_daily, "2026-11-03")
+    result = build(shop, dbt_daily, "2026-11-03")
     assert result.success
     assert places().warehouse.is_relative_to(lake.parent / "home")
     assert table("daily_revenue") == [(date(2026, 11, 3), 2, 1, pytest.approx(12.5), pytest.approx(10))]
@@ -151,10 +164,10 @@ def test_every_dbt_test_is_a_check_that_ran(first_range: Built) -> None:
     assert all(check.passed for check in evaluations)
 
 
-def test_a_day_built_again_has_what_the_lake_has_now(ranged: Built) -> None:
+def test_a_day_built_again_has_what_the_lake_has_now(shop: LedgerResource, ranged: Built) -> None:
     lake, first = ranged
     write_day(lake, "2026-11-03", ["1.00"], paid=1)
-    again = build(dbt_daily, "2026-11-03")
+    again = build(shop, dbt_daily, "2026-11-03")
     revenue = [(row[0].day, row[1], float(row[4])) for row in table("daily_revenue")]
     assert revenue == [(2, 2, 10.0), (3, 1, 1.0), (4, 3, 3.0)]
     assert built(again)["orders", "2026-11-03"] == 1
@@ -168,18 +181,21 @@ def versions(result: ExecuteInProcessResult) -> set[DataVersion]:
     }
 
 
-def test_a_range_is_one_invocation_and_each_of_its_days_a_materialization_with_its_own_rows(ranged: Built) -> None:
+def test_a_range_is_one_invocation_and_each_of_its_days_a_materialization_with_its_own_rows(
+    shop: LedgerResource, ranged: Built
+) -> None:
     counted = built(ranged[1])
     assert {partition for _, partition in counted} == {*DAYS}
     assert [counted["orders", day] for day in DAYS] == [2, 2, 3]
     assert len(versions(ranged[1])) == 1
-    assert build(dbt_daily, DAYS[0], DAYS[2]).success
+    assert build(shop, dbt_daily, DAYS[0], DAYS[2]).success
     assert len(table("orders")) == 7
 
 
 @pytest.mark.usefixtures("ranged")
-def test_a_week_is_built_from_its_days_and_warns_of_those_that_are_missing() -> None:
-    result = build(dbt_weekly, "2026-11-02")
+def test_a_week_is_built_from_its_days_and_warns_of_those_that_are_missing(shop: LedgerResource) -> None:
+    modelled(shop, "daily_revenue")
+    result = build(shop, dbt_weekly, "2026-11-02")
     assert result.success
     assert [(row[0], row[1], row[2]) for row in table("weekly_revenue")] == [(date(2026, 11, 2), 3, 7)]
     failed = {
@@ -197,19 +213,19 @@ def test_a_day_without_payments_is_refused_and_nothing_below_it_is_built(first_r
 
 
 @pytest.mark.usefixtures("lake")
-def test_what_a_run_has_built_itself_is_not_asked_for_in_the_ledger_which_does_not_know_of_it_yet() -> None:
+def test_what_a_run_has_built_itself_is_not_asked_for_in_the_ledger(shop: LedgerResource) -> None:
     stg_orders = AssetKey(["warehouse", "stg_orders"])
     job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection={stg_orders})
-    nobody = {"ledger": LedgerResource(url="http://127.0.0.1:9"), "dbt": dbt_resource()}
+    doors = {"ledger": shop, "dbt": dbt_resource()}
     with DagsterInstance.ephemeral() as instance:
-        result = job.execute_in_process(instance=instance, partition_key="2026-11-02", resources=nobody)
+        result = job.execute_in_process(instance=instance, partition_key="2026-11-02", resources=doors)
     assert "upstreams_are_current" in {event.step_key for event in result.all_events}
     assert "upstreams_are_current" not in {check.check_name for check in result.get_asset_check_evaluations()}
 
 
 @pytest.mark.usefixtures("ranged")
-def test_one_model_alone_is_built_alone() -> None:
-    result = build(dbt_daily, "2026-11-02", selection=[AssetKey(["warehouse", "daily_revenue"])])
+def test_one_model_alone_is_built_alone(shop: LedgerResource) -> None:
+    result = build(shop, dbt_daily, "2026-11-02", selection=[AssetKey(["warehouse", "daily_revenue"])])
     assert built(result) == {("daily_revenue", "2026-11-02"): 1}
 
 
@@ -221,12 +237,12 @@ def not_begun(result: ExecuteInProcessResult) -> Any:
 
 
 def test_a_failure_names_what_dbt_did_not_begin_and_the_next_run_cannot_find_its_results(
-    refused: Built, monkeypatch: pytest.MonkeyPatch
+    shop: LedgerResource, refused: Built, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake, result = refused
     assert sorted(not_begun(result)) == ["warehouse/daily_revenue", "warehouse/orders"]
     monkeypatch.setenv("SHOP_WAREHOUSE", str(lake))  # a folder, so that dbt cannot even connect
     results = places().target / "dbt_daily" / RESULTS
     assert results.exists()
-    assert not build(dbt_daily, "2026-11-05", raise_on_error=False).success
+    assert not build(shop, dbt_daily, "2026-11-05", raise_on_error=False).success
     assert not results.exists()

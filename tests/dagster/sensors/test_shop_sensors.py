@@ -10,7 +10,6 @@ import pytest
 from dagster import AssetKey, DagsterInstance, DefaultSensorStatus, build_sensor_context, materialize
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from dataforge.cli.example import load
 from dataforge_assets.dbt import dbt_daily
 from dataforge_assets.definitions import defs
 from dataforge_sensors.dagster_to_ledger import dagster_to_ledger
@@ -20,6 +19,7 @@ from resources import LedgerResource
 from resources.dbt import dbt_resource
 from resources.model import FreshnessQuestion, PartitionFilter, RunFilter, RunItem
 from tests.dagster.sensors.mirror_ticks import Mirror, log
+from tests.dagster.shop_ledger import declared
 from tests.dagster.test_dbt_assets import write_day
 
 ORDERS = AssetKey(["warehouse", "orders"])
@@ -39,7 +39,9 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run_dbt(instance: DagsterInstance, ledger: LedgerResource, **chosen: Any) -> list[RunItem]:
     """A real dbt run in Dagster, and the runs that the ledger then knows of."""
-    materialize([dbt_daily], instance=instance, resources={"dbt": dbt_resource()}, raise_on_error=False, **chosen)
+    declared(ledger)
+    resources = {"dbt": dbt_resource(), "ledger": ledger}
+    materialize([dbt_daily], instance=instance, resources=resources, raise_on_error=False, **chosen)
     context = build_sensor_context(instance=instance, definitions=defs, resources={"ledger": ledger})
     with context:
         dagster_to_ledger(context)
@@ -76,15 +78,14 @@ def test_a_range_of_dbt_is_a_run_of_each_model_and_test_for_each_day(
 
 
 def test_what_one_run_makes_is_not_older_than_what_it_was_made_from(
-    instance: DagsterInstance, ledger: LedgerResource, database_url: str
+    instance: DagsterInstance, ledger: LedgerResource
 ) -> None:
     """All models of a run begin with its only step, before any of them is there."""
-    load(database_url, "dev", events=False)
     run_dbt(instance, ledger, partition_key="2026-11-03")
     models = ("stg_orders", "stg_payments", "orders", "daily_revenue")
     assert _freshness(ledger, models) == {
-        "stg_orders": ["upstream_missing"],  # nothing here tells of the lake
-        "stg_payments": ["upstream_missing"],
+        "stg_orders": [],
+        "stg_payments": [],
         "orders": [],
         "daily_revenue": [],
     }
@@ -116,5 +117,7 @@ def test_a_day_that_dbt_refuses_is_failed_in_the_ledger_and_does_not_come_back_a
     mirror = Mirror(instance, ledger, defs)
     mirror.until_quiet()
     assert not log(instance, [ORDERS])
-    [orders] = ledger.partitions(PartitionFilter(kind="dataset", name="shop.main.orders")).items
-    assert (orders.partition, orders.state) == ("2026-11-04", "failed")
+    wanted = PartitionFilter(kind="dataset", name="shop.main.stg_payments")
+    [payments] = ledger.partitions(wanted).items
+    assert (payments.partition, payments.state) == ("2026-11-04", "failed")
+    assert len(log(instance, [AssetKey(["warehouse", "stg_payments"])])) == 1
