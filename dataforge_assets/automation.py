@@ -2,7 +2,7 @@
 
 Guarantees that the assets of a tick are asked about together, a thousand partitions a question; that what it answers is
 the ledger's verdict of this tick, never a guess from Dagster's own log; and that a tick in which the ledger cannot be
-asked fails as a whole, so that `~ledger_ready()` never becomes true because nobody could tell.
+asked is skipped as a whole (`automation_sensor.py`).
 
 Dagster's own `eager()` asks whether parents were materialized. It runs though a parent's partition that is required was
 never there, and knows nothing of gates, pools and pauses, of what other platforms run, or of what is quarantined.
@@ -22,7 +22,6 @@ from dagster import (
     AssetKey,
     AssetSelection,
     AutomationCondition,
-    AutomationConditionSensorDefinition,
     AutomationContext,
     AutomationResult,
     DefaultSensorStatus,
@@ -35,6 +34,7 @@ from dagster._core.asset_graph_view.entity_subset import EntitySubset
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetNode
 from dagster._utils.warnings import disable_dagster_warnings
 
+from dataforge_assets.automation_sensor import ReadySensor
 from resources import LedgerResource, ledger_resource
 from resources.identity import task_of
 from resources.model import Code, Named, TaskRef, Unanswered, Verdict
@@ -262,13 +262,13 @@ def _subset(context: AutomationContext[AssetKey], partitions: Iterable[str | Non
 
 def ready_sensors(
     keys: Iterable[AssetKey], *, name: str = "ledger_ready", seconds: int = 30, running: bool = False
-) -> list[AutomationConditionSensorDefinition]:
+) -> list[ReadySensor]:
     """The sensors that evaluate the conditions of these assets: as many as keep each below Dagster's limit."""
     ordered = sorted(set(keys))
     shards = [ordered[begin : begin + MOST_ENTITIES] for begin in range(0, len(ordered), MOST_ENTITIES)]
     with disable_dagster_warnings():  # that `use_user_code_server` is beta: conditions of one's own need it
         return [
-            AutomationConditionSensorDefinition(
+            ReadySensor(
                 name if len(shards) == 1 else f"{name}_{number}",
                 target=AssetSelection.assets(*shard),
                 use_user_code_server=True,
