@@ -24,7 +24,7 @@ from dataforge.model.backfill import (
     Verb,
 )
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
-from dataforge.model.change import Change, Changes
+from dataforge.model.change import Change, Changes, Newest
 from dataforge.model.claim import DONE, Ended, Granted, Outcome
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import SettingsError
@@ -41,9 +41,11 @@ from dataforge.model.finding import Finding
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
+from dataforge.model.mirror import MirrorItem, Mirrors
 from dataforge.model.recorded import BatchAnswer, Recorded
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Reruns
+from dataforge.model.state import PartitionStatus
 from dataforge.model.wakeup import Queue, Wakeups
 from dataforge.storage.database import Database
 
@@ -94,9 +96,25 @@ class LedgerResource(ConfigurableResource[Any]):
         """What has changed since the position of the page before."""
         return self._ledger.changes(after, limit, kind)
 
-    def latest(self, datasets: Sequence[DatasetRef], each: int = 30) -> tuple[Change, ...]:
+    def latest(
+        self, datasets: Sequence[DatasetRef], each: int = 30, statuses: Sequence[PartitionStatus] = ()
+    ) -> tuple[Change, ...]:
         """The present states of the last `each` partitions of these datasets."""
-        return self._ledger.latest(datasets, each)
+        return self._ledger.latest(datasets, each, statuses)
+
+    def newest(
+        self, datasets: Sequence[DatasetRef], after: str | None = None, before: str | None = None, limit: int = 100
+    ) -> Newest:
+        """What changed of these datasets between two positions, the newest first."""
+        return self._ledger.newest(datasets, after, before, limit)
+
+    def tell_mirror(self, name: str, shown_through: datetime, waiting: int = 0) -> MirrorItem:
+        """Says how far a mirror has come."""
+        return self._ledger.tell_mirror(name, shown_through, waiting)
+
+    def mirrors(self) -> Mirrors:
+        """How far each mirror had come when it last said so."""
+        return self._ledger.mirrors()
 
     def tasks(self, wanted: TaskFilter) -> Page[TaskItem]:
         """One page of the tasks."""

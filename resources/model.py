@@ -4,7 +4,7 @@ from dataforge.client import each
 from dataforge.ingest.dbt import task_name as dbt_task_name
 from dataforge.ledger.readiness import Answers, Named
 from dataforge.model.catalog import DatasetItem, NodeName, PartitionItem, RunItem, RunName, TaskItem
-from dataforge.model.change import Change, Changes, LastSuccess, Producer, mirror_id
+from dataforge.model.change import Change, Changes, LastSuccess, Newest, Producer, mirror_id
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import Conflict, DataForgeError, FieldError, InvalidInput, NotFound, Unreachable
 from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
@@ -41,6 +41,7 @@ __all__ = [
     "InvalidInput",
     "LastSuccess",
     "Named",
+    "Newest",
     "NodeKind",
     "NodeName",
     "NodeRef",
