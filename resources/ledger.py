@@ -5,6 +5,7 @@ from datetime import datetime
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlencode
 
 from dagster import ConfigurableResource, InitResourceContext
 from pydantic import Field, PrivateAttr
@@ -223,6 +224,14 @@ class LedgerResource(ConfigurableResource[Any]):
     def release(self, claim: str, error: str | None = None) -> Ended:
         """Gives a claimed attempt back unfinished."""
         return self._ledger.release(claim, error)
+
+    def page_of(self, change: Change) -> str | None:
+        """Where the ledger shows a partition over HTTP; None for a ledger that is reached without."""
+        if not self.url:
+            return None
+        given = {"kind": change.kind, "namespace": change.namespace, "name": change.name, "partition": change.partition}
+        query = urlencode({key: value for key, value in given.items() if value is not None})
+        return f"{self.url.rstrip('/')}/api/v1/{self.environment}/partitions?{query}"
 
     def close(self) -> None:
         """Gives connections back; the next verb opens new ones."""
