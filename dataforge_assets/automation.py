@@ -37,7 +37,7 @@ from dagster._utils.warnings import disable_dagster_warnings
 from dataforge_assets.automation_sensor import ReadySensor
 from resources import LedgerResource, ledger_resource
 from resources.identity import task_of
-from resources.model import Code, Named, TaskRef, Unanswered, Verdict
+from resources.model import Code, DataForgeError, Named, TaskRef, Unanswered, Verdict
 
 LAST_PARTITIONS = 3  # of each asset; older ones that may run stand among the ledger's wake-ups, and are asked about too
 MOST_ASKED = 1_000  # partitions in one question
@@ -136,13 +136,21 @@ class _Tick:
         self._order = [key for key, _, _ in assets]
         self._answers: dict[AssetKey, _Answers] = {}
         self._announced: dict[TaskRef, set[str | None]] | None = None
+        self._refusal: DataForgeError | None = None
 
     def of(self, key: AssetKey) -> _Answers:
-        """The verdicts on the partitions of an asset; none of one that names no task of the ledger."""
+        """The verdicts on the partitions of an asset; none of one that names no task of the ledger. Where the ledger has
+        refused to answer once, it is not asked again: hundreds of assets would each wait for its silence."""
         if key not in self._assets:
             return {}
+        if self._refusal is not None:
+            raise self._refusal
         if key not in self._answers:
-            self._ask(self._order.index(key))
+            try:
+                self._ask(self._order.index(key))
+            except DataForgeError as error:
+                self._refusal = error
+                raise
         return self._answers[key]
 
     def _ask(self, begin: int) -> None:

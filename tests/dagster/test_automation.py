@@ -33,7 +33,7 @@ from dataforge_assets.automation import LedgerReady, ledger_ready, ready_sensors
 from dataforge_assets.automation_sensor import ReadySensor
 from resources import LedgerResource
 from resources.identity import ledger_metadata
-from resources.model import Answers, Named
+from resources.model import Answers, Named, Unreachable
 
 NOW = datetime(2026, 11, 6, 5, tzinfo=UTC)
 DAYS = ["2026-11-03", "2026-11-04", "2026-11-05"]
@@ -202,6 +202,20 @@ def test_a_tick_without_a_ledger_is_skipped_with_one_line_and_goes_on_where_it_w
         again = _ticked(when_ready(ledger), instance, before.cursor)
     assert before.run_requests
     assert not again.run_requests
+
+
+def test_a_ledger_that_is_silent_is_asked_once_in_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[None] = []
+
+    def silent(*_: object) -> None:
+        asked.append(None)
+        raise Unreachable("the ledger does not answer within 15 s")
+
+    monkeypatch.setattr(LedgerResource, "wakeups", silent)
+    with DagsterInstance.ephemeral() as instance:
+        said = _ticked(ledger_ready(LedgerResource(url="http://127.0.0.1:9")), instance, None)
+    assert said.skip_message == "the ledger does not answer within 15 s. Nothing is requested, and the cursor stays."
+    assert len(asked) == 1
 
 
 def test_an_error_that_is_not_the_ledgers_still_fails_the_tick(monkeypatch: pytest.MonkeyPatch) -> None:
