@@ -5,7 +5,6 @@ A process of its own records events as fast as the ledger takes them, up to the 
 written one by one, its cursor stored last.
 """
 
-import itertools
 import os
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -34,9 +33,8 @@ from dagster._utils.warnings import disable_dagster_warnings
 
 from benchmarks.figure import Bench, timed
 from benchmarks.ingest import server_version
+from benchmarks.mirror_feed import DAYS, FIRST, LAKE, day_of, name_of
 from benchmarks.scratch import new_database, scratch_server
-from dataforge.ingest.batch import record_native
-from dataforge.ingest.redaction import NOTHING
 from dataforge.storage.database import Database, migrate
 from dataforge_assets.ledger_state import ledger_state_of
 from dataforge_sensors.ledger_to_dagster import INTERVAL_SECONDS, ledger_to_dagster
@@ -45,11 +43,8 @@ from dataforge_sensors.window import Window
 from resources import LedgerResource
 from resources.identity import ledger_metadata
 
-ASSETS, TASKS, DAYS = 5_000, 20_000, 30
-RATE, AT_ONCE = 4_000, 2_000  # events a second; of one transaction
+ASSETS = 5_000
 TICKS = int(os.environ.get("DATAFORGE_MIRROR_TICKS", "12"))
-LAKE = "s3://lake"
-FIRST = datetime(2026, 10, 1, tzinfo=UTC)
 
 
 def main() -> None:
@@ -63,6 +58,8 @@ def main() -> None:
             mirror = Ticking(instance, ledger)
             mirror.seed()
             with _fed(url):
+                while not _recorded(database):
+                    time.sleep(0.1)
                 _ticks(bench, mirror, database)
         database.close()
 
@@ -84,9 +81,9 @@ class Ticking:
         days = DailyPartitionsDefinition(FIRST, end_date=FIRST + timedelta(days=DAYS + 1))
         specs = [
             AssetSpec(
-                AssetKey(["lake", _name(number)]),
+                AssetKey(["lake", name_of(number)]),
                 partitions_def=days,
-                metadata=ledger_metadata(dataset=(LAKE, _name(number))),
+                metadata=ledger_metadata(dataset=(LAKE, name_of(number))),
                 tags={"dataforge/watched": ""} if number % 10 == 0 else {},
             )
             for number in range(ASSETS)
@@ -160,7 +157,7 @@ def _writes(bench: Bench, instance: DagsterInstance) -> None:
     made = [AssetMaterialization(AssetKey(["written", str(n)]), partition="2026-10-01") for n in range(300)]
     single = sum(timed(partial(instance.report_runless_asset_event, event)) for event in made)
     batches = [
-        [AssetMaterialization(AssetKey(["batch", str(n)]), partition=_day(day)) for day in range(DAYS)]
+        [AssetMaterialization(AssetKey(["batch", str(n)]), partition=day_of(day)) for day in range(DAYS)]
         for n in range(10)
     ]
     batch = sum(timed(partial(instance.event_log_storage.store_event_batch, [*map(_entry, of)])) for of in batches)
@@ -180,44 +177,8 @@ def _entry(made: AssetMaterialization) -> EventLogEntry:
 
 @contextmanager
 def _fed(url: str) -> Iterator[None]:
-    with subprocess.Popen([sys.executable, "-m", "benchmarks.mirror", url]) as process:
+    with subprocess.Popen([sys.executable, "-m", "benchmarks.mirror_feed", url]) as process:
         try:
             yield
         finally:
             process.terminate()
-
-
-def feed(url: str) -> None:
-    """Records events until it is ended."""
-    database = Database(url)
-    numbers = itertools.count()
-    while True:
-        due = time.time() + AT_ONCE / RATE
-        record_native(database, "dev", [_event(next(numbers)) for _ in range(AT_ONCE)], NOTHING)
-        time.sleep(max(0.0, due - time.time()))
-
-
-def _event(number: int) -> dict[str, Any]:
-    """A task after the other ends, of one day and then of the next; each tenth run fails."""
-    task, day = number * 7_919 % TASKS, number // TASKS % DAYS
-    name, run = _name(task), f"{_day(day)} {number // TASKS // DAYS}"
-    return {
-        "time": datetime.now(UTC).isoformat(),
-        "task": {"namespace": "bench", "name": f"load_{name}"},
-        "run": run,
-        "partition": _day(day),
-        "state": "failed" if number % 10 == 0 else "succeeded",
-        "outputs": [{"namespace": LAKE, "name": name, "partition": _day(day)}],
-    }
-
-
-def _name(number: int) -> str:
-    return f"table_{number:05}"
-
-
-def _day(day: int) -> str:
-    return (FIRST + timedelta(days=day)).strftime("%Y-%m-%d")
-
-
-if __name__ == "__main__":
-    feed(sys.argv[1])

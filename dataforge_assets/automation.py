@@ -139,8 +139,8 @@ class _Tick:
         self._refusal: DataForgeError | None = None
 
     def of(self, key: AssetKey) -> _Answers:
-        """The verdicts on the partitions of an asset; none of one that names no task of the ledger. Where the ledger has
-        refused to answer once, it is not asked again: hundreds of assets would each wait for its silence."""
+        """The verdicts on the partitions of an asset; none of one that names no task of the ledger. A ledger that has
+        not answered is not asked again: hundreds of assets would each wait for its silence."""
         if key not in self._assets:
             return {}
         if self._refusal is not None:

@@ -61,7 +61,9 @@ def _show(found: dict[str, object], *, applied: bool) -> None:
     freed, kept = found["freed"], found["kept"]
     assert isinstance(freed, list)
     assert isinstance(kept, dict)
-    show(("EVENTS", "ROWS", "MB"), [(each["kind"], f"{each['rows']:,}", _megabytes(each["bytes"])) for each in freed])
+    if freed:
+        rows_of = [(each["kind"], f"{each['rows']:,}", _megabytes(each["bytes"])) for each in freed]
+        show(("EVENTS", "ROWS", "MB"), rows_of)
     rows, size = (sum(each[name] for each in freed) for name in ("rows", "bytes"))
     click.echo(
         f"{rows:,} rows of {_megabytes(size)} MB {'are deleted' if applied else 'may go: --apply deletes them'}."

@@ -30,6 +30,10 @@ _BACKFILL = """
 query Backfill($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }
 """
 _SENSOR = {"repositoryLocationName": "shop", "repositoryName": "__repository__"}
+_STATUS = """
+query Status($sensor: SensorSelector!) {
+  sensorOrError(sensorSelector: $sensor) { ... on Sensor { sensorState { status } } } }
+"""
 _START = """
 mutation Start($sensor: SensorSelector!) {
   startSensor(sensorSelector: $sensor) { __typename ... on Sensor { id sensorState { id } } ... on Error { message } } }
@@ -133,6 +137,12 @@ class DagsterApi:
         assert started["__typename"] == "Sensor", started
         state: str = started["sensorState"]["id"]
         return state
+
+    def sensor_status(self, name: str) -> str:
+        """Whether a sensor runs."""
+        found = self._ask(_STATUS, sensor={**_SENSOR, "sensorName": name})["sensorOrError"]
+        status: str = found["sensorState"]["status"]
+        return status
 
     def stop_sensor(self, state: str) -> None:
         """Turns it off."""

@@ -9,11 +9,15 @@ import pytest
 from dagster import (
     AssetKey,
     AssetMaterialization,
+    AssetSelection,
+    AutomationCondition,
     AutomationConditionSensorDefinition,
     DagsterInstance,
     DefaultSensorStatus,
     Definitions,
     StaticPartitionsDefinition,
+    asset,
+    evaluate_automation_conditions,
 )
 
 from dataforge_sensors import ledger_to_dagster, mirror_batch, read_back
@@ -25,7 +29,7 @@ from dataforge_sensors.window import Window
 from resources import LedgerResource
 from resources.model import DatasetRef
 from tests.dagster.sensors.conftest import Instances
-from tests.dagster.sensors.mirror_ticks import LAKE, ORDERS, PAYMENTS, Mirror, event, log, shown, spec
+from tests.dagster.sensors.mirror_ticks import DAYS, LAKE, ORDERS, PAYMENTS, Mirror, event, log, shown, spec
 
 
 @pytest.fixture
@@ -108,6 +112,30 @@ def test_a_dropped_dagster_is_seeded_but_not_while_automation_runs(
     second.definitions = automated(DefaultSensorStatus.STOPPED)
     second.until_quiet()
     assert shown(log(second.instance)) == [("orders", "2026-01-01", "ready")]
+
+
+def test_automation_that_is_turned_on_after_the_seed_takes_none_of_it_for_news_and_then_what_is_new_once(
+    new_instance: Instances, ledger: LedgerResource
+) -> None:
+    @asset(deps=[ORDERS], partitions_def=DAYS, automation_condition=AutomationCondition.eager())
+    def mart() -> None: ...
+
+    ledger.record([event("orders", f"2026-02-{day}", "succeeded", day) for day in range(20, 29)])
+    definitions, chosen = Definitions(assets=[spec(ORDERS), spec(PAYMENTS), mart]), AssetSelection.assets(mart)
+    mirror = Mirror(new_instance(), ledger, definitions)
+    mirror.until_quiet()
+
+    def requested(cursor: Any = None) -> tuple[set[str], Any]:
+        found = evaluate_automation_conditions(definitions, mirror.instance, chosen, cursor=cursor)
+        return set(found.get_requested_partitions(mart.key)), found.cursor
+
+    at_first, cursor = requested()
+    ledger.record([event("orders", "2026-02-28", "succeeded", 40, run="again")])
+    mirror.tick(killed_after=1)
+    news, cursor = requested(cursor)
+    mirror.tick()
+    repeated, cursor = requested(cursor)
+    assert (at_first, news, repeated) == (set(), {"2026-02-28"}, set())
 
 
 def test_a_new_asset_waits_for_automation_to_stop_while_the_others_go_on(mirror: Mirror) -> None:
