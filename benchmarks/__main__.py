@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from benchmarks import answers, backfill, dispatch, graph, ingest, report, shards, size, start
+from benchmarks import answers, backfill, dispatch, graph, ingest, mirror, report, shards, size, start
 from benchmarks.figure import RESULTS, commit
 
 SCALED: dict[str, Callable[[float], None]] = {"answers": answers.main, "dispatch": dispatch.main, "graph": graph.main}
 OTHERS: dict[str, Callable[[], None]] = {
     "ingest": ingest.main,
     "backfill": backfill.main,
+    "mirror": mirror.main,
     "shards": shards.main,
     "size": size.main,
     "start": start.main,

@@ -2,7 +2,7 @@
 
 Guarantees that the assets of a tick are asked about together, a thousand partitions a question; that what it answers is
 the ledger's verdict of this tick, never a guess from Dagster's own log; and that a tick in which the ledger cannot be
-asked fails as a whole, so that `~ledger_ready()` never becomes true because nobody could tell.
+asked is skipped as a whole (`automation_sensor.py`).
 
 Dagster's own `eager()` asks whether parents were materialized. It runs though a parent's partition that is required was
 never there, and knows nothing of gates, pools and pauses, of what other platforms run, or of what is quarantined.
@@ -22,7 +22,6 @@ from dagster import (
     AssetKey,
     AssetSelection,
     AutomationCondition,
-    AutomationConditionSensorDefinition,
     AutomationContext,
     AutomationResult,
     DefaultSensorStatus,
@@ -35,9 +34,10 @@ from dagster._core.asset_graph_view.entity_subset import EntitySubset
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetNode
 from dagster._utils.warnings import disable_dagster_warnings
 
+from dataforge_assets.automation_sensor import ReadySensor
 from resources import LedgerResource, ledger_resource
 from resources.identity import task_of
-from resources.model import Code, Named, TaskRef, Unanswered, Verdict
+from resources.model import Code, DataForgeError, Named, TaskRef, Unanswered, Verdict
 
 LAST_PARTITIONS = 3  # of each asset; older ones that may run stand among the ledger's wake-ups, and are asked about too
 MOST_ASKED = 1_000  # partitions in one question
@@ -136,13 +136,21 @@ class _Tick:
         self._order = [key for key, _, _ in assets]
         self._answers: dict[AssetKey, _Answers] = {}
         self._announced: dict[TaskRef, set[str | None]] | None = None
+        self._refusal: DataForgeError | None = None
 
     def of(self, key: AssetKey) -> _Answers:
-        """The verdicts on the partitions of an asset; none of one that names no task of the ledger."""
+        """The verdicts on the partitions of an asset; none of one that names no task of the ledger. A ledger that has
+        not answered is not asked again: hundreds of assets would each wait for its silence."""
         if key not in self._assets:
             return {}
+        if self._refusal is not None:
+            raise self._refusal
         if key not in self._answers:
-            self._ask(self._order.index(key))
+            try:
+                self._ask(self._order.index(key))
+            except DataForgeError as error:
+                self._refusal = error
+                raise
         return self._answers[key]
 
     def _ask(self, begin: int) -> None:
@@ -262,13 +270,13 @@ def _subset(context: AutomationContext[AssetKey], partitions: Iterable[str | Non
 
 def ready_sensors(
     keys: Iterable[AssetKey], *, name: str = "ledger_ready", seconds: int = 30, running: bool = False
-) -> list[AutomationConditionSensorDefinition]:
+) -> list[ReadySensor]:
     """The sensors that evaluate the conditions of these assets: as many as keep each below Dagster's limit."""
     ordered = sorted(set(keys))
     shards = [ordered[begin : begin + MOST_ENTITIES] for begin in range(0, len(ordered), MOST_ENTITIES)]
     with disable_dagster_warnings():  # that `use_user_code_server` is beta: conditions of one's own need it
         return [
-            AutomationConditionSensorDefinition(
+            ReadySensor(
                 name if len(shards) == 1 else f"{name}_{number}",
                 target=AssetSelection.assets(*shard),
                 use_user_code_server=True,

@@ -11,6 +11,7 @@ from dataforge_assets.automation import ready_sensors
 from dataforge_assets.checks import upstreams_are_current
 from dataforge_assets.dashboards import DASHBOARD_ASSETS
 from dataforge_assets.dbt import DBT_ASSETS, dbt_daily, dbt_weekly
+from dataforge_assets.ledger_state import ledger_state_of
 from dataforge_assets.spark import SPARK_ASSETS
 from dataforge_sensors.definitions import SENSORS
 from resources import ledger_resource
@@ -31,7 +32,7 @@ JOBS = [
 
 defs = Definitions(
     assets=[*AIRFLOW_ASSETS, *SPARK_ASSETS, *DBT_ASSETS, *DASHBOARD_ASSETS],
-    asset_checks=[upstreams_are_current],
+    asset_checks=[upstreams_are_current, ledger_state_of([*AIRFLOW_ASSETS, *SPARK_ASSETS])],
     jobs=JOBS,
     sensors=[*SENSORS, *ready_sensors(spec.key for models in DBT_ASSETS for spec in models.specs)],
     resources={"ledger": ledger_resource(), "dbt": dbt_resource()},

@@ -1,16 +1,18 @@
-"""The mirror of the ledger in Dagster: each state of each partition in its window becomes one event there, once.
+"""The mirror of the ledger in Dagster: the latest state of each partition in its window becomes one event there, once.
 
 Guarantees that whatever is killed when, each state is in Dagster once: a tick reads back what Dagster's log holds
 before anything is written, and the cursor moves on only when all of the tick's events are, since the daemon stores it
-last. What the ledger cannot answer now, or not in a tick's time, is caught up later; what cannot be mirrored is said in
-every tick until it can.
+last. What is more than Dagster can be given waits, the newest and the watched first; what the ledger cannot answer now,
+or not in a tick's time, is caught up later; what cannot be mirrored is said in every tick until it can.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from datetime import UTC, datetime
 
 from dagster import (
+    AssetCheckEvaluation,
     DagsterInstance,
     DefaultSensorStatus,
     SensorEvaluationContext,
@@ -20,34 +22,32 @@ from dagster import (
 )
 
 from dataforge_sensors import automation
-from dataforge_sensors.mirror import Event, Held, State, complaints_of, event_of, is_ripe, locate, missing
+from dataforge_sensors.mirror import Event, Held, complaints_of, event_of, locate, missing
+from dataforge_sensors.mirror_batch import MOST, Batch, follow, seed
+from dataforge_sensors.mirror_checks import news_of
 from dataforge_sensors.mirror_cursor import Awaited, MirrorCursor
 from dataforge_sensors.read_back import OwnRuns, held
 from dataforge_sensors.refusal import one_line
 from dataforge_sensors.time_budget import TimeBudget
 from dataforge_sensors.window import Asset, Window, partitions_of
 from resources import LedgerResource
-from resources.model import Change, DataForgeError, DatasetFilter, DatasetRef, NotFound
+from resources.model import DataForgeError, DatasetFilter, DatasetRef, NotFound
 
-# The daemon writes 143 runless events a second on PostgreSQL, one by one, and 62 where two cores are shared with other
-# work (both measured, two connections each). So a batch takes it 4 to 8 s, and 500 each 10 s are half of the hundred a
-# second that is the most a log should be given which nothing prunes by itself.
-BATCH = 500
+NAME = "ledger_to_dagster"
 INTERVAL_SECONDS = 10
-PAGES = 50  # of the feed in one tick: most may speak of what is outside the window, and each takes milliseconds
-EACH = 30  # partitions of an asset that is seeded
-ASSETS = BATCH // EACH  # that are seeded by one question; a tick asks until it has a batch
-PartitionName = tuple[str, str, str | None]  # namespace and name of a dataset, and its partition
+# A hundred a second are the most a log should be given that nothing prunes by itself. The daemon writes 143 runless
+# events a second on PostgreSQL, one by one, and 62 where two cores are shared with other work (both measured).
+EVENTS = 100 * INTERVAL_SECONDS
 
 
 @sensor(
-    name="ledger_to_dagster",
+    name=NAME,
     description="Brings the state of each partition from the ledger into the assets that show it.",
     minimum_interval_seconds=INTERVAL_SECONDS,
     default_status=DefaultSensorStatus.RUNNING,
 )
 def ledger_to_dagster(context: SensorEvaluationContext, ledger: LedgerResource) -> SensorResult | SkipReason:
-    """One tick: seeds what is new in the window, else follows the feed."""
+    """One tick: follows the feed, and seeds what is new in the window."""
     repository = context.repository_def
     assert repository is not None, "a sensor that the daemon runs has its code location"
     budget = TimeBudget()
@@ -55,125 +55,85 @@ def ledger_to_dagster(context: SensorEvaluationContext, ledger: LedgerResource) 
     cursor = MirrorCursor.read(context.cursor).within(window)
     unseeded = cursor.unseeded(window)
     hindered_by = automation.running(context.instance, repository) if unseeded else ()
-    seeds = bool(unseeded) and not hindered_by
-    shown = window if seeds else window.without(unseeded)
+    allowed = EVENTS - cursor.overdraft
     try:
+        tell(ledger, name_of(context), cursor)
         with partitions_of(context.instance):
-            batch = seed(ledger, cursor, shown, unseeded, budget) if seeds else follow(ledger, cursor, shown, budget)
-            decided = decide(context.instance, ledger, shown, batch)
+            batch = taken(ledger, cursor, window, () if hindered_by else unseeded, budget, min(MOST, allowed // 2))
+            decided = decide(context.instance, ledger, window, batch)
             cursor = batch.cursor.awaiting(decided.early, decided.misplaced)
-            misplaced = [*complaints_of(shown, cursor.misplaced)]
-            doubt = doubted(ledger, shown, [*batch.silent, *cursor.misnamed], budget)
+            misplaced = [*complaints_of(window, cursor.misplaced)]
+            doubt = doubted(ledger, window, [*batch.silent, *cursor.misnamed], budget)
     except DataForgeError as error:
         return SkipReason(one_line(error, "The cursor stays; what happens meanwhile is caught up."))
     complaints = [*dict.fromkeys([*misplaced, *doubt.complaints, *unnamed(window)])]
     for complaint in (news := cursor.unreported(complaints)):
         context.log.warning(complaint)
-    said = [*hindrance(unseeded, hindered_by), decided.summary, *first_of(complaints)]
-    return SensorResult(
-        asset_events=list(decided.events),
-        cursor=cursor.doubting(doubt.datasets).having_reported(news).write(),
-        skip_reason=" ".join(said),
-    )
+    said = [*hindrance(unseeded, hindered_by), decided.summary, backlog(cursor), *first_of(complaints)]
+    cursor = cursor.doubting(doubt.datasets).having_reported(news).having_written(len(decided.events), allowed)
+    return SensorResult(asset_events=list(decided.events), cursor=cursor.write(), skip_reason=" ".join(said))
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What the ledger answered, and the cursor once that is written."""
-
-    changes: tuple[Change, ...]
-    outside: int  # changes of what is not in the window
-    cursor: MirrorCursor
-    silent: tuple[DatasetRef, ...] = ()  # of which there is nothing, by the names that the window has for them
+def tell(ledger: LedgerResource, name: str, cursor: MirrorCursor) -> None:
+    """Tells the ledger how far this mirror has come: the events of the ticks before are written by now."""
+    if cursor.position is not None and cursor.at:
+        ledger.tell_mirror(name, datetime.fromtimestamp(cursor.shown_through, UTC), cursor.waiting)
 
 
-def seed(
-    ledger: LedgerResource, cursor: MirrorCursor, window: Window, assets: Sequence[Asset], budget: TimeBudget
+def name_of(context: SensorEvaluationContext) -> str:
+    """What this mirror calls itself: each code location has one of its own."""
+    origin = context.code_location_origin
+    return f"{NAME}.{origin.location_name}" if origin else NAME
+
+
+def taken(
+    ledger: LedgerResource,
+    cursor: MirrorCursor,
+    window: Window,
+    seeded_now: Sequence[Asset],
+    budget: TimeBudget,
+    most: int,
 ) -> Batch:
-    """The last partitions of as many of these assets as fill a batch or the time, of each the oldest first. The feed
-    goes on from a position that was taken before this read, the first time from the present, so that nothing falls
-    between the two."""
-    position = cursor.position or ledger.changes("now").position
-    datasets = [*dict.fromkeys(asset.dataset for asset in assets if asset.dataset)]
-    asked: set[DatasetRef] = set()
-    found: dict[PartitionName, Change] = {}
-    while len(asked) < min(len(datasets), BATCH) and len(found) < BATCH:
-        next_ones = sorted(datasets[len(asked) : len(asked) + ASSETS])
-        found |= {named(change): change for change in reversed(ledger.latest(next_ones, each=EACH))}
-        asked |= {*next_ones}
-        if budget.is_spent:
-            break
-    silent = asked - {DatasetRef(namespace, name) for namespace, name, _ in found}
-    seeded = cursor.at(position).having_seeded((asset for asset in assets if asset.dataset in asked), window)
-    return Batch(tuple(found.values()), 0, seeded, tuple(sorted(silent)))
-
-
-def follow(ledger: LedgerResource, cursor: MirrorCursor, window: Window, budget: TimeBudget) -> Batch:
-    """What the feed has of the window, each partition once, as it is now, and what has become ripe since, as far as the
-    time goes. What is not seeded yet is not in this window: its seeding will read the state that it then has."""
-    if cursor.position is None:
-        return Batch((), 0, cursor)
-    given = [each for each in cursor.misplaced if not [*complaints_of(window, [each])]]
-    ripe = frozenset([each for each in (*cursor.early, *given) if is_ripe(window, each)][: BATCH // 2])
-    found = ripened(ledger, ripe)
-    position, outside = cursor.position, 0
-    for _ in range(PAGES):
-        page = ledger.changes(position, BATCH - len(found), kind="dataset")
-        position = page.position
-        for change in page.items:
-            if DatasetRef(change.namespace, change.name) in window.by_dataset:
-                found[named(change)] = change
-            else:
-                outside += 1
-        if not page.more or len(found) >= BATCH or budget.is_spent:
-            break
-    cleared = {named(change) for change in found.values() if change.producer is None}
-    moved = cursor.at(position).no_longer_awaiting(ripe | cleared)
-    return Batch(tuple(found.values()), outside, moved, tuple(sorted({DatasetRef(*each[:2]) for each in cleared})))
-
-
-def ripened(ledger: LedgerResource, ripe: Collection[Awaited]) -> dict[PartitionName, Change]:
-    """The present states of partitions whose windows have ended since the ledger spoke of them."""
-    if not ripe:
-        return {}
-    latest = ledger.latest(sorted({DatasetRef(namespace, name) for namespace, name, _ in ripe}), each=EACH)
-    return {named(change): change for change in latest if named(change) in ripe}
-
-
-def named(change: Change) -> PartitionName:
-    """Whose state it is: of each partition a batch has one."""
-    return (change.namespace, change.name, change.partition)
+    """The past of these assets, and what the feed has of all that is seeded: half of each where there is much of both.
+    The feed comes second, from a position before the other's read, so that nothing falls between the two."""
+    now = time.time()
+    if cursor.position is None and seeded_now:
+        cursor = cursor.having_left(ledger.changes("now").position, now)
+    half = max(1, most // 2)
+    begun = seed(ledger, cursor, window, seeded_now, half, budget) if seeded_now else Batch((), cursor)
+    shown, room = window.without(begun.cursor.unseeded(window)), max(half, most - len(begun.changes))
+    return begun.and_then(follow(ledger, begun.cursor, shown, room, budget, now))
 
 
 @dataclass(frozen=True)
 class Decided:
     """What the daemon is to write, what it cannot, now or at all, and what is to be said of it."""
 
-    events: tuple[Event, ...]
+    events: tuple[Event | AssetCheckEvaluation, ...]
     misplaced: tuple[Awaited, ...]
     early: tuple[Awaited, ...]
     summary: str
 
 
 def decide(instance: DagsterInstance, ledger: LedgerResource, window: Window, batch: Batch) -> Decided:
-    """The events of a batch that Dagster has not, after a look into its log."""
+    """The events of a batch that Dagster has not, after a look into its log: states, and checks of their assets."""
     located = locate(window, batch.changes)
     known = held(instance, [state for states in located.states for state in states])
     own = OwnRuns(instance)
     states = missing(located.states, known, lambda state: own.made(state, known.get(state.place, Held())))
-    events = tuple(event_of(state, link_to(ledger, state)) for state in states)
-    summary = f"{len(events)} states written, {batch.outside} changes outside the window."
-    return Decided(events, located.misplaced, located.early, summary)
+    events = [event_of(state, ledger.page_of(state.change)) for state in states]
+    touched = {state.asset.key: state.asset for located_states in located.states for state in located_states}
+    checks = news_of(instance, ledger, [*touched.values()])
+    summary = f"{len(events)} states and {len(checks)} checks written."
+    return Decided((*events, *checks), located.misplaced, located.early, summary)
 
 
-def link_to(ledger: LedgerResource, state: State) -> str | None:
-    """Where the ledger shows the partition over HTTP; None for a ledger that is reached without."""
-    if not ledger.url:
-        return None
-    change = state.change
-    given = {"kind": "dataset", "namespace": change.namespace, "name": change.name, "partition": change.partition}
-    query = urlencode({key: value for key, value in given.items() if value is not None})
-    return f"{ledger.url.rstrip('/')}/api/v1/{ledger.environment}/partitions?{query}"
+def backlog(cursor: MirrorCursor) -> str:
+    """What waits, in one line."""
+    if not cursor.gaps:
+        return "None waits."
+    behind = max(0.0, cursor.at - cursor.shown_through)
+    return f"At least {cursor.waiting} wait, the oldest for up to {behind:.0f} s."
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import Any, TypeVar
 
 from dagster import (
+    AssetCheckKey,
     AssetKey,
     DagsterInstance,
     DagsterUnknownPartitionError,
@@ -22,10 +23,13 @@ from dagster import (
     TimeWindowPartitionsDefinition,
     partition_loading_context,
 )
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
+from dataforge_assets.ledger_state import CHECK
 from resources.identity import dataset_of, is_claimed, task_of
 from resources.model import DatasetRef, InvalidInput, TaskRef
 
+WATCHED = "dataforge/watched"  # tag of an asset, of any value
 _Ref = TypeVar("_Ref", DatasetRef, TaskRef)
 
 
@@ -48,6 +52,8 @@ class Asset:
     partitions: PartitionsDefinition[Any] | None
     only_observed: bool = False  # Dagster plans a materialization of it, and looks at it instead
     claimed: bool = False  # its step tells the ledger of its begin and end itself
+    watched: bool = False  # Dagster's automation waits for it, or a person has tagged it: its states come first
+    shows_state: bool = False  # it has the check that tells what Dagster cannot hold
 
     @property
     def name(self) -> bytes:
@@ -98,6 +104,7 @@ class Window:
     @classmethod
     def of(cls, repository: RepositoryDefinition) -> "Window":
         """The window of a repository's asset graph."""
+        watched = _watched(repository.asset_graph)
         return cls.holding(
             Asset(
                 key=node.key,
@@ -107,6 +114,8 @@ class Window:
                 partitions=node.partitions_def,
                 only_observed=node.is_observable,
                 claimed=is_claimed(node.metadata),
+                watched=node.key in watched,
+                shows_state=AssetCheckKey(node.key, CHECK) in node.check_keys,
             )
             for node in repository.asset_graph.asset_nodes
         )
@@ -140,6 +149,17 @@ class Window:
 def partitions_of(instance: DagsterInstance) -> AbstractContextManager[Any]:
     """The context in which keys are looked up: one present moment, and the instance's dynamic partitions."""
     return partition_loading_context(dynamic_partitions_store=instance)
+
+
+def _watched(graph: BaseAssetGraph[Any]) -> set[AssetKey]:
+    """The assets that are tagged as such, those that a condition of automation runs, and all upstream of the latter."""
+    tagged = {node.key for node in graph.asset_nodes if WATCHED in node.tags}
+    waiting = [node.key for node in graph.asset_nodes if node.automation_condition is not None]
+    found = {*waiting}
+    while waiting:
+        waiting = [key for key in graph.get(waiting.pop()).parent_keys if key not in found] + waiting
+        found |= {*waiting}
+    return tagged | found
 
 
 def _has(partitions: PartitionsDefinition[Any], partition: str) -> bool:

@@ -5,6 +5,7 @@ from datetime import datetime
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlencode
 
 from dagster import ConfigurableResource, InitResourceContext
 from pydantic import Field, PrivateAttr
@@ -24,7 +25,7 @@ from dataforge.model.backfill import (
     Verb,
 )
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
-from dataforge.model.change import Change, Changes
+from dataforge.model.change import Change, Changes, Newest
 from dataforge.model.claim import (
     DONE,
     AllEnded,
@@ -51,9 +52,11 @@ from dataforge.model.finding import Finding
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
+from dataforge.model.mirror import MirrorItem, Mirrors
 from dataforge.model.recorded import BatchAnswer, Recorded
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Reruns
+from dataforge.model.state import PartitionStatus
 from dataforge.model.wakeup import Queue, Wakeups
 from dataforge.storage.database import Database
 
@@ -104,9 +107,25 @@ class LedgerResource(ConfigurableResource[Any]):
         """What has changed since the position of the page before."""
         return self._ledger.changes(after, limit, kind)
 
-    def latest(self, datasets: Sequence[DatasetRef], each: int = 30) -> tuple[Change, ...]:
+    def latest(
+        self, datasets: Sequence[DatasetRef], each: int = 30, statuses: Sequence[PartitionStatus] = ()
+    ) -> tuple[Change, ...]:
         """The present states of the last `each` partitions of these datasets."""
-        return self._ledger.latest(datasets, each)
+        return self._ledger.latest(datasets, each, statuses)
+
+    def newest(
+        self, datasets: Sequence[DatasetRef], after: str | None = None, before: str | None = None, limit: int = 100
+    ) -> Newest:
+        """What changed of these datasets between two positions, the newest first."""
+        return self._ledger.newest(datasets, after, before, limit)
+
+    def tell_mirror(self, name: str, shown_through: datetime, waiting: int = 0) -> MirrorItem:
+        """Says how far a mirror has come."""
+        return self._ledger.tell_mirror(name, shown_through, waiting)
+
+    def mirrors(self) -> Mirrors:
+        """How far each mirror had come when it last said so."""
+        return self._ledger.mirrors()
 
     def tasks(self, wanted: TaskFilter) -> Page[TaskItem]:
         """One page of the tasks."""
@@ -227,6 +246,14 @@ class LedgerResource(ConfigurableResource[Any]):
     def end_all(self, ends: Sequence[EndOf]) -> AllEnded:
         """Says how several attempts ended."""
         return self._ledger.end_all(ends)
+
+    def page_of(self, change: Change) -> str | None:
+        """Where the ledger shows a partition over HTTP; None for a ledger that is reached without."""
+        if not self.url:
+            return None
+        given = {"kind": change.kind, "namespace": change.namespace, "name": change.name, "partition": change.partition}
+        query = urlencode({key: value for key, value in given.items() if value is not None})
+        return f"{self.url.rstrip('/')}/api/v1/{self.environment}/partitions?{query}"
 
     def close(self) -> None:
         """Gives connections back; the next verb opens new ones."""

@@ -4,7 +4,7 @@ from dataforge.client import each
 from dataforge.ingest.dbt import task_name as dbt_task_name
 from dataforge.ledger.readiness import Answers, Named
 from dataforge.model.catalog import DatasetItem, NodeName, PartitionItem, RunItem, RunName, TaskItem
-from dataforge.model.change import Change, Changes, LastSuccess, Producer, mirror_id
+from dataforge.model.change import Change, Changes, LastSuccess, Newest, Producer, mirror_id
 from dataforge.model.claim import Again, ClaimingTogether, ClaimRefused, EndOf, Member, Outcome, Said
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import Conflict, DataForgeError, FieldError, InvalidInput, NotFound, Unreachable
@@ -47,6 +47,7 @@ __all__ = [
     "LastSuccess",
     "Member",
     "Named",
+    "Newest",
     "NodeKind",
     "NodeName",
     "NodeRef",

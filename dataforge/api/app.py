@@ -22,7 +22,7 @@ from dataforge.api.backfills import (
     resume_backfill,
     retry_backfill,
 )
-from dataforge.api.changes import list_changes, post_latest
+from dataforge.api.changes import list_changes, post_latest, post_newest
 from dataforge.api.claims import (
     complete_claim,
     end_claims,
@@ -43,6 +43,8 @@ from dataforge.api.graphql.route import query_graphql
 from dataforge.api.gzip import Gunzip
 from dataforge.api.intake import Intake
 from dataforge.api.lineage import record_batch, record_batch_in, record_event, record_event_in
+from dataforge.api.metrics import metrics
+from dataforge.api.mirrors import list_mirrors, tell_mirror
 from dataforge.api.partition_sets import list_keys, register_keys
 from dataforge.api.partitions import list_partitions
 from dataforge.api.patience import Patience
@@ -78,7 +80,7 @@ def create_app(
     `most_held` is how many bytes of bodies are worked on at once."""
     settings = settings or installation.current()
     app = Litestar(
-        route_handlers=[status.health, status.ready, docs.page, docs.assets(), query_graphql, _version_1()],
+        route_handlers=[status.health, status.ready, metrics, docs.page, docs.assets(), query_graphql, _version_1()],
         dependencies={
             "settings": Provide(provide_settings, sync_to_thread=False),
             "redaction": Provide(provide_redaction, sync_to_thread=False),
@@ -124,6 +126,9 @@ def _version_1() -> Router:
             list_findings,
             list_changes,
             post_latest,
+            post_newest,
+            list_mirrors,
+            tell_mirror,
             declare_source,
             declare_task,
             list_versions,

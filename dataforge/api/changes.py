@@ -1,4 +1,4 @@
-"""The feed of changes over HTTP: what became of each partition since a reader last asked."""
+"""The feed of changes over HTTP: what became of each partition since a reader last asked, from either end."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from msgspec import Meta
 from dataforge.api.body import shaped
 from dataforge.api.operation import EnvironmentName, answers, takes_body
 from dataforge.ledger import change as ledger
+from dataforge.ledger.newest import newest
 from dataforge.model.catalog import NodeName
 from dataforge.model.change import (
     MOST_CHANGES,
     MOST_DATASETS,
     MOST_EACH,
+    MOST_FOLLOWED,
     Change,
     Changes,
     LastSuccess,
+    Newest,
     Producer,
     mirror_id,
 )
@@ -36,6 +39,7 @@ class LatestQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     datasets: Annotated[tuple[NodeName, ...], Meta(description="Up to 1,000 datasets, by any of their names.")]
     each: Annotated[int, Meta(description="How many partitions of each.")] = 30
+    statuses: Annotated[tuple[PartitionStatus, ...], Meta(description="Only those in one of these, if any.")] = ()
 
 
 class LatestAnswer(msgspec.Struct, frozen=True):
@@ -44,6 +48,15 @@ class LatestAnswer(msgspec.Struct, frozen=True):
     items: Annotated[
         tuple[Change, ...], Meta(description="By the dataset's canonical name, then the newest partition first.")
     ]
+
+
+class NewestQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What changed of which datasets is wanted, and where it begins and ends."""
+
+    datasets: Annotated[tuple[NodeName, ...], Meta(description="Up to 10,000 datasets, by their canonical names.")]
+    after: Annotated[str | None, Meta(description="A position of an answer; null: the beginning.")] = None
+    before: Annotated[str | None, Meta(description="The `rest` of an answer; null: the present.")] = None
+    limit: Annotated[int, Meta(description="How many changes to answer at most.")] = 100
 
 
 _SINCE = datetime(2026, 11, 2, 0, 9, tzinfo=UTC)
@@ -80,29 +93,55 @@ _EXAMPLE = Change(
 )
 _POSITION = "WyJjaGFuZ2VzIiwiNzcxMDU0MDUxMTY5OTg5NzgwNC8xIiwwLCJ0YXNrIiwwLCIiXQ"
 _ASKED: dict[str, Any] = {"datasets": [{"namespace": "s3://lake", "name": "orders/clean"}], "each": 30}
+_FOLLOWED: dict[str, Any] = {**_ASKED, "after": _POSITION, "limit": 100}
+del _FOLLOWED["each"]
+
+
+def _datasets(most: int, description: str) -> Schema:
+    return Schema(
+        type=OpenAPIType.ARRAY,
+        max_items=most,
+        description=description,
+        items=Schema(
+            type=OpenAPIType.OBJECT,
+            required=["namespace", "name"],
+            properties={"namespace": Schema(type=OpenAPIType.STRING), "name": Schema(type=OpenAPIType.STRING)},
+        ),
+    )
+
+
 _SCHEMA = Schema(
     type=OpenAPIType.OBJECT,
     required=["datasets"],
     properties={
-        "datasets": Schema(
-            type=OpenAPIType.ARRAY,
-            max_items=MOST_DATASETS,
-            description="The datasets, by any of their names.",
-            items=Schema(
-                type=OpenAPIType.OBJECT,
-                required=["namespace", "name"],
-                properties={
-                    "namespace": Schema(type=OpenAPIType.STRING),
-                    "name": Schema(type=OpenAPIType.STRING),
-                },
-            ),
-        ),
+        "datasets": _datasets(MOST_DATASETS, "The datasets, by any of their names."),
         "each": Schema(
             type=OpenAPIType.INTEGER,
             minimum=1,
             maximum=MOST_EACH,
             default=30,
             description="How many partitions of each; 50,000 partitions are answered at once.",
+        ),
+        "statuses": Schema(
+            type=OpenAPIType.ARRAY,
+            description="Only partitions in one of these statuses; none: in any.",
+            items=Schema(type=OpenAPIType.STRING, enum=[*map(str, PartitionStatus)]),
+        ),
+    },
+)
+_NEWEST_SCHEMA = Schema(
+    type=OpenAPIType.OBJECT,
+    required=["datasets"],
+    properties={
+        "datasets": _datasets(MOST_FOLLOWED, "The datasets, by their canonical names."),
+        "after": Schema(type=OpenAPIType.STRING, description="A position of an answer; none: from the beginning."),
+        "before": Schema(type=OpenAPIType.STRING, description="The `rest` of an answer; none: up to the present."),
+        "limit": Schema(
+            type=OpenAPIType.INTEGER,
+            minimum=1,
+            maximum=MOST_CHANGES,
+            default=100,
+            description="How many changes to answer at most.",
         ),
     },
 )
@@ -150,4 +189,24 @@ def post_latest(database: NamedDependency[Database], env: EnvironmentName, body:
     the changes from that position. A dataset that nobody knows, or nobody has written, has no items."""
     asked = shaped(body, LatestQuestion)
     wanted = [(dataset.namespace, dataset.name) for dataset in asked.datasets]
-    return LatestAnswer(ledger.latest(database, env, wanted, asked.each))
+    return LatestAnswer(ledger.latest(database, env, wanted, asked.each, asked.statuses))
+
+
+@post(
+    "/{env:str}/changes/newest",
+    status_code=200,
+    sync_to_thread=True,
+    operation_class=takes_body("Up to 10,000 datasets, and where to begin and to end.", _FOLLOWED, _NEWEST_SCHEMA),
+    responses=answers(
+        Newest, Newest(items=(_EXAMPLE,), position=_POSITION, rest=None, waiting=0), "The newest changes."
+    ),
+    summary="Follow what changes, the newest first",
+)
+def post_newest(database: NamedDependency[Database], env: EnvironmentName, body: RawBody) -> Newest:
+    """For who follows some datasets and cannot keep up with all of it. Ask with `after` set to the `position` of the
+    answer before; where that leaves a `rest`, ask with the same `after` and `before` set to it, now or when there is
+    time. A state that another has replaced by then is not shown any more. At most 20,000 changes of anything are looked
+    at, so there may be a `rest` though nothing is shown."""
+    asked = shaped(body, NewestQuestion)
+    wanted = [(dataset.namespace, dataset.name) for dataset in asked.datasets]
+    return newest(database, env, wanted, asked.after, asked.before, asked.limit)

@@ -55,7 +55,7 @@ _GROUPS = {
         "cancel_backfill",
         "retry_backfill",
     ),
-    "Follow": ("list_changes", "post_latest"),
+    "Follow": ("list_changes", "post_latest", "post_newest", "tell_mirror", "list_mirrors"),
     "Declare": ("declare_source", "declare_task", "register_keys"),
     "List": (
         "list_tasks",
@@ -69,7 +69,7 @@ _GROUPS = {
         "list_versions",
         "get_definition",
     ),
-    "Watch the server": ("health", "ready"),
+    "Watch the server": ("health", "ready", "metrics"),
 }
 _METHODS = ("get", "put", "post", "delete", "patch")
 

@@ -66,6 +66,7 @@ VERBS = {
         "dataforge.cli.retention:retention",
         "List the months for which it is known which events were recorded, and whether each may go.",
     ),
+    "dagster": Verb("dataforge.cli.dagster:dagster", "Take from Dagster's event log what is old and nobody needs."),
     "replay": Verb(
         "dataforge.cli.verify:replay", "Rebuild the state from its events and definitions, and make it the live one."
     ),

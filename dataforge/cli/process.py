@@ -7,7 +7,7 @@ from functools import partial
 import click
 
 from dataforge.cli.invocation import Invocation, pass_invocation
-from dataforge.model.errors import DatabaseUnavailable, DefinitionsError
+from dataforge.model.errors import DatabaseUnavailable, DataForgeError, DefinitionsError
 from dataforge.settings import Settings
 
 QUESTIONS = (
@@ -63,10 +63,31 @@ def status(invocation: Invocation) -> None:
     if settings.database_url:
         click.echo(f"{'database':<{width}} named by DATAFORGE_DATABASE_URL")
     running = all(state.is_up for state in states)
+    for line in _mirrors(settings) if running else ():
+        click.echo(line)
     trouble = _trouble(settings) if running else None
     if trouble:
         click.echo(f"trouble: {trouble}")
     click.get_current_context().exit(0 if running and not trouble else 1)
+
+
+def _mirrors(settings: Settings) -> list[str]:
+    """How far behind each is that shows the ledger's states elsewhere."""
+    from datetime import UTC, datetime
+
+    from dataforge.cli.table import span
+    from dataforge.ledger.mirror import mirrors
+    from dataforge.local.postgres import database_url
+    from dataforge.storage.database import Database
+
+    database = Database(database_url(settings), max_size=1)
+    try:
+        found = mirrors(database, settings.environment, datetime.now(UTC)).items
+    except DataForgeError as error:
+        return [f"mirrors: {error}"]
+    finally:
+        database.close()
+    return [f"mirror {each.name}: {span(each.lag_seconds)} behind, {each.waiting:,} changes wait" for each in found]
 
 
 def _trouble(settings: Settings) -> str | None:

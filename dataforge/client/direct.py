@@ -16,6 +16,7 @@ from dataforge.client.request import (
     ChangesQuestion,
     GraphQuestion,
     LatestQuestion,
+    NewestQuestion,
     backfill_id,
     batches,
     checked,
@@ -39,7 +40,9 @@ from dataforge.ledger import backfill_list, catalog
 from dataforge.ledger import change as feed
 from dataforge.ledger import findings as found
 from dataforge.ledger import freshness as freshnesses
+from dataforge.ledger import mirror as mirroring
 from dataforge.ledger import readiness as verdicts
+from dataforge.ledger.newest import newest as feed_from_its_end
 from dataforge.ledger.readiness import Answers, Named
 from dataforge.model import definition
 from dataforge.model.backfill import (
@@ -53,7 +56,7 @@ from dataforge.model.backfill import (
     Verb,
 )
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
-from dataforge.model.change import Change, Changes
+from dataforge.model.change import Change, Changes, Newest
 from dataforge.model.claim import (
     DONE,
     AllEnded,
@@ -83,9 +86,11 @@ from dataforge.model.finding import Finding
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
+from dataforge.model.mirror import MirrorItem, MirrorReport, Mirrors
 from dataforge.model.recorded import BatchAnswer, Recorded, joined, joined_batches
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Rerunning, Reruns
+from dataforge.model.state import PartitionStatus
 from dataforge.model.wakeup import Queue, Wakeups
 from dataforge.storage import schema
 from dataforge.storage.database import Database
@@ -141,10 +146,26 @@ class DirectClient:
         asked = sound(ChangesQuestion(after, limit, kind))
         return feed.changes(self._database, self._environment, asked.after, asked.limit, asked.kind)
 
-    def latest(self, datasets: Sequence[DatasetRef], each: int = 30) -> tuple[Change, ...]:
-        asked = sound(LatestQuestion(tuple(datasets), each))
+    def latest(
+        self, datasets: Sequence[DatasetRef], each: int = 30, statuses: Sequence[PartitionStatus] = ()
+    ) -> tuple[Change, ...]:
+        asked = sound(LatestQuestion(tuple(datasets), each, tuple(statuses)))
         named = [(dataset.namespace, dataset.name) for dataset in asked.datasets]
-        return feed.latest(self._database, self._environment, named, asked.each)
+        return feed.latest(self._database, self._environment, named, asked.each, asked.statuses)
+
+    def newest(
+        self, datasets: Sequence[DatasetRef], after: str | None = None, before: str | None = None, limit: int = 100
+    ) -> Newest:
+        asked = sound(NewestQuestion(tuple(datasets), after, before, limit))
+        named = [(dataset.namespace, dataset.name) for dataset in asked.datasets]
+        return feed_from_its_end(self._database, self._environment, named, asked.after, asked.before, asked.limit)
+
+    def tell_mirror(self, name: str, shown_through: datetime, waiting: int = 0) -> MirrorItem:
+        report = sound(MirrorReport(shown_through=shown_through, waiting=waiting))
+        return mirroring.tell(self._database, self._environment, name, report, datetime.now(UTC))
+
+    def mirrors(self) -> Mirrors:
+        return mirroring.mirrors(self._database, self._environment, datetime.now(UTC))
 
     def tasks(self, wanted: TaskFilter) -> Page[TaskItem]:
         return catalog.tasks(self._database, self._environment, filtered(wanted))

@@ -19,6 +19,7 @@ from dataforge.client.request import (
     ChangesQuestion,
     GraphQuestion,
     LatestQuestion,
+    NewestQuestion,
     WakeupsQuestion,
     backfill_id,
     batches,
@@ -43,7 +44,7 @@ from dataforge.model.backfill import (
     Verb,
 )
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
-from dataforge.model.change import Change, Changes
+from dataforge.model.change import Change, Changes, Newest
 from dataforge.model.claim import (
     DONE,
     AllEnded,
@@ -74,9 +75,11 @@ from dataforge.model.finding import Finding
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
+from dataforge.model.mirror import MirrorItem, MirrorReport, Mirrors
 from dataforge.model.recorded import BatchAnswer, Recorded, joined, joined_batches
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Rerunning, Reruns
+from dataforge.model.state import PartitionStatus
 from dataforge.model.verdict import Code, Unanswered, Verdict
 from dataforge.model.wakeup import Queue, Wakeups
 
@@ -148,9 +151,24 @@ class Client:
     def changes(self, after: str | None = None, limit: int = 100, kind: NodeKind | None = None) -> Changes:
         return self._get("/changes", sound(ChangesQuestion(after, limit, kind)), Changes)
 
-    def latest(self, datasets: Sequence[DatasetRef], each: int = 30) -> tuple[Change, ...]:
-        asked = encoded(sound(LatestQuestion(tuple(datasets), each)), "$")
+    def latest(
+        self, datasets: Sequence[DatasetRef], each: int = 30, statuses: Sequence[PartitionStatus] = ()
+    ) -> tuple[Change, ...]:
+        asked = encoded(sound(LatestQuestion(tuple(datasets), each, tuple(statuses))), "$")
         return self._send("POST", "/changes/latest", asked, _Latest).items
+
+    def newest(
+        self, datasets: Sequence[DatasetRef], after: str | None = None, before: str | None = None, limit: int = 100
+    ) -> Newest:
+        asked = encoded(sound(NewestQuestion(tuple(datasets), after, before, limit)), "$")
+        return self._send("POST", "/changes/newest", asked, Newest)
+
+    def tell_mirror(self, name: str, shown_through: datetime, waiting: int = 0) -> MirrorItem:
+        report = sound(MirrorReport(shown_through=shown_through, waiting=waiting))
+        return self._send("PUT", f"/mirrors/{quote(name, safe='')}", encoded(report, "$"), MirrorItem)
+
+    def mirrors(self) -> Mirrors:
+        return self._get("/mirrors", None, Mirrors)
 
     def tasks(self, wanted: TaskFilter) -> Page[TaskItem]:
         return self._list("/tasks", wanted, Page[TaskItem])

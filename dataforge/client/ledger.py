@@ -26,7 +26,7 @@ from dataforge.model.backfill import (
     Verb,
 )
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
-from dataforge.model.change import Change, Changes
+from dataforge.model.change import Change, Changes, Newest
 from dataforge.model.claim import (
     DONE,
     AllEnded,
@@ -53,9 +53,11 @@ from dataforge.model.finding import Finding
 from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
+from dataforge.model.mirror import MirrorItem, Mirrors
 from dataforge.model.recorded import BatchAnswer, Recorded
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Reruns
+from dataforge.model.state import PartitionStatus
 from dataforge.model.wakeup import Queue, Wakeups
 
 Item = TypeVar("Item")
@@ -85,8 +87,26 @@ class Ledger(Protocol):
         """What has changed since the position of the page before: None is the beginning, `now` only what comes."""
         ...
 
-    def latest(self, datasets: Sequence[DatasetRef], each: int = 30) -> tuple[Change, ...]:
-        """The present states of the last `each` partitions of up to 1,000 datasets, the newest key first."""
+    def latest(
+        self, datasets: Sequence[DatasetRef], each: int = 30, statuses: Sequence[PartitionStatus] = ()
+    ) -> tuple[Change, ...]:
+        """The present states of the last `each` partitions of up to 1,000 datasets, the newest key first; only those in
+        one of these `statuses`, where any are named."""
+        ...
+
+    def newest(
+        self, datasets: Sequence[DatasetRef], after: str | None = None, before: str | None = None, limit: int = 100
+    ) -> Newest:
+        """What changed of up to 10,000 datasets behind one position and up to another, the newest first: None is the
+        beginning, or the present. With `before` set to an answer's `rest` the next question goes on with older ones."""
+        ...
+
+    def tell_mirror(self, name: str, shown_through: datetime, waiting: int = 0) -> MirrorItem:
+        """Says how far somebody has come who shows the ledger's states elsewhere: all that changed before a time."""
+        ...
+
+    def mirrors(self) -> Mirrors:
+        """How far each of those had come when it last said so, by name."""
         ...
 
     def tasks(self, wanted: TaskFilter) -> Page[TaskItem]:

@@ -19,6 +19,7 @@ from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.filter import Shape
 from dataforge.model.lineage import Direction, refuse_beside_partition
 from dataforge.model.reference import DatasetRef, NodeKind
+from dataforge.model.state import PartitionStatus
 from dataforge.model.wakeup import Queue
 
 MOST_EVENTS = 10_000  # of one request
@@ -40,6 +41,16 @@ class LatestQuestion(msgspec.Struct, frozen=True):
 
     datasets: tuple[DatasetRef, ...]
     each: int
+    statuses: tuple[PartitionStatus, ...] = ()
+
+
+class NewestQuestion(msgspec.Struct, frozen=True):
+    """Between which positions the newest changes of which datasets are wanted."""
+
+    datasets: tuple[DatasetRef, ...]
+    after: str | None
+    before: str | None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MOST_CHANGES)]
 
 
 class GraphQuestion(msgspec.Struct, frozen=True):

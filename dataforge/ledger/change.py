@@ -7,13 +7,14 @@ several times is shown once, as it is now; one that changes while pages are read
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from dataforge.model.change import MOST_CHANGES, MOST_DATASETS, MOST_EACH, MOST_LATEST, Change, Changes
 from dataforge.model.decoding import shorten
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.listing import MOST_EXAMINED, read_cursor, write_cursor
 from dataforge.model.reference import DatasetRef, NodeKind
+from dataforge.model.state import PartitionStatus
 from dataforge.storage import change as storage
 from dataforge.storage import environment as environments
 from dataforge.storage.change import ChangePlace, Horizon, Stretch
@@ -21,6 +22,7 @@ from dataforge.storage.database import Database
 from dataforge.storage.readiness import begin_snapshot
 
 NOW = "now"  # in the place of a position: nothing of what was, only what comes
+_OTHERWISE = {"after": ", `now`, or none for the beginning", "before": ", or none for the present"}
 
 
 def changes(
@@ -36,23 +38,23 @@ def changes(
     `mirror_id` tells the reader what is known already. What was cleared is shown as missing. A page with fewer items
     than `limit`, even none, may have more behind it. Raises InvalidInput for a position that no page has given out.
     """
-    _check("limit", limit, MOST_CHANGES)
-    given = None if after is None or after == NOW else _read(after)
+    check("limit", limit, MOST_CHANGES)
+    given = None if after is None or after == NOW else read_position("after", after)
     with database.transaction() as connection:
         begin_snapshot(connection)
         within = environments.find(connection, environment).id
         horizon = storage.horizon(connection, within)
         if after == NOW:
             present = storage.last(connection, within, horizon.history)
-            return Changes(items=(), position=_written(present), more=False)
+            return Changes(items=(), position=written(present), more=False)
         most = limit + 1 if kind is None else MOST_EXAMINED
-        found = storage.find(connection, within, _begin(given, horizon), limit, kind, most)
+        found = storage.find(connection, within, begin(given, horizon), limit, kind, most)
         shown, behind, more = _cut(found, limit)
         items = storage.load(connection, within, [(each.kind, each.node_id, each.partition) for each in shown])
-    return Changes(items=tuple(items), position=_written(behind), more=more)
+    return Changes(items=tuple(items), position=written(behind), more=more)
 
 
-def _begin(given: ChangePlace | None, horizon: Horizon) -> ChangePlace:
+def begin(given: ChangePlace | None, horizon: Horizon) -> ChangePlace:
     """Where to go on; the beginning where the position means nothing here."""
     if given is None or given.history != horizon.history or given.transaction >= horizon.transaction:
         return ChangePlace(horizon.history, 0)
@@ -66,45 +68,54 @@ def _cut(found: Stretch, limit: int) -> tuple[list[ChangePlace], ChangePlace, bo
     return found.matching, found.read_to, found.full
 
 
-def _written(place: ChangePlace) -> str:
+def written(place: ChangePlace) -> str:
+    """A place as the position that readers are given."""
     position = write_cursor(place)
     assert position is not None, "a place is always written"
     return position
 
 
-def _read(after: str) -> ChangePlace | None:
+def read_position(field: str, given: str) -> ChangePlace | None:
+    """The place of a position. Raises InvalidInput for what no answer has given out."""
     try:
-        return read_cursor(after, ChangePlace)
+        return read_cursor(given, ChangePlace)
     except InvalidInput:
-        expected = "the position of an answer before, `now`, or none for the beginning"
-        raise _refused("after", shorten(after), expected) from None
+        expected = "the position of an answer before" + _OTHERWISE.get(field, "")
+        raise refused(field, shorten(given), expected) from None
 
 
 def latest(
-    database: Database, environment: str, datasets: Sequence[tuple[str, str]], each: int = 30
+    database: Database,
+    environment: str,
+    datasets: Sequence[tuple[str, str]],
+    each: int = 30,
+    statuses: Collection[PartitionStatus] = (),
 ) -> tuple[Change, ...]:
     """The present states of the last `each` partitions of these datasets (namespace and name, or an alias's), by
-    canonical name and then the newest key first. What nobody knows, or no run has written, has none.
+    canonical name and then the newest key first; only those in one of these `statuses`, where there are any. What
+    nobody knows, or no run has written, has none.
 
     Who goes on with `changes` asks for the position `now` before this, and so misses nothing in between.
     """
-    _check("each", each, MOST_EACH)
+    check("each", each, MOST_EACH)
     if len(datasets) > MOST_DATASETS:
-        raise _refused("datasets", f"{len(datasets):,} datasets", f"at most {MOST_DATASETS:,} datasets")
+        raise refused("datasets", f"{len(datasets):,} datasets", f"at most {MOST_DATASETS:,} datasets")
     if len(datasets) * each > MOST_LATEST:
         expected = f"at most {MOST_LATEST // len(datasets):,}: {MOST_LATEST:,} partitions are answered at once"
-        raise _refused("each", each, expected)
+        raise refused("each", each, expected)
     refs = [DatasetRef(*dataset) for dataset in datasets]
     with database.transaction() as connection:
         begin_snapshot(connection)
         within = environments.find(connection, environment).id
-        return tuple(storage.load(connection, within, storage.latest(connection, within, refs, each)))
+        return tuple(storage.load(connection, within, storage.latest(connection, within, refs, each, statuses)))
 
 
-def _check(field: str, value: int, most: int) -> None:
+def check(field: str, value: int, most: int) -> None:
+    """Raises InvalidInput for a number that is none from 1 on, or too large."""
     if not 1 <= value <= most:
-        raise _refused(field, value, f"a number from 1 to {most:,}")
+        raise refused(field, value, f"a number from 1 to {most:,}")
 
 
-def _refused(field: str, value: object, expected: str) -> InvalidInput:
+def refused(field: str, value: object, expected: str) -> InvalidInput:
+    """The refusal of one field."""
     return InvalidInput(f"{field} is {value!r}: expected {expected}", [FieldError(field, value, expected)])

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from dataforge.local import workspace
@@ -78,5 +79,34 @@ def storage_prepared(settings: Settings, layout: Layout, *, nothing_runs: bool) 
             raise
         if process.wait() != 0:
             log.seek(0)
-            tail = "\n".join(f"  {line}" for line in log.read().splitlines()[-_LOG_LINES:])
-            raise StartupError(f"Dagster's storage cannot be prepared; the end of {log.name}:\n{tail}")
+            raise StartupError(f"Dagster's storage cannot be prepared; the end of {log.name}:\n{_end(log.read())}")
+
+
+def pruned(settings: Settings, before: datetime, *, apply: bool) -> bytes:
+    """What of the event log is older than a moment and may go, as JSON; with `apply` it goes. Raises StartupError where
+    there is no Dagster to ask."""
+    from dataforge.local.dagster_database import is_whole, name
+    from dataforge.local.postgres import database_url
+
+    layout = Layout(settings.home)
+    url = database_url(settings)
+    if not (layout.dagster / INSTANCE).is_file() or not is_whole(url):
+        raise StartupError(f"Dagster's database {name(url)} is not there: `make up` makes it")
+    command = [sys.executable, "-m", "dataforge_sensors.prune", "--before", before.isoformat()]
+    done = subprocess.run(
+        [*command, *(["--apply"] if apply else [])],
+        env={**os.environ, **environ(settings, layout)},
+        cwd=layout.home,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise StartupError(
+            f"Dagster's event log cannot be pruned; the end of what was said:\n{_end(done.stderr.decode())}"
+        )
+    return done.stdout
+
+
+def _end(said: str) -> str:
+    return "\n".join(f"  {line}" for line in said.splitlines()[-_LOG_LINES:])

@@ -21,6 +21,7 @@ MOST_CHANGES = 1_000  # in one page of the feed
 MOST_DATASETS = 1_000  # in one question for the latest states
 MOST_EACH = 1_000  # partitions of each of them
 MOST_LATEST = 50_000  # partitions in one answer to it
+MOST_FOLLOWED = 10_000  # datasets in one question for the newest changes
 
 
 class Producer(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +73,18 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     items: Annotated[tuple[Change, ...], Meta(description="What changed, each partition once, in its present state.")]
     position: Annotated[str, Meta(description="Give it as `after` to go on from here.")]
     more: Annotated[bool, Meta(description="Whether more is waiting already.")]
+
+
+class Newest(msgspec.Struct, frozen=True, kw_only=True):
+    """What changed of some datasets, from the newest on."""
+
+    items: Annotated[tuple[Change, ...], Meta(description="The newest first, each partition once, as it is now.")]
+    position: Annotated[str, Meta(description="The end of the feed: give it as `after` for what comes later.")]
+    rest: Annotated[
+        str | None,
+        Meta(description="Give it as `before`, with the same `after`, for what is older; null where all is shown."),
+    ]
+    waiting: Annotated[int, Meta(description="Changes that were looked at and did not fit; there may be more.")]
 
 
 def mirror_id(

@@ -6,7 +6,7 @@ one has ended, and each later one has a greater number. The price is that a tran
 open holds the feed back, whichever database of the cluster it writes to; those that only read do not.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -251,17 +251,26 @@ from (
     join dataset d on d.environment = %(environment)s and d.id = asked.id
     join dataset n on n.environment = %(environment)s and n.id = d.canonical_id
 ) named cross join lateral (
-    select s.node_kind, s.node_id, s.partition from partition_state s
+    select s.node_kind, s.node_id, s.partition, s.status from partition_state s
     where s.environment = %(environment)s and s.node_kind = 'dataset' and s.node_id = named.canonical_id
     order by s.partition desc limit %(each)s
 ) c
+where cardinality(%(statuses)s::text[]) = 0 or c.status::text = any(%(statuses)s::text[])
 order by named.namespace, named.name, c.partition desc
 """
 
 
-def latest(connection: Connection, environment: int, datasets: Sequence[DatasetRef], each: int) -> list[Place]:
-    """The last partitions of these datasets that have a state, by canonical name and then the newest key first."""
-    parameters = {"environment": environment, "ids": [dataset.id for dataset in datasets], "each": each}
+def latest(
+    connection: Connection,
+    environment: int,
+    datasets: Sequence[DatasetRef],
+    each: int,
+    statuses: Collection[PartitionStatus],
+) -> list[Place]:
+    """The last partitions of these datasets that have a state, by canonical name and then the newest key first; of
+    those the ones in these statuses, where any are named."""
+    ids = [dataset.id for dataset in datasets]
+    parameters = {"environment": environment, "ids": ids, "each": each, "statuses": [*map(str, statuses)]}
     return [(row[0], row[1], row[2]) for row in connection.execute(LATEST, parameters, prepare=False)]
 
 

@@ -78,6 +78,7 @@ NOT_STATE: tuple[LiteralString, ...] = (
     "kafka_reset",
     "lease",
     "lease_pool",
+    "mirror",
     "outbox",
     "partition_cleared",
     "reject",

@@ -102,6 +102,26 @@ def test_who_begins_with_the_latest_states_goes_on_from_now(client: Client) -> N
     assert _changes(client, after=position)["items"] == []
 
 
+def test_who_cannot_keep_up_is_shown_the_newest_first_and_comes_back_to_the_rest(client: Client) -> None:
+    _send(client, *map(_event, _DAYS))
+    asked = {"datasets": [_DATASET], "limit": 4}
+    first = client.post("/api/v1/dev/changes/newest", json=asked).json()
+    assert [item["partition"] for item in first["items"]] == _DAYS[:2:-1]
+    assert first["waiting"] == 3
+    rest = client.post("/api/v1/dev/changes/newest", json={**asked, "before": first["rest"]}).json()
+    assert [item["partition"] for item in rest["items"]] == _DAYS[2::-1]
+    assert (rest["rest"], rest["waiting"]) == (None, 0)
+    again = client.post("/api/v1/dev/changes/newest", json={**asked, "after": first["position"]}).json()
+    assert (again["items"], again["position"]) == ([], first["position"])
+
+
+def test_the_latest_states_may_be_those_in_some_statuses(client: Client) -> None:
+    _send(client, *map(_event, _DAYS[1:]), _event(_DAYS[0], state="failed"))
+    asked = {"datasets": [_DATASET], "statuses": ["failed", "running"]}
+    answer = client.post("/api/v1/dev/changes/latest", json=asked)
+    assert [item["partition"] for item in answer.json()["items"]] == _DAYS[:1]
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [
@@ -134,6 +154,7 @@ _DATASET = {"namespace": "s3://lake", "name": "orders"}
         ({"datasets": [_DATASET] * 1_001}, "datasets"),
         ({"datasets": [_DATASET] * 1_000, "each": 100}, "each"),
         ({"datasets": [_DATASET], "of": 3}, "of"),
+        ({"datasets": [_DATASET], "statuses": ["done"]}, "statuses[0]"),
     ],
 )
 def test_a_bad_question_for_the_latest_states_names_its_field(client: Client, body: Any, field: str) -> None:
@@ -144,3 +165,18 @@ def test_a_bad_question_for_the_latest_states_names_its_field(client: Client, bo
     assert problem["field"] == field
     assert problem["expected"]
     assert answer.json()["detail"].startswith("this is no JSON" if body == b"{" else f"{field} is ")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "datasets"),
+        ({"datasets": [_DATASET], "limit": 1_001}, "limit"),
+        ({"datasets": [_DATASET], "after": "yesterday"}, "after"),
+        ({"datasets": [_DATASET], "before": "tomorrow"}, "before"),
+        ({"datasets": [_DATASET] * 10_001}, "datasets"),
+    ],
+)
+def test_a_bad_question_for_the_newest_changes_names_its_field(client: Client, body: Any, field: str) -> None:
+    answer = client.post("/api/v1/dev/changes/newest", json=body)
+    assert (answer.status_code, [each["field"] for each in answer.json()["errors"]]) == (422, [field])

@@ -18,8 +18,11 @@ from dagster import (
     DailyPartitionsDefinition,
     Definitions,
     asset,
+    build_sensor_context,
     evaluate_automation_conditions,
 )
+from dagster._core.definitions.sensor_definition import SensorExecutionData
+from dagster._core.test_utils import freeze_time
 
 from dataforge.dispatch.announce import announce
 from dataforge.dispatch.release import tend
@@ -27,6 +30,7 @@ from dataforge.model.backfill import Backfilling, Target
 from dataforge.storage.database import Database
 from dataforge_assets import automation
 from dataforge_assets.automation import LedgerReady, ledger_ready, ready_sensors, when_ready
+from dataforge_assets.automation_sensor import ReadySensor
 from resources import LedgerResource
 from resources.identity import ledger_metadata
 from resources.model import Answers, Named, Unreachable
@@ -175,12 +179,54 @@ def test_one_question_is_asked_for_all_assets_of_a_tick(
     assert asked == [4]  # three days of clean, and mail
 
 
-def test_a_ledger_that_is_down_fails_the_tick_in_one_line() -> None:
+def _ticked(condition: Any, instance: DagsterInstance, cursor: str | None) -> SensorExecutionData:
+    """What the sensor of these assets says, as the daemon asks it."""
+    world = _world(condition)
+    [sensor] = ready_sensors(AssetKey(name) for name in ("clean", "mail", "other"))
+    context = build_sensor_context(instance=instance, cursor=cursor, definitions=world)
+    with context, freeze_time(NOW):
+        return sensor.evaluate_tick(context)
+
+
+def test_a_tick_without_a_ledger_is_skipped_with_one_line_and_goes_on_where_it_was(ledger: LedgerResource) -> None:
     nowhere = LedgerResource(url="http://127.0.0.1:9", environment="dev")
-    with DagsterInstance.ephemeral() as instance, pytest.raises(Exception, match="Error while evaluating") as raised:
-        _asked(_world(~ledger_ready(nowhere)), instance)
-    assert isinstance(raised.value.__cause__, Unreachable)
-    assert "\n" not in str(raised.value.__cause__)
+    _told(ledger, "load", DAYS[0], "succeeded")
+    with DagsterInstance.ephemeral() as instance:
+        before = _ticked(when_ready(ledger), instance, None)
+        for down in [_ticked(each, instance, before.cursor) for each in (when_ready(nowhere), ~ledger_ready(nowhere))]:
+            assert (down.run_requests, [*down.automation_condition_evaluations]) == (None, [])
+            assert down.cursor == before.cursor
+            assert down.skip_message
+            assert down.skip_message.startswith("cannot reach the ledger at http://127.0.0.1:9")
+            assert "\n" not in down.skip_message
+        again = _ticked(when_ready(ledger), instance, before.cursor)
+    assert before.run_requests
+    assert not again.run_requests
+
+
+def test_a_ledger_that_is_silent_is_asked_once_in_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[None] = []
+
+    def silent(*_: object) -> None:
+        asked.append(None)
+        raise Unreachable("the ledger does not answer within 15 s")
+
+    monkeypatch.setattr(LedgerResource, "wakeups", silent)
+    with DagsterInstance.ephemeral() as instance:
+        said = _ticked(ledger_ready(LedgerResource(url="http://127.0.0.1:9")), instance, None)
+    assert said.skip_message == "the ledger does not answer within 15 s. Nothing is requested, and the cursor stays."
+    assert len(asked) == 1
+
+
+def test_an_error_that_is_not_the_ledgers_still_fails_the_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LedgerResource, "wakeups", lambda *_: 1 // 0)
+    with DagsterInstance.ephemeral() as instance, pytest.raises(Exception, match="Error while evaluating"):
+        _ticked(ledger_ready(LedgerResource(url="http://127.0.0.1:9")), instance, None)
+
+
+def test_a_sensor_that_is_given_other_metadata_still_skips() -> None:
+    [sensor] = ready_sensors([AssetKey("clean")])
+    assert isinstance(sensor.with_attributes(metadata={"team": "shop"}), ReadySensor)
 
 
 def test_what_it_was_given_tells_it_from_others() -> None:

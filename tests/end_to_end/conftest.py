@@ -43,9 +43,9 @@ class Shop:
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
 
-    def run(self, verb: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, *verb: str) -> "subprocess.CompletedProcess[str]":
         """Runs a verb of the command line on the installation."""
-        return _run(self.settings, verb)
+        return _run(self.settings, *verb)
 
     def wait_for_database(self, seconds: float) -> None:
         """Returns as soon as PostgreSQL takes connections again."""
@@ -89,8 +89,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         processes.down(shop.settings)
 
 
-def _run(settings: Settings, verb: str) -> "subprocess.CompletedProcess[str]":
-    command = [str(Path(sys.executable).with_name("dataforge")), verb]
+def _run(settings: Settings, *verb: str) -> "subprocess.CompletedProcess[str]":
+    command = [str(Path(sys.executable).with_name("dataforge")), *verb]
     environ = os.environ | as_environ(settings)
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=False)
 

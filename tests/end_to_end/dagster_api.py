@@ -82,6 +82,12 @@ class DagsterApi:
         state: str = started["sensorState"]["id"]
         return state
 
+    def sensor_status(self, name: str) -> str:
+        """Whether a sensor runs."""
+        found = self._ask("Status", sensor={**_SENSOR, "sensorName": name})["sensorOrError"]
+        status: str = found["sensorState"]["status"]
+        return status
+
     def stop_sensor(self, state: str) -> None:
         """Turns it off."""
         self._ask("Stop", id=state)

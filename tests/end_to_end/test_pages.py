@@ -115,6 +115,23 @@ def test_the_failing_check_names_the_upstream_since_when_and_the_run(shop: Shop,
     page.screenshot(path=pictures / "check.png")
 
 
+def test_what_failed_in_airflow_is_a_failed_check_with_the_reason_and_a_link(
+    shop: Shop, page: Page, pictures: Path
+) -> None:
+    eventually(lambda: shop.dagster.check("lake/payments", "ledger_state"), 120, "the mirror has told the state")
+    page.goto("/assets/lake/payments?view=checks&checkDetail=ledger_state")
+    reason = (
+        "1 failed, 1 running: partition 2026-11-12 is failed since 2026-11-13 00:00 UTC by run scheduled__2026-11-12"
+    )
+    expect(page.get_by_text(re.compile(re.escape(reason)))).to_be_visible()
+    link = page.get_by_role("link", name=re.compile("/api/v1/dev/partitions"))
+    assert link.first.get_attribute("href") == (
+        f"http://127.0.0.1:{shop.settings.port}/api/v1/dev/partitions"
+        "?kind=dataset&namespace=s3%3A%2F%2Fshop-lake&name=payments&partition=2026-11-12"
+    )
+    page.screenshot(path=pictures / "ledger_state.png")
+
+
 def test_materializing_the_stale_day_in_the_page_ends_in_the_ledger(shop: Shop, page: Page) -> None:
     """And clears the check, and does not come back as an echo."""
     before = shop.dagster.events("warehouse/stg_orders", "2026-11-05")

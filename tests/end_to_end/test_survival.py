@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from dataforge.local import dagster_database
 from dataforge.local.layout import Layout
@@ -71,6 +72,30 @@ def test_a_dagster_database_that_is_dropped_is_made_anew_by_up_and_seeded_by_the
         eventually(partial(shop.dagster.is_materialized, "lake/orders", day), 120, f"{day} is in Dagster again")
         mirrored = Counter(event["dataforge/mirror_id"] for event in shop.dagster.events("lake/orders", day))
         assert set(mirrored.values()) == {1}, (day, mirrored)
+
+    assert shop.dagster.sensor_status("ledger_ready") == "STOPPED"  # what would take the past for news
+
+
+def test_status_and_metrics_say_how_far_the_mirror_is(shop: Shop) -> None:
+    eventually(lambda: "mirror ledger_to_dagster.shop: " in shop.run("status").stdout, 60, "the mirror has said so")
+    assert 'dataforge_mirror_lag_seconds{environment="dev",mirror="ledger_to_dagster.shop"}' in (
+        shop.ledger.get("/metrics").text
+    )
+
+
+def test_what_is_old_in_dagsters_log_goes_and_what_its_pages_show_stays(shop: Shop) -> None:
+    url = database_url(shop.settings)
+    with psycopg.connect(make_conninfo(url, dbname=dagster_database.name(url)), autocommit=True) as connection:
+        connection.execute("update event_logs set timestamp = timestamp - interval '40 days'")
+    before = {day: shop.dagster.events("lake/orders", day) for day in DAYS}
+    told = shop.run("dagster", "prune")
+    assert "may go: --apply deletes them." in told.stdout, told.stderr
+    done = shop.run("dagster", "prune", "--apply")
+    assert (done.returncode, "are deleted." in done.stdout) == (0, True), done.stderr
+    assert {day: shop.dagster.events("lake/orders", day)[:1] for day in DAYS} == {
+        day: found[:1] for day, found in before.items()
+    }
+    assert shop.dagster.check("lake/payments", "ledger_state")
 
 
 def _loaded(day: str, hour: int) -> dict[str, Any]:

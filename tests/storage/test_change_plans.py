@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from dataforge.model.listing import MOST_EXAMINED
-from dataforge.storage import change
+from dataforge.storage import change, newest
 from dataforge.storage.database import Database
 from tests.storage.plan import rows_read
 
@@ -75,7 +75,7 @@ def test_the_last_change_is_looked_up(connection: psycopg.Connection[Any]) -> No
 
 
 def test_the_latest_states_read_no_others(connection: psycopg.Connection[Any]) -> None:
-    given = {"environment": 1, "ids": [*range(1, 51)], "each": 5}
+    given = {"environment": 1, "ids": [*range(1, 51)], "each": 5, "statuses": []}
     assert rows_read(connection, change.LATEST, given)["partition_state"] <= 50 * 5
 
 
@@ -88,3 +88,14 @@ def test_states_are_looked_up_with_all_they_show(connection: psycopg.Connection[
         assert read["partition_state"] <= 100
         assert read["run"] <= 2 * 100
         assert read.get("write", 0) <= 100
+
+
+def test_the_newest_changes_are_read_from_the_end_of_a_span(connection: psycopg.Connection[Any]) -> None:
+    row = connection.execute("select max(changed_by)::text from partition_state").fetchone()
+    assert row is not None
+    end = {"before": row[0], "before_kind": "dataset", "before_node": 250, "before_key": "p10249"}
+    begin = {"after": "0", "after_kind": "task", "after_node": -(2**63), "after_key": ""}
+    given = {"environment": 1, "ids": [*range(1, 11)], **begin, **end, "limit": 100, "most": 5_000}
+    read = rows_read(connection, newest.NEWEST, given)
+    assert 5_000 <= read["partition_state"] <= 2 * 5_000
+    assert read.get("partition_cleared", 0) <= 5_000

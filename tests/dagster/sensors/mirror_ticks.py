@@ -87,7 +87,8 @@ class Mirror:
             result = self.evaluate()
             assert isinstance(result, SensorResult)
             self.tick()
-            if not result.asset_events and not MirrorCursor.read(self.cursor).unseeded(self._window()):
+            cursor = MirrorCursor.read(self.cursor)
+            if not result.asset_events and not cursor.gaps and not cursor.unseeded(self._window()):
                 return
 
     def _window(self) -> Any:

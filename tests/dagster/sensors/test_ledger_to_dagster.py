@@ -16,19 +16,14 @@ from dagster import (
 )
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
-from dataforge_sensors import ledger_to_dagster as module
-from dataforge_sensors.ledger_to_dagster import follow
 from dataforge_sensors.mirror_cursor import MirrorCursor
 from dataforge_sensors.read_back import mirror_id_of
-from dataforge_sensors.time_budget import TimeBudget
-from dataforge_sensors.window import Window
 from resources import LedgerResource
 from tests.dagster.sensors.mirror_ticks import (
     DAYS,
     LAKE,
     ORDERS,
     PAYMENTS,
-    SHOP,
     Mirror,
     event,
     event_of,
@@ -144,9 +139,9 @@ def test_a_partition_that_is_cleared_is_told_each_time(mirror: Mirror) -> None:
     assert [status for _, _, status in shown(log(mirror.instance))] == ["ready", "missing", "ready", "missing"]
 
 
-def test_what_is_outside_the_window_is_counted_and_not_written(mirror: Mirror) -> None:
+def test_what_is_outside_the_window_is_not_written(mirror: Mirror) -> None:
     mirror.ledger.record([event("returns", "2026-01-01", "succeeded", 1), event("orders", "2026-01-01", "running", 1)])
-    assert "1 states written, 1 changes outside the window" in mirror.tick()
+    assert mirror.tick().startswith("1 states and 0 checks written. None waits.")
 
 
 def test_an_unknown_partition_is_found_before_it_is_written_and_told_until_it_is_gone(mirror: Mirror) -> None:
@@ -200,19 +195,6 @@ def test_an_asset_without_the_ledgers_names_is_told_in_each_tick(
     mirror = Mirror(instance, ledger, Definitions(assets=[spec(ORDERS), AssetSpec("alone")]))
     for _ in range(3):
         assert "alone" in mirror.tick()
-
-
-def test_a_tick_whose_time_is_over_goes_on_with_the_next(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BATCH", 2)
-    mirror.ledger.record([event("returns", f"2026-01-0{day}", "succeeded", day) for day in range(1, 7)])
-    mirror.ledger.record([event("orders", "2026-01-01", "succeeded", 1)])
-    window = Window.of(SHOP.get_repository_def())
-    cursor, found = MirrorCursor.read(mirror.cursor), []
-    for _ in range(4):
-        batch = follow(mirror.ledger, cursor, window, TimeBudget(0))
-        cursor = batch.cursor
-        found.append((batch.outside, len(batch.changes)))
-    assert found == [(2, 0), (2, 0), (2, 0), (0, 1)]
 
 
 def test_a_state_of_a_window_that_has_not_ended_is_shown_when_it_has(
@@ -281,7 +263,7 @@ def test_an_environment_that_does_not_exist_costs_one_line_with_what_to_do(
 
 
 def test_a_position_that_the_ledger_has_not_given_out_costs_one_line_with_what_to_do(mirror: Mirror) -> None:
-    cursor = MirrorCursor.read(mirror.cursor).at("of another ledger")
+    cursor = MirrorCursor.read(mirror.cursor).having_left("of another ledger", 0.0)
     mirror.cursor = cursor.write()
     assert "reset this sensor's cursor" in mirror.tick()
     assert mirror.cursor == cursor.write()

@@ -6,10 +6,12 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
+import pytest
 from dagster import AssetKey, AssetSpec, DagsterInstance, DailyPartitionsDefinition, Definitions
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dataforge_sensors import ledger_to_dagster
 from dataforge_sensors.read_back import mirror_id_of
 from resources import LedgerResource
 from resources.identity import ledger_metadata
@@ -35,10 +37,16 @@ forgotten = st.tuples(st.just("forget"))  # the cursor alone is lost
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-@given(steps=st.lists(st.one_of(recorded, recorded, ticked, killed, forgotten), max_size=14))
+@given(steps=st.lists(st.one_of(recorded, recorded, ticked, killed, forgotten), max_size=14), most=st.integers(1, 5))
 def test_the_mirror_ends_as_the_ledger_is_and_holds_each_state_once(
-    instance: DagsterInstance, ledger: LedgerResource, steps: list[tuple[str, ...]]
+    instance: DagsterInstance, ledger: LedgerResource, steps: list[tuple[str, ...]], most: int
 ) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger_to_dagster, "MOST", most)  # states in one tick
+        _holds(instance, ledger, steps)
+
+
+def _holds(instance: DagsterInstance, ledger: LedgerResource, steps: list[tuple[str, ...]]) -> None:
     number = next(_numbers)  # an asset and a dataset of its own for each history, on one instance and one ledger
     key, name = AssetKey([f"history_{number}"]), f"history_{number}"
     asset = AssetSpec(key, partitions_def=DAYS, metadata=ledger_metadata(dataset=("s3://lake", name)))

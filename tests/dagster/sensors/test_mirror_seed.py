@@ -8,14 +8,19 @@ from typing import Any
 import pytest
 from dagster import (
     AssetKey,
+    AssetMaterialization,
+    AssetSelection,
+    AutomationCondition,
     AutomationConditionSensorDefinition,
     DagsterInstance,
     DefaultSensorStatus,
     Definitions,
     StaticPartitionsDefinition,
+    asset,
+    evaluate_automation_conditions,
 )
 
-from dataforge_sensors import ledger_to_dagster as module
+from dataforge_sensors import ledger_to_dagster, mirror_batch, read_back
 from dataforge_sensors.mirror import locate
 from dataforge_sensors.mirror_cursor import MirrorCursor
 from dataforge_sensors.read_back import held
@@ -24,7 +29,7 @@ from dataforge_sensors.window import Window
 from resources import LedgerResource
 from resources.model import DatasetRef
 from tests.dagster.sensors.conftest import Instances
-from tests.dagster.sensors.mirror_ticks import LAKE, ORDERS, PAYMENTS, Mirror, event, log, shown, spec
+from tests.dagster.sensors.mirror_ticks import DAYS, LAKE, ORDERS, PAYMENTS, Mirror, event, log, shown, spec
 
 
 @pytest.fixture
@@ -38,8 +43,8 @@ def mirror(instance: DagsterInstance, ledger: LedgerResource) -> Mirror:
 def test_assets_that_there_is_no_time_to_seed_are_seeded_by_the_next_tick(
     instance: DagsterInstance, ledger: LedgerResource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ASSETS", 1)
-    monkeypatch.setattr(module, "TimeBudget", lambda: TimeBudget(0))
+    monkeypatch.setattr(mirror_batch, "EACH", mirror_batch.MOST)
+    monkeypatch.setattr(ledger_to_dagster, "TimeBudget", lambda: TimeBudget(0))
     ledger.record([event("orders", "2026-01-01", "succeeded", 1), event("payments", "2026-01-01", "succeeded", 1)])
     mirror = Mirror(instance, ledger)
     for number in (1, 2, 2):
@@ -73,7 +78,7 @@ def test_a_fresh_cursor_on_a_log_that_holds_everything_writes_nothing(mirror: Mi
 def test_what_happens_while_it_is_seeded_is_not_missed(
     instance: DagsterInstance, ledger: LedgerResource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ASSETS", 1)
+    monkeypatch.setattr(mirror_batch, "EACH", mirror_batch.MOST)
     ledger.record([event("orders", "2026-01-01", "succeeded", 1), event("payments", "2026-01-01", "succeeded", 1)])
     mirror = Mirror(instance, ledger)
     mirror.tick()
@@ -109,6 +114,30 @@ def test_a_dropped_dagster_is_seeded_but_not_while_automation_runs(
     assert shown(log(second.instance)) == [("orders", "2026-01-01", "ready")]
 
 
+def test_automation_that_is_turned_on_after_the_seed_takes_none_of_it_for_news_and_then_what_is_new_once(
+    new_instance: Instances, ledger: LedgerResource
+) -> None:
+    @asset(deps=[ORDERS], partitions_def=DAYS, automation_condition=AutomationCondition.eager())
+    def mart() -> None: ...
+
+    ledger.record([event("orders", f"2026-02-{day}", "succeeded", day) for day in range(20, 29)])
+    definitions, chosen = Definitions(assets=[spec(ORDERS), spec(PAYMENTS), mart]), AssetSelection.assets(mart)
+    mirror = Mirror(new_instance(), ledger, definitions)
+    mirror.until_quiet()
+
+    def requested(cursor: Any = None) -> tuple[set[str | None], Any]:
+        found = evaluate_automation_conditions(definitions, mirror.instance, chosen, cursor=cursor)
+        return {*found.get_requested_partitions(mart.key)}, found.cursor
+
+    at_first, cursor = requested()
+    ledger.record([event("orders", "2026-02-28", "succeeded", 40, run="again")])
+    mirror.tick(killed_after=1)
+    news, cursor = requested(cursor)
+    mirror.tick()
+    repeated, cursor = requested(cursor)
+    assert (at_first, news, repeated) == (set(), {"2026-02-28"}, set())
+
+
 def test_a_new_asset_waits_for_automation_to_stop_while_the_others_go_on(mirror: Mirror) -> None:
     mirror.definitions = Definitions(assets=[spec(ORDERS)])
     mirror.until_quiet()
@@ -130,7 +159,11 @@ def test_the_cursor_of_another_version_is_a_fresh_one() -> None:
     ("partitions", "partition"), [(None, None), (StaticPartitionsDefinition(["acme"]), "acme")], ids=["none", "static"]
 )
 def test_of_a_long_history_only_the_end_is_read(
-    instance: DagsterInstance, ledger: LedgerResource, partitions: Any, partition: str | None
+    instance: DagsterInstance,
+    ledger: LedgerResource,
+    monkeypatch: pytest.MonkeyPatch,
+    partitions: Any,
+    partition: str | None,
 ) -> None:
     mirror = Mirror(instance, ledger, Definitions(assets=[spec(ORDERS, partitions=partitions)]))
     mirror.tick()
@@ -138,35 +171,53 @@ def test_of_a_long_history_only_the_end_is_read(
         ledger.record([event("orders", partition, "succeeded", minute, run=str(minute))])
         mirror.tick()
     asked: list[int] = []
+    ends = read_back._ends  # what it reads of the log
 
-    class Counted:
-        @staticmethod
-        def fetch_materializations(*given: Any, **named: Any) -> Any:
-            page = instance.fetch_materializations(*given, **named)
-            asked.append(len(page.records))
-            return page
+    def counted(*given: Any) -> Any:
+        found = ends(*given)
+        asked.append(sum(map(len, found.values())))
+        return found
 
-        fetch_observations = instance.fetch_observations
-
+    monkeypatch.setattr(read_back, "_ends", counted)
+    monkeypatch.setattr(read_back, "_read", None)
     [change] = ledger.latest([DatasetRef(LAKE, "orders")])
     located = locate(Window.of(mirror.definitions.get_repository_def()), [change])
-    counted: Any = Counted()
-    [known] = held(counted, [state for states in located.states for state in states]).values()
+    [known] = held(instance, [state for states in located.states for state in states]).values()
     assert known.newest == change.mirror_id
-    assert sum(asked) <= 10
+    assert asked == [read_back.FEW]
+
+
+def test_what_was_wiped_in_dagster_is_written_again(mirror: Mirror) -> None:
+    mirror.ledger.record([event("orders", "2026-01-01", "succeeded", 1)])
+    mirror.until_quiet()
+    mirror.instance.wipe_assets([ORDERS])
+    mirror.cursor = None
+    mirror.until_quiet()
+    assert shown(log(mirror.instance)) == [("orders", "2026-01-01", "ready")]
+
+
+@pytest.mark.parametrize("others", [read_back.FEW - 1, read_back.FEW, read_back.FEW + 2])
+def test_a_state_is_known_though_others_have_reported_the_partition_since(mirror: Mirror, others: int) -> None:
+    mirror.ledger.record([event("orders", "2026-01-01", "succeeded", 1)])
+    mirror.until_quiet()
+    for _ in range(others):
+        mirror.instance.report_runless_asset_event(AssetMaterialization(ORDERS, partition="2026-01-01"))
+    mirror.cursor = None
+    mirror.until_quiet()
+    assert len(log(mirror.instance)) == 1 + others
 
 
 def test_one_tick_seeds_as_many_assets_as_fill_a_batch(instance: DagsterInstance, ledger: LedgerResource) -> None:
     names = [f"t{number}" for number in range(50)]
     ledger.record([event(name, "2026-01-01", "succeeded", 1) for name in names])
     mirror = Mirror(instance, ledger, Definitions(assets=[spec(AssetKey([name])) for name in names]))
-    assert mirror.tick().startswith("50 states written")
+    assert mirror.tick().startswith("50 states and 0 checks written")
 
 
 def test_a_dataset_that_two_assets_show_is_seeded_once_in_each(
     instance: DagsterInstance, ledger: LedgerResource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ASSETS", 1)
+    monkeypatch.setattr(mirror_batch, "EACH", mirror_batch.MOST)
     ledger.record([event("orders", "2026-01-01", "succeeded", 1)])
     other = AssetKey(["mart", "orders"])
     mirror = Mirror(instance, ledger, Definitions(assets=[spec(ORDERS), spec(PAYMENTS), spec(other, "orders")]))
@@ -177,7 +228,7 @@ def test_a_dataset_that_two_assets_show_is_seeded_once_in_each(
 def test_an_alias_and_its_dataset_in_one_window_are_seeded_once(
     instance: DagsterInstance, ledger: LedgerResource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ASSETS", 1)
+    monkeypatch.setattr(mirror_batch, "EACH", mirror_batch.MOST)
     aliased = {"namespace": LAKE, "name": "sales", "aliases": [{"namespace": LAKE, "name": "orders"}]}
     ledger.declare("test", {"datasets": [aliased]})
     ledger.record([event("orders", "2026-01-01", "succeeded", 1)])
