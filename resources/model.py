@@ -3,6 +3,7 @@
 from dataforge.client import each
 from dataforge.ingest.dbt import task_name as dbt_task_name
 from dataforge.ledger.readiness import Answers, Named
+from dataforge.model.backfill import Backfilling, Plan, PlanItem, Target
 from dataforge.model.catalog import DatasetItem, NodeName, PartitionItem, RunItem, RunName, TaskItem
 from dataforge.model.change import Change, Changes, LastSuccess, Newest, Producer, mirror_id
 from dataforge.model.claim import Again, ClaimingTogether, ClaimRefused, EndOf, Member, Outcome, Said
@@ -20,6 +21,7 @@ from dataforge.model.verdict import Code, NodeRef, Reason, Status, Unanswered, V
 __all__ = [
     "Again",
     "Answers",
+    "Backfilling",
     "BatchAnswer",
     "BuiltBy",
     "Change",
@@ -57,6 +59,8 @@ __all__ = [
     "PartitionFilter",
     "PartitionItem",
     "PartitionStatus",
+    "Plan",
+    "PlanItem",
     "Producer",
     "Reason",
     "Recorded",
@@ -69,6 +73,7 @@ __all__ = [
     "RunState",
     "Said",
     "Status",
+    "Target",
     "TaskFilter",
     "TaskItem",
     "TaskRef",

@@ -97,16 +97,19 @@ def plan(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
 @backfill.command()
 @_asked
 @click.option("--reason", required=True, help="Why; kept with the backfill.")
+@click.option("--propose", is_flag=True, help="Begin it paused: nothing is released before somebody resumes it.")
 @click.option("--id", "name", type=click.UUID, help="An id of your own: begun again under it, nothing is begun twice.")
 @pass_invocation
-def start(invocation: Invocation, /, reason: str, name: UUID | None, as_json: bool, **given: Any) -> None:
+def start(
+    invocation: Invocation, /, reason: str, propose: bool, name: UUID | None, as_json: bool, **given: Any
+) -> None:
     """Begin a backfill of the tasks or datasets NAME, and print its id and its plan."""
     from datetime import UTC, datetime
 
     from dataforge.cli.opened import opened
     from dataforge.dispatch import backfill as dispatch
 
-    wanted = _wanted(given, reason=reason, by=getuser(), id=str(name) if name else None)
+    wanted = _wanted(given, reason=reason, by=getuser(), proposed=propose, id=str(name) if name else None)
     with opened(invocation) as database:
         found = dispatch.begin(database, invocation.settings.environment, wanted, datetime.now(UTC))
     _show_plan(found, as_json=as_json)

@@ -89,6 +89,9 @@ def _keep(
     parts.add_items(connection, here.id, backfill, _items(planned, counting))
     storage.recount(connection, here.id, backfill)
     storage.note(connection, here.id, backfill, "began", now, wanted.by, wanted.reason)
+    if wanted.proposed:
+        storage.set_state(connection, here.id, backfill, "paused")
+        storage.note(connection, here.id, backfill, "paused", now, wanted.by, "it is a proposal")
 
 
 def _items(planned: Planned, counting: Mapping[int, Nature]) -> Iterable[Item]:

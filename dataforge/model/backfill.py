@@ -92,6 +92,9 @@ class Backfilling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     hours: Annotated[Hours | None, Meta(description="When partitions are released; left out: always.")] = None
     reason: Annotated[str, Meta(description="Why; kept with the backfill.")] = ""
     by: Annotated[str, Meta(description="Who asks; kept with the backfill.")] = "unknown"
+    proposed: Annotated[bool, Meta(description="It begins paused: nothing is released before somebody resumes it.")] = (
+        False
+    )
     id: Annotated[str | None, Meta(description="A UUID of your own: asked again, nothing is begun twice.")] = None
 
 
@@ -188,7 +191,6 @@ class TaskPart(msgspec.Struct, frozen=True, kw_only=True):
     planned: Annotated[int, Meta(description="Partitions to build.")]
     skipped: Annotated[int, Meta(description="Partitions that are left as they are.")]
     first: Annotated[str | None, Meta(description="The first partition to build.")]
-    missed: Annotated[bool, Meta(description="In place of both: every time window since it starts.")] = False
     last: Annotated[str | None, Meta(description="The last one.")]
     seconds: Annotated[float | None, Meta(description="What a run of it took of late; null without history.")]
     cost: Annotated[float, Meta(description="Cost units of a run.")]

@@ -50,6 +50,14 @@ def test_nothing_to_build_is_a_no(run: Run) -> None:
     assert "it is good" in done.output
 
 
+def test_a_proposal_waits_until_it_is_resumed(run: Run) -> None:
+    begun = run("backfill", "start", "extract", *RANGE, "--reason", "a late file", "--propose", "--json")
+    backfill = str(json.loads(begun.stdout)["id"])
+    shown = json.loads(run("backfill", "show", backfill, "--json").stdout)
+    assert (shown["state"], shown["log"][0]["reason"]) == ("paused", "it is a proposal")
+    assert run("backfill", "resume", backfill).exit_code == 0
+
+
 def test_one_that_is_begun_is_listed_shown_and_steered(run: Run, database_url: str) -> None:
     backfill = _begun(run)
     assert backfill in run("backfill", "list").output

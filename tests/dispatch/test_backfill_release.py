@@ -332,3 +332,18 @@ def test_one_that_cannot_go_on_is_paused_and_keeps_no_other_back(
     found = detail(database, "dev", bad, at(2))
     assert (found.state, found.log[0].reason) == ("paused", "a rule of redaction takes the order's reason away")
     assert found.counts == {"planned": 3}
+
+
+def test_a_proposal_releases_nothing_before_somebody_resumes_it(database: Database) -> None:
+    chain(database)
+    backfill = begun(database, "load", proposed=True)
+    tended(database, 1)
+    found = detail(database, "dev", backfill, at(1))
+    assert (found.state, found.counts) == ("paused", {"planned": 3})
+    assert [(each.what, each.reason) for each in found.log] == [
+        ("paused", "it is a proposal"),
+        ("began", "a late file"),
+    ]
+    _change(database, backfill, "resume", 2)
+    tended(database, 3)
+    assert counts(database, backfill) == {"released": 3}
