@@ -1,4 +1,4 @@
-"""Events for the mirror at full load, as fast as the ledger takes them: `python -m` this, with a database's URL."""
+"""Events for the mirror at full load, as fast as the ledger takes them: `python -m` this, with a database."""
 
 import itertools
 import sys

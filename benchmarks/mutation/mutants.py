@@ -508,4 +508,32 @@ MUTANTS = (
         "if False:",
         ("tests/ingest/test_retention.py",),
     ),
+    Mutant(
+        "what does not fit into an answer is left for the next, from the first of it on",
+        "dataforge/storage/newest.py",
+        "rest = places[len(shown)] if len(places) > len(shown) else None",
+        "rest = places[len(shown) - 1] if len(places) > len(shown) else None",
+        ("tests/ledger/test_newest.py",),
+    ),
+    Mutant(
+        "the end of a span is read with it",
+        "dataforge/storage/newest.py",
+        "            <= (%(before)s",
+        "            < (%(before)s",
+        ("tests/ledger/test_newest.py",),
+    ),
+    Mutant(
+        "a partition that was cleared and has a state again is shown by its state alone",
+        "dataforge/storage/newest.py",
+        "(c.cleared = 0 or not exists (",
+        "(c.cleared = 0 or not not exists (",
+        ("tests/ledger/test_newest.py",),
+    ),
+    Mutant(
+        "the lag of a mirror that says nothing more grows",
+        "dataforge/model/mirror.py",
+        "(now - shown_through).total_seconds()",
+        "(shown_through - shown_through).total_seconds()",
+        ("tests/api/test_mirrors.py",),
+    ),
 )
