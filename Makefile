@@ -96,7 +96,7 @@ lock: | $(PY) ## resolve pyproject.toml anew into requirements.lock
 # Airflow has a lock of its own: it can share an environment neither with Dagster nor with us.
 lock-airflow: | $(PY) ## resolve Airflow 2.11 anew into airflow.lock
 	@$(PY) -m pip install --quiet 'uv>=0.5,<1'
-	@echo 'apache-airflow==2.11.*' | $(VENV)/bin/uv pip compile - --universal --python-version 3.11 --upgrade \
+	@printf 'apache-airflow==2.11.*\napache-airflow-providers-openlineage\n' | $(VENV)/bin/uv pip compile - --universal --python-version 3.11 --upgrade \
 		--generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 		--quiet --output-file airflow.lock
 

@@ -23,7 +23,7 @@ from dagster import (
     partition_loading_context,
 )
 
-from resources.identity import dataset_of, task_of
+from resources.identity import TOLD_BY, dataset_of, task_of
 from resources.model import DatasetRef, InvalidInput, TaskRef
 
 _Ref = TypeVar("_Ref", DatasetRef, TaskRef)
@@ -46,7 +46,7 @@ class Asset:
     task: TaskRef | None
     platform: str
     partitions: PartitionsDefinition[Any] | None
-    only_observed: bool = False  # Dagster plans a materialization of it, and looks at it instead
+    only_observed: bool = False  # Dagster plans a materialization of it, and looks at it or launches it elsewhere
 
     @property
     def name(self) -> bytes:
@@ -104,7 +104,7 @@ class Window:
                 task=_read(task_of, node.metadata),
                 platform="dbt" if "dbt" in node.kinds else "dagster",
                 partitions=node.partitions_def,
-                only_observed=node.is_observable,
+                only_observed=node.is_observable or TOLD_BY in node.metadata,
             )
             for node in repository.asset_graph.asset_nodes
         )

@@ -5,6 +5,7 @@ from dataforge.ingest.dbt import task_name as dbt_task_name
 from dataforge.ledger.readiness import Answers, Named
 from dataforge.model.catalog import DatasetItem, NodeName, PartitionItem, RunItem, RunName, TaskItem
 from dataforge.model.change import Change, Changes, LastSuccess, Producer, mirror_id
+from dataforge.model.claim import ClaimRefused, Fenced, Granted, Outcome
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import Conflict, DataForgeError, FieldError, InvalidInput, NotFound, Unreachable
 from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
@@ -22,6 +23,7 @@ __all__ = [
     "BuiltBy",
     "Change",
     "Changes",
+    "ClaimRefused",
     "Code",
     "Conflict",
     "DataForgeError",
@@ -29,11 +31,13 @@ __all__ = [
     "DatasetItem",
     "DatasetRef",
     "Declared",
+    "Fenced",
     "FieldError",
     "Freshness",
     "FreshnessAnswers",
     "FreshnessQuestion",
     "FreshnessStatus",
+    "Granted",
     "Graph",
     "GraphEdge",
     "GraphEnd",
@@ -45,6 +49,7 @@ __all__ = [
     "NodeName",
     "NodeRef",
     "NotFound",
+    "Outcome",
     "Page",
     "PartitionFilter",
     "PartitionItem",

@@ -1,0 +1,108 @@
+"""Claims on the partitions of a wave, for work whose platform tells the ledger nothing of itself.
+
+Guarantees that what is started was granted by the ledger, under this wave's name; that a wave which is repeated, since
+its process was killed, takes its own claims up again, with the same attempt; and that each claim ends as its partition
+did, or is given back.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import count
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from dataforge_assets.hands.admission import Orders, answer
+from dataforge_assets.hands.wave import Admission, End, Later
+from resources.model import ClaimRefused, Conflict, DatasetRef, Fenced, Granted, Outcome, Status
+
+LEASE_SECONDS = 300  # of which heartbeats keep at least half; so long is nothing known of a process that was killed
+
+
+class Claims:
+    """What one wave holds of one task."""
+
+    def __init__(self, orders: Orders, dataset: DatasetRef | None) -> None:
+        self._orders, self._ledger, self._task, self._dataset = orders, orders.ledger, orders.task, dataset
+        self._held: dict[str, Granted] = {}
+        self._over: set[str] = set()  # whose end was told; telling it again changes nothing
+        self._beaten = time.monotonic()
+
+    def attempt(self, key: str) -> int:
+        """The number of the attempt that was granted."""
+        return self._held[key].attempt
+
+    def admit(self, keys: Sequence[str], room: int) -> dict[str, Admission]:
+        """Claims as many as there is room for, and says of those refused why."""
+        found: dict[str, Admission] = {}
+        for key in keys:
+            if sum(said == "go" for said in found.values()) >= room:
+                break
+            found[key] = self._claimed(key)
+        done = [key for key, said in found.items() if isinstance(said, End) and said.good]
+        return found | {key: self._claimed(key) for key in self._orders.give(done)}
+
+    def beat(self) -> list[str]:
+        """Keeps what is held, when it is time to; returns what has been lost all the same."""
+        now = time.monotonic()
+        if now - self._beaten < LEASE_SECONDS / 4:
+            return []
+        self._beaten = now
+        held = [(key, granted) for key, granted in self._held.items() if key not in self._over]
+        return [key for key, granted in held if not self._kept(key, granted)]
+
+    def end(self, key: str, end: End) -> End:
+        """Says how it ended. What is no longer this wave's to say is an end of its own."""
+        granted = self._held[key]
+        try:
+            if end.good:
+                self._ledger.complete(granted.claim, Outcome(outputs=self._outputs(key)))
+            else:
+                self._ledger.fail(granted.claim, end.said)
+        except Fenced as error:
+            return End(False, f"{end.said}; but {error}", metadata=end.metadata)
+        self._over.add(key)
+        return end
+
+    def give_back(self, keys: Sequence[str], why: str) -> None:
+        """Gives these back unfinished; what is lost already is nobody's to give."""
+        for key in keys:
+            if key in self._held and key not in self._over:
+                with suppress(Conflict):
+                    self._ledger.release(self._held[key].claim, why)
+
+    def _claimed(self, key: str) -> Admission:
+        worker = f"dagster run {self._orders.run}"
+        named = f"{self._orders.run}/{self._task.namespace}/{self._task.name}/{key}"
+        try:
+            for turn in count():  # a claim of this wave's that has ended is followed by another
+                claim = str(uuid5(NAMESPACE_URL, f"{named}/{turn}"))
+                granted = self._ledger.claim(
+                    self._task.name,
+                    key,
+                    worker=worker,
+                    lease_seconds=LEASE_SECONDS,
+                    namespace=self._task.namespace,
+                    claim=claim,
+                )
+                if self._kept(key, granted):
+                    return "go"
+        except ClaimRefused as error:
+            if error.verdict.runnable:  # on what was only observed
+                return End(False, str(error))
+            return Later(str(error), True) if error.verdict.status is Status.RUNNING else answer(error.verdict)
+        raise AssertionError("a wave claims a partition a finite number of times")
+
+    def _kept(self, key: str, granted: Granted) -> bool:
+        """Whether the claim is this wave's still, from now on for another lease."""
+        try:
+            self._held[key] = self._ledger.heartbeat(granted.claim, LEASE_SECONDS)
+        except Fenced:
+            return False
+        return True
+
+    def _outputs(self, key: str) -> list[dict[str, Any]]:
+        if self._dataset is None:
+            return []
+        named = {"namespace": self._dataset.namespace, "name": self._dataset.name}
+        return [named | ({"partition": key} if key else {})]
