@@ -23,7 +23,7 @@ from dagster import (
 from dagster._core.definitions.data_version import DATA_VERSION_TAG, INPUT_DATA_VERSION_TAG_PREFIX
 
 from dataforge_assets.checks import DIGEST
-from dataforge_assets.dbt import NOT_BEGUN
+from dataforge_assets.hands.dbt import NOT_BEGUN
 from dataforge_sensors.mirror import MIRROR_ID
 from dataforge_sensors.run_log import Story
 from dataforge_sensors.window import Asset

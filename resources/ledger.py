@@ -185,19 +185,10 @@ class LedgerResource(ConfigurableResource[Any]):
         return self._ledger.wakeups(limit, queue)
 
     def claim(
-        self,
-        name: str,
-        partition: str = "",
-        *,
-        worker: str,
-        lease_seconds: int = 300,
-        namespace: str | None = None,
-        claim: str | None = None,
+        self, name: str, partition: str = "", *, worker: str, lease_seconds: int = 300, namespace: str | None = None
     ) -> Granted:
         """The right to run a partition of a task."""
-        return self._ledger.claim(
-            name, partition, worker=worker, lease_seconds=lease_seconds, namespace=namespace, claim=claim
-        )
+        return self._ledger.claim(name, partition, worker=worker, lease_seconds=lease_seconds, namespace=namespace)
 
     def heartbeat(self, claim: str, lease_seconds: int = 300) -> Granted:
         """Extends a lease."""

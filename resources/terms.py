@@ -35,6 +35,7 @@ class Terms:
         return {COST: f"{self.cost:g}", **{f"{POOL}{name}": str(count) for name, count in (self.slots or {}).items()}}
 
 
+FREE = Terms()
 Declared = Mapping[TaskRef, Terms]
 NOTHING_SAID: Declared = {}
 

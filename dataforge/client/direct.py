@@ -228,22 +228,10 @@ class DirectClient:
         return waiting(self._database, self._environment, limit, datetime.now(UTC), queue)
 
     def claim(
-        self,
-        name: str,
-        partition: str = "",
-        *,
-        worker: str,
-        lease_seconds: int = 300,
-        namespace: str | None = None,
-        claim: str | None = None,
+        self, name: str, partition: str = "", *, worker: str, lease_seconds: int = 300, namespace: str | None = None
     ) -> Granted:
         asked = Claiming(
-            name=name,
-            namespace=namespace,
-            partition=partition,
-            worker=worker,
-            lease_seconds=lease_seconds,
-            claim=claim,
+            name=name, namespace=namespace, partition=partition, worker=worker, lease_seconds=lease_seconds
         )
         return claims.claim(
             self._database,

@@ -220,24 +220,14 @@ class Client:
         return self._get("/wakeups", WakeupsQuestion(limit, queue), Wakeups)
 
     def claim(
-        self,
-        name: str,
-        partition: str = "",
-        *,
-        worker: str,
-        lease_seconds: int = 300,
-        namespace: str | None = None,
-        claim: str | None = None,
+        self, name: str, partition: str = "", *, worker: str, lease_seconds: int = 300, namespace: str | None = None
     ) -> Granted:
         asked = Claiming(
-            name=name,
-            namespace=namespace,
-            partition=partition,
-            worker=worker,
-            lease_seconds=lease_seconds,
-            claim=claim or str(uuid4()),  # under which it is asked again where the answer is lost
+            name=name, namespace=namespace, partition=partition, worker=worker, lease_seconds=lease_seconds
         )
-        return self._send("POST", "/claims", encoded(_of_task(given(sound(asked))), "$"), Granted)
+        body = _of_task(given(sound(asked)))
+        body["claim"] = str(uuid4())  # under which it is asked again where the answer is lost
+        return self._send("POST", "/claims", encoded(body, "$"), Granted)
 
     def heartbeat(self, claim: str, lease_seconds: int = 300) -> Granted:
         return self._of_claim(claim, "heartbeat", {"lease_seconds": lease_seconds}, Granted)

@@ -167,17 +167,9 @@ class Ledger(Protocol):
         ...
 
     def claim(
-        self,
-        name: str,
-        partition: str = "",
-        *,
-        worker: str,
-        lease_seconds: int = 300,
-        namespace: str | None = None,
-        claim: str | None = None,
+        self, name: str, partition: str = "", *, worker: str, lease_seconds: int = 300, namespace: str | None = None
     ) -> Granted:
-        """The right to run a partition of a task. Raises ClaimRefused with the verdict where it may not run now. Under
-        an id of its own, `claim`, a worker that asks again is told what it was granted."""
+        """The right to run a partition of a task. Raises ClaimRefused with the verdict where it may not run now."""
         ...
 
     def heartbeat(self, claim: str, lease_seconds: int = 300) -> Granted:

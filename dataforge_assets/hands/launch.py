@@ -23,7 +23,7 @@ from dagster import (
 from dataforge_assets.hands.wave import End, Hand, Pace, carry
 from resources.identity import TOLD_BY, task_of
 from resources.model import DataForgeError, InvalidInput, TaskRef
-from resources.terms import NOTHING_SAID, Declared, Terms
+from resources.terms import FREE, NOTHING_SAID, Declared
 
 BY_CLAIM = "claim"  # who tells the ledger: the claim that the hand takes and ends
 MOST_SAID = 20  # partitions named in the message of a failure; its metadata have all
@@ -40,7 +40,7 @@ def launched(
 ) -> AssetsDefinition:
     """The asset of `spec`, which a run makes by what `grasp` gives. `told_by` is who tells the ledger of its runs, so
     that the mirror of Dagster does not tell of them a second time."""
-    its = terms.get(task_named(spec), Terms())
+    its = terms.get(task_named(spec), FREE)
     known = spec.replace_attributes(
         metadata={**spec.metadata, TOLD_BY: told_by}, tags={**spec.tags, **its.tags}, skippable=True
     )
