@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from dagster import AssetKey, EventLogRecord
 
 from dataforge_sensors.mirror import REPORT
-from dataforge_sensors.run_events import Native, Untold, is_mirrored, output_of, plain
+from dataforge_sensors.run_events import Native, Untold, is_mirrored
 from dataforge_sensors.window import Asset
+from resources.materialization import output_of, plain
 
 MOST_NOTE = 1_000  # characters of what the person has written
 
@@ -40,7 +41,7 @@ def report_of(record: EventLogRecord, assets: Mapping[AssetKey, Asset]) -> Nativ
         "state": "succeeded",
         "run": name,
         "partition": plain(made.partition),
-        "outputs": output_of(asset, made, made.partition),
+        "outputs": output_of(asset.dataset, made.partition, made),
         "source": {REPORT: name, **({"note": made.description[:MOST_NOTE]} if made.description else {})},
     }
     return {key: value for key, value in event.items() if value not in (None, [])}

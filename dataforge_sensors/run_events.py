@@ -23,16 +23,15 @@ from dagster import (
 from dagster._core.definitions.data_version import DATA_VERSION_TAG, INPUT_DATA_VERSION_TAG_PREFIX
 
 from dataforge_assets.checks import DIGEST
-from dataforge_assets.hands.dbt import NOT_BEGUN
+from dataforge_assets.claims import NOT_BEGUN
 from dataforge_sensors.mirror import MIRROR_ID
 from dataforge_sensors.run_log import Story
 from dataforge_sensors.window import Asset
-from resources.model import TaskRef, dbt_task_name
+from resources.materialization import finding_of, named_of, output_of, plain
+from resources.model import DatasetRef, TaskRef, dbt_task_name
 
-ROWS = ("dagster/partition_row_count", "dagster/row_count")
 DBT_NODE = "unique_id"  # metadata of what dagster-dbt reports, and of its check specs with a prefix
 TOUCHING = ("running", "up_for_retry", "failed", "canceled")  # a step that has begun may have written something
-_FAILED_ROWS = "dagster_dbt/failed_row_count"
 _READ = f"{INPUT_DATA_VERSION_TAG_PREFIX}/"  # and the key of what an asset was built from
 Target = tuple[AssetKey, str | None]  # an asset and its partition
 Native = dict[str, Any]
@@ -100,7 +99,7 @@ class Telling:
         self.attempt[step] = self.attempt.get(step, self.story.tried.get(step, 0)) + 1
         self.open[step] = dict.fromkeys(self.planned[step])
         for target in self.planned[step]:
-            yield from self._native(record, step, target, "running")
+            yield from self._of_step(record, step, target, "running")
 
     def _made(self, record: EventLogRecord, step: str) -> Iterator[Native | Untold]:
         made = record.asset_materialization
@@ -110,7 +109,10 @@ class Telling:
         named = made.partition is not None or not planned
         for target in [(made.asset_key, made.partition)] if named else planned:
             self.open[step].pop(target, None)
-            inputs, outputs = self._inputs(made, target), output_of(self.assets.get(made.asset_key), made, target[1])
+            inputs, outputs = (
+                self._inputs(made, target),
+                output_of(_dataset(self.assets.get(made.asset_key)), target[1], made),
+            )
             yield from self._native(record, step, target, "succeeded", inputs=inputs, outputs=outputs)
             self.made[target] = (made.tags or {}).get(DATA_VERSION_TAG)
 
@@ -121,7 +123,7 @@ class Telling:
         again = "up_for_retry" if self.story.retries_left else "failed"
         for target in [target for target in self.open[step] if target[0].to_user_string() in _not_begun(told)]:
             del self.open[step][target]
-            yield from self._native(record, step, target, "upstream_failed")
+            yield from self._of_step(record, step, target, "upstream_failed")
         yield from self._end(record, step, "canceled" if interrupted else again, error)
 
     def _end(
@@ -129,7 +131,7 @@ class Telling:
     ) -> Iterator[Native | Untold]:
         """What the step still had to make. What is to be tried again stays open: the run may end before it is."""
         for target in self.open[step] if state == "up_for_retry" else self.open.pop(step, {}):
-            yield from self._native(record, step, target, state, error=error)
+            yield from self._of_step(record, step, target, state, error=error)
 
     def _end_all(self, record: EventLogRecord, state: str, error: str | None = None) -> Iterator[Native | Untold]:
         for step in list(self.open):
@@ -154,13 +156,22 @@ class Telling:
             if key is not None and (misfit := asset.misfit(key)):  # a check may look at all partitions at once
                 yield Untold(misfit)
                 continue
-            read = dataset_of(asset, key)
-            error = None if check.passed else _finding(check)
+            read = named_of(asset.dataset, key)
+            error = None if check.passed else finding_of(check)
             told_of = {"inputs": [read] if read else [], "error": error}
             yield self._event(record, step, check_task(asset.task, check), asset.platform, key, state, told_of)
             if state == "failed" and check.blocking and (asset.key, key) in self.made:
                 # Dagster lets nothing be built from it, and so must the ledger, until it is made again.
                 yield from self._native(record, step, (asset.key, key), "failed", error=error)
+
+    def _of_step(
+        self, record: EventLogRecord, step: str, target: Target, state: str, **more: Any
+    ) -> Iterator[Native | Untold]:
+        """That a step began or ended with it; what claims says so itself (`dataforge_assets.claims`), and where it was
+        refused or killed nothing began or its claim runs out."""
+        asset = self.assets.get(target[0])
+        if asset is None or not asset.claimed:
+            yield from self._native(record, step, target, state, **more)
 
     def _native(
         self, record: EventLogRecord, step: str, target: Target, state: str, **more: Any
@@ -171,7 +182,7 @@ class Telling:
         if misfit := asset.misfit(target[1]):
             yield Untold(misfit)
             return
-        if state in TOUCHING and step in self.attempt and (touched := dataset_of(asset, target[1])):
+        if state in TOUCHING and step in self.attempt and (touched := named_of(asset.dataset, target[1])):
             more["outputs"] = [touched]
         yield self._event(record, step, asset.task, asset.platform, target[1], state, more)
 
@@ -204,30 +215,12 @@ class Telling:
         by the times alone each would seem older than what was made for it a moment before."""
         read = [AssetKey.from_user_string(tag.removeprefix(_READ)) for tag in made.tags or {} if tag.startswith(_READ)]
         found = {key: self.made.get((key, target[1])) for key in sorted(read)}
-        named = {key: dataset_of(self.assets.get(key), target[1]) for key in found}
+        named = {key: named_of(_dataset(self.assets.get(key)), target[1]) for key in found}
         return [dataset | {"version": found[key]} for key, dataset in named.items() if dataset and found[key]]
 
 
-def output_of(asset: Asset | None, made: AssetMaterialization, partition: str | None) -> list[dict[str, Any]]:
-    """What a materialization wrote of a partition of its asset; nothing where the asset is no dataset."""
-    dataset = dataset_of(asset, partition)
-    counted = [made.metadata[name].value for name in ROWS if name in made.metadata]
-    rows = next((count for count in counted if isinstance(count, int) and count >= 0), None)
-    told = {"version": (made.tags or {}).get(DATA_VERSION_TAG), "rows": rows}
-    return [dataset | {name: value for name, value in told.items() if value is not None}] if dataset else []
-
-
-def dataset_of(asset: Asset | None, partition: str | None) -> dict[str, Any] | None:
-    """A partition of the dataset that an asset is, as native events name it."""
-    if asset is None or asset.dataset is None:
-        return None
-    named = {"namespace": asset.dataset.namespace, "name": asset.dataset.name}
-    return named | ({"partition": plain(partition)} if partition else {})
-
-
-def plain(partition: str | None) -> str | None:
-    """The key as the string that it is: of two dimensions Dagster's is of a class of its own, which no JSON takes."""
-    return None if partition is None else str(partition)
+def _dataset(asset: Asset | None) -> DatasetRef | None:
+    return asset.dataset if asset else None
 
 
 def is_mirrored(made: AssetMaterialization) -> bool:
@@ -246,14 +239,6 @@ def _not_begun(told: DagsterEvent) -> frozenset[str]:
     """The assets of a failed step that nobody tried to make, because what they are made from had failed in it."""
     given = getattr(getattr(told.event_specific_data, "user_failure_data", None), "metadata", {}).get(NOT_BEGUN)
     return frozenset(given.value if given and isinstance(given.value, list) else ())
-
-
-def _finding(check: AssetCheckEvaluation) -> str:
-    """What a check that did not pass has found, in a line."""
-    if check.description:
-        return check.description
-    found = check.metadata.get(_FAILED_ROWS)
-    return f"{check.check_name} did not pass" + (f" (failing rows: {found.value})" if found else "")
 
 
 def _error(told: DagsterEvent) -> str | None:

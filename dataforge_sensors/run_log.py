@@ -12,12 +12,13 @@ from dagster import DagsterEventType, DagsterInstance, DagsterRun, EventLogRecor
 from dagster._core.instance.utils import RUNLESS_RUN_ID
 from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_ON_ASSET_OR_OP_FAILURE_TAG, WILL_RETRY_TAG
 
+from resources.attempt import STEP_BEGINS, runs_before, tries
+
 OVERLAP_SECONDS = 30
 MOST = 2_000  # events of each type in one tick: 200 a second, about as many as Dagster can write
 RUNS = 500  # of one tick, each read whole in 8 ms, so that after a long silence it still ends within its 60 s
-STEPS = (DagsterEventType.STEP_START, DagsterEventType.STEP_RESTARTED)
 TOLD = (
-    *STEPS,
+    *STEP_BEGINS,
     DagsterEventType.STEP_UP_FOR_RETRY,
     DagsterEventType.STEP_FAILURE,
     DagsterEventType.STEP_SKIPPED,
@@ -104,29 +105,15 @@ def stories(instance: DagsterInstance, run_ids: Sequence[str]) -> Iterator[Story
 
 
 def _story(instance: DagsterInstance, run: DagsterRun) -> Story:
-    before = _before(instance, run)
-    tried: dict[str, int] = {}
-    for earlier in before:
-        for record in _records(instance, earlier.run_id, frozenset(STEPS)):
-            key = record.event_log_entry.step_key or ""
-            tried[key] = tried.get(key, 0) + 1
+    before = runs_before(instance, run)
     records = _records(instance, run.run_id, NEEDED)
     execution = run.root_run_id or run.run_id
-    return Story(run.run_id, execution, records, tried, _retries_left(instance, run, len(before)))
+    return Story(run.run_id, execution, records, tries(instance, before), _retries_left(instance, run, len(before)))
 
 
 def _records(instance: DagsterInstance, run_id: str, types: frozenset[DagsterEventType]) -> tuple[EventLogRecord, ...]:
     found = instance.get_records_for_run(run_id, of_type=set(types)).records
     return tuple(sorted(found, key=lambda record: record.storage_id))
-
-
-def _before(instance: DagsterInstance, run: DagsterRun) -> list[DagsterRun]:
-    """The runs that this one is a re-execution of, the last first."""
-    found: list[DagsterRun] = []
-    while run.parent_run_id and (parent := instance.get_run_by_id(run.parent_run_id)):
-        found.append(parent)
-        run = parent
-    return found
 
 
 def _retries_left(instance: DagsterInstance, run: DagsterRun, retried: int) -> bool:

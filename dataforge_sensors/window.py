@@ -23,7 +23,7 @@ from dagster import (
     partition_loading_context,
 )
 
-from resources.identity import TOLD_BY, dataset_of, task_of
+from resources.identity import TOLD_BY, dataset_of, is_claimed, task_of
 from resources.model import DatasetRef, InvalidInput, TaskRef
 
 _Ref = TypeVar("_Ref", DatasetRef, TaskRef)
@@ -47,6 +47,7 @@ class Asset:
     platform: str
     partitions: PartitionsDefinition[Any] | None
     only_observed: bool = False  # Dagster plans a materialization of it, and looks at it or launches it elsewhere
+    claimed: bool = False  # its step tells the ledger of its begin and end itself
 
     @property
     def name(self) -> bytes:
@@ -105,6 +106,7 @@ class Window:
                 platform="dbt" if "dbt" in node.kinds else "dagster",
                 partitions=node.partitions_def,
                 only_observed=node.is_observable or TOLD_BY in node.metadata,
+                claimed=is_claimed(node.metadata),
             )
             for node in repository.asset_graph.asset_nodes
         )

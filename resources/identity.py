@@ -13,6 +13,7 @@ from dataforge.model.reference import DatasetRef, TaskRef
 TASK = "dataforge/task"  # what produces the asset
 DATASET = "dataforge/dataset"  # what the asset is
 TOLD_BY = "dataforge/told_by"  # who tells the ledger how the asset is made, where that is not the mirror of Dagster
+CLAIMED = "dataforge/claimed"  # that its step claims what it makes, and tells the ledger of its begin and end itself
 _Ref = TypeVar("_Ref", TaskRef, DatasetRef)
 
 
@@ -27,6 +28,11 @@ def ledger_metadata(
 def task_of(metadata: Mapping[str, Any]) -> TaskRef | None:
     """The task that makes the asset of this metadata; None where it names none."""
     return _named(metadata, TASK, TaskRef)
+
+
+def is_claimed(metadata: Mapping[str, Any]) -> bool:
+    """Whether the step that makes the asset of this metadata claims it."""
+    return bool(metadata.get(CLAIMED, False))
 
 
 def dataset_of(metadata: Mapping[str, Any]) -> DatasetRef | None:

@@ -25,7 +25,17 @@ from dataforge.model.backfill import (
 )
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
-from dataforge.model.claim import DONE, Ended, Granted, Outcome
+from dataforge.model.claim import (
+    DONE,
+    AllEnded,
+    Beaten,
+    ClaimingTogether,
+    Ended,
+    EndOf,
+    Granted,
+    Outcome,
+    Together,
+)
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import SettingsError
 from dataforge.model.filter import (
@@ -205,6 +215,18 @@ class LedgerResource(ConfigurableResource[Any]):
     def release(self, claim: str, error: str | None = None) -> Ended:
         """Gives a claimed attempt back unfinished."""
         return self._ledger.release(claim, error)
+
+    def claim_together(self, wanted: ClaimingTogether) -> Together:
+        """The right to run several partitions as one."""
+        return self._ledger.claim_together(wanted)
+
+    def heartbeat_all(self, claims: Sequence[str], lease_seconds: int = 300) -> Beaten:
+        """Extends leases."""
+        return self._ledger.heartbeat_all(claims, lease_seconds)
+
+    def end_all(self, ends: Sequence[EndOf]) -> AllEnded:
+        """Says how several attempts ended."""
+        return self._ledger.end_all(ends)
 
     def close(self) -> None:
         """Gives connections back; the next verb opens new ones."""

@@ -5,7 +5,7 @@ from dataforge.ingest.dbt import task_name as dbt_task_name
 from dataforge.ledger.readiness import Answers, Named
 from dataforge.model.catalog import DatasetItem, NodeName, PartitionItem, RunItem, RunName, TaskItem
 from dataforge.model.change import Change, Changes, LastSuccess, Producer, mirror_id
-from dataforge.model.claim import ClaimRefused, Fenced, Granted, Outcome
+from dataforge.model.claim import Again, ClaimingTogether, ClaimRefused, EndOf, Fenced, Granted, Member, Outcome, Said
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import Conflict, DataForgeError, FieldError, InvalidInput, NotFound, Unreachable
 from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
@@ -18,12 +18,14 @@ from dataforge.model.state import PartitionStatus, RunKind, RunState
 from dataforge.model.verdict import Code, NodeRef, Reason, Status, Unanswered, Verdict
 
 __all__ = [
+    "Again",
     "Answers",
     "BatchAnswer",
     "BuiltBy",
     "Change",
     "Changes",
     "ClaimRefused",
+    "ClaimingTogether",
     "Code",
     "Conflict",
     "DataForgeError",
@@ -31,6 +33,7 @@ __all__ = [
     "DatasetItem",
     "DatasetRef",
     "Declared",
+    "EndOf",
     "Fenced",
     "FieldError",
     "Freshness",
@@ -44,6 +47,7 @@ __all__ = [
     "GraphNode",
     "InvalidInput",
     "LastSuccess",
+    "Member",
     "Named",
     "NodeKind",
     "NodeName",
@@ -64,6 +68,7 @@ __all__ = [
     "RunKind",
     "RunName",
     "RunState",
+    "Said",
     "Status",
     "TaskFilter",
     "TaskItem",

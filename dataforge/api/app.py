@@ -23,7 +23,16 @@ from dataforge.api.backfills import (
     retry_backfill,
 )
 from dataforge.api.changes import list_changes, post_latest
-from dataforge.api.claims import complete_claim, extend_claim, fail_claim, make_claim, release_claim
+from dataforge.api.claims import (
+    complete_claim,
+    end_claims,
+    extend_claim,
+    extend_claims,
+    fail_claim,
+    make_claim,
+    make_claims,
+    release_claim,
+)
 from dataforge.api.datasets import list_datasets
 from dataforge.api.definitions import declare_source, declare_task
 from dataforge.api.events import record_events
@@ -135,6 +144,9 @@ def _version_1() -> Router:
             retry_backfill,
             list_wakeups,
             make_claim,
+            make_claims,
+            extend_claims,
+            end_claims,
             extend_claim,
             complete_claim,
             fail_claim,

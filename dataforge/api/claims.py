@@ -6,7 +6,7 @@ Guarantees that an answer is given after the commit: what was granted is granted
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 from uuid import UUID
 
 import msgspec
@@ -19,11 +19,28 @@ from dataforge.api.body import shaped
 from dataforge.api.operation import EnvironmentName, answers, takes_body
 from dataforge.api.readiness import TaskName
 from dataforge.dispatch import claim as dispatch
+from dataforge.dispatch import lease as leases
 from dataforge.ingest.redaction import Redaction
-from dataforge.model.claim import Claiming, Ended, Granted, Outcome
+from dataforge.model.claim import (
+    MOST_TOGETHER,
+    Again,
+    AllEnded,
+    AttemptNumber,
+    Beaten,
+    Beating,
+    Claiming,
+    ClaimingTogether,
+    Ended,
+    Granted,
+    Member,
+    Outcome,
+    RunName,
+    Said,
+    SayingEnds,
+    Together,
+)
 from dataforge.settings import Settings
 from dataforge.storage.database import Database
-from dataforge.storage.lease import Ending
 
 ClaimName = Annotated[UUID, PathParameter(description="The claim that was granted.")]
 
@@ -47,6 +64,48 @@ class ClaimBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             worker=self.worker,
             lease_seconds=self.lease_seconds,
             claim=self.claim,
+        )
+
+
+class MemberBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One of the partitions that are claimed together."""
+
+    task: TaskName | str
+    partition: str | None = None
+    claim: str | None = None
+    run: RunName | None = None
+    attempt: AttemptNumber | None = None
+
+    @property
+    def member(self) -> Member:
+        task = TaskName(self.task) if isinstance(self.task, str) else self.task
+        return Member(
+            name=task.name,
+            namespace=task.namespace,
+            partition=self.partition or "",
+            claim=self.claim,
+            run=self.run,
+            attempt=self.attempt,
+        )
+
+
+class TogetherBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who claims which partitions, to run them as one."""
+
+    partitions: tuple[MemberBody, ...]
+    worker: str
+    lease_seconds: int
+    source: dict[str, str | int] = {}
+    again: Again | None = None
+
+    @property
+    def claiming(self) -> ClaimingTogether:
+        return ClaimingTogether(
+            partitions=tuple(each.member for each in self.partitions),
+            worker=self.worker,
+            lease_seconds=self.lease_seconds,
+            source=self.source,
+            again=self.again,
         )
 
 
@@ -91,6 +150,54 @@ _CLAIM_EXAMPLE: dict[str, Any] = {
     "worker": "batch-7",
     "lease_seconds": 300,
 }
+_CLAIM_ID = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.UUID)
+_TOGETHER_SCHEMA = Schema(
+    type=OpenAPIType.OBJECT,
+    required=["partitions", "worker", "lease_seconds"],
+    properties={
+        "partitions": Schema(
+            type=OpenAPIType.ARRAY,
+            min_items=1,
+            max_items=MOST_TOGETHER,
+            items=Schema(
+                type=OpenAPIType.OBJECT,
+                required=["task"],
+                properties={
+                    "task": _TASK,
+                    "partition": Schema(type=OpenAPIType.STRING, description="Its partition, where it has partitions."),
+                    "claim": Schema(
+                        type=OpenAPIType.STRING,
+                        format=OpenAPIFormat.UUID,
+                        description="An id of the worker's own, under which it may ask again.",
+                    ),
+                    "run": Schema(type=OpenAPIType.STRING, description="The run, as its platform names it."),
+                    "attempt": Schema(
+                        type=OpenAPIType.INTEGER,
+                        minimum=1,
+                        description="The attempt's number in that run; what an earlier one holds is over.",
+                    ),
+                },
+            ),
+        ),
+        "worker": Schema(type=OpenAPIType.STRING, description="Who claims, for those who look."),
+        "lease_seconds": _SECONDS,
+        "source": Schema(type=OpenAPIType.OBJECT, description="What the events say of where they come from."),
+        "again": Schema(
+            type=OpenAPIType.OBJECT,
+            required=["by", "reason"],
+            properties={"by": Schema(type=OpenAPIType.STRING), "reason": Schema(type=OpenAPIType.STRING)},
+            description="Who has done partitions run again, and why.",
+        ),
+    },
+)
+_TOGETHER_EXAMPLE: dict[str, Any] = {
+    "partitions": [
+        {"task": {"namespace": "dbt://shop", "name": "stg_orders"}, "partition": "2026-11-01"},
+        {"task": {"namespace": "dbt://shop", "name": "orders_daily"}, "partition": "2026-11-01"},
+    ],
+    "worker": "dagster run 5f0c2a",
+    "lease_seconds": 300,
+}
 _OUTCOME_SCHEMA = Schema(
     type=OpenAPIType.OBJECT,
     properties={
@@ -103,6 +210,29 @@ _OUTCOME_SCHEMA = Schema(
 _OUTCOME: dict[str, Any] = {
     "outputs": [{"namespace": "s3://lake", "name": "orders/export", "partition": "2026-11-01", "rows": 1200}]
 }
+
+
+_ENDS_SCHEMA = Schema(
+    type=OpenAPIType.OBJECT,
+    required=["ends"],
+    properties={
+        "ends": Schema(
+            type=OpenAPIType.ARRAY,
+            min_items=1,
+            max_items=MOST_TOGETHER,
+            items=Schema(
+                type=OpenAPIType.OBJECT,
+                required=["claim", "ending"],
+                properties={
+                    "claim": _CLAIM_ID,
+                    "ending": Schema(type=OpenAPIType.STRING, enum=[*get_args(Said)]),
+                    "outcome": _OUTCOME_SCHEMA,
+                },
+            ),
+        )
+    },
+)
+_ENDS_EXAMPLE: dict[str, Any] = {"ends": [{"claim": _CLAIM, "ending": "completed", "outcome": _OUTCOME}]}
 
 
 @post(
@@ -128,6 +258,67 @@ def make_claim(
 
 
 @post(
+    "/{env:str}/claims/together",
+    status_code=201,
+    sync_to_thread=True,
+    operation_class=takes_body("What is claimed, by whom and for how long.", _TOGETHER_EXAMPLE, _TOGETHER_SCHEMA),
+    responses=answers(Together, Together((_GRANTED,)), "All are granted, to nobody else.", 201),
+    summary="Claim partitions that are run as one",
+)
+def make_claims(
+    database: NamedDependency[Database],
+    settings: NamedDependency[Settings],
+    redaction: NamedDependency[Redaction],
+    env: EnvironmentName,
+    body: RawBody,
+) -> Together:
+    """All or none, in one transaction. What one of them makes, another may wait for; of each pool they take what the
+    largest of them takes. With `again` what is done already is ordered to be run again. What may not run now is
+    answered with 409, the verdict on the first and those on others."""
+    wanted = shaped(body, TogetherBody).claiming
+    now = datetime.now(UTC)
+    return dispatch.claim_together(database, env, wanted, now, trusted=settings.trusted, redaction=redaction)
+
+
+@post(
+    "/{env:str}/claims/heartbeat",
+    status_code=200,
+    sync_to_thread=True,
+    operation_class=takes_body(
+        "Which leases, and how long they are to run from now on.",
+        {"claims": [_CLAIM], "lease_seconds": 300},
+        Schema(
+            type=OpenAPIType.OBJECT,
+            required=["claims", "lease_seconds"],
+            properties={"claims": Schema(type=OpenAPIType.ARRAY, items=_CLAIM_ID), "lease_seconds": _SECONDS},
+        ),
+    ),
+    responses=answers(Beaten, Beaten((_GRANTED,)), "What runs on, and what does not."),
+    summary="Extend several leases",
+)
+def extend_claims(database: NamedDependency[Database], env: EnvironmentName, body: RawBody) -> Beaten:
+    """Those that have run out are told; the work on them has to stop."""
+    wanted = shaped(body, Beating)
+    return leases.beat_all(database, env, wanted.claims, wanted.lease_seconds, datetime.now(UTC))
+
+
+@post(
+    "/{env:str}/claims/end",
+    status_code=200,
+    sync_to_thread=True,
+    operation_class=takes_body("Which claims, and how each ended.", _ENDS_EXAMPLE, _ENDS_SCHEMA),
+    responses=answers(AllEnded, AllEnded((_ENDED,)), "What has ended, and what had ended otherwise."),
+    summary="End several claims",
+)
+def end_claims(
+    database: NamedDependency[Database], redaction: NamedDependency[Redaction], env: EnvironmentName, body: RawBody
+) -> AllEnded:
+    """Each as its worker says, in one transaction. A claim that is no longer the worker's is told, and nothing of it is
+    recorded."""
+    return leases.end_all(database, env, shaped(body, SayingEnds).ends, datetime.now(UTC), redaction=redaction)
+
+
+@post(
     "/{env:str}/claims/{claim:uuid}/heartbeat",
     status_code=200,
     sync_to_thread=True,
@@ -141,12 +332,12 @@ def make_claim(
 )
 def extend_claim(database: NamedDependency[Database], env: EnvironmentName, claim: ClaimName, body: RawBody) -> Granted:
     """A lease that has run out is not extended: 409, and the worker has to stop."""
-    return dispatch.heartbeat(database, env, claim, shaped(body, _Extension).lease_seconds, datetime.now(UTC))
+    return leases.beat(database, env, claim, shaped(body, _Extension).lease_seconds, datetime.now(UTC))
 
 
-def _ending(database: Database, redaction: Redaction, env: str, claim: UUID, ending: Ending, body: bytes) -> Ended:
+def _ending(database: Database, redaction: Redaction, env: str, claim: UUID, ending: Said, body: bytes) -> Ended:
     outcome = shaped(body or b"{}", Outcome)
-    return dispatch.end(database, env, claim, ending, outcome, datetime.now(UTC), redaction=redaction)
+    return leases.end(database, env, claim, ending, outcome, datetime.now(UTC), redaction=redaction)
 
 
 @post(

@@ -36,10 +36,13 @@ _GROUPS = {
     "Run": (
         "list_wakeups",
         "make_claim",
+        "make_claims",
         "extend_claim",
+        "extend_claims",
         "complete_claim",
         "fail_claim",
         "release_claim",
+        "end_claims",
         "order_rerun",
     ),
     "Backfill": (

@@ -41,6 +41,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     candidates: Annotated[list[str], Meta(description="Of an unknown name: names that would work.")] = []
     cycle: Annotated[list[Any], Meta(description="Of a refused cycle: the way round it.")] = []
     verdict: Annotated[Verdict | None, Meta(description="Of a refused claim: the verdict with every reason.")] = None
+    others: Annotated[
+        tuple[Verdict, ...], Meta(description="Of what was claimed together: those on further partitions, up to 99.")
+    ] = ()
 
 
 EXAMPLE = Problem(
@@ -96,7 +99,7 @@ def refusal(error: DataForgeError) -> Problem:
     if cycle := getattr(error, "cycle", None):
         more["cycle"] = cycle
     if isinstance(error, ClaimRefused):
-        more |= {"kind": "claim-refused", "verdict": error.verdict}
+        more |= {"kind": "claim-refused", "verdict": error.verdict, "others": error.others}
     if isinstance(error, Fenced):
         more["kind"] = "fenced"
     return of(_status(error), str(error), **more)

@@ -16,8 +16,7 @@ import click
 from dataforge.cli.invocation import Invocation, pass_invocation
 
 if TYPE_CHECKING:
-    from dataforge.model.claim import Ended, Granted
-    from dataforge.storage.lease import Ending
+    from dataforge.model.claim import Ended, Granted, Said
 
 _BEATS = 3  # in the time of a lease, so that one that is lost does no harm
 
@@ -106,16 +105,16 @@ class _Desk:
         )
 
     def heartbeat(self, claim: str, seconds: int) -> Granted:
-        from dataforge.dispatch import claim as dispatch
+        from dataforge.dispatch import lease as leases
 
-        return dispatch.heartbeat(self._database, self._environment, _id(claim), seconds, datetime.now(UTC))
+        return leases.beat(self._database, self._environment, _id(claim), seconds, datetime.now(UTC))
 
-    def end(self, claim: str, ending: Ending, error: str | None = None) -> Ended:
-        from dataforge.dispatch import claim as dispatch
+    def end(self, claim: str, ending: Said, error: str | None = None) -> Ended:
+        from dataforge.dispatch import lease as leases
         from dataforge.model.claim import Outcome
 
         now, outcome = datetime.now(UTC), Outcome(error=error)
-        return dispatch.end(
+        return leases.end(
             self._database, self._environment, _id(claim), ending, outcome, now, redaction=self._redaction
         )
 
@@ -143,7 +142,7 @@ def _claim(desk: _Desk, name: str, partition: str, options: Mapping[str, Any]) -
         click.get_current_context().exit(1)
 
 
-_ENDINGS: dict[str, Ending] = {"complete": "completed", "fail": "failed", "release": "released"}
+_ENDINGS: dict[str, Said] = {"complete": "completed", "fail": "failed", "release": "released"}
 
 
 def _go_on(desk: _Desk, verb: str, claim_id: str, seconds: int, error: str | None) -> Granted | Ended:

@@ -28,6 +28,7 @@ from dataforge.client.request import (
 )
 from dataforge.dispatch import backfill as backfills
 from dataforge.dispatch import claim as claims
+from dataforge.dispatch import lease as leases
 from dataforge.dispatch import rerun as reruns
 from dataforge.dispatch.waiting import waiting
 from dataforge.graph.follower import Follower
@@ -53,7 +54,21 @@ from dataforge.model.backfill import (
 )
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
-from dataforge.model.claim import DONE, Claiming, Ended, Granted, Outcome
+from dataforge.model.claim import (
+    DONE,
+    AllEnded,
+    Beaten,
+    Beating,
+    Claiming,
+    ClaimingTogether,
+    Ended,
+    EndOf,
+    Granted,
+    Outcome,
+    Said,
+    SayingEnds,
+    Together,
+)
 from dataforge.model.declaration import Declared
 from dataforge.model.filter import (
     DatasetFilter,
@@ -74,7 +89,6 @@ from dataforge.model.rerun import Downstream, Rerunning, Reruns
 from dataforge.model.wakeup import Queue, Wakeups
 from dataforge.storage import schema
 from dataforge.storage.database import Database
-from dataforge.storage.lease import Ending
 
 
 class DirectClient:
@@ -243,7 +257,7 @@ class DirectClient:
         )
 
     def heartbeat(self, claim: str, lease_seconds: int = 300) -> Granted:
-        return claims.heartbeat(self._database, self._environment, claim_id(claim), lease_seconds, datetime.now(UTC))
+        return leases.beat(self._database, self._environment, claim_id(claim), lease_seconds, datetime.now(UTC))
 
     def complete(self, claim: str, outcome: Outcome = DONE) -> Ended:
         return self._end(claim, "completed", outcome)
@@ -254,9 +268,29 @@ class DirectClient:
     def release(self, claim: str, error: str | None = None) -> Ended:
         return self._end(claim, "released", Outcome(error=error))
 
-    def _end(self, claim: str, ending: Ending, outcome: Outcome) -> Ended:
+    def claim_together(self, wanted: ClaimingTogether) -> Together:
+        return claims.claim_together(
+            self._database,
+            self._environment,
+            sound(wanted),
+            datetime.now(UTC),
+            trusted=self._trusted,
+            redaction=self._redaction,
+        )
+
+    def heartbeat_all(self, claims: Sequence[str], lease_seconds: int = 300) -> Beaten:
+        asked = sound(Beating(claims=tuple(claims), lease_seconds=lease_seconds))
+        return leases.beat_all(self._database, self._environment, asked.claims, asked.lease_seconds, datetime.now(UTC))
+
+    def end_all(self, ends: Sequence[EndOf]) -> AllEnded:
+        said = sound(SayingEnds(ends=tuple(ends)))
+        return leases.end_all(
+            self._database, self._environment, said.ends, datetime.now(UTC), redaction=self._redaction
+        )
+
+    def _end(self, claim: str, ending: Said, outcome: Outcome) -> Ended:
         said, at = sound(outcome), datetime.now(UTC)
-        return claims.end(
+        return leases.end(
             self._database, self._environment, claim_id(claim), ending, said, at, redaction=self._redaction
         )
 

@@ -44,7 +44,20 @@ from dataforge.model.backfill import (
 )
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
-from dataforge.model.claim import DONE, Claiming, Ended, Granted, Outcome
+from dataforge.model.claim import (
+    DONE,
+    AllEnded,
+    Beaten,
+    Beating,
+    Claiming,
+    ClaimingTogether,
+    Ended,
+    EndOf,
+    Granted,
+    Outcome,
+    SayingEnds,
+    Together,
+)
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import SettingsError, Unreachable
 from dataforge.model.filter import (
@@ -240,6 +253,22 @@ class Client:
 
     def release(self, claim: str, error: str | None = None) -> Ended:
         return self._of_claim(claim, "release", {"error": error}, Ended)
+
+    def claim_together(self, wanted: ClaimingTogether) -> Together:
+        body = given(sound(wanted))
+        # Under these it is asked again where the answer is lost.
+        body["partitions"] = [
+            _of_task({**given(each), "claim": each.claim or str(uuid4())}) for each in wanted.partitions
+        ]
+        return self._send("POST", "/claims/together", encoded(body, "$"), Together)
+
+    def heartbeat_all(self, claims: Sequence[str], lease_seconds: int = 300) -> Beaten:
+        asked = sound(Beating(claims=tuple(claims), lease_seconds=lease_seconds))
+        return self._send("POST", "/claims/heartbeat", encoded(given(asked), "$"), Beaten)
+
+    def end_all(self, ends: Sequence[EndOf]) -> AllEnded:
+        said = sound(SayingEnds(ends=tuple(ends)))
+        return self._send("POST", "/claims/end", encoded(given(said), "$"), AllEnded)
 
     def _of_claim(self, claim: str, verb: str, said: Mapping[str, Any], kind: type[_Answer]) -> _Answer:
         return self._send("POST", f"/claims/{claim_id(claim)}/{verb}", encoded(said, "$"), kind)

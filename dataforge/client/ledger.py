@@ -27,7 +27,17 @@ from dataforge.model.backfill import (
 )
 from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes
-from dataforge.model.claim import DONE, Ended, Granted, Outcome
+from dataforge.model.claim import (
+    DONE,
+    AllEnded,
+    Beaten,
+    ClaimingTogether,
+    Ended,
+    EndOf,
+    Granted,
+    Outcome,
+    Together,
+)
 from dataforge.model.declaration import Declared
 from dataforge.model.filter import (
     DatasetFilter,
@@ -186,6 +196,19 @@ class Ledger(Protocol):
 
     def release(self, claim: str, error: str | None = None) -> Ended:
         """Gives an attempt back unfinished, which counts as failed."""
+        ...
+
+    def claim_together(self, wanted: ClaimingTogether) -> Together:
+        """The right to run all of these partitions, which one worker runs as one. Raises ClaimRefused with the verdicts
+        on those that may not run now; then nothing is granted."""
+        ...
+
+    def heartbeat_all(self, claims: Sequence[str], lease_seconds: int = 300) -> Beaten:
+        """Extends up to 10,000 leases, and tells which have run out."""
+        ...
+
+    def end_all(self, ends: Sequence[EndOf]) -> AllEnded:
+        """Says of up to 10,000 attempts how they ended, and tells which are no longer their worker's to say."""
         ...
 
     def close(self) -> None:

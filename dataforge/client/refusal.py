@@ -22,6 +22,7 @@ class _Problem(msgspec.Struct):
     detail: str
     type: str = ""
     verdict: Verdict | None = None
+    others: tuple[Verdict, ...] = ()
     errors: list[Complaint] = []
     candidates: list[str] = []
     cycle: list[Any] = []
@@ -55,7 +56,7 @@ def _refusal(status: int, problem: _Problem) -> DataForgeError | None:
 
 def _conflict(problem: _Problem) -> Conflict:
     if problem.verdict is not None:
-        return ClaimRefused(problem.detail, problem.verdict)
+        return ClaimRefused(problem.detail, problem.verdict, problem.others)
     return (Fenced if problem.type.endswith(":fenced") else Conflict)(problem.detail)
 
 

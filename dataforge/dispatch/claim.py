@@ -1,44 +1,35 @@
-"""Claims: a worker takes one attempt of one partition for a time, and says how it ended.
+"""Claims: a worker takes one attempt of one partition for a time, or of several that it runs as one.
 
 Guarantees that of all who claim a partition at once one is granted it, decided on the state that it finds in the very
-transaction that grants it; that a worker whose lease has run out can record nothing more by it; and that the attempt's
-begin and end are events like any other, so that what is derived never depends on leases.
-
-Fencing protects the record, not the files: a worker that was presumed dead and writes on does so unseen. Let attempts
-write to places of their own, or check with a heartbeat before what cannot be undone.
+transaction that grants it. How leases go on and end is `dispatch.lease`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from functools import partial
-from typing import Any
-from uuid import UUID, uuid4
 
-from dataforge.ingest import native
+from dataforge.dispatch import lease
+from dataforge.dispatch.lease import Wanted, Worker
+from dataforge.dispatch.rerun import Saying, order
 from dataforge.ingest.redaction import NOTHING, Redaction
 from dataforge.ledger.aging import aged
 from dataforge.ledger.need import Asked
 from dataforge.ledger.question import ask
-from dataforge.ledger.record import record
-from dataforge.model.claim import LONGEST_LEASE, Claiming, ClaimRefused, Ended, Fenced, Granted, Outcome
-from dataforge.model.decoding import is_uuid
-from dataforge.model.errors import Conflict, FieldError, InvalidInput, NotFound
+from dataforge.ledger.reach import made_by
+from dataforge.model.claim import MOST_REFUSED, Claiming, ClaimingTogether, ClaimRefused, Granted, Together
+from dataforge.model.errors import FieldError, InvalidInput
+from dataforge.model.promise import promised
 from dataforge.model.readiness import decide
 from dataforge.model.reference import TaskRef
-from dataforge.model.verdict import Verdict
+from dataforge.model.verdict import Code, NodeRef, Verdict
 from dataforge.storage import environment as environments
-from dataforge.storage import lease as leases
 from dataforge.storage import readiness as storage
 from dataforge.storage import reference
-from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.environment import Environment
-from dataforge.storage.lease import Ending, StoredLease
 
-_MOST_ENDED = 1_000  # leases that ran out, written down in one transaction
-_STATE: dict[Ending, str] = {"completed": "succeeded", "failed": "failed", "released": "failed", "expired": "failed"}
 EVERYWHERE = "*"  # among the trusted namespaces: all of them
 
 
@@ -57,15 +48,17 @@ def claim(
     Raises ClaimRefused with the verdict, NotFound for a task nobody knows, InvalidInput for a lease out of bounds.
     """
     _check(wanted)
+    worker = Worker(wanted.worker, wanted.lease_seconds)
     with database.transaction() as connection:
         here = environments.find(connection, environment)
         task = reference.resolve_task(connection, here.id, wanted.namespace, wanted.name)
-        if (granted := _granted_before(connection, here, task, wanted)) is not None:
-            return granted
+        member = Wanted(task, wanted.partition, wanted.claim)
+        if (granted := lease.granted_before(connection, here, [member], wanted.worker)) is not None:
+            return granted[0]
         if (locked := environments.try_lock(connection, environment)) is not None:
             may_run = partial(_may_run, connection, locked, task, wanted.partition, now, trusted)
-            if may_run() and (not expire(connection, locked, now, redaction) or may_run()):
-                return _grant(connection, locked, task, wanted, now, redaction)
+            if may_run() and (not lease.expire(connection, locked, now, redaction) or may_run()):
+                return lease.grant(connection, locked, [member], worker, now, redaction)[0]
     with database.transaction() as connection:  # most of those who come too late are told here, and lock nothing
         storage.begin_snapshot(connection)
         verdict = _verdict(connection, here, task, wanted.partition, now, whole=True)
@@ -73,97 +66,102 @@ def claim(
             raise _refusal(verdict)
     with database.transaction() as connection:
         here = environments.lock(connection, environment)
-        if (granted := _granted_before(connection, here, task, wanted)) is not None:
-            return granted
-        expire(connection, here, now, redaction)
+        if (granted := lease.granted_before(connection, here, [member], wanted.worker)) is not None:
+            return granted[0]
+        lease.expire(connection, here, now, redaction)
         if not _may_run(connection, here, task, wanted.partition, now, trusted):
             raise _refusal(_verdict(connection, here, task, wanted.partition, now, whole=True))
-        return _grant(connection, here, task, wanted, now, redaction)
+        return lease.grant(connection, here, [member], worker, now, redaction)[0]
 
 
-def _grant(
-    connection: Connection, locked: Environment, task: TaskRef, wanted: Claiming, now: datetime, redaction: Redaction
-) -> Granted:
-    lease = _lease(connection, locked, task, wanted, now)
-    wakeups.drop(connection, locked.id, [(task.id, wanted.partition)])
-    _write(connection, locked, [_document(task, lease, "running", {}, now)], redaction)
-    return Granted(str(lease.claim), lease.attempt, lease.expires_at)
-
-
-def heartbeat(database: Database, environment: str, claim: UUID, lease_seconds: int, now: datetime) -> Granted:
-    """Extends the lease to `lease_seconds` from now on. Raises Fenced where it is no longer the worker's."""
-    _check_seconds(lease_seconds)
-    with database.transaction() as connection:
-        here = environments.find(connection, environment)
-        held = _held(connection, here, claim, now)
-        expires_at = now + timedelta(seconds=lease_seconds)
-        leases.extend(connection, here.id, claim, expires_at)
-        return Granted(str(claim), held.attempt, expires_at)
-
-
-def end(
+def claim_together(
     database: Database,
     environment: str,
-    claim: UUID,
-    ending: Ending,
-    outcome: Outcome,
+    wanted: ClaimingTogether,
     now: datetime,
     *,
+    trusted: frozenset[str] = frozenset(),
     redaction: Redaction = NOTHING,
-) -> Ended:
-    """Ends the attempt as its worker says, and gives its slots back; said again, it changes nothing.
+) -> Together:
+    """The right to run all of these partitions, which one worker runs as one: what one of them makes, another may wait
+    for, and of each pool they take what the largest of them takes. With `again` those that are done are ordered to be
+    run again, in the same transaction.
 
-    Raises Fenced where the claim is no longer the worker's, and InvalidInput for datasets that no event may have.
+    Raises ClaimRefused with the verdicts on those that may not run, and then nothing is granted and nothing ordered;
+    NotFound for a task nobody knows; Conflict for an attempt that is known; InvalidInput for what is out of bounds.
     """
+    check_together(wanted)
+    worker = Worker(wanted.worker, wanted.lease_seconds, wanted.source)
     with database.transaction() as connection:
         here = environments.lock(connection, environment)
-        known = leases.find(connection, here.id, claim)
-        if known is not None and known.ending == ending and known.ended_at is not None:
-            return Ended(str(claim), known.attempt, known.ended_at)
-        held = _held(connection, here, claim, now)
-        _record(connection, here, [(held, ending, outcome, now)], redaction)
-        leases.end(connection, here.id, [claim], ending, now)
-        return Ended(str(claim), held.attempt, now)
+        members = _members(connection, here, wanted)
+        if (granted := lease.granted_before(connection, here, members, wanted.worker)) is not None:
+            return Together(granted)
+        lease.expire(connection, here, now, redaction)
+        lease.follow(connection, here, members, now, redaction)
+        verdicts = _together(connection, here, members, now)
+        if wanted.again is not None and (done := [place for place, each in verdicts.items() if _is_over(each)]):
+            saying = Saying("rerun", wanted.again.by, wanted.again.reason)
+            order(connection, here, done, saying, now, redaction)
+            verdicts = _together(connection, here, members, now)
+        refused = [each for each in verdicts.values() if not _claimable(each, trusted)]
+        if refused:
+            raise _refusal(refused[0], len(verdicts), refused[1:])
+        return Together(lease.grant(connection, here, members, worker, now, redaction))
 
 
-def end_what_ran_out(database: Database, environment: str, now: datetime, redaction: Redaction = NOTHING) -> int:
-    """Writes down the end of leases that ran out; returns how many there were."""
-    with database.transaction() as connection:
-        here = environments.find(connection, environment)
-        if not leases.any_ran_out(connection, here.id, now):  # else nobody has to wait for the lock
-            return 0
-        return expire(connection, environments.lock(connection, environment), now, redaction)
+def _members(connection: Connection, here: Environment, wanted: ClaimingTogether) -> list[Wanted]:
+    """The partitions with the tasks that their names stand for, each once."""
+    named = {(each.namespace, each.name) for each in wanted.partitions}
+    tasks = {name: reference.resolve_task(connection, here.id, *name) for name in sorted(named, key=str)}
+    found = [
+        Wanted(tasks[each.namespace, each.name], each.partition, each.claim, each.run, each.attempt)
+        for each in wanted.partitions
+    ]
+    if len({(each.task.id, each.partition) for each in found}) < len(found):
+        error = FieldError("partitions", len(found), "each partition of a task once")
+        raise InvalidInput("partitions: expected each partition of a task once", [error])
+    return found
 
 
-def expire(connection: Connection, here: Environment, now: datetime, redaction: Redaction = NOTHING) -> int:
-    """Writes down the end of leases that ran out: their attempts failed then. Returns how many; the caller holds the
-    environment's lock, and comes again while there are as many as one transaction takes."""
-    found = leases.run_out(connection, here.id, now, _MOST_ENDED)
-    if found:
-        _record(connection, here, [(each, "expired", _of_expired(each), each.expires_at) for each in found], redaction)
-        leases.end(connection, here.id, [each.claim for each in found], "expired", now)
-    return len(found)
+def _together(
+    connection: Connection, here: Environment, members: Iterable[Wanted], now: datetime
+) -> dict[Asked, Verdict]:
+    """Whether each may run once those before it in the group have."""
+    asked = [Asked(each.task.id, each.partition) for each in members]
+    question = aged(connection, here.id, ask(connection, here, asked, now), now)
+    made = {(NodeRef("task", each.task.namespace, each.task.name), each.partition) for each in members}
+    places = made_by(connection, here.id, asked, now)
+    names = reference.names(connection, here.id, "dataset", {node for _, node, _ in places})
+    made |= {(NodeRef("dataset", *names[node]), key) for _, node, key in places}
+    return {each: decide(promised(question[each], made)) for each in asked}
 
 
-def _of_expired(lease: StoredLease) -> Outcome:
-    return Outcome(error=f"the lease of {lease.worker} ran out at {lease.expires_at:%Y-%m-%d %H:%M:%S} UTC")
+def _is_over(verdict: Verdict) -> bool:
+    """Whether it has run, so that an order to run it again is what it lacks."""
+    return not _OVER.isdisjoint(reason.code for reason in verdict.reasons)
+
+
+_OVER = frozenset({Code.ALREADY_DONE, Code.CANCELED})
 
 
 def _check(wanted: Claiming) -> None:
-    _check_seconds(wanted.lease_seconds)
-    if wanted.claim is not None and not is_uuid(wanted.claim):
-        error = FieldError("claim", wanted.claim[:120], "a UUID, or none")
-        raise InvalidInput("claim: expected a UUID, or none", [error])
-    if not wanted.worker or "\0" in wanted.worker or len(wanted.worker) > 512:
-        expected = "who claims: 1 to 512 characters, none of them NUL"
-        raise InvalidInput(f"worker: expected {expected}", [FieldError("worker", wanted.worker[:120], expected)])
+    lease.check_seconds(wanted.lease_seconds)
+    lease.check_claim("claim", wanted.claim)
+    lease.check_worker(wanted.worker)
 
 
-def _check_seconds(seconds: int) -> None:
-    if not 1 <= seconds <= LONGEST_LEASE:
-        expected = f"a number of seconds from 1 to {LONGEST_LEASE:,}; heartbeats extend it"
-        error = FieldError("lease_seconds", seconds, expected)
-        raise InvalidInput(f"lease_seconds is {seconds}: expected {expected}", [error])
+def check_together(wanted: ClaimingTogether) -> None:
+    """Raises InvalidInput for bounds that are not kept, and for ids that are none or the same."""
+    lease.check_seconds(wanted.lease_seconds)
+    lease.check_worker(wanted.worker)
+    lease.check_many("partitions", wanted.partitions)
+    for place, each in enumerate(wanted.partitions):
+        lease.check_claim(f"partitions[{place}].claim", each.claim)
+    claims = [each.claim for each in wanted.partitions if each.claim is not None]
+    if len(set(claims)) < len(claims):
+        error = FieldError("partitions", len(claims), "a claim of its own for each")
+        raise InvalidInput("partitions: expected a claim of its own for each", [error])
 
 
 def _verdict(
@@ -190,102 +188,14 @@ def is_ground(verdict: Verdict, trusted: frozenset[str]) -> bool:
     return verdict.basis == "declared" or not trusted.isdisjoint((verdict.task.namespace, EVERYWHERE))
 
 
-def _refusal(verdict: Verdict) -> ClaimRefused:
+def _refusal(verdict: Verdict, together: int = 1, others: Sequence[Verdict] = ()) -> ClaimRefused:
     subject = f"{verdict.task.name} for {verdict.partition}" if verdict.partition else verdict.task.name
+    more = f"; with it {len(others):,} more of the {together:,} that were claimed together" if others else ""
     if not verdict.runnable:
-        return ClaimRefused(f"{subject} may not run now: {verdict.reasons[0].message}", verdict)
-    return ClaimRefused(
-        f"{subject} could run, as far as was observed, and nobody may claim on that: declare what it depends on, or"
-        f" name {verdict.task.namespace} in DATAFORGE_TRUSTED",
-        verdict,
-    )
-
-
-def _granted_before(connection: Connection, here: Environment, task: TaskRef, wanted: Claiming) -> Granted | None:
-    """What was granted to the same worker under the same id, whose answer was lost."""
-    known = leases.find(connection, here.id, UUID(wanted.claim)) if wanted.claim else None
-    if known is None:
-        return None
-    if (known.task_id, known.partition, known.worker) != (task.id, wanted.partition, wanted.worker):
-        raise Conflict(f"the claim {wanted.claim} is another worker's or for something else: claim under another id")
-    return Granted(str(known.claim), known.attempt, known.expires_at)
-
-
-def _lease(connection: Connection, here: Environment, task: TaskRef, wanted: Claiming, now: datetime) -> StoredLease:
-    """A lease on the next attempt of the partition's run. A task that updates trigger has a new run each time, of the
-    claim's own name."""
-    subject = storage.subjects(connection, here.id, [task.id])[task.id]
-    claim = UUID(wanted.claim) if wanted.claim else uuid4()
-    run = str(claim) if subject.trigger is not None else wanted.partition or native.WHOLE
-    lease = StoredLease(
-        claim=claim,
-        task_id=task.id,
-        partition=wanted.partition,
-        run=run,
-        attempt=leases.last_attempt(connection, here.id, task.id, run) + 1,
-        worker=wanted.worker,
-        claimed_at=now,
-        expires_at=now + timedelta(seconds=wanted.lease_seconds),
-        ended_at=None,
-        ending=None,
-    )
-    leases.grant(connection, here.id, lease, subject.pools)
-    return lease
-
-
-def _held(connection: Connection, here: Environment, claim: UUID, now: datetime) -> StoredLease:
-    lease = leases.find(connection, here.id, claim)
-    if lease is None:
-        raise NotFound(f"there is no claim {claim} in {here.name}")
-    if lease.ended_at is not None:
-        raise Fenced(
-            f"the claim {claim} has {lease.ending} at {lease.ended_at:%Y-%m-%d %H:%M:%S} UTC: it records nothing"
+        message = f"{subject} may not run now: {verdict.reasons[0].message}{more}"
+    else:
+        message = (
+            f"{subject} could run, as far as was observed, and nobody may claim on that: declare what it depends on, or"
+            f" name {verdict.task.namespace} in DATAFORGE_TRUSTED{more}"
         )
-    if lease.expires_at <= now:
-        raise Fenced(
-            f"the claim {claim} ran out at {lease.expires_at:%Y-%m-%d %H:%M:%S} UTC, and another attempt may run now:"
-            " nothing is recorded; claim anew"
-        )
-    return lease
-
-
-def _record(
-    connection: Connection,
-    here: Environment,
-    ended: Iterable[tuple[StoredLease, Ending, Outcome, datetime]],
-    redaction: Redaction,
-) -> None:
-    listed = list(ended)
-    subjects = storage.subjects(connection, here.id, {lease.task_id for lease, *_ in listed})
-    documents = []
-    for lease, ending, outcome, at in listed:
-        said = {"inputs": outcome.inputs, "outputs": outcome.outputs, "error": _error(ending, lease, outcome)}
-        documents.append(_document(subjects[lease.task_id].ref, lease, _STATE[ending], said, at))
-    _write(connection, here, documents, redaction)
-
-
-def _error(ending: Ending, lease: StoredLease, outcome: Outcome) -> str | None:
-    if ending == "released":
-        return outcome.error or f"{lease.worker} gave it back unfinished"
-    return outcome.error
-
-
-def _document(task: TaskRef, lease: StoredLease, state: str, more: Mapping[str, Any], at: datetime) -> dict[str, Any]:
-    """The native event that says so. Its id is the claim's, so that it is recorded once."""
-    found: dict[str, Any] = {
-        "time": at.isoformat(),
-        "id": f"{lease.claim}/{state}",
-        "task": {"namespace": task.namespace, "name": task.name},
-        "run": lease.run,
-        "attempt": lease.attempt,
-        "state": state,
-        "source": {"claim": str(lease.claim), "worker": lease.worker},
-        **{name: value for name, value in more.items() if value},
-    }
-    return found | ({"partition": lease.partition} if lease.partition else {})
-
-
-def _write(
-    connection: Connection, here: Environment, documents: Iterable[dict[str, Any]], redaction: Redaction
-) -> None:
-    record(connection, here, [native.parse(document, redaction) for document in documents])
+    return ClaimRefused(message, verdict, others[: MOST_REFUSED - 1])

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from threading import Event
 
-from dataforge.dispatch import claim
+from dataforge.dispatch import lease
 from dataforge.dispatch.announce import announce
 from dataforge.dispatch.release import tend
 from dataforge.ingest.redaction import Redaction
@@ -68,7 +68,7 @@ def _each(database: Database, work_in: Callable[[str], int]) -> bool:
 
 def _announce(database: Database, redaction: Redaction, trusted: frozenset[str], name: str) -> int:
     now = datetime.now(UTC)
-    ended = claim.end_what_ran_out(database, name, now, redaction)
+    ended = lease.end_what_ran_out(database, name, now, redaction)
     return ended + announce(database, name, now, trusted=trusted)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -12,6 +13,15 @@ from dataforge.model.errors import Conflict
 from dataforge.model.verdict import Verdict
 
 LONGEST_LEASE = 86_400  # seconds; who needs longer sends heartbeats, and who dies keeps nobody waiting for a year
+MOST_TOGETHER = 10_000  # partitions that are claimed together: ten models for three years of days, less a little
+MOST_REFUSED = 100  # verdicts that a refusal carries
+# How a worker says that an attempt has ended.
+Said = Literal["completed", "failed", "released", "skipped", "canceled", "upstream_failed"]
+Ending = Literal["completed", "failed", "released", "skipped", "canceled", "upstream_failed", "expired"]
+
+
+RunName = Annotated[str, Meta(min_length=1, max_length=1_000, pattern=r"^[^\x00]+$")]
+AttemptNumber = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
 class Claiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,6 +33,35 @@ class Claiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     worker: str
     lease_seconds: int
     claim: str | None = None  # a UUID of the worker's own, so that it may ask again when an answer was lost
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of the partitions that a worker claims together. A platform with runs of its own names the run and the
+    attempt, so that what it tells of them by other ways is told of the same."""
+
+    name: str
+    namespace: str | None = None
+    partition: str = ""
+    claim: str | None = None  # a UUID of the worker's own, so that it may ask again when an answer was lost
+    run: RunName | None = None
+    attempt: AttemptNumber | None = None
+
+
+class Again(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """That what is done already is to be run again, by whom and why."""
+
+    by: str
+    reason: str
+
+
+class ClaimingTogether(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a worker claims all or none of, to run it as one; what one of them makes, another may wait for."""
+
+    partitions: tuple[Member, ...]
+    worker: str
+    lease_seconds: int
+    source: dict[str, str | int] = {}  # what its events say of where they come from, such as a URL of its run
+    again: Again | None = None
 
 
 class Granted(msgspec.Struct, frozen=True):
@@ -41,6 +80,33 @@ class Ended(msgspec.Struct, frozen=True):
     ended_at: Annotated[datetime, Meta(description="When it ended.")]
 
 
+class Together(msgspec.Struct, frozen=True):
+    """The right to run one attempt of each."""
+
+    granted: Annotated[tuple[Granted, ...], Meta(description="A claim for each partition, in the order asked.")]
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """A claim of which nothing is recorded any more."""
+
+    claim: Annotated[str, Meta(description="The claim.")]
+    message: Annotated[str, Meta(description="Why, and what to do.")]
+
+
+class Beaten(msgspec.Struct, frozen=True):
+    """What became of leases that were to be extended."""
+
+    held: Annotated[tuple[Granted, ...], Meta(description="Those that run on.")]
+    lost: Annotated[tuple[Lost, ...], Meta(description="Those that do not: their work is to be stopped.")] = ()
+
+
+class AllEnded(msgspec.Struct, frozen=True):
+    """What became of claims that were to end."""
+
+    ended: Annotated[tuple[Ended, ...], Meta(description="Those that have, as was said.")]
+    lost: Annotated[tuple[Lost, ...], Meta(description="Those that had ended otherwise: nothing is recorded.")] = ()
+
+
 class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a worker says of its attempt when it ends: datasets in the shape of native events."""
 
@@ -52,12 +118,35 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 DONE = Outcome()  # and nothing to say of it
 
 
-class ClaimRefused(Conflict):
-    """The partition may not be run now, or not by whoever asks; the verdict says why."""
+class EndOf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the attempt of one claim ended, in the words of its worker."""
 
-    def __init__(self, message: str, verdict: Verdict) -> None:
+    claim: str
+    ending: Said
+    outcome: Outcome = DONE
+
+
+class Beating(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Leases that are to run on, for how long from now."""
+
+    claims: tuple[str, ...]
+    lease_seconds: int
+
+
+class SayingEnds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How several attempts ended."""
+
+    ends: tuple[EndOf, ...]
+
+
+class ClaimRefused(Conflict):
+    """The partition may not be run now, or not by whoever asks; the verdict says why. Of what was claimed together it
+    is that of the first which may not, and `others` are those of further ones."""
+
+    def __init__(self, message: str, verdict: Verdict, others: Sequence[Verdict] = ()) -> None:
         super().__init__(message)
         self.verdict = verdict
+        self.others = tuple(others)
 
 
 class Fenced(Conflict):

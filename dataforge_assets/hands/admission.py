@@ -4,16 +4,18 @@ Guarantees that what runs is what a claim would be granted for, and that what wa
 which the ledger keeps with its reason.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
+from dagster import AssetExecutionContext
 from msgspec.structs import replace
 
-from dataforge_assets.hands.wave import Admission, End, Later, Pace
-from resources import LedgerResource
+from dataforge_assets.claims import again_of
+from dataforge_assets.hands.wave import Admission, End, Later
+from resources import LedgerResource, webserver
 from resources.configuration import may_start
-from resources.model import Answers, Code, Named, PartitionFilter, PartitionItem, Status, TaskRef, Verdict, each
+from resources.model import Again, Answers, Code, Named, PartitionFilter, PartitionItem, Status, TaskRef, Verdict, each
 
 MOST_ASKED = 1_000  # partitions in one question
 FEW = 20  # partitions whose states are asked for one by one, where the task has many more
@@ -64,27 +66,41 @@ def states(
 
 @dataclass(frozen=True)
 class Orders:
-    """Lets what is done be run again, where somebody asked for that."""
+    """Lets what is done be run again, where the run of Dagster asks for that (`dataforge_assets.claims.again_of`)."""
 
     ledger: LedgerResource
     task: TaskRef
-    pace: Pace
-    run: str  # the first run of Dagster's that asked
-    begun_at: datetime
+    again: Again | None
+    run: str  # the first of the runs of which this one is a repetition
+    begun_at: datetime  # when that was asked for
+    source: Mapping[str, str]  # what events say of where they come from
 
     def give(self, done: Sequence[str]) -> list[str]:
-        """Orders these done partitions to be run again, where the pace wants that; returns which. What has run since
+        """Orders these done partitions to be run again, where that is asked for; returns which. What has run since
         this wave was first launched has been run again already."""
-        if not self.pace.again or not done:
+        if self.again is None or not done:
             return []
         known = states(self.ledger, self.task, done)
         wanted = [key for key in done if key in known and not self._is_fresh(known[key])]
         for key in wanted:
-            reason = self.pace.reason or f"launched again in Dagster, by run {self.run}"
-            self.ledger.rerun(
-                self.task.name, key, reason=reason, by=f"dagster run {self.run}", namespace=self.task.namespace
-            )
+            by, reason = self.again.by, self.again.reason
+            self.ledger.rerun(self.task.name, key, reason=reason, by=by, namespace=self.task.namespace)
         return wanted
 
     def _is_fresh(self, item: PartitionItem) -> bool:
         return item.since is not None and item.since >= self.begun_at
+
+
+def orders_of(context: AssetExecutionContext, task: TaskRef) -> Orders:
+    """The orders that a run of Dagster may give."""
+    run, instance = context.run, context.instance
+    first = run.root_run_id or run.run_id
+    record = instance.get_run_record_by_id(first)
+    return Orders(
+        ledger=context.resources.ledger,
+        task=task,
+        again=again_of(run),
+        run=first,
+        begun_at=(record.create_timestamp if record else datetime.now(UTC)).astimezone(UTC),
+        source={"dagster_run_id": run.run_id, "url": f"{webserver()}/runs/{run.run_id}"},
+    )

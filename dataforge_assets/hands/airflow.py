@@ -19,10 +19,9 @@ from dagster import (
     TimeWindowPartitionsDefinition,
 )
 
-from dataforge_assets.hands.admission import Orders, answer, states, verdicts
-from dataforge_assets.hands.launch import launched, origin, task_named
-from dataforge_assets.hands.wave import Admission, End, Pace
-from resources import LedgerResource
+from dataforge_assets.hands.admission import Orders, answer, orders_of, states, verdicts
+from dataforge_assets.hands.launch import launched, task_named
+from dataforge_assets.hands.wave import Admission, End
 from resources.airflow import AirflowResource, DagRun, TaskInstance
 from resources.model import InvalidInput, PartitionItem, PartitionStatus, RunFilter, TaskRef, each
 from resources.refused import Refused
@@ -60,10 +59,9 @@ def airflow_task(
         raise InvalidInput(f"the task {task.name} of {name} names no DAG: expected dag_id.task_id")
     windows = cut
 
-    def grasp(context: AssetExecutionContext, pace: Pace) -> AirflowTask:
-        ledger, airflow = context.resources.ledger, context.resources.airflow
-        orders = Orders(ledger, task, pace, *origin(context))
-        return AirflowTask(ledger, airflow, task, windows.time_window_for_partition_key, orders, patience)
+    def grasp(context: AssetExecutionContext) -> AirflowTask:
+        airflow, orders = context.resources.airflow, orders_of(context, task)
+        return AirflowTask(airflow, windows.time_window_for_partition_key, orders, patience)
 
     return launched(spec, grasp, told_by=AIRFLOW, resource=AIRFLOW, terms=terms)
 
@@ -73,15 +71,13 @@ class AirflowTask:
 
     def __init__(
         self,
-        ledger: LedgerResource,
         airflow: AirflowResource,
-        task: TaskRef,
         window: Callable[[str], TimeWindow],
         orders: Orders,
         patience: float,
     ) -> None:
-        self._ledger, self._airflow, self._task = ledger, airflow, task
-        self._dag, _, self._name = task.name.partition(".")
+        self._airflow, self._ledger, self._task = airflow, orders.ledger, orders.task
+        self._dag, _, self._name = orders.task.name.partition(".")
         self._window, self._orders, self._patience = window, orders, patience
         self._since = datetime.now(UTC) - _SKEW
         self._before: dict[str, PartitionItem] = {}  # what the ledger knew when it was admitted

@@ -7,16 +7,14 @@ did, or is given back.
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import count
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+from dataforge_assets.claims import BEATS, LEASE_SECONDS
 from dataforge_assets.hands.admission import Orders, answer
 from dataforge_assets.hands.wave import Admission, End, Later
-from resources.model import ClaimRefused, Conflict, DatasetRef, Fenced, Granted, Outcome, Status
-
-LEASE_SECONDS = 300  # of which heartbeats keep at least half; so long is nothing known of a process that was killed
+from resources.model import ClaimingTogether, ClaimRefused, DatasetRef, EndOf, Granted, Member, Outcome, Said, Status
 
 
 class Claims:
@@ -45,47 +43,36 @@ class Claims:
     def beat(self) -> list[str]:
         """Keeps what is held, when it is time to; returns what has been lost all the same."""
         now = time.monotonic()
-        if now - self._beaten < LEASE_SECONDS / 4:
+        if now - self._beaten < LEASE_SECONDS / BEATS:
             return []
         self._beaten = now
-        held = [(key, granted) for key, granted in self._held.items() if key not in self._over]
-        return [key for key, granted in held if not self._kept(key, granted)]
+        held = {granted.claim: key for key, granted in self._held.items() if key not in self._over}
+        lost = self._ledger.heartbeat_all([*held], LEASE_SECONDS).lost if held else ()
+        return [held[each.claim] for each in lost]
 
     def end(self, key: str, end: End) -> End:
         """Says how it ended. What is no longer this wave's to say is an end of its own."""
-        granted = self._held[key]
-        try:
-            if end.good:
-                self._ledger.complete(granted.claim, Outcome(outputs=self._outputs(key)))
-            else:
-                self._ledger.fail(granted.claim, end.said)
-        except Fenced as error:
-            return End(False, f"{end.said}; but {error}", metadata=end.metadata)
+        outcome = Outcome(outputs=self._outputs(key)) if end.good else Outcome(error=end.said)
+        said: Said = "completed" if end.good else "failed"
+        lost = self._ledger.end_all([EndOf(claim=self._held[key].claim, ending=said, outcome=outcome)]).lost
+        if lost:
+            return End(False, f"{end.said}; but {lost[0].message}", metadata=end.metadata)
         self._over.add(key)
         return end
 
     def give_back(self, keys: Sequence[str], why: str) -> None:
         """Gives these back unfinished; what is lost already is nobody's to give."""
-        for key in keys:
-            if key in self._held and key not in self._over:
-                with suppress(Conflict):
-                    self._ledger.release(self._held[key].claim, why)
+        held = [self._held[key].claim for key in keys if key in self._held and key not in self._over]
+        if held:
+            self._ledger.end_all([EndOf(claim=claim, ending="released", outcome=Outcome(error=why)) for claim in held])
 
     def _claimed(self, key: str) -> Admission:
-        worker = f"dagster run {self._orders.run}"
         named = f"{self._orders.run}/{self._task.namespace}/{self._task.name}/{key}"
         try:
             for turn in count():  # a claim of this wave's that has ended is followed by another
-                claim = str(uuid5(NAMESPACE_URL, f"{named}/{turn}"))
-                granted = self._ledger.claim(
-                    self._task.name,
-                    key,
-                    worker=worker,
-                    lease_seconds=LEASE_SECONDS,
-                    namespace=self._task.namespace,
-                    claim=claim,
-                )
-                if self._kept(key, granted):
+                granted = self._granted(key, str(uuid5(NAMESPACE_URL, f"{named}/{turn}")))
+                if not self._ledger.heartbeat_all([granted.claim], LEASE_SECONDS).lost:
+                    self._held[key] = granted
                     return "go"
         except ClaimRefused as error:
             if error.verdict.runnable:  # on what was only observed
@@ -93,13 +80,16 @@ class Claims:
             return Later(str(error), True) if error.verdict.status is Status.RUNNING else answer(error.verdict)
         raise AssertionError("a wave claims a partition a finite number of times")
 
-    def _kept(self, key: str, granted: Granted) -> bool:
-        """Whether the claim is this wave's still, from now on for another lease."""
-        try:
-            self._held[key] = self._ledger.heartbeat(granted.claim, LEASE_SECONDS)
-        except Fenced:
-            return False
-        return True
+    def _granted(self, key: str, claim: str) -> Granted:
+        """One claim, or what was granted under its name before."""
+        member = Member(name=self._task.name, namespace=self._task.namespace, partition=key, claim=claim)
+        wanted = ClaimingTogether(
+            partitions=(member,),
+            worker=f"Dagster's run {self._orders.run}",
+            lease_seconds=LEASE_SECONDS,
+            source=dict(self._orders.source),
+        )
+        return self._ledger.claim_together(wanted).granted[0]
 
     def _outputs(self, key: str) -> list[dict[str, Any]]:
         if self._dataset is None:

@@ -25,9 +25,9 @@ from dagster import (
 from dagster_dbt import DagsterDbtCliRuntimeError, DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, dbt_assets
 from dagster_dbt.core.dbt_event_iterator import DbtDagsterEventType
 
+from dataforge_assets.claims import NOT_BEGUN
 from resources.terms import FREE, Terms
 
-NOT_BEGUN = "dataforge/not_begun"  # metadata of a failure: the assets that dbt skipped for it
 RESULTS: Final = "run_results.json"
 Bounds = Callable[[TimeWindow], list[str]]
 Counter = Callable[[str, TimeWindow], Mapping[str, int]]  # rows of a model by partition; none where it has none

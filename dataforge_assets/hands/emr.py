@@ -10,11 +10,11 @@ from typing import Any
 
 from dagster import AssetExecutionContext, AssetsDefinition, AssetSpec, MetadataValue
 
-from dataforge_assets.hands.admission import Orders
+from dataforge_assets.hands.admission import orders_of
 from dataforge_assets.hands.attempt import Attempt, attempts_of, stem
 from dataforge_assets.hands.claims import Claims
-from dataforge_assets.hands.launch import BY_CLAIM, launched, origin, task_named
-from dataforge_assets.hands.wave import Admission, End, Pace
+from dataforge_assets.hands.launch import BY_CLAIM, launched, task_named
+from dataforge_assets.hands.wave import Admission, End
 from resources.emr import EmrResource, Step
 from resources.identity import dataset_of
 from resources.model import TaskRef
@@ -28,9 +28,8 @@ def emr_step(spec: AssetSpec, command: Command, *, terms: Declared = NOTHING_SAI
     """The asset that a step makes: `command` is what the cluster's `command-runner.jar` runs for one attempt."""
     task, attempts = task_named(spec), attempts_of(spec, task_named(spec))
 
-    def grasp(context: AssetExecutionContext, pace: Pace) -> EmrSteps:
-        orders = Orders(context.resources.ledger, task, pace, *origin(context))
-        claims = Claims(orders, dataset_of(spec.metadata))
+    def grasp(context: AssetExecutionContext) -> EmrSteps:
+        claims = Claims(orders_of(context, task), dataset_of(spec.metadata))
         return EmrSteps(claims, context.resources.emr, task, attempts, command, context.log)
 
     return launched(spec, grasp, told_by=BY_CLAIM, resource="emr", terms=terms)

@@ -6,7 +6,6 @@ failed fails with one line for each.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from dagster import (
@@ -32,7 +31,7 @@ Launched = MaterializeResult[Any] | AssetMaterialization
 
 def launched(
     spec: AssetSpec,
-    grasp: Callable[[AssetExecutionContext, Pace], Hand],
+    grasp: Callable[[AssetExecutionContext], Hand],
     *,
     told_by: str,
     resource: str | None = None,
@@ -55,7 +54,7 @@ def launched(
     )
     def launch(context: AssetExecutionContext, config: Pace) -> Iterator[Launched]:
         try:
-            yield from _carried(context, grasp(context, config), config)
+            yield from _carried(context, grasp(context), config)
         except DataForgeError as error:
             raise Failure(str(error)) from error
 
@@ -70,13 +69,6 @@ def task_named(spec: AssetSpec) -> TaskRef:
             f"the asset {spec.key.to_user_string()} names no task of the ledger: give it ledger_metadata(task=...)"
         )
     return task
-
-
-def origin(context: AssetExecutionContext) -> tuple[str, datetime]:
-    """The first of the runs of which this one is a repetition, and when it was asked for."""
-    run_id = context.run.root_run_id or context.run.run_id
-    record = context.instance.get_run_record_by_id(run_id)
-    return run_id, (record.create_timestamp if record else datetime.now(UTC)).astimezone(UTC)
 
 
 def _carried(context: AssetExecutionContext, hand: Hand, pace: Pace) -> Iterator[Launched]:

@@ -27,11 +27,11 @@ from dagster import (
 )
 from dagster._core.pipes.context import PipesSession
 
-from dataforge_assets.hands.admission import Orders
+from dataforge_assets.hands.admission import orders_of
 from dataforge_assets.hands.attempt import Attempt, attempts_of, stem
 from dataforge_assets.hands.claims import Claims
-from dataforge_assets.hands.launch import BY_CLAIM, launched, origin, task_named
-from dataforge_assets.hands.wave import Admission, End, Later, Pace
+from dataforge_assets.hands.launch import BY_CLAIM, launched, task_named
+from dataforge_assets.hands.wave import Admission, End, Later
 from resources.identity import dataset_of
 from resources.spark import SparkResource
 from resources.terms import NOTHING_SAID, Declared
@@ -65,9 +65,8 @@ def spark_submit(
     `partition`, `start`, `end`, `attempt`), and may report what it made."""
     task, application = task_named(spec), Application(file, arguments, conf or {}, at_once)
 
-    def grasp(context: AssetExecutionContext, pace: Pace) -> SparkSubmits:
-        orders = Orders(context.resources.ledger, task, pace, *origin(context))
-        claims = Claims(orders, dataset_of(spec.metadata))
+    def grasp(context: AssetExecutionContext) -> SparkSubmits:
+        claims = Claims(orders_of(context, task), dataset_of(spec.metadata))
         return SparkSubmits(context, claims, attempts_of(spec, task), application)
 
     return launched(spec, grasp, told_by=BY_CLAIM, resource="spark", terms=terms)
@@ -137,7 +136,7 @@ class _Driver:
 
     def __init__(self, context: AssetExecutionContext, attempt: Attempt, command: Sequence[str]) -> None:
         self._held = ExitStack()
-        self._errors = Path(self._held.enter_context(TemporaryDirectory(prefix="spark-submit-"))) / "stderr"
+        self._log = Path(self._held.enter_context(TemporaryDirectory(prefix="spark-submit-"))) / "log"
         told = {"partition": attempt.partition, "attempt": attempt.number, "name": attempt.name}
         window = {"start": attempt.start, "end": attempt.end}
         extras = told | {name: at.isoformat() for name, at in window.items() if at is not None}
@@ -146,8 +145,8 @@ class _Driver:
             open_pipes_session(step, PipesTempFileContextInjector(), PipesTempFileMessageReader(), extras)
         )
         environ = {**os.environ, **self._session.get_bootstrap_env_vars()}
-        with self._errors.open("wb") as errors:
-            self._process = subprocess.Popen(command, env=environ, stderr=errors)
+        with self._log.open("wb") as log:  # what a Python application raises Spark writes to stdout
+            self._process = subprocess.Popen(command, env=environ, stdout=log, stderr=subprocess.STDOUT)
         self._end: End | None = None
 
     def outcome(self) -> End | None:
@@ -157,11 +156,11 @@ class _Driver:
         return self._end
 
     def _closed(self, code: int) -> End:
-        errors = self._errors.read_text(encoding="utf-8", errors="replace")
-        sys.stderr.write(errors)  # into the run's log
+        log = self._log.read_text(encoding="utf-8", errors="replace")
+        sys.stdout.write(log)  # into the logs of the step
         self._held.close()  # by now Pipes has read all that was reported
         if code:
-            return End(False, f"spark-submit ended with {code}: {_last(errors)}")
+            return End(False, f"spark-submit ended with {code}: {_last(log)}")
         metadata: dict[str, Any] = {}
         for result in self._session.get_reported_results():
             metadata |= (result.metadata or {}) if isinstance(result, MaterializeResult) else {}
@@ -178,8 +177,8 @@ class _Driver:
         self._held.close()
 
 
-def _last(errors: str) -> str:
+def _last(log: str) -> str:
     """What was raised at last, else the last line."""
-    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
     raised = [line for line in lines if _RAISED.match(line)]
     return (raised or lines or ["it says nothing"])[-1][:500]

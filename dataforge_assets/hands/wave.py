@@ -20,10 +20,6 @@ from resources.model import DataForgeError
 class Pace(Config):
     """How a wave goes: what the launchpad asks for."""
 
-    again: bool = Field(
-        default=False, description="Whether what is done already is run again; the ledger keeps that as an order."
-    )
-    reason: str = Field(default="", description="Why, for that order; without one it names the run of Dagster.")
     at_once: int = Field(default=100, ge=1, le=1_000, description="How many partitions may be under way at once.")
     timeout_seconds: float = Field(
         default=6 * 3600, gt=0, description="How long one partition is waited for. It goes on where it runs."

@@ -23,9 +23,10 @@ from dagster import (
 )
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
+from dataforge_assets.claims import NOT_BEGUN
 from dataforge_assets.dbt import dbt_daily, dbt_weekly
 from dataforge_assets.definitions import defs
-from dataforge_assets.hands.dbt import NOT_BEGUN, RESULTS
+from dataforge_assets.hands.dbt import RESULTS
 from resources import LedgerResource
 from resources.dbt import PROJECT, dbt_resource, places
 

@@ -27,12 +27,14 @@ from dagster import (
     ExecuteInProcessResult,
     RunConfig,
 )
+from dagster._core.storage.tags import BACKFILL_ID_TAG
 from moto.backends import get_backend
 from moto.server import ThreadedMotoServer
 
 from dataforge.model.filter import PartitionFilter, RunFilter
 from dataforge.model.state import PartitionStatus, RunState
 from dataforge.storage.database import Database
+from dataforge_assets.claims import AGAIN
 from dataforge_assets.hands.attempt import Attempt
 from dataforge_assets.hands.emr import emr_step
 from dataforge_assets.hands.wave import Pace
@@ -136,9 +138,17 @@ def _command(attempt: Attempt) -> list[str]:
 
 
 def launch(
-    ledger: LedgerResource, cluster: str, first: str, last: str | None = None, run_id: str | None = None, **pace: Any
+    ledger: LedgerResource,
+    cluster: str,
+    first: str,
+    last: str | None = None,
+    run_id: str | None = None,
+    again: str | None = None,
+    **pace: Any,
 ) -> ExecuteInProcessResult:
-    """One run of Dagster's, in this process."""
+    """One run of Dagster's, in this process, as a backfill launches it; `again` is why what is done is run again."""
+    tags = {BACKFILL_ID_TAG: "nightly"} | ({AGAIN: again} if again else {})
+    tags |= {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first}
     job = Definitions(
         assets=[emr_step(SPEC, _command)],
         resources={"ledger": ledger, "emr": EmrResource(cluster=cluster, region=REGION, pause_seconds=1)},
@@ -148,7 +158,7 @@ def launch(
             instance=instance,
             run_id=run_id,
             run_config=RunConfig({"scores": Pace(poll_seconds=0.05, **{"timeout_seconds": 30, **pace})}),
-            tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first},
+            tags=tags,
             raise_on_error=False,
         )
 
@@ -214,7 +224,7 @@ def test_what_is_done_is_run_again_by_an_order_alone(ledger: LedgerResource, clu
     assert again.success
     assert _made(again) == ["2026-11-02"]
     assert cluster.days == ["2026-11-02"]
-    assert launch(ledger, cluster.id, "2026-11-02", again=True, reason="the model was wrong").success
+    assert launch(ledger, cluster.id, "2026-11-02", again="the model was wrong").success
     assert cluster.days == ["2026-11-02", "2026-11-02"]
 
 

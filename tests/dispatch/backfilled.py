@@ -8,6 +8,7 @@ from uuid import UUID
 
 from dataforge.dispatch import backfill as dispatch
 from dataforge.dispatch import claim as claims
+from dataforge.dispatch import lease as leases
 from dataforge.dispatch.announce import announce
 from dataforge.dispatch.release import tend
 from dataforge.dispatch.waiting import waiting
@@ -76,7 +77,7 @@ def run(database: Database, name: str, day: str | None, minutes: float, *, fails
     outputs = [] if fails else [{**each, "partition": day} for each in OUTPUTS.get(name, ())]
     outcome = Outcome(outputs=outputs, error="no space left" if fails else None)
     end = NOW + timedelta(minutes=minutes + 0.5)
-    claims.end(database, "dev", UUID(granted.claim), "failed" if fails else "completed", outcome, end)
+    leases.end(database, "dev", UUID(granted.claim), "failed" if fails else "completed", outcome, end)
 
 
 def worked_off(database: Database, backfill: UUID, minutes: float = 1, most: int = 60) -> float:

@@ -8,15 +8,15 @@ from typing import Any
 from uuid import UUID
 
 from dataforge.dispatch import claim as dispatch
+from dataforge.dispatch import lease as leases
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger.declare import declare
 from dataforge.ledger.readiness import Named, verdict
 from dataforge.model import definition
-from dataforge.model.claim import Claiming, Ended, Granted, Outcome
+from dataforge.model.claim import Claiming, Ended, Granted, Outcome, Said
 from dataforge.model.verdict import Verdict
 from dataforge.storage.database import Database
-from dataforge.storage.lease import Ending
 
 DAY = "2026-11-05"
 NOW = datetime(2026, 11, 6, 5, 0, tzinfo=UTC)
@@ -69,5 +69,5 @@ def claimed(database: Database, name: str, minutes: float = 60, seconds: int = 6
     return dispatch.claim(database, "dev", wanted, at(minutes))
 
 
-def ended(database: Database, granted: Granted, ending: Ending, minutes: float, **outcome: Any) -> Ended:
-    return dispatch.end(database, "dev", UUID(granted.claim), ending, Outcome(**outcome), at(minutes))
+def ended(database: Database, granted: Granted, ending: Said, minutes: float, **outcome: Any) -> Ended:
+    return leases.end(database, "dev", UUID(granted.claim), ending, Outcome(**outcome), at(minutes))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dataforge.dispatch import claim as dispatch
+from dataforge.dispatch import lease as leases
 from dataforge.dispatch.announce import announce
 from dataforge.dispatch.declared import MOST_RECENT
 from dataforge.dispatch.waiting import waiting
@@ -70,7 +71,7 @@ def test_a_lease_that_ran_out_wakes_the_partition_again(database: Database) -> N
     declared(database, task("a"))
     claimed(database, "a", 0, seconds=60)
     assert _announced(database, 0.5) == []
-    assert dispatch.end_what_ran_out(database, "dev", at(2)) == 1
+    assert leases.end_what_ran_out(database, "dev", at(2)) == 1
     assert _announced(database, 2) == [f"a {DAY}"]
 
 

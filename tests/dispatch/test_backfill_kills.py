@@ -18,6 +18,7 @@ import pytest
 
 from dataforge.dispatch import backfill as dispatch
 from dataforge.dispatch import claim as claims
+from dataforge.dispatch import lease as leases
 from dataforge.dispatch.waiting import waiting
 from dataforge.ingest.replay import verify
 from dataforge.ledger.backfill_list import detail
@@ -85,6 +86,6 @@ def _work(database: Database) -> int:
         except ClaimRefused:  # it stood listed after it had been claimed
             continue
         outputs = [{**each, "partition": item.partition} for each in OUTPUTS[item.task.name]]
-        claims.end(database, "dev", UUID(granted.claim), "completed", Outcome(outputs=outputs), datetime.now(UTC))
+        leases.end(database, "dev", UUID(granted.claim), "completed", Outcome(outputs=outputs), datetime.now(UTC))
         done += 1
     return done

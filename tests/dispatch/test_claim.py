@@ -8,14 +8,14 @@ from uuid import UUID, uuid4
 import pytest
 
 from dataforge.dispatch import claim as dispatch
+from dataforge.dispatch import lease as leases
 from dataforge.ingest.replay import verify
 from dataforge.ledger import catalog
-from dataforge.model.claim import Claiming, ClaimRefused, Fenced, Granted, Outcome
+from dataforge.model.claim import Claiming, ClaimRefused, Fenced, Granted, Outcome, Said
 from dataforge.model.errors import InvalidInput, NotFound
 from dataforge.model.filter import RunFilter
 from dataforge.storage import environment as environments
 from dataforge.storage.database import Database
-from dataforge.storage.lease import Ending
 from tests.dispatch.night import DAY, LAKE, asked, at, claimed, codes, declared, ended, recorded, said, task
 
 
@@ -83,12 +83,12 @@ def test_a_lease_that_ran_out_is_failed_then_and_the_next_attempt_is_granted(dat
     first = claimed(database, "extract", 0, seconds=60, worker="slow")
     second = claimed(database, "extract", 2)
     assert second.attempt == 2
-    endings: tuple[Ending, ...] = ("completed", "failed", "released")
+    endings: tuple[Said, ...] = ("completed", "failed", "released")
     for ending in endings:
         with pytest.raises(Fenced):
             ended(database, first, ending, 3)
     with pytest.raises(Fenced):
-        dispatch.heartbeat(database, "dev", UUID(first.claim), 60, at(3))
+        leases.beat(database, "dev", UUID(first.claim), 60, at(3))
     ended(database, second, "completed", 4)
     assert _runs(database, "extract") == [
         (1, "failed", "the lease of slow ran out at 2026-11-06 05:01:00 UTC"),
@@ -104,14 +104,14 @@ def test_a_worker_whose_lease_ran_out_completes_nothing_even_where_nobody_else_c
         ended(database, granted, "completed", 1)
     assert asked(database, "extract", 2).runnable
     with database.transaction() as connection:
-        assert dispatch.expire(connection, environments.lock(connection, "dev"), at(2)) == 1
+        assert leases.expire(connection, environments.lock(connection, "dev"), at(2)) == 1
     assert (asked(database, "extract", 2).status, asked(database, "extract", 2).runnable) == ("failed", True)
 
 
 def test_heartbeats_keep_a_lease(database: Database) -> None:
     declared(database, task("extract"))
     granted = claimed(database, "extract", 0, seconds=60)
-    assert dispatch.heartbeat(database, "dev", UUID(granted.claim), 120, at(0.5)).expires_at == at(2.5)
+    assert leases.beat(database, "dev", UUID(granted.claim), 120, at(0.5)).expires_at == at(2.5)
     with pytest.raises(ClaimRefused):
         claimed(database, "extract", 2)
     assert ended(database, granted, "completed", 2.4).ended_at == at(2.4)
@@ -164,7 +164,7 @@ def test_what_nobody_knows_cannot_be_claimed(database: Database) -> None:
     with pytest.raises(NotFound):
         claimed(database, "extract")
     with pytest.raises(NotFound):
-        dispatch.end(database, "dev", uuid4(), "completed", Outcome(), at(0))
+        leases.end(database, "dev", uuid4(), "completed", Outcome(), at(0))
 
 
 def test_nobody_claims_on_what_was_only_observed_unless_it_is_trusted(database: Database) -> None:

@@ -19,6 +19,7 @@ from dagster import (
     RunConfig,
     materialize,
 )
+from dagster._core.storage.tags import BACKFILL_ID_TAG
 
 from benchmarks.airflow_server import PASSWORD, USER, Airflow, airflow
 from benchmarks.airflow_truth import scheduler
@@ -26,6 +27,7 @@ from benchmarks.scratch import new_database
 from benchmarks.served import Served, served
 from dataforge.model.catalog import RunItem
 from dataforge.model.filter import RunFilter
+from dataforge_assets.claims import AGAIN
 from dataforge_assets.hands.airflow import airflow_task
 from dataforge_assets.hands.wave import Pace
 from resources import LedgerResource
@@ -118,7 +120,8 @@ def _launch(
     ledger: LedgerResource, real: Airflow, instance: DagsterInstance, first: str, last: str | None = None, **pace: Any
 ) -> ExecuteInProcessResult:
     resource = AirflowResource(url=real.url, user=USER, password=PASSWORD)
-    tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first}
+    tags = {BACKFILL_ID_TAG: "nightly"} | ({AGAIN: pace.pop("again")} if "again" in pace else {})
+    tags |= {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first}
     return materialize(
         [airflow_task(_spec(pace.pop("task", "daily.load")), patience=pace.pop("patience", 20))],
         instance=instance,
@@ -166,7 +169,7 @@ def test_an_order_clears_the_run_that_is_there(
     ledger: LedgerResource, real: Airflow, instance: DagsterInstance
 ) -> None:
     assert _launch(ledger, real, instance, "2024-03-06").success
-    assert _launch(ledger, real, instance, "2024-03-06", again=True, reason="the export was corrected").success
+    assert _launch(ledger, real, instance, "2024-03-06", again="the export was corrected").success
     assert _times(real, "2024-03-06") == 2
     assert {(run.run, run.attempt, run.state) for run in _runs(ledger, "2024-03-06")} == {
         ("dataforge__2024-03-06T00:00:00+00:00", 1, "succeeded"),
@@ -241,7 +244,7 @@ def test_what_cannot_be_launched_says_why_and_changes_nothing(
     ledger: LedgerResource, real: Airflow, instance: DagsterInstance, task: str, change: dict[str, str], said: str
 ) -> None:
     given = {"url": real.url, "user": USER, "password": PASSWORD} | change
-    result = _launch(ledger, real, instance, "2024-03-15", task=task, again=True, airflow=AirflowResource(**given))
+    result = _launch(ledger, real, instance, "2024-03-15", task=task, again="nothing", airflow=AirflowResource(**given))
     assert not result.success
     assert said in _why(result)
     assert len(_why(result).splitlines()) == 1

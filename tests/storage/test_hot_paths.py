@@ -16,6 +16,7 @@ import pytest
 
 from dataforge.dispatch import backfill as backfills
 from dataforge.dispatch import claim as dispatch
+from dataforge.dispatch import lease as leases
 from dataforge.dispatch.announce import announce
 from dataforge.dispatch.release import tend
 from dataforge.ingest.batch import record_native, record_openlineage
@@ -186,8 +187,8 @@ def _openlineage() -> list[bytes]:
 def _claims(database: Database) -> None:
     wanted = Claiming(name=_name(7), namespace="ns", partition=NEXT, worker="w", lease_seconds=600)
     granted = dispatch.claim(database, "dev", wanted, NOW)
-    dispatch.heartbeat(database, "dev", UUID(granted.claim), 600, NOW)
-    dispatch.end(database, "dev", UUID(granted.claim), "completed", Outcome(), NOW + timedelta(seconds=9))
+    leases.beat(database, "dev", UUID(granted.claim), 600, NOW)
+    leases.end(database, "dev", UUID(granted.claim), "completed", Outcome(), NOW + timedelta(seconds=9))
 
 
 def _announced(database: Database) -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from dataforge.dispatch import claim as dispatch
+from dataforge.dispatch import lease as leases
 from dataforge.dispatch.announce import announce
 from dataforge.dispatch.waiting import waiting
 from dataforge.ingest import native
@@ -25,12 +26,11 @@ from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import verify
 from dataforge.ledger import record as recording
 from dataforge.ledger.verify import digest
-from dataforge.model.claim import Claiming, ClaimRefused, Fenced, Outcome
+from dataforge.model.claim import Claiming, ClaimRefused, Fenced, Outcome, Said
 from dataforge.model.errors import DatabaseUnavailable
 from dataforge.storage import environment as environments
 from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Database
-from dataforge.storage.lease import Ending
 from tests.twin import plans
 from tests.twin.agreement import of_staleness, of_states, of_updates, of_verdicts, told_otherwise
 from tests.twin.facts import event_of
@@ -39,7 +39,7 @@ from tests.twin.sharing import rarely
 from tests.twin.telling import Owing, Telling, data_of
 from tests.twin.verdict import answer
 
-ENDINGS: dict[Ending, str] = {"completed": "succeeded", "failed": "failed", "released": "failed"}
+ENDINGS: dict[Said, str] = {"completed": "succeeded", "failed": "failed", "released": "failed"}
 
 
 class Machine(Telling):
@@ -81,7 +81,7 @@ class Machine(Telling):
         lease = data.draw(st.sampled_from(list(self.facts.leases.values())))
         now = self.moment()
         try:
-            dispatch.heartbeat(self.database, self.name, UUID(lease.claim), seconds, now)
+            leases.beat(self.database, self.name, UUID(lease.claim), seconds, now)
         except Fenced:
             assert lease.until <= now
             return
@@ -91,14 +91,14 @@ class Machine(Telling):
 
     @precondition(lambda self: self.facts.leases)
     @rule(data=st.data(), ending=st.sampled_from(list(ENDINGS)), writes=st.booleans())
-    def end(self, data: st.DataObject, ending: Ending, writes: bool) -> None:
+    def end(self, data: st.DataObject, ending: Said, writes: bool) -> None:
         lease = data.draw(st.sampled_from(list(self.facts.leases.values())))
         now = self.moment()
         places = list(self.facts.view.written(lease.task, lease.key, now)) if writes and ending == "completed" else []
         outputs = [data_of(place, data.draw(st.sampled_from([None, "v1"])), rows=7) for place in places]
         with Owing(self):
             try:
-                dispatch.end(self.database, self.name, UUID(lease.claim), ending, Outcome(outputs=outputs), now)
+                leases.end(self.database, self.name, UUID(lease.claim), ending, Outcome(outputs=outputs), now)
             except Fenced:
                 assert lease.until <= now
                 return
@@ -115,16 +115,14 @@ class Machine(Telling):
         lease = data.draw(st.sampled_from(list(self.facts.leases.values())))
         self.now = max(self.now, lease.until)
         with pytest.raises(Fenced):
-            dispatch.end(self.database, self.name, UUID(lease.claim), "completed", Outcome(), self.moment())
+            leases.end(self.database, self.name, UUID(lease.claim), "completed", Outcome(), self.moment())
 
     @precondition(lambda self: self.ended)
     @rule(data=st.data())
     def end_what_has_ended(self, data: st.DataObject) -> None:
         """A worker that is no longer the holder records nothing."""
         with pytest.raises(Fenced):
-            dispatch.heartbeat(
-                self.database, self.name, UUID(data.draw(st.sampled_from(self.ended))), 60, self.moment()
-            )
+            leases.beat(self.database, self.name, UUID(data.draw(st.sampled_from(self.ended))), 60, self.moment())
 
     @precondition(lambda self: self.facts.leases)
     @rule()
@@ -135,7 +133,7 @@ class Machine(Telling):
         now = self.moment()
         over = [each.claim for each in self.facts.leases.values() if each.until <= now]
         with Owing(self):
-            assert dispatch.end_what_ran_out(self.database, self.name, now) == len(over)
+            assert leases.end_what_ran_out(self.database, self.name, now) == len(over)
             self.facts.expire(now)
         self.ended += over
 

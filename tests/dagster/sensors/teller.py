@@ -58,8 +58,8 @@ def orders(*errors: Exception) -> AssetsDefinition:
     return made
 
 
-def definitions_job(*assets: AssetsDefinition) -> JobDefinition:
-    definitions = Definitions(assets=list(assets), executor=in_process_executor)
+def definitions_job(*assets: AssetsDefinition, **resources: Any) -> JobDefinition:
+    definitions = Definitions(assets=list(assets), executor=in_process_executor, resources=resources)
     return definitions.resolve_implicit_global_asset_job_def()
 
 
@@ -69,7 +69,8 @@ class Teller:
     def __init__(
         self, instance: DagsterInstance, ledger: LedgerResource, *assets: AssetsDefinition | AssetSpec
     ) -> None:
-        self.instance, self.ledger, self.definitions = instance, ledger, Definitions(assets=list(assets))
+        self.instance, self.ledger = instance, ledger
+        self.definitions = Definitions(assets=list(assets), resources={"ledger": ledger})
         self.cursor: str | None = None
 
     def tick(self, *, killed: bool = False) -> str:

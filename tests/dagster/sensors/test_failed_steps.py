@@ -18,7 +18,7 @@ from dagster import (
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 
-from dataforge_assets.hands.dbt import NOT_BEGUN
+from dataforge_assets.claims import NOT_BEGUN
 from resources import LedgerResource
 from resources.model import RunFilter, RunState
 from tests.dagster.sensors.mirror_ticks import log
