@@ -21,10 +21,10 @@ pytestmark = pytest.mark.xdist_group("dbt")
 FILES = {
     "dbt_project.yml": "{name: events, version: '1.0.0', profile: events, flags: {send_anonymous_usage_stats: false}}",
     "profiles.yml": "events: {target: dev, outputs: {dev: {type: duckdb, path: 'FOLDER/events.duckdb'}}}",
-    "models/raw.sql": "{{ config(materialized='table', event_time='at') }} select timestamp '2026-11-01 08:00:00'"
-    " + to_days(cast(n as integer)) as at, n from range(6) as numbers(n)",
-    "models/daily.sql": "{{ config(materialized='incremental', incremental_strategy='microbatch', event_time='at',"
-    " batch_size='day', begin='2026-11-01') }} select at, n from {{ ref('raw') }}",
+    "models/raw.sql": "{{ config(materialized='table', event_time='happened_at') }} select timestamp '2026-11-01 08:00:00'"
+    " + to_days(cast(n as integer)) as happened_at, n from range(6) as numbers(n)",
+    "models/daily.sql": "{{ config(materialized='incremental', incremental_strategy='microbatch', event_time='happened_at',"
+    " batch_size='day', begin='2026-11-01') }} select happened_at, n from {{ ref('raw') }}",
 }
 
 
@@ -68,7 +68,7 @@ def test_the_days_of_a_run_and_no_other_are_built_by_one_invocation(project: Pat
     assert sorted(str(event.partition) for event in made) == ["2026-11-02", "2026-11-03", "2026-11-04"]
     assert len({(event.tags or {})["dagster/data_version"] for event in made}) == 1
     with duckdb.connect(project / "events.duckdb", read_only=True) as connection:
-        assert connection.execute("select day(at) from main.daily order by 1").fetchall() == [(2,), (3,), (4,)]
+        assert connection.execute("select day(happened_at) from main.daily order by 1").fetchall() == [(2,), (3,), (4,)]
 
 
 def test_a_selection_has_the_pool_and_cost_of_its_terms(project: Path) -> None:
