@@ -46,7 +46,8 @@ class Asset:
     task: TaskRef | None
     platform: str
     partitions: PartitionsDefinition[Any] | None
-    only_observed: bool = False  # Dagster plans a materialization of it, and looks at it or launches it elsewhere
+    only_observed: bool = False  # Dagster plans a materialization of it, and looks at it instead
+    told_elsewhere: bool = False  # what makes it tells the ledger of itself, or whoever launches it does
     claimed: bool = False  # its step tells the ledger of its begin and end itself
 
     @property
@@ -105,7 +106,8 @@ class Window:
                 task=_read(task_of, node.metadata),
                 platform="dbt" if "dbt" in node.kinds else "dagster",
                 partitions=node.partitions_def,
-                only_observed=node.is_observable or TOLD_BY in node.metadata,
+                only_observed=node.is_observable,
+                told_elsewhere=TOLD_BY in node.metadata,
                 claimed=is_claimed(node.metadata),
             )
             for node in repository.asset_graph.asset_nodes

@@ -21,10 +21,16 @@ pytestmark = pytest.mark.xdist_group("dbt")
 FILES = {
     "dbt_project.yml": "{name: events, version: '1.0.0', profile: events, flags: {send_anonymous_usage_stats: false}}",
     "profiles.yml": "events: {target: dev, outputs: {dev: {type: duckdb, path: 'FOLDER/events.duckdb'}}}",
-    "models/raw.sql": "{{ config(materialized='table', event_time='happened_at') }} select timestamp '2026-11-01 08:00:00'"
-    " + to_days(cast(n as integer)) as happened_at, n from range(6) as numbers(n)",
-    "models/daily.sql": "{{ config(materialized='incremental', incremental_strategy='microbatch', event_time='happened_at',"
-    " batch_size='day', begin='2026-11-01') }} select happened_at, n from {{ ref('raw') }}",
+    "models/raw.sql": """
+        {{ config(materialized='table', event_time='happened_at') }}
+        select timestamp '2026-11-01 08:00:00' + to_days(cast(n as integer)) as happened_at, n
+        from range(6) as numbers(n)
+        """,
+    "models/daily.sql": """
+        {{ config(materialized='incremental', incremental_strategy='microbatch', event_time='happened_at',
+                  batch_size='day', begin='2026-11-01') }}
+        select happened_at, n from {{ ref('raw') }}
+        """,
 }
 
 

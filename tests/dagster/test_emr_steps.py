@@ -14,12 +14,15 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 import boto3
 import pytest
 from dagster import (
+    AssetRecordsFilter,
     AssetSpec,
     DagsterInstance,
     DailyPartitionsDefinition,
@@ -41,6 +44,9 @@ from dataforge_assets.hands.wave import Pace
 from resources import LedgerResource
 from resources.emr import EmrResource
 from resources.identity import ledger_metadata
+from tests.dagster.one_log import instance_of_one_log
+from tests.dagster.sensors.mirror_ticks import Mirror
+from tests.dagster.sensors.teller import Teller
 
 REGION, ACCOUNT = "eu-central-1", "123456789012"
 DAILY = DailyPartitionsDefinition("2026-11-01", end_date="2026-11-20")
@@ -137,6 +143,11 @@ def _command(attempt: Attempt) -> list[str]:
     return ["spark-submit", "s3://code/score.py", f"{attempt.start:%Y-%m-%d}", str(attempt.number)]
 
 
+def _location(ledger: LedgerResource, cluster: str) -> Definitions:
+    emr = EmrResource(cluster=cluster, region=REGION, pause_seconds=1)
+    return Definitions(assets=[emr_step(SPEC, _command)], resources={"ledger": ledger, "emr": emr})
+
+
 def launch(
     ledger: LedgerResource,
     cluster: str,
@@ -144,18 +155,16 @@ def launch(
     last: str | None = None,
     run_id: str | None = None,
     again: str | None = None,
+    instance: DagsterInstance | None = None,
     **pace: Any,
 ) -> ExecuteInProcessResult:
     """One run of Dagster's, in this process, as a backfill launches it; `again` is why what is done is run again."""
     tags = {BACKFILL_ID_TAG: "nightly"} | ({AGAIN: again} if again else {})
     tags |= {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first}
-    job = Definitions(
-        assets=[emr_step(SPEC, _command)],
-        resources={"ledger": ledger, "emr": EmrResource(cluster=cluster, region=REGION, pause_seconds=1)},
-    ).resolve_implicit_global_asset_job_def()
-    with DagsterInstance.ephemeral() as instance:
+    job = _location(ledger, cluster).resolve_implicit_global_asset_job_def()
+    with nullcontext(instance) if instance else DagsterInstance.ephemeral() as used:
         return job.execute_in_process(
-            instance=instance,
+            instance=used,
             run_id=run_id,
             run_config=RunConfig({"scores": Pace(poll_seconds=0.05, **{"timeout_seconds": 30, **pace})}),
             tags=tags,
@@ -192,6 +201,21 @@ def test_a_wave_is_claimed_started_and_told_to_the_ledger_day_by_day(ledger: Led
     assert launch(ledger, "nightly", "2026-11-02", "2026-11-04").success  # by name; only what failed is run again
     assert Counter(cluster.days) == {"2026-11-02": 1, "2026-11-03": 2, "2026-11-04": 1}
     assert [step.args[-1] for step in cluster.steps if "2026-11-03" in step.name] == ["1", "2"]
+
+
+def test_the_mirrors_tell_nothing_a_second_time(ledger: LedgerResource, cluster: Cluster, tmp_path: Path) -> None:
+    cluster.fails["2026-11-03"] = "the input is not there"
+    with instance_of_one_log(tmp_path) as instance:
+        launch(ledger, cluster.id, "2026-11-02", "2026-11-03", instance=instance)
+        before = ledger.runs(RunFilter(attempts=True)).items
+        assert len(before) == 2
+        teller = Teller(instance, ledger)
+        teller.definitions = _location(ledger, cluster.id)
+        teller.tick()
+        assert ledger.runs(RunFilter(attempts=True)).items == before
+        Mirror(instance, ledger, teller.definitions).tick()
+        wanted = AssetRecordsFilter(asset_key=SPEC.key, asset_partitions=["2026-11-02"])
+        assert len(instance.fetch_materializations(wanted, limit=10).records) == 1
 
 
 def test_no_more_are_under_way_than_the_pace_allows(ledger: LedgerResource, cluster: Cluster) -> None:

@@ -28,7 +28,6 @@ from dataforge_assets.definitions import defs
 from dataforge_assets.hands.airflow import airflow_task, events
 from dataforge_assets.hands.attempt import Attempt, stem
 from dataforge_assets.hands.spark import spark_submit
-from dataforge_sensors.window import Window
 from resources import LedgerResource, airflow_resource
 from resources.airflow import AirflowResource, TaskInstance
 from resources.identity import ledger_metadata
@@ -114,13 +113,6 @@ def test_the_terms_are_those_that_the_ledger_was_told() -> None:
     spec = asset.get_asset_spec(AssetKey(["lake", "orders_enriched"]))
     assert asset.op.pool == "airflow"
     assert {"dataforge/cost": "4", "dataforge/pool.airflow": "1", "domain": "sales"}.items() <= spec.tags.items()
-
-
-def test_the_mirror_of_dagster_tells_nothing_of_what_tells_of_itself() -> None:
-    window = Window.of(defs.get_repository_def())
-    told = {key.to_user_string() for key, asset in window.assets.items() if not asset.only_observed}
-    assert {"lake/orders", "lake/payments", "lake/orders_enriched"}.isdisjoint(told)
-    assert "warehouse/orders" in told
 
 
 def _captured(day: str) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from dagster import (
     AssetSpec,
     DagsterInstance,
     DailyPartitionsDefinition,
+    Definitions,
     ExecuteInProcessResult,
     RunConfig,
     materialize,
@@ -33,6 +35,8 @@ from dataforge_assets.hands.wave import Pace
 from resources import LedgerResource
 from resources.airflow import AirflowResource
 from resources.identity import ledger_metadata
+from tests.dagster.one_log import instance_of_one_log
+from tests.dagster.sensors.teller import Teller
 
 pytestmark = [
     pytest.mark.real,
@@ -100,8 +104,8 @@ def _declare(ledger: LedgerResource) -> None:
 
 
 @pytest.fixture
-def instance() -> Iterator[DagsterInstance]:
-    with DagsterInstance.ephemeral() as one:
+def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
+    with instance_of_one_log(tmp_path) as one:
         yield one
 
 
@@ -158,6 +162,11 @@ def test_a_day_is_triggered_once_and_is_one_run_in_the_ledger(
     first = _launch(ledger, real, instance, "2024-03-05")
     assert first.success
     assert _made(first) == ["2024-03-05"]
+    teller = Teller(instance, ledger)  # Dagster's mirror, which has nothing to add
+    teller.definitions = Definitions(
+        assets=[airflow_task(_spec())], resources={"ledger": ledger, "airflow": AirflowResource()}
+    )
+    teller.tick()
     [run] = _runs(ledger, "2024-03-05")
     assert (run.state, run.source["run_id"]) == ("succeeded", "dataforge__2024-03-05T00:00:00+00:00")
     again = _launch(ledger, real, instance, "2024-03-05")  # what is done is not run again without an order
