@@ -32,11 +32,8 @@ PATIENCE_SECONDS = 60.0  # for an event on its way, before Airflow's REST API is
 _SKEW = timedelta(days=1)  # by how much the clocks of Airflow and the ledger may differ
 _OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 _STATES = {"success": "succeeded", "removed": "canceled"}  # of the others the ledger has the same word
-_DONE = {
-    PartitionStatus.READY: True,
-    PartitionStatus.STALE: True,
-    PartitionStatus.SKIPPED: False,
-}  # whether it was made
+# What is well, and whether it was made.
+_DONE = {PartitionStatus.READY: True, PartitionStatus.STALE: True, PartitionStatus.SKIPPED: False}
 _UNDONE = frozenset({PartitionStatus.FAILED, PartitionStatus.QUARANTINED})
 _GOING = frozenset({"queued", "running"})
 
@@ -175,10 +172,10 @@ class AirflowTask:
         return tried <= self._known_tries(key, run.dag_run_id)
 
     def _known_tries(self, key: str, run_id: str) -> int:
+        """How many tries of the task in the DAG run the ledger knows the end of."""
         wanted = RunFilter(name=self._task.name, namespace=self._task.namespace, partition=key)
-        return max(
-            (item.attempt for item in each(self._ledger.runs, wanted) if item.source.get("run_id") == run_id), default=0
-        )
+        runs = [run for run in each(self._ledger.runs, wanted) if run.source.get("run_id") == run_id]
+        return max((run.attempt if run.state.final else run.attempt - 1 for run in runs), default=0)
 
     def _is_time(self) -> bool:
         """Whether Airflow is to be asked about all of them: four times within the patience."""
@@ -204,16 +201,11 @@ class AirflowTask:
         if now - self._quiet.setdefault(key, now) < self._patience:
             return {}
         if not instances or any(instance.state is None for instance in instances):
-            return {
-                key: End(
-                    False, f"Airflow ended {self._runs[key]} without running {self._name}", metadata=self._page(key)
-                )
-            }
+            why = f"Airflow ended {self._runs[key]} without running {self._name}"
+            return {key: End(False, why, metadata=self._page(key))}
         if key in self._told:
             said = ", ".join(sorted({str(instance.state) for instance in instances}))
-            why = (
-                f"Airflow says {said}, and the ledger, which was told, has stronger evidence: `dataforge runs` shows it"
-            )
+            why = f"Airflow says {said}, and the ledger, which was told so, knows better: see `dataforge runs`"
             return {key: End(False, why, metadata=self._page(key))}
         window = self._window(key)
         self._ledger.record([event for instance in instances for event in events(self._task, instance, window)])

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from dataforge_assets.claims import BEATS, LEASE_SECONDS
-from dataforge_assets.hands.admission import Orders, answer
+from dataforge_assets.hands.admission import Orders, answer, verdicts
 from dataforge_assets.hands.wave import Admission, End, Later
 from resources.model import ClaimingTogether, ClaimRefused, DatasetRef, EndOf, Granted, Member, Outcome, Said, Status
 
@@ -31,14 +31,18 @@ class Claims:
         return self._held[key].attempt
 
     def admit(self, keys: Sequence[str], room: int) -> dict[str, Admission]:
-        """Claims as many as there is room for, and says of those refused why."""
-        found: dict[str, Admission] = {}
-        for key in keys:
-            if sum(said == "go" for said in found.values()) >= room:
-                break
-            found[key] = self._claimed(key)
+        """Claims as many as there is room for, of those that may run or that this wave may hold already; says of the
+        others why not."""
+        found = {key: answer(verdict) for key, verdict in verdicts(self._ledger, self._task, keys).items()}
         done = [key for key, said in found.items() if isinstance(said, End) and said.good]
-        return found | {key: self._claimed(key) for key in self._orders.give(done)}
+        wanted = [*(key for key, said in found.items() if said == "go"), *self._orders.give(done)]
+        for key in wanted:
+            if room > 0:
+                found[key] = self._claimed(key)
+                room -= found[key] == "go"
+            else:
+                del found[key]
+        return found
 
     def beat(self) -> list[str]:
         """Keeps what is held, when it is time to; returns what has been lost all the same."""

@@ -78,8 +78,8 @@ class EmrSteps:
         lost = self._claims.beat()
         ends = {key: End(False, "its claim ran out, and is another's") for key in lost if key in keys}
         rest = [key for key in keys if key not in ends]
-        steps = {step.id: step for step in self._emr.of([self._steps[key] for key in rest])}
-        over = {key: steps[self._steps[key]] for key in rest if steps[self._steps[key]].over}
+        known = {step.id: step for step in self._emr.of([self._steps[key] for key in rest])}
+        over = {key: step for key in rest if (step := known.get(self._steps[key])) and step.over}
         ends |= {key: self._claims.end(key, self._end(step)) for key, step in over.items()}
         return ends | self._stranded([key for key in rest if key not in over])
 

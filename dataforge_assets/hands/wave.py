@@ -64,7 +64,7 @@ class Hand(Protocol):
         ...
 
     def leave(self, keys: Sequence[str], why: str) -> None:
-        """Watches these no longer: what holds them for this wave is given back."""
+        """Cares for these no longer: what holds some of them for this wave is given back."""
         ...
 
 
@@ -87,9 +87,9 @@ class _Wave:
             if self.waiting and len(self.going) < self.pace.at_once:
                 ended |= self._started(now)
         except DataForgeError as error:
-            if not self.going:
+            if not self.going and not ended:
                 raise
-            self.say(f"nothing is known at the moment of the {len(self.going)} under way: {error}")
+            self.say(f"the wave cannot go on at the moment, with {len(self.going)} under way: {error}")
         return ended | self._overdue(now)
 
     def _overdue(self, now: float) -> dict[str, End]:
@@ -143,6 +143,6 @@ def carry(
             yield from ended.items()
             if not ended and (wave.waiting or wave.going):
                 wait(pace.poll_seconds)
-    finally:  # the run was terminated, or the ledger could not be asked
-        if wave.going:
-            hand.leave([*wave.going], "the run that watched it has ended; it goes on where it runs")
+    finally:  # where some are left, the run was terminated or somebody could not be asked
+        if left := [*wave.going, *wave.waiting]:
+            hand.leave(left, "the run that watched it has ended; it goes on where it runs")

@@ -239,6 +239,20 @@ def test_what_airflow_does_not_tell_is_told_by_its_rest_api(
     assert _times(real, day) == 1
 
 
+def test_an_end_that_was_lost_is_told_and_not_run_again(
+    ledger: LedgerResource, ledger_api: Served, real: Airflow, instance: DagsterInstance
+) -> None:
+    day, run_id = "2024-03-13", "dataforge__2024-03-13T00:00:00+00:00"
+    assert _launch(ledger, real, instance, day).success
+    with LedgerResource(url=ledger_api.root, environment="staging") as deaf:
+        _declare(deaf)
+        begun = {"task": {"namespace": NAMESPACE, "name": "daily.load"}, "run": run_id, "partition": day}
+        deaf.record([{**begun, "time": "2024-03-14T00:00:00Z", "state": "running", "source": {"run_id": run_id}}])
+        assert _launch(deaf, real, instance, day, patience=1).success
+        assert [run.state for run in _runs(deaf, day)] == ["succeeded"]
+    assert _times(real, day) == 1
+
+
 @pytest.mark.parametrize(
     ("task", "change", "said"),
     [
