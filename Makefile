@@ -11,9 +11,10 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 AIRFLOW := .airflow
 AIRFLOW_PY := $(AIRFLOW)/venv/bin/python
+SPARK := .spark
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test test-long mutants explore test-real airflow kafka kafka-stop check format bench bench-full screenshots score manifest dictionary \
+.PHONY: help up down status test test-long mutants explore test-real airflow spark kafka kafka-stop check format bench bench-full screenshots score manifest dictionary \
 	lock lock-airflow clean
 
 help: ## show this list
@@ -50,6 +51,9 @@ test-real: $(INSTALLED) ## run the tests that need a real scheduler, broker or e
 
 airflow: $(AIRFLOW)/.installed ## install Airflow 2.11 into an environment of its own, for `make test-real`
 	@echo "Airflow is ready in $(AIRFLOW)/venv"
+
+spark: $(SPARK)/.installed ## install a local Spark 3.5 into an environment of its own, for `make test-real` (needs Java)
+	@echo "Spark is ready in $(SPARK)/venv"
 
 kafka: $(INSTALLED) ## fetch a Kafka broker and start it at 127.0.0.1:9092 (`make kafka-stop` ends it)
 	@$(PY) -m benchmarks.broker
@@ -96,13 +100,13 @@ lock: | $(PY) ## resolve pyproject.toml anew into requirements.lock
 # Airflow has a lock of its own: it can share an environment neither with Dagster nor with us.
 lock-airflow: | $(PY) ## resolve Airflow 2.11 anew into airflow.lock
 	@$(PY) -m pip install --quiet 'uv>=0.5,<1'
-	@echo 'apache-airflow==2.11.*' | $(VENV)/bin/uv pip compile - --universal --python-version 3.11 --upgrade \
+	@printf 'apache-airflow==2.11.*\napache-airflow-providers-openlineage\n' | $(VENV)/bin/uv pip compile - --universal --python-version 3.11 --upgrade \
 		--generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 		--quiet --output-file airflow.lock
 
 clean: ## remove .venv and caches; the state in DATAFORGE_HOME stays
 	@if [ -x $(VENV)/bin/dataforge ]; then $(VENV)/bin/dataforge down; fi
-	rm -rf $(VENV) $(AIRFLOW) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
+	rm -rf $(VENV) $(AIRFLOW) $(SPARK) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements.lock pyproject.toml | $(PY)
@@ -127,3 +131,10 @@ $(PY):
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else \
 		f"DataForge needs Python 3.11 or newer and $(PYTHON) is {v[0]}.{v[1]}: run make PYTHON=python3.11")'
 	@$(PYTHON) -m venv $(VENV)
+
+# Beside Spark what an application needs to speak with Dagster.
+$(SPARK)/.installed:
+	@echo "installing Spark into $(SPARK)/venv"
+	@$(PYTHON) -m venv --clear $(SPARK)/venv
+	@$(SPARK)/venv/bin/python -m pip install --quiet --disable-pip-version-check pyspark==3.5.9 dagster-pipes==1.13.27
+	@touch $@

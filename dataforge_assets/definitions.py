@@ -11,11 +11,13 @@ from dataforge_assets.automation import ready_sensors
 from dataforge_assets.checks import upstreams_are_current
 from dataforge_assets.dashboards import DASHBOARD_ASSETS
 from dataforge_assets.dbt import DBT_ASSETS, dbt_daily, dbt_weekly
+from dataforge_assets.hands.airflow import airflow_task
 from dataforge_assets.ledger_state import ledger_state_of
 from dataforge_assets.spark import SPARK_ASSETS
 from dataforge_sensors.definitions import SENSORS
-from resources import ledger_resource
+from resources import airflow_resource, ledger_resource
 from resources.dbt import dbt_resource
+from resources.terms import shop_terms
 
 JOBS = [
     define_asset_job(
@@ -30,10 +32,14 @@ JOBS = [
     ),
 ]
 
+TERMS = shop_terms()
+# What Airflow runs, by itself or because somebody launched it here; that it runs Spark is Airflow's own matter.
+LAUNCHED = [airflow_task(spec, terms=TERMS) for spec in (*AIRFLOW_ASSETS, *SPARK_ASSETS)]
+
 defs = Definitions(
-    assets=[*AIRFLOW_ASSETS, *SPARK_ASSETS, *DBT_ASSETS, *DASHBOARD_ASSETS],
+    assets=[*LAUNCHED, *DBT_ASSETS, *DASHBOARD_ASSETS],
     asset_checks=[upstreams_are_current, ledger_state_of([*AIRFLOW_ASSETS, *SPARK_ASSETS])],
     jobs=JOBS,
     sensors=[*SENSORS, *ready_sensors(spec.key for models in DBT_ASSETS for spec in models.specs)],
-    resources={"ledger": ledger_resource(), "dbt": dbt_resource()},
+    resources={"ledger": ledger_resource(), "dbt": dbt_resource(), "airflow": airflow_resource()},
 )

@@ -177,7 +177,7 @@ class Telling:
         self, record: EventLogRecord, step: str, target: Target, state: str, **more: Any
     ) -> Iterator[Native | Untold]:
         asset = self.assets.get(target[0])
-        if asset is None or asset.task is None:
+        if asset is None or asset.task is None or asset.told_elsewhere:
             return
         if misfit := asset.misfit(target[1]):
             yield Untold(misfit)

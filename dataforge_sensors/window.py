@@ -26,7 +26,7 @@ from dagster import (
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 from dataforge_assets.ledger_state import CHECK
-from resources.identity import dataset_of, is_claimed, task_of
+from resources.identity import TOLD_BY, dataset_of, is_claimed, task_of
 from resources.model import DatasetRef, InvalidInput, TaskRef
 
 WATCHED = "dataforge/watched"  # tag of an asset, of any value
@@ -51,6 +51,7 @@ class Asset:
     platform: str
     partitions: PartitionsDefinition[Any] | None
     only_observed: bool = False  # Dagster plans a materialization of it, and looks at it instead
+    told_elsewhere: bool = False  # what makes it tells the ledger of itself, or whoever launches it does
     claimed: bool = False  # its step tells the ledger of its begin and end itself
     watched: bool = False  # Dagster's automation waits for it, or a person has tagged it: its states come first
     shows_state: bool = False  # it has the check that tells what Dagster cannot hold
@@ -113,6 +114,7 @@ class Window:
                 platform="dbt" if "dbt" in node.kinds else "dagster",
                 partitions=node.partitions_def,
                 only_observed=node.is_observable,
+                told_elsewhere=TOLD_BY in node.metadata,
                 claimed=is_claimed(node.metadata),
                 watched=node.key in watched,
                 shows_state=AssetCheckKey(node.key, CHECK) in node.check_keys,

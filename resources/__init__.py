@@ -1,6 +1,6 @@
 """What Dagster's code here needs from outside: the ledger, and nothing else knows how it is reached."""
 
-from resources.configuration import ledger_resource, webserver
+from resources.configuration import airflow_resource, ledger_resource, webserver
 from resources.ledger import LedgerResource
 
-__all__ = ["LedgerResource", "ledger_resource", "webserver"]
+__all__ = ["LedgerResource", "airflow_resource", "ledger_resource", "webserver"]

@@ -1,4 +1,4 @@
-"""How an asset says what it is in the ledger: two entries of its metadata.
+"""How an asset says what it is in the ledger: entries of its metadata.
 
 Guarantees that whoever reads an asset's metadata, as it was declared or as Dagster has stored it, finds the same names.
 """
@@ -12,6 +12,7 @@ from dataforge.model.reference import DatasetRef, TaskRef
 
 TASK = "dataforge/task"  # what produces the asset
 DATASET = "dataforge/dataset"  # what the asset is
+TOLD_BY = "dataforge/told_by"  # who tells the ledger how the asset is made, where that is not the mirror of Dagster
 CLAIMED = "dataforge/claimed"  # that its step claims what it makes, and tells the ledger of its begin and end itself
 _Ref = TypeVar("_Ref", TaskRef, DatasetRef)
 

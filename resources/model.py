@@ -6,7 +6,7 @@ from dataforge.ledger.readiness import Answers, Named
 from dataforge.model.backfill import Backfilling, Plan, PlanItem, Target
 from dataforge.model.catalog import DatasetItem, NodeName, PartitionItem, RunItem, RunName, TaskItem
 from dataforge.model.change import Change, Changes, LastSuccess, Newest, Producer, mirror_id
-from dataforge.model.claim import Again, ClaimingTogether, ClaimRefused, EndOf, Member, Outcome, Said
+from dataforge.model.claim import Again, ClaimingTogether, ClaimRefused, EndOf, Fenced, Granted, Member, Outcome, Said
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import Conflict, DataForgeError, FieldError, InvalidInput, NotFound, Unreachable
 from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
@@ -36,11 +36,13 @@ __all__ = [
     "DatasetRef",
     "Declared",
     "EndOf",
+    "Fenced",
     "FieldError",
     "Freshness",
     "FreshnessAnswers",
     "FreshnessQuestion",
     "FreshnessStatus",
+    "Granted",
     "Graph",
     "GraphEdge",
     "GraphEnd",

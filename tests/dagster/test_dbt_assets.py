@@ -25,8 +25,9 @@ from dagster import (
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from dataforge_assets.claims import NOT_BEGUN
-from dataforge_assets.dbt import RESULTS, dbt_daily, dbt_weekly
+from dataforge_assets.dbt import dbt_daily, dbt_weekly
 from dataforge_assets.definitions import defs
+from dataforge_assets.hands.dbt import RESULTS
 from resources import LedgerResource
 from resources.dbt import PROJECT, dbt_resource, places
 from tests.dagster.shop_ledger import modelled, shop_ledger

@@ -1,0 +1,1 @@
+"""Assets by which Dagster launches what runs elsewhere: Airflow tasks, EMR steps, Spark submits, dbt selections."""

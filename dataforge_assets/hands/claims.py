@@ -1,0 +1,102 @@
+"""Claims on the partitions of a wave, for work whose platform tells the ledger nothing of itself.
+
+Guarantees that what is started was granted by the ledger, under this wave's name; that a wave which is repeated, since
+its process was killed, takes its own claims up again, with the same attempt; and that each claim ends as its partition
+did, or is given back.
+"""
+
+import time
+from collections.abc import Sequence
+from itertools import count
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from dataforge_assets.claims import BEATS, LEASE_SECONDS
+from dataforge_assets.hands.admission import Orders, answer, verdicts
+from dataforge_assets.hands.wave import Admission, End, Later
+from resources.model import ClaimingTogether, ClaimRefused, DatasetRef, EndOf, Granted, Member, Outcome, Said, Status
+
+
+class Claims:
+    """What one wave holds of one task."""
+
+    def __init__(self, orders: Orders, dataset: DatasetRef | None) -> None:
+        self._orders, self._ledger, self._task, self._dataset = orders, orders.ledger, orders.task, dataset
+        self._held: dict[str, Granted] = {}
+        self._over: set[str] = set()  # whose end was told; telling it again changes nothing
+        self._beaten = time.monotonic()
+
+    def attempt(self, key: str) -> int:
+        """The number of the attempt that was granted."""
+        return self._held[key].attempt
+
+    def admit(self, keys: Sequence[str], room: int) -> dict[str, Admission]:
+        """Claims as many as there is room for, of those that may run or that this wave may hold already; says of the
+        others why not."""
+        found = {key: answer(verdict) for key, verdict in verdicts(self._ledger, self._task, keys).items()}
+        done = [key for key, said in found.items() if isinstance(said, End) and said.good]
+        wanted = [*(key for key, said in found.items() if said == "go"), *self._orders.give(done)]
+        for key in wanted:
+            if room > 0:
+                found[key] = self._claimed(key)
+                room -= found[key] == "go"
+            else:
+                del found[key]
+        return found
+
+    def beat(self) -> list[str]:
+        """Keeps what is held, when it is time to; returns what has been lost all the same."""
+        now = time.monotonic()
+        if now - self._beaten < LEASE_SECONDS / BEATS:
+            return []
+        self._beaten = now
+        held = {granted.claim: key for key, granted in self._held.items() if key not in self._over}
+        lost = self._ledger.heartbeat_all([*held], LEASE_SECONDS).lost if held else ()
+        return [held[each.claim] for each in lost]
+
+    def end(self, key: str, end: End) -> End:
+        """Says how it ended. What is no longer this wave's to say is an end of its own."""
+        outcome = Outcome(outputs=self._outputs(key)) if end.good else Outcome(error=end.said)
+        said: Said = "completed" if end.good else "failed"
+        lost = self._ledger.end_all([EndOf(claim=self._held[key].claim, ending=said, outcome=outcome)]).lost
+        if lost:
+            return End(False, f"{end.said}; but {lost[0].message}", metadata=end.metadata)
+        self._over.add(key)
+        return end
+
+    def give_back(self, keys: Sequence[str], why: str) -> None:
+        """Gives these back unfinished; what is lost already is nobody's to give."""
+        held = [self._held[key].claim for key in keys if key in self._held and key not in self._over]
+        if held:
+            self._ledger.end_all([EndOf(claim=claim, ending="released", outcome=Outcome(error=why)) for claim in held])
+
+    def _claimed(self, key: str) -> Admission:
+        named = f"{self._orders.run}/{self._task.namespace}/{self._task.name}/{key}"
+        try:
+            for turn in count():  # a claim of this wave's that has ended is followed by another
+                granted = self._granted(key, str(uuid5(NAMESPACE_URL, f"{named}/{turn}")))
+                if not self._ledger.heartbeat_all([granted.claim], LEASE_SECONDS).lost:
+                    self._held[key] = granted
+                    return "go"
+        except ClaimRefused as error:
+            if error.verdict.runnable:  # on what was only observed
+                return End(False, str(error))
+            return Later(str(error), True) if error.verdict.status is Status.RUNNING else answer(error.verdict)
+        raise AssertionError("a wave claims a partition a finite number of times")
+
+    def _granted(self, key: str, claim: str) -> Granted:
+        """One claim, or what was granted under its name before."""
+        member = Member(name=self._task.name, namespace=self._task.namespace, partition=key, claim=claim)
+        wanted = ClaimingTogether(
+            partitions=(member,),
+            worker=f"Dagster's run {self._orders.run}",
+            lease_seconds=LEASE_SECONDS,
+            source=dict(self._orders.source),
+        )
+        return self._ledger.claim_together(wanted).granted[0]
+
+    def _outputs(self, key: str) -> list[dict[str, Any]]:
+        if self._dataset is None:
+            return []
+        named = {"namespace": self._dataset.namespace, "name": self._dataset.name}
+        return [named | ({"partition": key} if key else {})]
