@@ -12,9 +12,11 @@ from dagster import AssetsDefinition, DagsterInstance, DailyPartitionsDefinition
 from dagster_dbt import DagsterDbtTranslator
 
 from dataforge_assets.hands.dbt import Selection, dbt_selection, event_time
+from resources import LedgerResource
 from resources.dbt import ShopDbt
 from resources.terms import Terms
 
+NOBODY = "http://127.0.0.1:9"
 DBT = Path(sys.executable).with_name("dbt")
 DAILY = DailyPartitionsDefinition("2026-11-01", end_date="2026-11-10")
 pytestmark = pytest.mark.xdist_group("dbt")
@@ -65,7 +67,8 @@ def _built(project: Path, first: str, last: str) -> ExecuteInProcessResult:
     dbt = ShopDbt(project_dir=str(project), profiles_dir=str(project), dbt_executable=str(DBT))
     tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
     with DagsterInstance.ephemeral() as instance:
-        return materialize([_selected(project)], instance=instance, resources={"dbt": dbt}, tags=tags)
+        doors = {"dbt": dbt, "ledger": LedgerResource(url=NOBODY)}  # which knows none of the models, and is not asked
+        return materialize([_selected(project)], instance=instance, resources=doors, tags=tags)
 
 
 def test_the_days_of_a_run_and_no_other_are_built_by_one_invocation(project: Path) -> None:

@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -44,7 +43,6 @@ from dataforge_assets.hands.wave import Pace
 from resources import LedgerResource
 from resources.emr import EmrResource
 from resources.identity import ledger_metadata
-from tests.dagster.one_log import instance_of_one_log
 from tests.dagster.sensors.mirror_ticks import Mirror
 from tests.dagster.sensors.teller import Teller
 
@@ -203,19 +201,20 @@ def test_a_wave_is_claimed_started_and_told_to_the_ledger_day_by_day(ledger: Led
     assert [step.args[-1] for step in cluster.steps if "2026-11-03" in step.name] == ["1", "2"]
 
 
-def test_the_mirrors_tell_nothing_a_second_time(ledger: LedgerResource, cluster: Cluster, tmp_path: Path) -> None:
+def test_the_mirrors_tell_nothing_a_second_time(
+    ledger: LedgerResource, cluster: Cluster, instance: DagsterInstance
+) -> None:
     cluster.fails["2026-11-03"] = "the input is not there"
-    with instance_of_one_log(tmp_path) as instance:
-        launch(ledger, cluster.id, "2026-11-02", "2026-11-03", instance=instance)
-        before = ledger.runs(RunFilter(attempts=True)).items
-        assert len(before) == 2
-        teller = Teller(instance, ledger)
-        teller.definitions = _location(ledger, cluster.id)
-        teller.tick()
-        assert ledger.runs(RunFilter(attempts=True)).items == before
-        Mirror(instance, ledger, teller.definitions).tick()
-        wanted = AssetRecordsFilter(asset_key=SPEC.key, asset_partitions=["2026-11-02"])
-        assert len(instance.fetch_materializations(wanted, limit=10).records) == 1
+    launch(ledger, cluster.id, "2026-11-02", "2026-11-03", instance=instance)
+    before = ledger.runs(RunFilter(attempts=True)).items
+    assert len(before) == 2
+    teller = Teller(instance, ledger)
+    teller.definitions = _location(ledger, cluster.id)
+    teller.tick()
+    assert ledger.runs(RunFilter(attempts=True)).items == before
+    Mirror(instance, ledger, teller.definitions).tick()
+    wanted = AssetRecordsFilter(asset_key=SPEC.key, asset_partitions=["2026-11-02"])
+    assert len(instance.fetch_materializations(wanted, limit=10).records) == 1
 
 
 def test_no_more_are_under_way_than_the_pace_allows(ledger: LedgerResource, cluster: Cluster) -> None:

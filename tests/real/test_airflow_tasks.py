@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,7 +34,6 @@ from dataforge_assets.hands.wave import Pace
 from resources import LedgerResource
 from resources.airflow import AirflowResource
 from resources.identity import ledger_metadata
-from tests.dagster.one_log import instance_of_one_log
 from tests.dagster.sensors.teller import Teller
 
 pytestmark = [
@@ -101,12 +99,6 @@ def _declare(ledger: LedgerResource) -> None:
     cut = {"kind": "daily", "start": "2024-03-01"}
     names = ["daily.load", "asleep.load", "nowhere.load"]
     ledger.declare("daily", {"tasks": [{"namespace": NAMESPACE, "name": name, "partitioning": cut} for name in names]})
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
-    with instance_of_one_log(tmp_path) as one:
-        yield one
 
 
 def _until(holds: Callable[[], bool]) -> None:

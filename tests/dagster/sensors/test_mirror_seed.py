@@ -28,7 +28,7 @@ from dataforge_sensors.time_budget import TimeBudget
 from dataforge_sensors.window import Window
 from resources import LedgerResource
 from resources.model import DatasetRef
-from tests.dagster.sensors.conftest import Instances
+from tests.dagster.instances import Instances
 from tests.dagster.sensors.mirror_ticks import DAYS, LAKE, ORDERS, PAYMENTS, Mirror, event, log, shown, spec
 
 
