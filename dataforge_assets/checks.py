@@ -9,19 +9,24 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
+from typing import Any, NamedTuple
 
 from dagster import (
     AssetCheckEvaluation,
     AssetCheckExecutionContext,
     AssetCheckKey,
     AssetCheckResult,
+    AssetChecksDefinition,
     AssetCheckSeverity,
     AssetCheckSpec,
     AssetKey,
+    AssetsDefinition,
     AssetSpec,
     DagsterEventType,
     DagsterInstance,
     MetadataValue,
+    PartitionsDefinition,
+    RepositoryDefinition,
     TableColumn,
     TableRecord,
     TableSchema,
@@ -29,12 +34,9 @@ from dagster import (
 )
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from dataforge_assets.airflow import AIRFLOW_ASSETS
-from dataforge_assets.dbt import DBT_ASSETS
-from dataforge_assets.spark import SPARK_ASSETS
 from resources import LedgerResource
 from resources.identity import dataset_of
-from resources.model import Code, Freshness, FreshnessQuestion, FreshnessStatus, Reason
+from resources.model import Code, DatasetRef, Freshness, FreshnessQuestion, FreshnessStatus, Reason
 
 CHECK = "upstreams_are_current"
 DIGEST = "dataforge/digest"
@@ -45,28 +47,61 @@ _COLUMNS = ("partition", "cause", "upstream", "upstream_partition", "since", "ru
 _SCHEMA = TableSchema([TableColumn(name) for name in _COLUMNS])
 _Row = dict[str, str]
 
-# Nothing that the ledger holds is built without upstreams, or under no name.
-CHECKED: tuple[AssetSpec, ...] = tuple(
-    spec
-    for spec in [*AIRFLOW_ASSETS, *SPARK_ASSETS, *(spec for models in DBT_ASSETS for spec in models.specs)]
-    if spec.deps and dataset_of(spec.metadata)
-)
+
+class Checked(NamedTuple):
+    """An asset that is checked: a dataset of the ledger, and how it is cut."""
+
+    key: AssetKey
+    dataset: DatasetRef
+    partitions: PartitionsDefinition[Any] | None
 
 
-@multi_asset_check(
-    specs=[
-        AssetCheckSpec(CHECK, asset=spec.key, description="No built partition is older than what it was built from.")
-        for spec in CHECKED
-    ],
-    can_subset=True,
-)
-def upstreams_are_current(context: AssetCheckExecutionContext, ledger: LedgerResource) -> Iterator[AssetCheckResult]:
+def checked(assets: Iterable[AssetsDefinition | AssetSpec]) -> list[Checked]:
+    """Those of these assets that are checked. Nothing that the ledger holds is built without upstreams, or under no
+    name."""
+    specs = [spec for each in assets for spec in ([each] if isinstance(each, AssetSpec) else each.specs)]
+    found = [(spec, dataset_of(spec.metadata)) for spec in specs if spec.deps]
+    return [Checked(spec.key, dataset, spec.partitions_def) for spec, dataset in found if dataset is not None]
+
+
+def checked_in(repository: RepositoryDefinition) -> list[Checked]:
+    """All that are checked in a code location, in the order of their keys."""
+    nodes = [node for node in repository.asset_graph.asset_nodes if AssetCheckKey(node.key, CHECK) in node.check_keys]
+    found = [(node, dataset_of(node.metadata)) for node in sorted(nodes, key=lambda node: node.key)]
+    return [Checked(node.key, dataset, node.partitions_def) for node, dataset in found if dataset is not None]
+
+
+def upstream_checks(assets: Iterable[AssetsDefinition | AssetSpec]) -> AssetChecksDefinition:
+    """The check of each of these assets, as one that asks for all that are selected at once."""
+    every = checked(assets)
+
+    @multi_asset_check(
+        name=CHECK,
+        specs=[
+            AssetCheckSpec(
+                CHECK, asset=each.key, description="No built partition is older than what it was built from."
+            )
+            for each in every
+        ],
+        can_subset=True,
+    )
+    def upstreams_are_current(
+        context: AssetCheckExecutionContext, ledger: LedgerResource
+    ) -> Iterator[AssetCheckResult]:
+        yield from evaluated(context, ledger, every)
+
+    return upstreams_are_current
+
+
+def evaluated(
+    context: AssetCheckExecutionContext, ledger: LedgerResource, every: Sequence[Checked]
+) -> Iterator[AssetCheckResult]:
     """Asks the ledger about the selected assets; not about those that this very run has built, of which the ledger
     will know only when the run has ended. Until the sensor's next result they keep the one from before the run."""
     entries = context.instance.all_logs(context.run.run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION)
     built = {entry.dagster_event.asset_key for entry in entries if entry.dagster_event}
     wanted = {key.asset_key for key in context.selected_asset_check_keys} - built
-    asked = [spec for spec in CHECKED if spec.key in wanted]
+    asked = [each for each in every if each.key in wanted]
     if asked:
         yield from results(ledger, asked, datetime.now(UTC))
     for key in sorted(context.selected_asset_check_keys):
@@ -97,9 +132,9 @@ def kept(before: AssetCheckEvaluation) -> AssetCheckResult:
     )
 
 
-def results(ledger: LedgerResource, specs: Sequence[AssetSpec], now: datetime) -> list[AssetCheckResult]:
+def results(ledger: LedgerResource, assets: Sequence[Checked], now: datetime) -> list[AssetCheckResult]:
     """The result of each of these assets, all of one moment: by one question, or one for each thousand partitions."""
-    questions = {spec.key: questions_of(spec, now) for spec in specs}
+    questions = {each.key: questions_of(each, now) for each in assets}
     every = [question for asked in questions.values() for question in asked]
     answers = iter(
         [item for begin in range(0, len(every), 1_000) for item in ledger.freshness(every[begin : begin + 1_000]).items]
@@ -107,12 +142,9 @@ def results(ledger: LedgerResource, specs: Sequence[AssetSpec], now: datetime) -
     return [result_of(key, [next(answers) for _ in asked]) for key, asked in questions.items()]
 
 
-def questions_of(spec: AssetSpec, now: datetime) -> list[FreshnessQuestion]:
+def questions_of(asset: Checked, now: datetime) -> list[FreshnessQuestion]:
     """What is to be asked about an asset: its last partitions that had ended by then, or the asset as a whole."""
-    dataset = dataset_of(spec.metadata)
-    if dataset is None:
-        return []
-    cut = spec.partitions_def
+    cut, dataset = asset.partitions, asset.dataset
     keys: list[str | None] = [*cut.get_partition_keys(current_time=now)[-LAST_PARTITIONS:]] if cut else [None]
     return [FreshnessQuestion(name=dataset.name, namespace=dataset.namespace, partition=key) for key in keys]
 

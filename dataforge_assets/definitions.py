@@ -6,32 +6,33 @@ environment says or leaves out.
 
 from dagster import AssetSelection, Definitions, define_asset_job
 
-from dataforge_assets.airflow import AIRFLOW_ASSETS
 from dataforge_assets.automation import ready_sensors
-from dataforge_assets.checks import upstreams_are_current
-from dataforge_assets.dashboards import DASHBOARD_ASSETS
+from dataforge_assets.checks import upstream_checks
 from dataforge_assets.dbt import DBT_ASSETS, dbt_daily, dbt_weekly
-from dataforge_assets.spark import SPARK_ASSETS
+from dataforge_assets.window import window
 from dataforge_sensors.definitions import SENSORS
 from resources import ledger_resource
 from resources.dbt import dbt_resource
+from resources.window import SHOP
 
+WINDOW = window(SHOP, DBT_ASSETS)
+CHECKS = upstream_checks([*WINDOW, *DBT_ASSETS])
 JOBS = [
     define_asset_job(
         "build_days",
-        AssetSelection.assets(dbt_daily) - AssetSelection.checks(upstreams_are_current),
+        AssetSelection.assets(dbt_daily) - AssetSelection.checks(CHECKS),
         description="dbt's daily models with their tests, for one day or, in one invocation, for a range of days.",
     ),
     define_asset_job(
         "build_weeks",
-        AssetSelection.assets(dbt_weekly) - AssetSelection.checks(upstreams_are_current),
+        AssetSelection.assets(dbt_weekly) - AssetSelection.checks(CHECKS),
         description="dbt's weekly models with their tests, for one week or a range of weeks.",
     ),
 ]
 
 defs = Definitions(
-    assets=[*AIRFLOW_ASSETS, *SPARK_ASSETS, *DBT_ASSETS, *DASHBOARD_ASSETS],
-    asset_checks=[upstreams_are_current],
+    assets=[*WINDOW, *DBT_ASSETS],
+    asset_checks=[CHECKS],
     jobs=JOBS,
     sensors=[*SENSORS, *ready_sensors(spec.key for models in DBT_ASSETS for spec in models.specs)],
     resources={"ledger": ledger_resource(), "dbt": dbt_resource()},

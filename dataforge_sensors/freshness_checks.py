@@ -12,7 +12,6 @@ from dagster import (
     AssetCheckKey,
     AssetCheckResult,
     AssetKey,
-    AssetSpec,
     DagsterInstance,
     DefaultSensorStatus,
     RunsFilter,
@@ -23,7 +22,7 @@ from dagster import (
 )
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
-from dataforge_assets.checks import CHECKED, DIGEST, LAST_PARTITIONS, results
+from dataforge_assets.checks import DIGEST, LAST_PARTITIONS, Checked, checked_in, results
 from dataforge_sensors.dagster_to_ledger import INTERVAL_SECONDS
 from dataforge_sensors.refusal import one_line
 from dataforge_sensors.time_budget import TimeBudget
@@ -43,25 +42,27 @@ HEARD_AFTER = timedelta(seconds=2 * INTERVAL_SECONDS)  # the other sensor's tick
 def freshness_checks(context: SensorEvaluationContext, ledger: LedgerResource) -> SensorResult | SkipReason:
     """One tick: all the answers, or as many as there is time for, of which those that are new are written."""
     now = datetime.now(UTC)
+    assert context.repository_def is not None, "a sensor that the daemon runs has its code location"
+    every = checked_in(context.repository_def)
     try:
-        answers, behind = asked(ledger, CHECKED, context.cursor, now, TimeBudget())
+        answers, behind = asked(ledger, every, context.cursor, now, TimeBudget())
     except DataForgeError as error:
         return SkipReason(one_line(error, "The checks stay as they are until it answers."))
-    unsettled = busy(context.instance, now)
+    unsettled = busy(context.instance, every, now)
     settled = [answer for answer in answers if answer.asset_key not in unsettled]
     news = differing(settled, held_digests(context.instance, settled))
-    left = "" if behind is None else f" {len(CHECKED) - len(answers)} assets are asked about by the next ticks."
+    left = "" if behind is None else f" {len(every) - len(answers)} assets are asked about by the next ticks."
     summary = f"{len(news)} of {len(answers)} answers are new.{left}"
     return SensorResult(asset_events=news, skip_reason=summary, cursor=behind or "")
 
 
 def asked(
-    ledger: LedgerResource, specs: Sequence[AssetSpec], after: str | None, now: datetime, budget: TimeBudget
+    ledger: LedgerResource, assets: Sequence[Checked], after: str | None, now: datetime, budget: TimeBudget
 ) -> tuple[list[AssetCheckResult], str | None]:
     """The answers about these assets, a question at a time, and where there was no time for all the asset behind which
     the next tick goes on. `after`: the asset behind which this one does; from the first on, where there is none."""
-    in_order = sorted(specs, key=lambda spec: spec.key)
-    names = [spec.key.to_user_string() for spec in in_order]
+    in_order = sorted(assets, key=lambda asset: asset.key)
+    names = [asset.key.to_user_string() for asset in in_order]
     begin = names.index(after) + 1 if after in names[:-1] else 0
     answers: list[AssetCheckResult] = []
     for place in range(begin, len(in_order), AT_ONCE):
@@ -71,7 +72,7 @@ def asked(
     return answers, None
 
 
-def busy(instance: DagsterInstance, now: datetime) -> set[AssetKey]:
+def busy(instance: DagsterInstance, assets: Sequence[Checked], now: datetime) -> set[AssetKey]:
     """The assets that a run is building, or has built a moment ago: of a run the ledger may have heard only a part yet,
     so that one asset of it seems older than another. The next tick decides on them."""
     moment = now - HEARD_AFTER
@@ -79,7 +80,7 @@ def busy(instance: DagsterInstance, now: datetime) -> set[AssetKey]:
         *instance.get_run_records(RunsFilter(updated_after=moment)),
         *instance.get_run_records(RunsFilter(statuses=list(IN_PROGRESS_RUN_STATUSES))),
     ]
-    every = {spec.key for spec in CHECKED}
+    every = {asset.key for asset in assets}
     chosen = [record.dagster_run.asset_selection for record in records]
     return {key for selected in chosen for key in (every if selected is None else selected)}
 

@@ -3,6 +3,8 @@
 from dataforge.client import each
 from dataforge.ingest.dbt import task_name as dbt_task_name
 from dataforge.ledger.readiness import Answers, Named
+from dataforge.model import edge
+from dataforge.model.asset import Asset, AssetName, Column, Snapshot, Upstream, key_of
 from dataforge.model.catalog import DatasetItem, NodeName, PartitionItem, RunItem, RunName, TaskItem
 from dataforge.model.change import Change, Changes, LastSuccess, Producer, mirror_id
 from dataforge.model.declaration import Declared
@@ -11,6 +13,7 @@ from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter,
 from dataforge.model.freshness import BuiltBy, Freshness, FreshnessAnswers, FreshnessQuestion, FreshnessStatus
 from dataforge.model.lineage import Graph, GraphEdge, GraphEnd, GraphNode
 from dataforge.model.listing import Page
+from dataforge.model.partition import Partitioning, bound
 from dataforge.model.recorded import BatchAnswer, Recorded, RejectedEvent, joined
 from dataforge.model.reference import DatasetRef, NodeKind, TaskRef
 from dataforge.model.state import PartitionStatus, RunKind, RunState
@@ -18,11 +21,14 @@ from dataforge.model.verdict import Code, NodeRef, Reason, Status, Unanswered, V
 
 __all__ = [
     "Answers",
+    "Asset",
+    "AssetName",
     "BatchAnswer",
     "BuiltBy",
     "Change",
     "Changes",
     "Code",
+    "Column",
     "Conflict",
     "DataForgeError",
     "DatasetFilter",
@@ -49,6 +55,7 @@ __all__ = [
     "PartitionFilter",
     "PartitionItem",
     "PartitionStatus",
+    "Partitioning",
     "Producer",
     "Reason",
     "Recorded",
@@ -59,15 +66,20 @@ __all__ = [
     "RunKind",
     "RunName",
     "RunState",
+    "Snapshot",
     "Status",
     "TaskFilter",
     "TaskItem",
     "TaskRef",
     "Unanswered",
     "Unreachable",
+    "Upstream",
     "Verdict",
+    "bound",
     "dbt_task_name",
     "each",
+    "edge",
     "joined",
+    "key_of",
     "mirror_id",
 ]

@@ -21,21 +21,22 @@ from msgspec.structs import replace
 from dataforge.ingest.dbt_manifest import from_dbt
 from dataforge.model import manifest
 from dataforge.storage.database import Database
-from dataforge_assets.airflow import AIRFLOW_ASSETS
 from dataforge_assets.checks import (
     CHECK,
-    CHECKED,
     DIGEST,
     KEPT,
+    checked_in,
     questions_of,
     result_of,
     results,
-    upstreams_are_current,
+    upstream_checks,
 )
-from dataforge_assets.spark import SPARK_ASSETS
+from dataforge_assets.dbt import DBT_ASSETS
+from dataforge_assets.definitions import CHECKS, WINDOW, defs
 from dataforge_sensors.freshness_checks import differing, evaluation_of, held_digests
 from resources import LedgerResource
-from resources.dbt import MANIFEST
+from resources.dbt import MANIFEST, dbt_resource
+from resources.identity import ledger_metadata
 
 DAYS = [f"2026-11-{day:02}" for day in range(2, 9)]  # the first week
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -49,7 +50,8 @@ PRODUCED = {  # in the order of their runs, with what each reads
     "daily_orders": ("stg_orders", "stg_payments"),
     "daily_revenue": ("daily_orders",),
 }
-SPECS = {spec.key.to_user_string(): spec for spec in CHECKED}
+CHECKED = checked_in(defs.get_repository_def())
+SPECS = {each.key.to_user_string(): each for each in CHECKED}
 
 
 def dataset(name: str, day: str) -> dict[str, str]:
@@ -237,9 +239,9 @@ def test_dagster_runs_the_check_of_the_selected_assets_alone(ledger: LedgerResou
     record(ledger, run("orders", DAYS[3], LATER))
     key = AssetCheckKey(AssetKey(["lake", "orders_enriched"]), CHECK)
     defs = Definitions(
-        assets=[*AIRFLOW_ASSETS, *SPARK_ASSETS, *upstreams()],
-        asset_checks=[upstreams_are_current],
-        resources={"ledger": ledger},
+        assets=[*WINDOW, *DBT_ASSETS],
+        asset_checks=[CHECKS],
+        resources={"ledger": ledger, "dbt": dbt_resource()},
     )
     job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_check_selection={key}, asset_selection=set())
     with DagsterInstance.ephemeral() as instance:
@@ -253,10 +255,11 @@ def test_what_a_run_has_just_built_keeps_the_result_from_before_until_the_ledger
     record(ledger, run("orders", DAYS[3], LATER))
     key = AssetKey(["lake", "orders_enriched"])
 
-    @asset(key=key)
+    @asset(key=key, deps=["orders"], metadata=ledger_metadata(dataset=("s3://shop-lake", "orders_enriched")))
     def built() -> None: ...
 
-    defs = Definitions(assets=[built], asset_checks=[upstreams_are_current], resources={"ledger": ledger})
+    checks = upstream_checks([built])
+    defs = Definitions(assets=[built], asset_checks=[checks], resources={"ledger": ledger})
     job = defs.resolve_implicit_global_asset_job_def().get_subset(
         asset_selection={key}, asset_check_selection={AssetCheckKey(key, CHECK)}
     )
@@ -269,7 +272,3 @@ def test_what_a_run_has_just_built_keeps_the_result_from_before_until_the_ledger
             assert (evaluation.passed, evaluation.severity) == (False, before.severity)
             assert evaluation.description == f"{KEPT}{before.description}"
         assert differing([before], held_digests(instance, [before]))
-
-
-def upstreams() -> list[Any]:
-    return [spec.replace_attributes(deps=[]) for name, spec in SPECS.items() if name.startswith("warehouse/")]

@@ -48,7 +48,7 @@ def test_the_definitions_load_without_settings_and_connect_to_nothing(tmp_path: 
         text=True,
         check=False,
     )
-    assert (loaded.returncode, loaded.stdout) == (0, "9\n"), loaded.stderr
+    assert (loaded.returncode, loaded.stdout) == (0, "10\n"), loaded.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -144,7 +144,7 @@ def _mapping(node: AssetNode, upstream: AssetKey) -> Any:
 
 def described_mapping(mapping: PartitionMapping) -> dict[str, Any]:
     stored: Any = mapping
-    return {name.strip("_"): value for name, value in json.loads(serialize_value(stored)).items()}
+    return {name.strip("_"): value for name, value in sorted(json.loads(serialize_value(stored)).items())}
 
 
 def _check(key: AssetCheckKey) -> dict[str, Any]:

@@ -11,20 +11,21 @@ from dagster import (
     AssetCheckResult,
     AssetKey,
     DagsterInstance,
-    Definitions,
     SensorResult,
     SkipReason,
     build_sensor_context,
 )
 from dagster._core.test_utils import create_run_for_test
 
-from dataforge_assets.checks import CHECK, CHECKED, DIGEST
+from dataforge_assets.checks import CHECK, DIGEST, checked_in
+from dataforge_assets.definitions import defs
 from dataforge_sensors import freshness_checks as module
 from dataforge_sensors.freshness_checks import asked, busy, differing, freshness_checks, held_digests
 from dataforge_sensors.time_budget import TimeBudget
 from resources import LedgerResource
 
 ORDERS = AssetKey("orders")
+CHECKED = checked_in(defs.get_repository_def())
 
 
 def answer(digest: str, *, passed: bool = True) -> AssetCheckResult:
@@ -50,7 +51,7 @@ def test_an_evaluation_of_someone_else_is_followed_by_ours(instance: DagsterInst
 
 
 def tick(instance: DagsterInstance, ledger: LedgerResource) -> SensorResult | SkipReason:
-    context = build_sensor_context(instance=instance, definitions=Definitions(), resources={"ledger": ledger})
+    context = build_sensor_context(instance=instance, definitions=defs, resources={"ledger": ledger})
     with context:
         result = freshness_checks(context)
     assert isinstance(result, SensorResult | SkipReason)
@@ -80,7 +81,7 @@ def test_what_a_run_has_built_a_moment_ago_is_decided_later(instance: DagsterIns
     result = tick(instance, ledger)
     assert isinstance(result, SensorResult)
     assert {event.asset_key for event in result.asset_events} == {spec.key for spec in CHECKED} - {stg_orders}
-    assert busy(instance, datetime.now(UTC)) == {stg_orders}
+    assert busy(instance, CHECKED, datetime.now(UTC)) == {stg_orders}
 
 
 def test_assets_that_a_tick_has_no_time_for_are_asked_about_by_the_next(
