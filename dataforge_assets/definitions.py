@@ -7,7 +7,7 @@ environment says or leaves out.
 from dagster import AssetSelection, Definitions, define_asset_job
 
 from dataforge_assets.automation import ready_sensors
-from dataforge_assets.checks import upstream_checks
+from dataforge_assets.checks import ledger_checks
 from dataforge_assets.dbt import DBT_ASSETS, dbt_daily, dbt_weekly
 from dataforge_assets.window import window
 from dataforge_sensors.definitions import SENSORS
@@ -16,7 +16,7 @@ from resources.dbt import dbt_resource
 from resources.window import SHOP
 
 WINDOW = window(SHOP, DBT_ASSETS)
-CHECKS = upstream_checks([*WINDOW, *DBT_ASSETS])
+CHECKS = ledger_checks([*WINDOW, *DBT_ASSETS])
 JOBS = [
     define_asset_job(
         "build_days",

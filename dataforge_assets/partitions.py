@@ -66,3 +66,16 @@ def windows_of(cut: Partitioning) -> TimeWindowPartitionsDefinition:
     if cut.kind == "monthly":
         return MonthlyPartitionsDefinition(start, end, minute, hour, cut.day_offset or 1, zone)
     return TimeWindowPartitionsDefinition(start, FORMAT, end, timezone=zone, cron_schedule=cut.cron)
+
+
+def last_keys(cut: PartitionsDefinition[Any], most: int) -> list[str]:
+    """The last keys that a partitioning has by now, without listing all of them where they are windows. To be asked
+    within a `partition_loading_context`."""
+    if not isinstance(cut, TimeWindowPartitionsDefinition):
+        return [*cut.get_partition_keys()][-most:]
+    found: list[str] = []
+    window = cut.get_last_partition_window()
+    while window is not None and len(found) < most:
+        found.append(cut.get_partition_key_for_timestamp(window.start.timestamp()))
+        window = cut.get_prev_partition_window(window.start)
+    return found[::-1]

@@ -4,13 +4,21 @@ from dataforge.client import each
 from dataforge.ingest.dbt import task_name as dbt_task_name
 from dataforge.ledger.readiness import Answers, Named
 from dataforge.model import edge
+from dataforge.model.arrival import Arrival, ArrivalQuestion, Arrivals
 from dataforge.model.asset import Asset, AssetName, Column, Snapshot, Upstream, key_of
 from dataforge.model.catalog import DatasetItem, NodeName, PartitionItem, RunItem, RunName, TaskItem
 from dataforge.model.change import Change, Changes, LastSuccess, Producer, mirror_id
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import Conflict, DataForgeError, FieldError, InvalidInput, NotFound, Unreachable
 from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
-from dataforge.model.freshness import BuiltBy, Freshness, FreshnessAnswers, FreshnessQuestion, FreshnessStatus
+from dataforge.model.freshness import (
+    MOST_ASKED,
+    BuiltBy,
+    Freshness,
+    FreshnessAnswers,
+    FreshnessQuestion,
+    FreshnessStatus,
+)
 from dataforge.model.lineage import Graph, GraphEdge, GraphEnd, GraphNode
 from dataforge.model.listing import Page
 from dataforge.model.partition import Partitioning, bound
@@ -20,7 +28,11 @@ from dataforge.model.state import PartitionStatus, RunKind, RunState
 from dataforge.model.verdict import Code, NodeRef, Reason, Status, Unanswered, Verdict
 
 __all__ = [
+    "MOST_ASKED",
     "Answers",
+    "Arrival",
+    "ArrivalQuestion",
+    "Arrivals",
     "Asset",
     "AssetName",
     "BatchAnswer",

@@ -92,7 +92,7 @@ def test_an_exposure_consumes_what_it_shows_through_metrics_too() -> None:
 
 
 def test_what_people_are_told_of_a_node_is_its_description_its_tags_and_an_exposures_page() -> None:
-    told = {"description": "All orders.", "tags": ["daily", "pii", "daily"]}
+    told: dict[str, Any] = {"description": "All orders.", "tags": ["daily", "pii", "daily"]}
     manifest = read(
         {"model.shop.orders": node("model", "orders", **told)},
         sources={"source.shop.erp.raw": {**node("source", "raw"), "description": "As it came.", "alias": None}},
