@@ -52,7 +52,8 @@ def freshness_checks(context: SensorEvaluationContext, ledger: LedgerResource) -
     unsettled = busy(context.instance, every, now)
     settled = [answer for answer in answers if answer.asset_key not in unsettled]
     news = differing(settled, held_digests(context.instance, settled))[:MOST_NEWS]
-    left = "" if behind is None else f" {len(every) - len(answers)} assets are asked about by the next ticks."
+    rest = len(every) - len({answer.asset_key for answer in answers})
+    left = "" if behind is None else f" {rest} assets are asked about by the next ticks."
     summary = f"{len(news)} of {len(answers)} answers are new.{left}"
     return SensorResult(asset_events=news, skip_reason=summary, cursor=behind or "")
 

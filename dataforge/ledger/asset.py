@@ -17,11 +17,13 @@ from dataforge.ledger.need import cut_of
 from dataforge.model import asset as assets
 from dataforge.model import edge
 from dataforge.model.asset import Asset, AssetName, Column, Snapshot, Upstream, key_of
+from dataforge.model.catalog import TaskItem
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.lineage import Window
 from dataforge.model.partition import InvalidPartitionKey, Partitioning, window_of
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.selection import Selection
+from dataforge.model.state import RunKind
 from dataforge.storage import asset as storage
 from dataforge.storage import dataset_list, readiness, reference, task_list
 from dataforge.storage import environment as environments
@@ -122,9 +124,12 @@ class _Reading:
         self._firsts = storage.firsts(connection, environment, sorted({*chosen, *(("task", task) for task in tasks)}))
 
     def assets(self) -> Iterator[Asset]:
-        """The assets, in any order."""
+        """The assets, in any order; a DAG, a test and a task that is only spoken of are none."""
         for kind, node in self._chosen:
-            yield self._dataset(node) if kind == "dataset" else self._task(node)
+            if kind == "dataset":
+                yield self._dataset(node)
+            elif node in self._tasks and _runs_by_itself(self._tasks[node]):
+                yield self._task(node)
 
     def _dataset(self, node: int) -> Asset:
         item, makers = self._datasets[node], self._making(node)
@@ -241,6 +246,10 @@ class _Reading:
 
 
 _SAME = {"kind": "same"}
+
+
+def _runs_by_itself(task: TaskItem) -> bool:
+    return task.kind is RunKind.TASK and not (task.platform == "dbt" and task.name.startswith(("test.", "unit_test.")))
 
 
 def _merged(said: Sequence[Upstream]) -> Upstream:

@@ -118,6 +118,13 @@ def test_a_selection_fits_what_it_says(declared: Run, tmp_path: Path, selection:
         assert {key.rpartition("/")[2] for key in built(declared, tmp_path, selection)} == expected
 
 
+def test_a_task_that_is_only_spoken_of_is_no_asset_and_stands_among_the_upstreams(run: Run, tmp_path: Path) -> None:
+    waiting = {"namespace": "shell", "name": "waiting", "consumes": [{"task": {"namespace": "shell", "name": "ghost"}}]}
+    found = built(declare(run, tmp_path, {"tasks": [waiting]}), tmp_path, "upstream_of: [waiting]")
+    assert list(found) == ["shell/waiting"]
+    assert found["shell/waiting"]["upstream"] == [{"asset": ["task", "shell", "ghost"]}]
+
+
 def test_a_key_begins_as_the_longest_name_that_fits_says(declared: Run, tmp_path: Path) -> None:
     keys = "keys: {'s3://lake/': raw/, 's3://lake/c': marts/c, airflow: jobs}\n"
     assert set(built(declared, tmp_path, ALL + keys)) == {"jobs/alarm", "marts/clean", "raw/orders"}
