@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from benchmarks import answers, backfill, dispatch, graph, ingest, mirror, report, shards, size, start
+from benchmarks import answers, backfill, dispatch, graph, ingest, mirror, report, shards, size, start, window
 from benchmarks.figure import RESULTS, commit
 
 SCALED: dict[str, Callable[[float], None]] = {"answers": answers.main, "dispatch": dispatch.main, "graph": graph.main}
@@ -21,6 +21,7 @@ OTHERS: dict[str, Callable[[], None]] = {
     "shards": shards.main,
     "size": size.main,
     "start": start.main,
+    "window": window.main,
 }
 FACTOR, FACTORS = 0.02, (0.01, 0.1, 1.0)
 _DONE = RESULTS / "full.jsonl"  # the parts of `--full` that have come to their end

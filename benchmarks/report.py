@@ -22,6 +22,7 @@ _TITLES = {
     "graph": "The graph in memory",
     "size": "Size on disk",
     "shards": "Shards",
+    "window": "The window",
     "start": "The command line",
 }
 _HEAD = """# Measured
@@ -76,6 +77,11 @@ GOALS = {
     "wakeup.100": Goal(100, most=True),
     "wakeup.10000": Goal(100, most=True),
     "backfill.plan": Goal(2_000, most=True),
+    "window.load": Goal(5_000, most=True),
+    "window.load.memory": Goal(300_000_000, most=True),
+    "window.load.checks": Goal(5_000, most=True),
+    "window.load.checks.memory": Goal(300_000_000, most=True),
+    "window.checks": Goal(5_000, most=True),
     "graph.load": Goal(2_000, most=True),
     "graph.memory": Goal(200_000_000, most=True),
     "graph.closure": Goal(50, most=True),

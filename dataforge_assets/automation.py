@@ -26,7 +26,6 @@ from dagster import (
     AutomationResult,
     DefaultSensorStatus,
     PartitionsDefinition,
-    TimeWindowPartitionsDefinition,
     partition_loading_context,
 )
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
@@ -35,6 +34,7 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetNod
 from dagster._utils.warnings import disable_dagster_warnings
 
 from dataforge_assets.automation_sensor import ReadySensor
+from dataforge_assets.partitions import last_keys
 from resources import LedgerResource, ledger_resource
 from resources.identity import task_of
 from resources.model import Code, DataForgeError, Named, TaskRef, Unanswered, Verdict
@@ -178,7 +178,7 @@ class _Tick:
         if cut is None:
             return [None]
         with partition_loading_context(self._now):
-            known = dict.fromkeys(_last(cut, self._last))
+            known = dict.fromkeys(last_keys(cut, self._last))
             announced = [each for each in self._waiting().get(task, ()) if each is not None and each not in known]
             return [*known, *sorted(each for each in announced if cut.has_partition_key(each))]
 
@@ -235,18 +235,6 @@ def _parts(condition: AutomationCondition[Any]) -> Iterator[AutomationCondition[
     yield condition
     for child in condition.children:
         yield from _parts(child)
-
-
-def _last(cut: PartitionsDefinition[Any], most: int) -> list[str]:
-    """The last keys that a partitioning has by now, without listing all of them where they are windows."""
-    if not isinstance(cut, TimeWindowPartitionsDefinition):
-        return [*cut.get_partition_keys()][-most:]
-    found: list[str] = []
-    window = cut.get_last_partition_window()
-    while window is not None and len(found) < most:
-        found.append(cut.get_partition_key_for_timestamp(window.start.timestamp()))
-        window = cut.get_prev_partition_window(window.start)
-    return found[::-1]
 
 
 def _codes(verdict: Verdict) -> set[str]:

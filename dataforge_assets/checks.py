@@ -1,77 +1,153 @@
-"""Whether what is built is still what its upstreams would make today: one check an asset, answered by the ledger.
+"""What the ledger says of each asset, as checks: is it stale, was it built without an upstream, is it late, has it ever
+been seen?
 
-Guarantees one question to the ledger for all the checks of a run, and that a result is a function of the answers
-alone: the sensor that keeps the checks current makes the same results (`results`) and knows by their digest which of
-them have changed.
+Guarantees as many questions to the ledger for all the assets of a run as they have partitions by the thousand, and that
+a result is a function of the answers alone: the sensor that keeps the checks current makes the same results (`results`)
+and knows by their digest which of them have changed.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
+from typing import Any, NamedTuple, TypeVar
 
 from dagster import (
     AssetCheckEvaluation,
     AssetCheckExecutionContext,
     AssetCheckKey,
     AssetCheckResult,
+    AssetChecksDefinition,
     AssetCheckSeverity,
     AssetCheckSpec,
     AssetKey,
+    AssetsDefinition,
     AssetSpec,
     DagsterEventType,
     DagsterInstance,
     MetadataValue,
+    PartitionsDefinition,
+    RepositoryDefinition,
     TableColumn,
     TableRecord,
     TableSchema,
     multi_asset_check,
+    partition_loading_context,
 )
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from msgspec.structs import replace
 
-from dataforge_assets.airflow import AIRFLOW_ASSETS
-from dataforge_assets.dbt import DBT_ASSETS
-from dataforge_assets.spark import SPARK_ASSETS
+from dataforge_assets.partitions import last_keys
 from resources import LedgerResource
 from resources.identity import dataset_of
-from resources.model import Code, Freshness, FreshnessQuestion, FreshnessStatus, Reason
+from resources.model import (
+    MOST_ASKED,
+    Arrival,
+    ArrivalQuestion,
+    Code,
+    DatasetRef,
+    Freshness,
+    FreshnessQuestion,
+    FreshnessStatus,
+    Reason,
+)
 
-CHECK = "upstreams_are_current"
+CURRENT, THERE, IN_TIME, SEEN = "upstreams_are_current", "upstreams_are_there", "comes_in_time", "has_been_seen"
+CHECKS = {
+    CURRENT: "No built partition is older than what it was built from.",
+    THERE: "No partition was built without an upstream that it needs.",
+    IN_TIME: "Its last window has come, or is not later than usual.",
+    SEEN: "What is declared has been seen to be written or read.",
+}
+BLOCKING = frozenset({THERE})  # within a run of Dagster's own, what lies below is not built on it
+_OF_UPSTREAMS = (CURRENT, THERE)  # nothing without upstreams has them
 DIGEST = "dataforge/digest"
 KEPT = "Just built, to be decided within a minute. Before: "
-LAST_PARTITIONS = 30  # of each asset; what is older was told while it was new
+LAST_PARTITIONS = 30  # of each asset at most; what is older was told while it was new
 MOST_ROWS = 200  # of the table; it is stored with each result
 _COLUMNS = ("partition", "cause", "upstream", "upstream_partition", "since", "run", "owner", "because")
 _SCHEMA = TableSchema([TableColumn(name) for name in _COLUMNS])
 _Row = dict[str, str]
-
-# Nothing that the ledger holds is built without upstreams, or under no name.
-CHECKED: tuple[AssetSpec, ...] = tuple(
-    spec
-    for spec in [*AIRFLOW_ASSETS, *SPARK_ASSETS, *(spec for models in DBT_ASSETS for spec in models.specs)]
-    if spec.deps and dataset_of(spec.metadata)
-)
+_Question = TypeVar("_Question")
 
 
-@multi_asset_check(
-    specs=[
-        AssetCheckSpec(CHECK, asset=spec.key, description="No built partition is older than what it was built from.")
-        for spec in CHECKED
-    ],
-    can_subset=True,
-)
-def upstreams_are_current(context: AssetCheckExecutionContext, ledger: LedgerResource) -> Iterator[AssetCheckResult]:
+class Checked(NamedTuple):
+    """An asset that is checked: a dataset of the ledger, how it is cut, and whether it is made from others."""
+
+    key: AssetKey
+    dataset: DatasetRef
+    partitions: PartitionsDefinition[Any] | None
+    made: bool
+
+    @property
+    def checks(self) -> list[str]:
+        """The names of its checks."""
+        return [name for name in CHECKS if self.made or name not in _OF_UPSTREAMS]
+
+
+def checked(assets: Iterable[AssetsDefinition | AssetSpec]) -> list[Checked]:
+    """Those of these assets that are checked: all that are a dataset of the ledger."""
+    specs = [spec for each in assets for spec in ([each] if isinstance(each, AssetSpec) else each.specs)]
+    found = [(spec, dataset_of(spec.metadata)) for spec in specs]
+    return [
+        Checked(spec.key, dataset, spec.partitions_def, made=bool(spec.deps))
+        for spec, dataset in found
+        if dataset is not None
+    ]
+
+
+def checked_in(repository: RepositoryDefinition) -> list[Checked]:
+    """All that are checked in a code location, in the order of their keys."""
+    nodes = [node for node in repository.asset_graph.asset_nodes if AssetCheckKey(node.key, SEEN) in node.check_keys]
+    found = [(node, dataset_of(node.metadata)) for node in sorted(nodes, key=lambda node: node.key)]
+    return [
+        Checked(node.key, dataset, node.partitions_def, made=AssetCheckKey(node.key, CURRENT) in node.check_keys)
+        for node, dataset in found
+        if dataset is not None
+    ]
+
+
+def ledger_checks(assets: Iterable[AssetsDefinition | AssetSpec]) -> AssetChecksDefinition:
+    """The checks of each of these assets, as one that asks for all that are selected at once."""
+    every = checked(assets)
+
+    @multi_asset_check(
+        name="ledger_checks",
+        specs=[
+            AssetCheckSpec(name, asset=each.key, description=CHECKS[name], blocking=name in BLOCKING)
+            for each in every
+            for name in each.checks
+        ],
+        can_subset=True,
+    )
+    def asked(context: AssetCheckExecutionContext, ledger: LedgerResource) -> Iterator[AssetCheckResult]:
+        yield from evaluated(context, ledger, every)
+
+    return asked
+
+
+def evaluated(
+    context: AssetCheckExecutionContext, ledger: LedgerResource, every: Sequence[Checked]
+) -> Iterator[AssetCheckResult]:
     """Asks the ledger about the selected assets; not about those that this very run has built, of which the ledger
     will know only when the run has ended. Until the sensor's next result they keep the one from before the run."""
     entries = context.instance.all_logs(context.run.run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION)
     built = {entry.dagster_event.asset_key for entry in entries if entry.dagster_event}
     wanted = {key.asset_key for key in context.selected_asset_check_keys} - built
-    asked = [spec for spec in CHECKED if spec.key in wanted]
-    if asked:
-        yield from results(ledger, asked, datetime.now(UTC))
+    asked = [each for each in every if each.key in wanted]
+    for result in results(ledger, asked, datetime.now(UTC), last_of(every)) if asked else ():
+        if key_of(result) in context.selected_asset_check_keys:
+            yield result
     for key in sorted(context.selected_asset_check_keys):
         if key.asset_key in built and (before := last_evaluation(context.instance, key)):
             yield kept(before)
+
+
+def key_of(result: AssetCheckResult) -> AssetCheckKey:
+    """Whose result it is."""
+    assert result.asset_key is not None, "the result of a check of an asset names it"
+    assert result.check_name is not None, "and the check"
+    return AssetCheckKey(result.asset_key, result.check_name)
 
 
 def last_evaluation(instance: DagsterInstance, key: AssetCheckKey) -> AssetCheckEvaluation | None:
@@ -84,59 +160,140 @@ def last_evaluation(instance: DagsterInstance, key: AssetCheckKey) -> AssetCheck
 
 
 def kept(before: AssetCheckEvaluation) -> AssetCheckResult:
-    """The result from before a run, for the moment until the ledger knows what the run has built. Its digest is no
-    answer's, so that any is news."""
+    """The result from before a run, for the moment until the ledger knows what the run has built: it holds up nothing.
+    Its digest is no answer's, so that any is news."""
     told = (before.description or "").removeprefix(KEPT)
     return AssetCheckResult(
         asset_key=before.asset_key,
         check_name=before.check_name,
         passed=before.passed,
-        severity=before.severity,
+        severity=AssetCheckSeverity.WARN,
         description=f"{KEPT}{told}",
         metadata={DIGEST: MetadataValue.text("kept")},
     )
 
 
-def results(ledger: LedgerResource, specs: Sequence[AssetSpec], now: datetime) -> list[AssetCheckResult]:
-    """The result of each of these assets, all of one moment: by one question, or one for each thousand partitions."""
-    questions = {spec.key: questions_of(spec, now) for spec in specs}
+def results(ledger: LedgerResource, assets: Sequence[Checked], now: datetime, last: int) -> list[AssetCheckResult]:
+    """The results of all checks of these assets, of the `last` partitions of each."""
+    made = [each for each in assets if each.made]
+    questions = {each.key: asked for each, asked in zip(made, questions_of(made, now, last), strict=True)}
     every = [question for asked in questions.values() for question in asked]
-    answers = iter(
-        [item for begin in range(0, len(every), 1_000) for item in ledger.freshness(every[begin : begin + 1_000]).items]
-    )
-    return [result_of(key, [next(answers) for _ in asked]) for key, asked in questions.items()]
+    built = iter([item for some in _batches(every, MOST_ASKED) for item in ledger.freshness(some).items])
+    found = [result for key, asked in questions.items() for result in of_upstreams(key, [next(built) for _ in asked])]
+    named = [ArrivalQuestion(name=each.dataset.name, namespace=each.dataset.namespace) for each in assets]
+    came = [item for some in _batches(named, 1_000) for item in ledger.arrivals(some).items]
+    return found + [result for each, item in zip(assets, came, strict=True) for result in of_arrival(each.key, item)]
 
 
-def questions_of(spec: AssetSpec, now: datetime) -> list[FreshnessQuestion]:
-    """What is to be asked about an asset: its last partitions that had ended by then, or the asset as a whole."""
-    dataset = dataset_of(spec.metadata)
-    if dataset is None:
-        return []
-    cut = spec.partitions_def
-    keys: list[str | None] = [*cut.get_partition_keys(current_time=now)[-LAST_PARTITIONS:]] if cut else [None]
-    return [FreshnessQuestion(name=dataset.name, namespace=dataset.namespace, partition=key) for key in keys]
+def _batches(questions: Sequence[_Question], most: int) -> Iterator[Sequence[_Question]]:
+    return (questions[begin : begin + most] for begin in range(0, len(questions), most))
 
 
-def result_of(key: AssetKey, answers: Iterable[Freshness]) -> AssetCheckResult:
-    """What the check of one asset says, given the ledger's answers about its partitions. What was never built is not
-    stale; where the ledger cannot tell, the check does not pass."""
+def last_of(assets: Sequence[Checked]) -> int:
+    """How many partitions of each are asked about: all assets of a location are answered by one question, in which what
+    lies above several of them is looked at once."""
+    return max(1, min(LAST_PARTITIONS, MOST_ASKED // max(1, len(assets))))
+
+
+def questions_of(assets: Sequence[Checked], now: datetime, last: int) -> list[list[FreshnessQuestion]]:
+    """What is to be asked about each asset: its last partitions that had ended by then, or the asset as a whole."""
+    keys: dict[PartitionsDefinition[Any] | None, list[str | None]] = {None: [None]}
+    with partition_loading_context(now):
+        for cut in (each.partitions for each in assets):
+            if cut is not None and cut not in keys:
+                keys[cut] = [*last_keys(cut, last)]
+    return [
+        [
+            FreshnessQuestion(name=each.dataset.name, namespace=each.dataset.namespace, partition=key)
+            for key in keys[each.partitions]
+        ]
+        for each in assets
+    ]
+
+
+def of_upstreams(key: AssetKey, answers: Iterable[Freshness]) -> list[AssetCheckResult]:
+    """What the checks of what an asset is made from say, given the ledger's answers about its partitions. What was
+    never built is not stale; where the ledger cannot tell, the check does not pass."""
     built = [answer for answer in answers if answer.status is not FreshnessStatus.NOT_BUILT]
-    amiss = [answer for answer in built if answer.status is not FreshnessStatus.FRESH]
+    lacking = [replace(answer, reasons=_missing(answer)) for answer in built if _missing(answer)]
+    amiss = [
+        replace(answer, reasons=tuple(reason for reason in answer.reasons if reason not in _missing(answer)))
+        for answer in built
+        if answer.status is not FreshnessStatus.FRESH
+    ]
+    stale = [answer for answer in amiss if answer.reasons or answer.status is FreshnessStatus.UNKNOWN]
+    return [
+        _of_partitions(key, CURRENT, AssetCheckSeverity.WARN, built, stale),  # it was right when it was built
+        _of_partitions(key, THERE, AssetCheckSeverity.ERROR, built, lacking),
+    ]
+
+
+def _missing(answer: Freshness) -> tuple[Reason, ...]:
+    return tuple(reason for reason in answer.reasons if reason.code is Code.UPSTREAM_MISSING)
+
+
+def _of_partitions(
+    key: AssetKey,
+    name: str,
+    severity: AssetCheckSeverity,
+    built: Sequence[Freshness],
+    amiss: Sequence[Freshness],
+) -> AssetCheckResult:
     causes = [(answer, reason) for answer in amiss for reason in answer.reasons]
     table = [_row(answer, reason) for answer, reason in causes]
+    well = "are current" if name == CURRENT else "had all that they need"
     return AssetCheckResult(
         asset_key=key,
-        check_name=CHECK,
+        check_name=name,
         passed=not amiss,
-        severity=AssetCheckSeverity.WARN,  # the data is there, and was right when it was built
-        description=_description(causes) if amiss else f"{len(built)} built partitions are current.",
+        severity=severity,
+        description=_description(causes) if amiss else f"{len(built)} built partitions {well}.",
         metadata={
             DIGEST: MetadataValue.text(_digest(amiss, table)),
             "dataforge/built_partitions": MetadataValue.int(len(built)),
-            "dataforge/stale_partitions": MetadataValue.int(len(amiss)),
+            f"dataforge/{'stale' if name == CURRENT else 'lacking'}_partitions": MetadataValue.int(len(amiss)),
             **({"dataforge/causes": _table(table)} if table else {}),
         },
     )
+
+
+def of_arrival(key: AssetKey, answer: Arrival) -> list[AssetCheckResult]:
+    """What the checks of when an asset comes say."""
+    unseen = answer.declared and not answer.observed
+    return [
+        _of_dataset(key, IN_TIME, _lateness(answer) if answer.late else None, _punctual(answer)),
+        _of_dataset(key, SEEN, _unseen(answer) if unseen else None, "It has been seen."),
+    ]
+
+
+def _of_dataset(key: AssetKey, name: str, amiss: str | None, well: str) -> AssetCheckResult:
+    """What is well is not told again for another window: only what is amiss is news."""
+    return AssetCheckResult(
+        asset_key=key,
+        check_name=name,
+        passed=amiss is None,
+        severity=AssetCheckSeverity.WARN,
+        description=amiss or well,
+        metadata={DIGEST: MetadataValue.text(blake2b((amiss or "").encode(), digest_size=16).hexdigest())},
+    )
+
+
+def _lateness(answer: Arrival) -> str:
+    more = f", and {answer.late - 1} more" if answer.late > 1 else ""
+    expected = f", expected {_moment(answer.expected_at)}" if answer.expected_at else ""
+    whose = f", owned by {answer.owner}" if answer.owner else ""
+    return f"{answer.awaited} is late{expected}{more}; the last that came is {answer.last}{whose}."
+
+
+def _punctual(answer: Arrival) -> str:
+    if answer.usual_seconds is None:
+        return "It has come too seldom to have a usual time."
+    return f"It usually comes {timedelta(seconds=round(answer.usual_seconds))} after its window."
+
+
+def _unseen(answer: Arrival) -> str:
+    whose = f", owned by {answer.owner}" if answer.owner else ""
+    return f"It is declared, and no event has ever shown it{whose}."
 
 
 def _description(causes: Sequence[tuple[Freshness, Reason]]) -> str:

@@ -46,6 +46,14 @@ def webserver() -> str:
     return _url(settings.host, settings.dagster_port)
 
 
+def ledger_pages() -> str | None:
+    """Where this installation's ledger lists partitions, to be asked by kind, namespace and name; None where it has no
+    server."""
+    settings = installation.current()
+    base = settings.ledger or _url(settings.host, settings.port)
+    return f"{base.rstrip('/')}/api/v1/{settings.environment}/partitions" if base.startswith("http") else None
+
+
 def given(name: str, otherwise: str) -> str:
     """The variable, where the environment has it, else what the settings say."""
     return EnvVar(name) if os.environ.get(name) else otherwise

@@ -6,6 +6,8 @@ Guarantees that whoever reads an asset's metadata, as it was declared or as Dags
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from dagster import AssetSpec
+
 from dataforge.model.decoding import convert
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.reference import DatasetRef, TaskRef
@@ -33,6 +35,12 @@ def task_of(metadata: Mapping[str, Any]) -> TaskRef | None:
 def is_claimed(metadata: Mapping[str, Any]) -> bool:
     """Whether the step that makes the asset of this metadata claims it."""
     return bool(metadata.get(CLAIMED, False))
+
+
+def runs_in(spec: AssetSpec, namespace: str) -> bool:
+    """Whether the task that makes an asset is of this namespace, such as that of one Airflow."""
+    task = task_of(spec.metadata)
+    return task is not None and task.namespace == namespace
 
 
 def dataset_of(metadata: Mapping[str, Any]) -> DatasetRef | None:

@@ -14,6 +14,7 @@ from dataforge import settings as installation
 from dataforge.client import Client, DirectClient, Ledger
 from dataforge.ingest import redaction
 from dataforge.ledger.readiness import Answers, Named
+from dataforge.model.arrival import ArrivalQuestion, Arrivals
 from dataforge.model.backfill import (
     BackfillDetail,
     BackfillFilter,
@@ -100,8 +101,12 @@ class LedgerResource(ConfigurableResource[Any]):
         return self._ledger.readiness(questions)
 
     def freshness(self, questions: Sequence[FreshnessQuestion]) -> FreshnessAnswers:
-        """Whether up to 1,000 partitions are older than what they were built from, in the order asked."""
+        """Whether up to 5,000 partitions are older than what they were built from, in the order asked."""
         return self._ledger.freshness(questions)
+
+    def arrivals(self, questions: Sequence[ArrivalQuestion]) -> Arrivals:
+        """Whether up to 1,000 datasets were seen, and come when they usually do, in the order asked."""
+        return self._ledger.arrivals(questions)
 
     def changes(self, after: str | None = None, limit: int = 100, kind: NodeKind | None = None) -> Changes:
         """What has changed since the position of the page before."""

@@ -3,6 +3,9 @@
 from dataforge.client import each
 from dataforge.ingest.dbt import task_name as dbt_task_name
 from dataforge.ledger.readiness import Answers, Named
+from dataforge.model import edge
+from dataforge.model.arrival import Arrival, ArrivalQuestion, Arrivals
+from dataforge.model.asset import Asset, AssetName, Column, Snapshot, Upstream, key_of
 from dataforge.model.backfill import Backfilling, Plan, PlanItem, Target
 from dataforge.model.catalog import DatasetItem, NodeName, PartitionItem, RunItem, RunName, TaskItem
 from dataforge.model.change import Change, Changes, LastSuccess, Newest, Producer, mirror_id
@@ -10,17 +13,31 @@ from dataforge.model.claim import Again, ClaimingTogether, ClaimRefused, EndOf, 
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import Conflict, DataForgeError, FieldError, InvalidInput, NotFound, Unreachable
 from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
-from dataforge.model.freshness import BuiltBy, Freshness, FreshnessAnswers, FreshnessQuestion, FreshnessStatus
+from dataforge.model.freshness import (
+    MOST_ASKED,
+    BuiltBy,
+    Freshness,
+    FreshnessAnswers,
+    FreshnessQuestion,
+    FreshnessStatus,
+)
 from dataforge.model.lineage import Graph, GraphEdge, GraphEnd, GraphNode
 from dataforge.model.listing import Page
+from dataforge.model.partition import Partitioning, bound
 from dataforge.model.recorded import BatchAnswer, Recorded, RejectedEvent, joined
 from dataforge.model.reference import DatasetRef, NodeKind, TaskRef
 from dataforge.model.state import PartitionStatus, RunKind, RunState
 from dataforge.model.verdict import Code, NodeRef, Reason, Status, Unanswered, Verdict
 
 __all__ = [
+    "MOST_ASKED",
     "Again",
     "Answers",
+    "Arrival",
+    "ArrivalQuestion",
+    "Arrivals",
+    "Asset",
+    "AssetName",
     "Backfilling",
     "BatchAnswer",
     "BuiltBy",
@@ -29,6 +46,7 @@ __all__ = [
     "ClaimRefused",
     "ClaimingTogether",
     "Code",
+    "Column",
     "Conflict",
     "DataForgeError",
     "DatasetFilter",
@@ -61,6 +79,7 @@ __all__ = [
     "PartitionFilter",
     "PartitionItem",
     "PartitionStatus",
+    "Partitioning",
     "Plan",
     "PlanItem",
     "Producer",
@@ -74,6 +93,7 @@ __all__ = [
     "RunName",
     "RunState",
     "Said",
+    "Snapshot",
     "Status",
     "Target",
     "TaskFilter",
@@ -81,9 +101,13 @@ __all__ = [
     "TaskRef",
     "Unanswered",
     "Unreachable",
+    "Upstream",
     "Verdict",
+    "bound",
     "dbt_task_name",
     "each",
+    "edge",
     "joined",
+    "key_of",
     "mirror_id",
 ]

@@ -12,6 +12,7 @@ from litestar.di import Provide
 
 from dataforge import settings as installation
 from dataforge.api import docs, document, operation, problem, status
+from dataforge.api.arrivals import post_arrivals
 from dataforge.api.backfills import (
     cancel_backfill,
     get_backfill,
@@ -138,6 +139,7 @@ def _version_1() -> Router:
             get_readiness,
             post_readiness,
             post_freshness,
+            post_arrivals,
             order_rerun,
             plan_backfill,
             list_backfills,

@@ -27,6 +27,7 @@ _GROUPS = {
         "get_readiness",
         "post_readiness",
         "post_freshness",
+        "post_arrivals",
         "get_graph",
         "get_run_graph",
         "list_findings",

@@ -11,9 +11,16 @@ from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.params import RawBody
 
 from dataforge.api.operation import EnvironmentName, answers, takes_body
-from dataforge.api.questions import MOST_QUESTIONS, read_questions
+from dataforge.api.questions import read_questions
 from dataforge.ledger import freshness as ledger
-from dataforge.model.freshness import BuiltBy, Freshness, FreshnessAnswers, FreshnessQuestion, FreshnessStatus
+from dataforge.model.freshness import (
+    MOST_ASKED,
+    BuiltBy,
+    Freshness,
+    FreshnessAnswers,
+    FreshnessQuestion,
+    FreshnessStatus,
+)
 from dataforge.model.reference import TaskRef
 from dataforge.model.verdict import Code, NodeRef, Reason
 from dataforge.storage.database import Database
@@ -58,7 +65,7 @@ _QUESTIONS: list[dict[str, Any]] = [
 ]
 _SCHEMA = Schema(
     type=OpenAPIType.ARRAY,
-    max_items=MOST_QUESTIONS,
+    max_items=MOST_ASKED,
     items=Schema(
         type=OpenAPIType.OBJECT,
         required=["name"],
@@ -76,11 +83,11 @@ _SCHEMA = Schema(
     "/{env:str}/freshness",
     status_code=200,
     sync_to_thread=True,
-    operation_class=takes_body("Up to 1,000 questions.", _QUESTIONS, _SCHEMA),
+    operation_class=takes_body("Up to 5,000 questions.", _QUESTIONS, _SCHEMA),
     responses=answers(FreshnessAnswers, _EXAMPLE, "One item for each question, in the order asked."),
     summary="Ask what is older than what it was built from",
 )
 def post_freshness(database: NamedDependency[Database], env: EnvironmentName, body: RawBody) -> FreshnessAnswers:
     """Whether partitions are fresh, stale or not built, decided on one snapshot. A name that nobody knows has an item
     with the code no_such_task or no_such_dataset."""
-    return ledger.freshness(database, env, read_questions(body, FreshnessQuestion), datetime.now(UTC))
+    return ledger.freshness(database, env, read_questions(body, FreshnessQuestion, MOST_ASKED), datetime.now(UTC))

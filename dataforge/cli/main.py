@@ -49,6 +49,10 @@ VERBS = {
     ),
     "tasks": Verb("dataforge.cli.lists:tasks", "List the tasks that were declared or seen."),
     "datasets": Verb("dataforge.cli.lists:datasets", "List datasets."),
+    "window": Verb(
+        "dataforge.cli.window:window",
+        "Choose the part of the graph that Dagster shows, as a file that its code location loads.",
+    ),
     "findings": Verb("dataforge.cli.findings:findings", "Say what history shows to be wrong, the worst first."),
     "digest": Verb("dataforge.cli.digest:digest", "Print a SHA-256 over the derived state of the environment."),
     "verify": Verb(

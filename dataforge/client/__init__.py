@@ -21,6 +21,7 @@ from dataforge.client.direct import DirectClient
 from dataforge.client.http import Client
 from dataforge.client.ledger import Ledger, each
 from dataforge.ledger.readiness import Named
+from dataforge.model.arrival import ArrivalQuestion
 from dataforge.model.claim import ClaimRefused, Fenced, Outcome
 from dataforge.model.filter import (
     DatasetFilter,
@@ -34,6 +35,7 @@ from dataforge.model.filter import (
 from dataforge.model.freshness import FreshnessQuestion
 
 __all__ = [
+    "ArrivalQuestion",
     "ClaimRefused",
     "Client",
     "DatasetFilter",

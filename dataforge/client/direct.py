@@ -36,6 +36,7 @@ from dataforge.graph.follower import Follower
 from dataforge.ingest import answer
 from dataforge.ingest.batch import record_native, record_openlineage
 from dataforge.ingest.redaction import NOTHING, Redaction
+from dataforge.ledger import arrival as arrived
 from dataforge.ledger import backfill_list, catalog
 from dataforge.ledger import change as feed
 from dataforge.ledger import findings as found
@@ -45,6 +46,7 @@ from dataforge.ledger import readiness as verdicts
 from dataforge.ledger.newest import newest as feed_from_its_end
 from dataforge.ledger.readiness import Answers, Named
 from dataforge.model import definition
+from dataforge.model.arrival import ArrivalQuestion, Arrivals
 from dataforge.model.backfill import (
     BackfillDetail,
     BackfillFilter,
@@ -83,7 +85,7 @@ from dataforge.model.filter import (
     UpdateFilter,
 )
 from dataforge.model.finding import Finding
-from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
+from dataforge.model.freshness import MOST_ASKED, FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
 from dataforge.model.mirror import MirrorItem, MirrorReport, Mirrors
@@ -139,8 +141,12 @@ class DirectClient:
         return verdicts.readiness(self._database, self._environment, asked, datetime.now(UTC))
 
     def freshness(self, questions: Sequence[FreshnessQuestion]) -> FreshnessAnswers:
-        asked = checked(questions, FreshnessQuestion)
+        asked = checked(questions, FreshnessQuestion, MOST_ASKED)
         return freshnesses.freshness(self._database, self._environment, asked, datetime.now(UTC))
+
+    def arrivals(self, questions: Sequence[ArrivalQuestion]) -> Arrivals:
+        asked = checked(questions, ArrivalQuestion)
+        return arrived.arrivals(self._database, self._environment, asked, datetime.now(UTC))
 
     def changes(self, after: str | None = None, limit: int = 100, kind: NodeKind | None = None) -> Changes:
         asked = sound(ChangesQuestion(after, limit, kind))

@@ -33,6 +33,7 @@ from dataforge.client.request import (
     source_name,
 )
 from dataforge.ledger.readiness import Answers, Named
+from dataforge.model.arrival import ArrivalQuestion, Arrivals
 from dataforge.model.backfill import (
     BackfillDetail,
     BackfillFilter,
@@ -72,7 +73,7 @@ from dataforge.model.filter import (
     UpdateFilter,
 )
 from dataforge.model.finding import Finding
-from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
+from dataforge.model.freshness import MOST_ASKED, FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
 from dataforge.model.mirror import MirrorItem, MirrorReport, Mirrors
@@ -145,8 +146,11 @@ class Client:
         return _answers(self._send("POST", "/readiness", encoded(asked, "$"), _Answers))
 
     def freshness(self, questions: Sequence[FreshnessQuestion]) -> FreshnessAnswers:
-        asked = encoded(checked(questions, FreshnessQuestion), "$")
+        asked = encoded(checked(questions, FreshnessQuestion, MOST_ASKED), "$")
         return self._send("POST", "/freshness", asked, FreshnessAnswers)
+
+    def arrivals(self, questions: Sequence[ArrivalQuestion]) -> Arrivals:
+        return self._send("POST", "/arrivals", encoded(checked(questions, ArrivalQuestion), "$"), Arrivals)
 
     def changes(self, after: str | None = None, limit: int = 100, kind: NodeKind | None = None) -> Changes:
         return self._get("/changes", sound(ChangesQuestion(after, limit, kind)), Changes)

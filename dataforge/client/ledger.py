@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self, TypeVar
 import msgspec
 
 from dataforge.ledger.readiness import Answers, Named
+from dataforge.model.arrival import ArrivalQuestion, Arrivals
 from dataforge.model.backfill import (
     BackfillDetail,
     BackfillFilter,
@@ -80,7 +81,11 @@ class Ledger(Protocol):
         ...
 
     def freshness(self, questions: Sequence[FreshnessQuestion]) -> FreshnessAnswers:
-        """Whether up to 1,000 partitions are older than what they were built from, in the order asked."""
+        """Whether up to 5,000 partitions are older than what they were built from, in the order asked."""
+        ...
+
+    def arrivals(self, questions: Sequence[ArrivalQuestion]) -> Arrivals:
+        """Whether up to 1,000 datasets were seen, and come when they usually do, in the order asked."""
         ...
 
     def changes(self, after: str | None = None, limit: int = 100, kind: NodeKind | None = None) -> Changes:

@@ -97,10 +97,10 @@ def encoded(value: object, field: str) -> bytes:
         raise InvalidInput(f"{field} cannot be sent: expected {expected}", [problem]) from None
 
 
-def checked(questions: Sequence[_Question], kind: type[_Question]) -> list[_Question]:
+def checked(questions: Sequence[_Question], kind: type[_Question], most: int = MOST_QUESTIONS) -> list[_Question]:
     """The questions, each of whose fields has its type. Raises InvalidInput with every one that has not."""
-    if len(questions) > MOST_QUESTIONS:
-        found, expected = f"{len(questions):,} questions", f"at most {MOST_QUESTIONS:,} questions"
+    if len(questions) > most:
+        found, expected = f"{len(questions):,} questions", f"at most {most:,} questions"
         raise InvalidInput(f"{found} are asked: expected {expected}", [FieldError("$", found, expected)])
     read = [convert(msgspec.to_builtins(each), kind, f"[{place}]") for place, each in enumerate(questions)]
     if errors := [each for each in read if isinstance(each, FieldError)]:

@@ -87,6 +87,7 @@ class _Reading:
             "name": task_name(unique_id),
             "platform": PLATFORM,
             "owner": self._owner(node),
+            **_described(node),
             "partitioning": self._partitioning(node),
             **{field: said[field] for field in _SAID if field in said},
             "consumes": [edge | mapping for edge in _distinct(self._consumes(node, frozenset({unique_id})))],
@@ -110,9 +111,10 @@ class _Reading:
         for _, node in sorted(self._nodes.items()):
             relation = self._relation(node)
             says = {"owner": self._owner(node), "partitioning": _said(node).get("partitioning")}
+            says |= _described(node) if _kind(node) == "source" else {}  # of all else the task says it
             if relation and (any(says.values()) or _kind(node) == "source"):
                 known = found.setdefault(relation["name"], {**relation, **says})
-                known |= {field: known[field] or value for field, value in says.items()}
+                known |= {field: known.get(field) or value for field, value in says.items()}
         for name, aliases in self._source_names().items():
             found[name]["aliases"] = aliases
         return list(found.values())
@@ -172,6 +174,15 @@ class _Reading:
             *(facets.text(holder, "owner", field) for holder in (node, group) for field in ("email", "name")),
         )
         return next((owner for owner in found if owner), None)
+
+
+def _described(node: _Node) -> dict[str, Any]:
+    """What people are told of a node: its description, its tags, and of an exposure its page."""
+    tags = [tag for tag in facets.items(node, "tags") if isinstance(tag, str) and tag]
+    url = facets.text(node, "url") or ""
+    links = {"page": url} if url.startswith(("http://", "https://")) and not set(url) & set(" \t\n") else {}
+    said = {"description": facets.text(node, "description"), "tags": tags, "links": links}
+    return {field: value for field, value in said.items() if value}
 
 
 def _section(document: _Node, name: str) -> dict[str, _Node]:

@@ -1,4 +1,4 @@
-"""Asking whether built partitions are older than what they were built from, a thousand of them on one snapshot.
+"""Asking whether built partitions are older than what they were built from, thousands of them on one snapshot.
 
 Guarantees a number of queries that does not grow with the number of questions, and that what a partition is stale of,
 near or far, is named with the way up to what changed (`ledger.staleness`).

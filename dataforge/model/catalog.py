@@ -122,6 +122,8 @@ class TaskItem(msgspec.Struct, frozen=True, kw_only=True):
     version: Annotated[str | None, Meta(description="The hash of its present definition, in hexadecimal.")]
     trigger_rule: Annotated[str | None, Meta(description="Which outcomes upstream let it run; null if unknown.")]
     description: Annotated[str | None, Meta(description="What it does, in its owner's words.")]
+    tags: Annotated[list[str], Meta(description="Its tags, as they are declared.")] = []
+    links: Annotated[dict[str, str], Meta(description="Pages about it, by what each is.")] = {}
 
 
 class DatasetItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +137,8 @@ class DatasetItem(msgspec.Struct, frozen=True, kw_only=True):
     declared_by: Annotated[str | None, Meta(description="The source that declares it; null if only observed.")]
     fields: Annotated[list[dict[str, Any]], Meta(description="Its columns as last seen: name and type.")]
     description: Annotated[str | None, Meta(description="What it holds, in its owner's words.")]
+    tags: Annotated[list[str], Meta(description="Its tags, as they are declared.")] = []
+    links: Annotated[dict[str, str], Meta(description="Pages about it, by what each is.")] = {}
 
 
 class RunName(msgspec.Struct, frozen=True):

@@ -260,6 +260,7 @@ def _repeats(named: Mapping[str, TaskRef | DatasetRef | str]) -> _Errors:
 
 def _task_problems(task: TaskDefinition, field: str) -> _Errors:
     yield from _ref_problems(task.ref, field)
+    yield from _said_problems(task, field)
     if task.partitioning:
         yield from partition_check.problems(task.partitioning, f"{field}.partitioning")
     if task.run_after is not None and task.run_after < timedelta(0):
@@ -276,6 +277,16 @@ def _task_problems(task: TaskDefinition, field: str) -> _Errors:
         yield from _ref_problems(produced.node, f"{field}.produces[{index}]")
         yield from produced_problems(produced.mapping, f"{field}.produces[{index}].mapping")
     yield from _repeats(_by_path(f"{field}.produces", (produced.node for produced in task.produces)))
+
+
+def _said_problems(item: TaskDefinition | DatasetDefinition, field: str) -> _Errors:
+    """What only people read."""
+    for index, tag in enumerate(item.tags):
+        yield from _name_problems(tag, f"{field}.tags[{index}]")
+    for name, link in item.links.items():
+        yield from _name_problems(name, f"{field}.links")
+        if not re.fullmatch(r"https?://[^\s/]\S*", link):
+            yield FieldError(f"{field}.links.{name}", shorten(link), "a URL such as https://wiki.example.com/orders")
 
 
 def _lateness_problems(lateness: timedelta | None, field: str) -> _Errors:
@@ -348,6 +359,7 @@ def _listed_problems(keys: tuple[str, ...], field: str) -> _Errors:
 
 def _dataset_problems(dataset: DatasetDefinition, field: str) -> _Errors:
     yield from _ref_problems(dataset.ref, field)
+    yield from _said_problems(dataset, field)
     if dataset.partitioning:
         yield from partition_check.problems(dataset.partitioning, f"{field}.partitioning")
     if isinstance(dataset.complete_when, Listed):

@@ -40,6 +40,7 @@ from dataforge.model.upstream import State, missing_since
 from dataforge.model.verdict import Cause, Code, NodeRef, Reason
 
 RunKey = tuple[int, str]  # task id, run
+MOST_ASKED = 5_000  # partitions in one question: those of a window, whose upstreams are each looked at once
 
 
 class FreshnessStatus(StrEnum):

@@ -43,6 +43,9 @@ class TaskDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     platform: str | None = None
     owner: str | None = None
     domain: str | None = None
+    description: str | None = None
+    tags: tuple[str, ...] = ()
+    links: dict[str, str] = {}  # pages about it, by what each is: a run book, its code
     partitioning: Partitioning | None = None
     trigger_rule: TriggerRule | None = None
     run_after: timedelta | None = None  # after the end of the data interval
@@ -76,6 +79,9 @@ class DatasetDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     namespace: str
     name: str
     owner: str | None = None
+    description: str | None = None
+    tags: tuple[str, ...] = ()
+    links: dict[str, str] = {}
     partitioning: Partitioning | None = None
     complete_when: CompleteWhen = "all_producers"  # of a partition that several runs make: `model.completeness`
     # What makes a new version: each success of a run, what the producer reports, or a change of the content.
@@ -139,6 +145,8 @@ def _canonical_task(task: TaskDefinition) -> TaskDefinition:
     produces = [replace(edge, mapping=canonical_mapping(edge.mapping)) for edge in task.produces]
     return replace(
         task,
+        tags=tuple(sorted(set(task.tags))),
+        links=dict(sorted(task.links.items())),
         trigger=trigger.canonical(task.trigger) if task.trigger else None,
         pools=dict(sorted(task.pools.items())),
         gates=tuple(sorted(task.gates)),
@@ -156,7 +164,13 @@ def _canonical_dataset(dataset: DatasetDefinition) -> DatasetDefinition:
     when = dataset.complete_when
     if isinstance(when, Listed):
         when = Listed(tuple(sorted(set(when.manifest))))
-    return replace(dataset, complete_when=when, aliases=tuple(sorted(set(dataset.aliases))))
+    return replace(
+        dataset,
+        complete_when=when,
+        tags=tuple(sorted(set(dataset.tags))),
+        links=dict(sorted(dataset.links.items())),
+        aliases=tuple(sorted(set(dataset.aliases))),
+    )
 
 
 def to_json(definition: Manifest | TaskDefinition | DatasetDefinition) -> dict[str, Any]:

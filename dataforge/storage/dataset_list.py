@@ -65,7 +65,8 @@ select d.namespace, d.name,
                                order by a.namespace, a.name), '[]')
      from dataset a where a.environment = d.environment and a.canonical_id = d.id and a.id <> d.id),
     coalesce(d.owner, said.owner), d.partitioning, d.declared_by, coalesce(said.fields, '[]'),
-    coalesce(d.definition ->> 'description', said.description)
+    coalesce(d.definition ->> 'description', said.description),
+    coalesce(d.definition -> 'tags', '[]'), coalesce(d.definition -> 'links', '{}')
 from dataset d
 cross join lateral (
     select (array_agg(m.observed -> 'schema' -> 2 order by m.observed -> 'schema' ->> 0 desc,

@@ -58,7 +58,8 @@ def find(connection: Connection, environment: int, wanted: TaskFilter, after: Ta
 LOAD = """
 select namespace, name, kind, platform, owner, domain, partitioning, partitioning_origin, declared_by,
     encode(version, 'hex'), coalesce(definition ->> 'trigger_rule', observed -> 'trigger_rule' ->> 2),
-    coalesce(definition ->> 'description', observed -> 'description' ->> 2)
+    coalesce(definition ->> 'description', observed -> 'description' ->> 2),
+    coalesce(definition -> 'tags', '[]'), coalesce(definition -> 'links', '{}')
 from task
 where environment = %s and id = any(%s) and (seen or declared_by is not null)
 order by namespace, name

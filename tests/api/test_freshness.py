@@ -9,7 +9,7 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from dataforge.api.questions import MOST_QUESTIONS
+from dataforge.model.freshness import MOST_ASKED
 
 Client = TestClient[Litestar]
 DAY = "2026-11-01"
@@ -93,7 +93,7 @@ def test_an_environment_that_nobody_made_is_not_found(filled: Client) -> None:
     [
         (b"{", "$"),
         (b"{}", "$"),
-        (json.dumps([{"name": "a"}] * (MOST_QUESTIONS + 1)).encode(), "$"),
+        (json.dumps([{"name": "a"}] * (MOST_ASKED + 1)).encode(), "$"),
         (b'[{"name": "a"}, {"partition": "2026-11-01"}]', "[1].name"),
         (b'[{"name": "a", "kind": "view"}]', "[0].kind"),
         (b'[{"name": "a", "day": "2026-11-01"}]', "[0].day"),

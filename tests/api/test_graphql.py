@@ -20,8 +20,10 @@ shards { total succeeded skipped failed missing }"""
 _PARTITION_FIELDS = """kind namespace name partition state since evidence run { namespace name run } version
 lastReady { run { namespace name run } since version } reason"""
 _TASK_FIELDS = """namespace name kind platform owner domain partitioning partitioningOrigin declaredBy version
-triggerRule description"""
-_DATASET_FIELDS = """namespace name aliases { namespace name } owner partitioning declaredBy fields description"""
+triggerRule description tags links"""
+_DATASET_FIELDS = (
+    """namespace name aliases { namespace name } owner partitioning declaredBy fields description tags links"""
+)
 _VERDICT_FIELDS = """task { namespace name } partition runnable status fate basis
 reasons { code message upstream { kind namespace name } partition state since owner expectedAt run mapping condition
     because { message upstream { kind namespace name } partition state since run owner } }

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from dataforge.client import (
+    ArrivalQuestion,
     ClaimRefused,
     DatasetFilter,
     Fenced,
@@ -28,6 +29,7 @@ from dataforge.client import (
     request,
 )
 from dataforge.ledger.readiness import Answers
+from dataforge.model.arrival import Arrivals
 from dataforge.model.backfill import BackfillFilter, Backfilling, ItemFilter, Target
 from dataforge.model.declaration import CycleError, Declared
 from dataforge.model.errors import Conflict, DataForgeError, InvalidInput, NotFound
@@ -129,6 +131,7 @@ QUESTIONS: dict[str, Callable[[Ledger], object]] = {
             FreshnessQuestion(name="nobody"),
         ]
     ),
+    "arrivals": lambda ledger: ledger.arrivals([ArrivalQuestion(name="orders"), ArrivalQuestion(name="nobody")]),
     "changes": lambda ledger: ledger.changes(limit=2),
     "changes of tasks": lambda ledger: ledger.changes(kind="task"),
     "latest": lambda ledger: ledger.latest([ORDERS, DatasetRef("s3://lake", "nobody")], each=2),
@@ -161,7 +164,7 @@ def test_every_way_gives_an_equal_answer(ways: Ways, question: str) -> None:
 
 def _timeless(answer: Any) -> Any:
     """The answer without the moment at which it was given."""
-    if not isinstance(answer, Answers | FreshnessAnswers):
+    if not isinstance(answer, Answers | FreshnessAnswers | Arrivals):
         return answer
     items: list[Any] = [
         msgspec.structs.replace(item, decided_at=_ANY_TIME) if isinstance(item, Verdict) else item

@@ -10,7 +10,9 @@ import yaml
 from dagster import (
     AssetCheckKey,
     AssetCheckResult,
+    AssetCheckSeverity,
     AssetKey,
+    AssetSpec,
     DagsterInstance,
     Definitions,
     TableMetadataValue,
@@ -21,21 +23,30 @@ from msgspec.structs import replace
 from dataforge.ingest.dbt_manifest import from_dbt
 from dataforge.model import manifest
 from dataforge.storage.database import Database
-from dataforge_assets.airflow import AIRFLOW_ASSETS
 from dataforge_assets.checks import (
-    CHECK,
-    CHECKED,
+    CURRENT,
     DIGEST,
+    IN_TIME,
     KEPT,
+    LAST_PARTITIONS,
+    SEEN,
+    THERE,
+    checked_in,
+    last_of,
+    ledger_checks,
+    of_arrival,
+    of_upstreams,
     questions_of,
-    result_of,
     results,
-    upstreams_are_current,
 )
-from dataforge_assets.spark import SPARK_ASSETS
+from dataforge_assets.dbt import DBT_ASSETS
+from dataforge_assets.definitions import CHECKS, WINDOW, defs
+from dataforge_assets.partitions import DAILY
 from dataforge_sensors.freshness_checks import differing, evaluation_of, held_digests
 from resources import LedgerResource
-from resources.dbt import MANIFEST
+from resources.dbt import MANIFEST, dbt_resource
+from resources.identity import ledger_metadata
+from resources.model import Arrival, NodeRef
 
 DAYS = [f"2026-11-{day:02}" for day in range(2, 9)]  # the first week
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -49,7 +60,8 @@ PRODUCED = {  # in the order of their runs, with what each reads
     "daily_orders": ("stg_orders", "stg_payments"),
     "daily_revenue": ("daily_orders",),
 }
-SPECS = {spec.key.to_user_string(): spec for spec in CHECKED}
+CHECKED = checked_in(defs.get_repository_def())
+SPECS = {each.key.to_user_string(): each for each in CHECKED}
 
 
 def dataset(name: str, day: str) -> dict[str, str]:
@@ -103,8 +115,8 @@ def ledger(database: Database) -> LedgerResource:
     return ledger
 
 
-def check(ledger: LedgerResource, asset: str) -> AssetCheckResult:
-    [found] = results(ledger, [SPECS[asset]], NOW)
+def check(ledger: LedgerResource, asset: str, name: str = CURRENT) -> AssetCheckResult:
+    [found] = [each for each in results(ledger, [SPECS[asset]], NOW, LAST_PARTITIONS) if each.check_name == name]
     return found
 
 
@@ -114,16 +126,21 @@ def causes(result: AssetCheckResult) -> list[dict[str, Any]]:
     return [dict(record.data) for record in table.records]
 
 
-def test_every_asset_with_upstreams_is_checked() -> None:
+def test_every_dataset_is_checked_and_what_is_made_from_others_for_these_too() -> None:
     models = ("stg_orders", "stg_payments", "orders", "daily_revenue", "weekly_revenue")
-    assert SPECS.keys() == {"lake/orders_enriched", *(f"warehouse/{model}" for model in models)}
+    made = {"lake/orders_enriched", *(f"warehouse/{model}" for model in models)}
+    assert SPECS.keys() == made | {"lake/orders", "lake/payments", "lake/customers"}
+    assert {name for name, each in SPECS.items() if each.checks == [CURRENT, THERE, IN_TIME, SEEN]} == made
+    assert SPECS["lake/orders"].checks == [IN_TIME, SEEN]
 
 
 def test_what_was_built_after_its_upstreams_passes(ledger: LedgerResource) -> None:
     record_days(ledger, DAYS)
-    found = results(ledger, CHECKED, NOW)
-    assert {result.description for result in found if not result.passed} == set()
-    assert [result.asset_key for result in found] == [spec.key for spec in CHECKED]
+    found = results(ledger, CHECKED, NOW, LAST_PARTITIONS)
+    of_upstreams = [result for result in found if result.check_name in (CURRENT, THERE)]
+    assert {result.description for result in of_upstreams if not result.passed} == set()
+    told = [(result.asset_key, result.check_name) for result in found]
+    assert sorted(told) == sorted((each.key, name) for each in CHECKED for name in each.checks)
     assert check(ledger, "warehouse/orders").description == "7 built partitions are current."
 
 
@@ -160,8 +177,9 @@ def test_an_upstream_that_was_never_built_is_missing_to_what_was_built_without_i
     record_days(ledger, DAYS)
     day = "2026-11-12"
     record(ledger, *(run(name, day, usual(name, day)) for name in PRODUCED if name not in ("payments", "stg_payments")))
-    result = check(ledger, "warehouse/orders")
-    assert not result.passed
+    assert check(ledger, "warehouse/orders").passed
+    result = check(ledger, "warehouse/orders", THERE)
+    assert (result.passed, result.severity) == (False, AssetCheckSeverity.ERROR)
     assert [(row["partition"], row["cause"], row["upstream"]) for row in causes(result)] == [
         (day, "upstream_missing", "duckdb://shop.duckdb/shop.main.stg_payments")
     ]
@@ -173,14 +191,14 @@ def test_the_sentence_of_a_missing_upstream_says_since_when_by_which_run_and_who
     record_days(ledger, DAYS)
     day = "2026-11-12"
     record(ledger, *(run(name, day, usual(name, day)) for name in PRODUCED if name not in ("payments", "stg_payments")))
-    unknown = check(ledger, "warehouse/orders").description
+    unknown = check(ledger, "warehouse/orders", THERE).description
     assert unknown == (
         "2026-11-12: duckdb://shop.duckdb/shop.main.stg_payments for 2026-11-12 is missing (no run of it is known),"
         " since 2026-11-13 00:00 UTC, owned by team-analytics@shop.example."
     )
     failed = {**run("stg_payments", day, usual("stg_payments", day))[0], "state": "failed"}
     record(ledger, [failed])
-    description = check(ledger, "warehouse/orders").description or ""
+    description = check(ledger, "warehouse/orders", THERE).description or ""
     assert (
         "(its run failed), since 2026-11-13 00:40 UTC, by run stg_payments of 2026-11-12 @11-13, owned by"
         in description
@@ -218,28 +236,33 @@ def test_the_digest_changes_with_what_is_amiss_and_with_nothing_else(ledger: Led
 
 
 def test_only_the_last_partitions_that_have_begun_are_asked_for() -> None:
-    asked = questions_of(SPECS["warehouse/orders"], datetime(2026, 11, 5, 12, tzinfo=UTC))
+    orders, weekly = SPECS["warehouse/orders"], SPECS["warehouse/weekly_revenue"]
+    [asked] = questions_of([orders], datetime(2026, 11, 5, 12, tzinfo=UTC), LAST_PARTITIONS)
     assert [question.partition for question in asked] == DAYS[:3]
-    assert len(questions_of(SPECS["warehouse/weekly_revenue"], NOW)) == 2
+    assert [len(each) for each in questions_of([orders, weekly], NOW, 5)] == [5, 2]
+
+
+def test_all_assets_of_a_location_are_one_question() -> None:
+    assert [last_of(CHECKED * times) for times in (0, 1, 20, 1_000)] == [30, 30, 27, 1]
 
 
 def test_what_the_ledger_cannot_tell_does_not_pass(ledger: LedgerResource) -> None:
     record_days(ledger, DAYS)
-    [question, *_] = questions_of(SPECS["warehouse/orders"], NOW)
+    [[question, *_]] = questions_of([SPECS["warehouse/orders"]], NOW, LAST_PARTITIONS)
     [answer] = ledger.freshness([question]).items
     unknown = replace(answer, status=type(answer.status)("unknown"))
-    result = result_of(AssetKey("orders"), [unknown])
+    result, _ = of_upstreams(AssetKey("orders"), [unknown])
     assert (result.passed, result.description) == (False, "The ledger cannot tell what it was built from.")
 
 
 def test_dagster_runs_the_check_of_the_selected_assets_alone(ledger: LedgerResource) -> None:
     record_days(ledger, DAYS)
     record(ledger, run("orders", DAYS[3], LATER))
-    key = AssetCheckKey(AssetKey(["lake", "orders_enriched"]), CHECK)
+    key = AssetCheckKey(AssetKey(["lake", "orders_enriched"]), CURRENT)
     defs = Definitions(
-        assets=[*AIRFLOW_ASSETS, *SPARK_ASSETS, *upstreams()],
-        asset_checks=[upstreams_are_current],
-        resources={"ledger": ledger},
+        assets=[*WINDOW, *DBT_ASSETS],
+        asset_checks=[CHECKS],
+        resources={"ledger": ledger, "dbt": dbt_resource()},
     )
     job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_check_selection={key}, asset_selection=set())
     with DagsterInstance.ephemeral() as instance:
@@ -253,12 +276,13 @@ def test_what_a_run_has_just_built_keeps_the_result_from_before_until_the_ledger
     record(ledger, run("orders", DAYS[3], LATER))
     key = AssetKey(["lake", "orders_enriched"])
 
-    @asset(key=key)
+    @asset(key=key, deps=["orders"], metadata=ledger_metadata(dataset=("s3://shop-lake", "orders_enriched")))
     def built() -> None: ...
 
-    defs = Definitions(assets=[built], asset_checks=[upstreams_are_current], resources={"ledger": ledger})
+    checks = ledger_checks([built])
+    defs = Definitions(assets=[built], asset_checks=[checks], resources={"ledger": ledger})
     job = defs.resolve_implicit_global_asset_job_def().get_subset(
-        asset_selection={key}, asset_check_selection={AssetCheckKey(key, CHECK)}
+        asset_selection={key}, asset_check_selection={AssetCheckKey(key, CURRENT)}
     )
     with DagsterInstance.ephemeral() as instance:
         assert job.execute_in_process(instance=instance).get_asset_check_evaluations() == []
@@ -271,5 +295,58 @@ def test_what_a_run_has_just_built_keeps_the_result_from_before_until_the_ledger
         assert differing([before], held_digests(instance, [before]))
 
 
-def upstreams() -> list[Any]:
-    return [spec.replace_attributes(deps=[]) for name, spec in SPECS.items() if name.startswith("warehouse/")]
+def test_what_comes_later_than_it_usually_does_is_late_with_when_it_was_expected() -> None:
+    came = Arrival(
+        node=NodeRef("dataset", "s3://shop-lake", "payments"),
+        declared=True,
+        observed=True,
+        owner="team-ingest@shop.example",
+        last=DAYS[2],
+        usual_seconds=900.0,
+    )
+    in_time, _ = of_arrival(AssetKey("payments"), came)
+    assert (in_time.passed, in_time.description) == (True, "It usually comes 0:15:00 after its window.")
+    late = replace(came, awaited=DAYS[3], expected_at=datetime(2026, 11, 6, 0, 15, tzinfo=UTC), late=3)
+    result, seen = of_arrival(AssetKey("payments"), late)
+    assert (result.passed, result.severity, seen.passed) == (False, AssetCheckSeverity.WARN, True)
+    assert result.description == (
+        "2026-11-05 is late, expected 2026-11-06 00:15 UTC, and 2 more; the last that came is 2026-11-04, owned by"
+        " team-ingest@shop.example."
+    )
+
+
+def test_what_is_declared_and_was_never_seen_does_not_pass_until_it_is(ledger: LedgerResource) -> None:
+    before = check(ledger, "lake/payments", SEEN)
+    assert (before.passed, before.description) == (
+        False,
+        "It is declared, and no event has ever shown it, owned by team-ingest@shop.example.",
+    )
+    record_days(ledger, DAYS[:1])
+    assert check(ledger, "lake/payments", SEEN).passed
+
+
+def test_what_was_built_without_an_upstream_holds_up_what_dagster_would_build_on_it(ledger: LedgerResource) -> None:
+    """And nothing else: not once the ledger has all of it."""
+    record_days(ledger, DAYS)
+    day = "2026-11-12"
+    record(ledger, *(run(name, day, usual(name, day)) for name in PRODUCED if name not in ("payments", "stg_payments")))
+    dataset = ledger_metadata(dataset=("duckdb://shop.duckdb", "shop.main.orders"))
+    orders = AssetSpec("orders", deps=["stg_orders"], metadata=dataset, partitions_def=DAILY)
+    built = []
+
+    @asset(deps=[orders])
+    def below() -> None:
+        built.append(1)
+
+    job = (
+        Definitions(assets=[orders, below], asset_checks=[ledger_checks([orders])], resources={"ledger": ledger})
+        .resolve_implicit_global_asset_job_def()
+        .get_subset(asset_selection={below.key}, asset_check_selection={AssetCheckKey(orders.key, THERE)})
+    )
+    with DagsterInstance.ephemeral() as instance:
+        assert not job.execute_in_process(instance=instance, raise_on_error=False).success
+        assert built == []
+        late = [run(name, day, LATER) for name in ("payments", "stg_payments", "daily_orders")]
+        record(ledger, *late)
+        assert job.execute_in_process(instance=instance).success
+        assert built == [1]

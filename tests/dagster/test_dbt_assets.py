@@ -24,6 +24,7 @@ from dagster import (
 )
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
+from dataforge_assets.checks import CHECKS
 from dataforge_assets.claims import NOT_BEGUN
 from dataforge_assets.dbt import dbt_daily, dbt_weekly
 from dataforge_assets.definitions import defs
@@ -220,8 +221,8 @@ def test_what_a_run_has_built_itself_is_not_asked_for_in_the_ledger(shop: Ledger
     doors = {"ledger": shop, "dbt": dbt_resource()}
     with DagsterInstance.ephemeral() as instance:
         result = job.execute_in_process(instance=instance, partition_key="2026-11-02", resources=doors)
-    assert "upstreams_are_current" in {event.step_key for event in result.all_events}
-    assert "upstreams_are_current" not in {check.check_name for check in result.get_asset_check_evaluations()}
+    assert "ledger_checks" in {event.step_key for event in result.all_events}
+    assert not CHECKS.keys() & {check.check_name for check in result.get_asset_check_evaluations()}
 
 
 @pytest.mark.usefixtures("ranged")

@@ -24,6 +24,7 @@ from dagster import (
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph, AssetNode
 from dagster_shared.serdes import serialize_value
 
+from dataforge_assets.checks import CHECKS
 from dataforge_assets.definitions import defs
 
 SNAPSHOT = Path(__file__).with_name("definitions.json")
@@ -33,6 +34,7 @@ def refuse(*_args, **_more):
     raise AssertionError("loading the definitions reached for the network")
 socket.socket.connect = socket.socket.connect_ex = refuse
 socket.getaddrinfo = refuse
+from dataforge_assets.checks import CHECKS
 from dataforge_assets.definitions import defs
 print(len(defs.get_repository_def().asset_graph.get_all_asset_keys()))
 """
@@ -48,7 +50,7 @@ def test_the_definitions_load_without_settings_and_connect_to_nothing(tmp_path: 
         text=True,
         check=False,
     )
-    assert (loaded.returncode, loaded.stdout) == (0, "9\n"), loaded.stderr
+    assert (loaded.returncode, loaded.stdout) == (0, "10\n"), loaded.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -80,7 +82,7 @@ def test_every_asset_that_is_data_names_its_dataset_and_every_test_its_task() ->
     checks = [graph().get(key) for key in graph().asset_check_keys]
     tests = {check.key.name for check in checks if "dagster_dbt/unique_id" in check.metadata}
     named = {check.key.name for check in checks if "dataforge/task" in check.metadata}
-    assert tests == named == {check.key.name for check in checks} - {"upstreams_are_current", "ledger_state"}
+    assert tests == named == {check.key.name for check in checks} - {*CHECKS, "ledger_state"}
 
 
 def test_whatever_writes_the_warehouse_waits_for_the_pool_of_its_file() -> None:
@@ -144,7 +146,7 @@ def _mapping(node: AssetNode, upstream: AssetKey) -> Any:
 
 def described_mapping(mapping: PartitionMapping) -> dict[str, Any]:
     stored: Any = mapping
-    return {name.strip("_"): value for name, value in json.loads(serialize_value(stored)).items()}
+    return {name.strip("_"): value for name, value in sorted(json.loads(serialize_value(stored)).items())}
 
 
 def _check(key: AssetCheckKey) -> dict[str, Any]:

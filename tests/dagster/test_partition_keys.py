@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from dataforge.model.attempt import Interval
 from dataforge.model.partition import InvalidPartitionKey, Kind, Partitioning, keys_of, window_at, window_of
 from dataforge.model.partition_check import problems
-from tests.dagster.definition_of import definition_of, windows_of
+from dataforge_assets.partitions import definition_of, windows_of
 
 LORD_HOWE = "Australia/Lord_Howe"  # the one zone whose clocks shift by half an hour
 ZONES = (

@@ -19,11 +19,11 @@ pytestmark = pytest.mark.xdist_group("shop")
 
 CHECK = "upstreams_are_current"
 GRAPH = {
-    "ingestion": ["orders", "payments"],
-    "enrichment": ["orders_enriched"],
-    "sales": ["stg_orders", "stg_payments", "orders"],
+    "sales": ["orders_enriched", "stg_orders", "stg_payments", "orders"],
+    "payments": ["payments"],
+    "customers": ["customers"],
     "revenue": ["daily_revenue", "weekly_revenue"],
-    "dashboards": ["revenue_dashboard"],
+    "finance": ["revenue_dashboard"],
 }
 expect.set_options(timeout=30_000)
 
@@ -73,7 +73,7 @@ def test_the_asset_graph_shows_the_shop_from_the_lake_to_the_dashboard(page: Pag
         for asset in assets:
             expect(page.get_by_text(asset, exact=True).first).to_be_visible()
     expect(page.get_by_text("85% filled")).to_have_count(4)  # of fourteen days two are not there
-    expect(page.get_by_text("Airflow", exact=True)).to_have_count(2)
+    expect(page.get_by_text("Airflow", exact=True)).to_have_count(3)
     graph = FloatRect(x=370, y=190, width=2080, height=560)  # without what stands around it
     page.screenshot(path=pictures / "asset-graph.png", clip=graph)
     page.set_viewport_size({"width": 1500, "height": 900})

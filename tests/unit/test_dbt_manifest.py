@@ -91,6 +91,24 @@ def test_an_exposure_consumes_what_it_shows_through_metrics_too() -> None:
     assert "metric.shop.revenue" not in tasks(manifest)
 
 
+def test_what_people_are_told_of_a_node_is_its_description_its_tags_and_an_exposures_page() -> None:
+    told: dict[str, Any] = {"description": "All orders.", "tags": ["daily", "pii", "daily"]}
+    manifest = read(
+        {"model.shop.orders": node("model", "orders", **told)},
+        sources={"source.shop.erp.raw": {**node("source", "raw"), "description": "As it came.", "alias": None}},
+        exposures={
+            "exposure.shop.board": node("exposure", "board", url="https://bi.example.com/1"),
+            "exposure.shop.other": node("exposure", "other", url="a page"),
+        },
+    )
+    found = tasks(manifest)
+    orders = found["model.shop.orders"]
+    assert (orders.description, orders.tags, orders.links) == ("All orders.", ("daily", "pii"), {})
+    assert found["exposure.shop.board"].links == {"page": "https://bi.example.com/1"}
+    assert found["exposure.shop.other"].links == {}
+    assert [dataset.description for dataset in manifest.datasets] == ["As it came."]
+
+
 def test_sources_are_datasets_by_their_identifier() -> None:
     source = {**node("source", "orders"), "identifier": "orders_v2", "schema": "raw", "alias": None}
     manifest = read(

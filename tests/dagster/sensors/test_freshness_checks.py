@@ -11,24 +11,25 @@ from dagster import (
     AssetCheckResult,
     AssetKey,
     DagsterInstance,
-    Definitions,
     SensorResult,
     SkipReason,
     build_sensor_context,
 )
 from dagster._core.test_utils import create_run_for_test
 
-from dataforge_assets.checks import CHECK, CHECKED, DIGEST
+from dataforge_assets.checks import CURRENT, DIGEST, checked_in
+from dataforge_assets.definitions import defs
 from dataforge_sensors import freshness_checks as module
 from dataforge_sensors.freshness_checks import asked, busy, differing, freshness_checks, held_digests
 from dataforge_sensors.time_budget import TimeBudget
 from resources import LedgerResource
 
 ORDERS = AssetKey("orders")
+CHECKED = checked_in(defs.get_repository_def())
 
 
 def answer(digest: str, *, passed: bool = True) -> AssetCheckResult:
-    return AssetCheckResult(asset_key=ORDERS, check_name=CHECK, passed=passed, metadata={DIGEST: digest})
+    return AssetCheckResult(asset_key=ORDERS, check_name=CURRENT, passed=passed, metadata={DIGEST: digest})
 
 
 def write(instance: DagsterInstance, answers: list[AssetCheckResult]) -> list[AssetCheckEvaluation]:
@@ -45,12 +46,12 @@ def test_an_answer_is_written_once_until_it_differs(instance: DagsterInstance) -
 
 def test_an_evaluation_of_someone_else_is_followed_by_ours(instance: DagsterInstance) -> None:
     write(instance, [answer("a")])
-    instance.report_runless_asset_event(AssetCheckEvaluation(asset_key=ORDERS, check_name=CHECK, passed=False))
+    instance.report_runless_asset_event(AssetCheckEvaluation(asset_key=ORDERS, check_name=CURRENT, passed=False))
     assert len(write(instance, [answer("a")])) == 1
 
 
 def tick(instance: DagsterInstance, ledger: LedgerResource) -> SensorResult | SkipReason:
-    context = build_sensor_context(instance=instance, definitions=Definitions(), resources={"ledger": ledger})
+    context = build_sensor_context(instance=instance, definitions=defs, resources={"ledger": ledger})
     with context:
         result = freshness_checks(context)
     assert isinstance(result, SensorResult | SkipReason)
@@ -65,9 +66,10 @@ def test_every_asset_has_its_check_after_one_tick_and_the_next_writes_nothing(
     for evaluation in first.asset_events:
         instance.report_runless_asset_event(evaluation)
     held = instance.event_log_storage.get_latest_asset_check_execution_by_key(
-        [AssetCheckKey(spec.key, CHECK) for spec in CHECKED]
+        [AssetCheckKey(each.key, name) for each in CHECKED for name in each.checks]
     )
     assert {key.asset_key for key in held} == {spec.key for spec in CHECKED}
+    assert len(held) == sum(len(each.checks) for each in CHECKED)
     second = tick(instance, ledger)
     assert isinstance(second, SensorResult)
     assert not second.asset_events
@@ -80,7 +82,7 @@ def test_what_a_run_has_built_a_moment_ago_is_decided_later(instance: DagsterIns
     result = tick(instance, ledger)
     assert isinstance(result, SensorResult)
     assert {event.asset_key for event in result.asset_events} == {spec.key for spec in CHECKED} - {stg_orders}
-    assert busy(instance, datetime.now(UTC)) == {stg_orders}
+    assert busy(instance, CHECKED, datetime.now(UTC)) == {stg_orders}
 
 
 def test_assets_that_a_tick_has_no_time_for_are_asked_about_by_the_next(
@@ -89,13 +91,14 @@ def test_assets_that_a_tick_has_no_time_for_are_asked_about_by_the_next(
     monkeypatch.setattr(module, "AT_ONCE", 2)
     seen: list[AssetKey | None] = []
     behind: str | None = None
-    for _ in range(3):
+    for _ in range(5):
         answers, behind = asked(ledger, CHECKED, behind, datetime.now(UTC), TimeBudget(0))
         seen += [answer.asset_key for answer in answers]
-    assert seen == sorted(spec.key for spec in CHECKED)
+    assert set(seen) == {each.key for each in CHECKED}
+    assert len(seen) == sum(len(each.checks) for each in CHECKED)
     assert behind is None
     answers, behind = asked(ledger, CHECKED, "an asset that is no more", datetime.now(UTC), TimeBudget())
-    assert (len(answers), behind) == (6, None)
+    assert (len(answers), behind) == (len(seen), None)
 
 
 def test_a_ledger_that_is_down_costs_one_line(instance: DagsterInstance) -> None:

@@ -1,0 +1,44 @@
+"""Asking whether datasets come when they usually do, a thousand of them on one snapshot.
+
+Guarantees a number of queries that does not grow with the number of questions.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from dataforge.ledger.need import cut_of
+from dataforge.model.arrival import Arrival, ArrivalQuestion, Arrivals, judged
+from dataforge.model.partition import Partitioning
+from dataforge.model.verdict import NodeRef
+from dataforge.storage import arrival as storage
+from dataforge.storage import environment as environments
+from dataforge.storage import freshness, readiness
+from dataforge.storage.arrival import Known
+from dataforge.storage.database import Database
+
+
+def arrivals(database: Database, environment: str, questions: Sequence[ArrivalQuestion], now: datetime) -> Arrivals:
+    """One item for each question. A name that fits nothing, or several, has an item that says neither declared nor
+    observed."""
+    with database.transaction() as connection:
+        readiness.begin_snapshot(connection)
+        here = environments.find(connection, environment).id
+        named = freshness.resolve(connection, here, [(each.namespace, each.name) for each in questions])
+        ids = {fitting[0].id for fitting in named if len(fitting) == 1}
+        known, came = storage.known(connection, here, ids), storage.came(connection, here, ids)
+    items = []
+    for question, fitting in zip(questions, named, strict=True):
+        node = NodeRef("dataset", question.namespace or "", question.name)
+        if len(fitting) == 1:
+            node, told = NodeRef("dataset", fitting[0].namespace, fitting[0].name), known[fitting[0].id]
+            item = Arrival(node=node, declared=told.declared, observed=told.observed, owner=told.owner)
+            items.append(judged(item, _cut(told), came.get(told.id, []), now))
+        else:
+            items.append(Arrival(node=node))
+    return Arrivals(tuple(items), now)
+
+
+def _cut(known: Known) -> Partitioning | None:
+    """How it is cut: of what nobody says it as the tasks are that write it, where they are cut alike."""
+    shapes = [known.partitioning] if known.partitioning else known.cuts
+    return cut_of(shapes[0], declared=True) if len(shapes) == 1 else None

@@ -1,0 +1,111 @@
+"""Whether a dataset comes when it usually does: the rule, and what it is answered with.
+
+How long after its window's end a partition usually comes is the median of the last successes, 20 at most. It is late
+once it has taken longer than nine in ten of these, and than twice the usual, and a quarter of an hour more; so one that
+was run again a week later changes nothing. What came fewer than three times has no usual time yet. Only windows after
+the last one that came are awaited: a gap before it is missing, and not late.
+
+Guarantees an answer that is a function of the values given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from statistics import median
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from dataforge.model.attempt import Interval
+from dataforge.model.partition import InvalidPartitionKey, Partitioning, keys_of, window_at, window_of
+from dataforge.model.verdict import NodeRef
+from dataforge.model.windows import exists
+
+FEWEST = 3  # successes that make a usual time
+GRACE = timedelta(minutes=15)
+MOST_AWAITED = 100  # windows that are looked at; what is later is told by the first of them
+
+
+class ArrivalQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A dataset; without a namespace the name must be unique in the environment."""
+
+    name: Annotated[str, Meta(description="The dataset's name.")]
+    namespace: Annotated[str | None, Meta(description="Its namespace, where the name is not unique.")] = None
+
+
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a dataset has been seen, and comes when it usually does."""
+
+    node: Annotated[NodeRef, Meta(description="The dataset, under its canonical name.")]
+    declared: Annotated[bool, Meta(description="Whether a source declares it, or a task that writes it.")] = False
+    observed: Annotated[bool, Meta(description="Whether a run was ever seen to write or to read it.")] = False
+    owner: Annotated[str | None, Meta(description="Who answers for it.")] = None
+    last: Annotated[str | None, Meta(description="The last window that came; null where there is none.")] = None
+    usual_seconds: Annotated[
+        float | None, Meta(description="How long after its window's end it usually comes; null without history.")
+    ] = None
+    awaited: Annotated[
+        str | None, Meta(description="The first window that has ended since and is not there; null where none is.")
+    ] = None
+    expected_at: Annotated[datetime | None, Meta(description="When that was to come, by the usual time.")] = None
+    late_from: Annotated[datetime | None, Meta(description="From when on it is late.")] = None
+    late: Annotated[int, Meta(description=f"How many windows are late, of {MOST_AWAITED} that are looked at.")] = 0
+
+
+class Arrivals(msgspec.Struct, frozen=True):
+    """One item for each question, in the order asked, all of one moment."""
+
+    items: Annotated[tuple[Arrival, ...], Meta(description="An item for each question, in the order asked.")]
+    decided_at: Annotated[datetime, Meta(description="The moment they all hold for.")]
+
+
+class Came(msgspec.Struct, frozen=True):
+    """That a partition became ready."""
+
+    partition: str
+    at: datetime
+
+
+def judged(known: Arrival, cut: Partitioning | None, came: Sequence[Came], now: datetime) -> Arrival:
+    """What is known of a dataset, with whether it is late; `came` are its last successes, in any order."""
+    if cut is None or not cut.windowed:
+        return known
+    windows = [(window, each) for each in came if (window := _window(cut, each.partition)) is not None]
+    if not windows:
+        return known
+    last, newest = max(windows, key=lambda one: one[0].start)
+    seen = msgspec.structs.replace(known, last=newest.partition)
+    if len(windows) < FEWEST:
+        return seen
+    lags = sorted(each.at - window.end for window, each in windows)
+    usual = timedelta(seconds=median(lag.total_seconds() for lag in lags))
+    patience = max(lags[-(-len(lags) * 9 // 10) - 1], 2 * usual, timedelta(0)) + GRACE
+    awaited = list(_awaited(cut, last, now))
+    first = awaited[0] if awaited else None
+    return msgspec.structs.replace(
+        seen,
+        usual_seconds=usual.total_seconds(),
+        awaited=keys_of(cut, first)[0] if first else None,
+        expected_at=first.end + usual if first else None,
+        late_from=first.end + patience if first else None,
+        late=sum(window.end + patience < now for window in awaited),
+    )
+
+
+def _awaited(cut: Partitioning, last: Interval, now: datetime) -> Iterator[Interval]:
+    """The windows after the last one that have ended, as far as the partitioning has them."""
+    window = last
+    for _ in range(MOST_AWAITED):
+        window = window_at(cut, window.end)
+        if window.end > now or not all(exists(cut, key) for key in keys_of(cut, window)):
+            return
+        yield window
+
+
+def _window(cut: Partitioning, key: str) -> Interval | None:
+    try:
+        return window_of(cut, key)
+    except InvalidPartitionKey:  # of how it was cut before
+        return None
