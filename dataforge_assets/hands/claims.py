@@ -6,7 +6,7 @@ did, or is given back.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -14,7 +14,7 @@ from uuid import NAMESPACE_URL, uuid5
 from dataforge_assets.claims import BEATS, LEASE_SECONDS
 from dataforge_assets.hands.admission import Orders, answer, verdicts
 from dataforge_assets.hands.wave import Admission, End, Later
-from resources.model import ClaimingTogether, ClaimRefused, DatasetRef, EndOf, Granted, Member, Outcome, Said, Status
+from resources.model import ClaimingTogether, ClaimRefused, DatasetRef, EndOf, Granted, Member, Outcome, Status
 
 
 class Claims:
@@ -54,15 +54,22 @@ class Claims:
         lost = self._ledger.heartbeat_all([*held], LEASE_SECONDS).lost if held else ()
         return [held[each.claim] for each in lost]
 
-    def end(self, key: str, end: End) -> End:
-        """Says how it ended. What is no longer this wave's to say is an end of its own."""
+    def end(self, ends: Mapping[str, End]) -> dict[str, End]:
+        """Says how these ended. What is no longer this wave's to say is an end of its own."""
+        if not ends:
+            return {}
+        named = {self._held[key].claim: key for key in ends}
+        told = self._ledger.end_all([self._told(key, end) for key, end in ends.items()])
+        lost = {named[each.claim]: each.message for each in told.lost}
+        self._over |= ends.keys()
+        return {
+            key: End(False, f"{end.said}; but {lost[key]}", metadata=end.metadata) if key in lost else end
+            for key, end in ends.items()
+        }
+
+    def _told(self, key: str, end: End) -> EndOf:
         outcome = Outcome(outputs=self._outputs(key)) if end.good else Outcome(error=end.said)
-        said: Said = "completed" if end.good else "failed"
-        lost = self._ledger.end_all([EndOf(claim=self._held[key].claim, ending=said, outcome=outcome)]).lost
-        if lost:
-            return End(False, f"{end.said}; but {lost[0].message}", metadata=end.metadata)
-        self._over.add(key)
-        return end
+        return EndOf(claim=self._held[key].claim, ending="completed" if end.good else "failed", outcome=outcome)
 
     def give_back(self, keys: Sequence[str], why: str) -> None:
         """Gives these back unfinished; what is lost already is nobody's to give."""

@@ -69,7 +69,7 @@ class EmrSteps:
             wanted = [(attempt.name, self._command(attempt)) for attempt in missing.values()]
             added = self._emr.add(wanted, self._log) if wanted else []
         except Refused as error:
-            return {key: self._claims.end(key, End(False, str(error))) for key in keys}
+            return self._claims.end(dict.fromkeys(keys, End(False, str(error))))
         self._steps |= known | dict(zip(missing, added, strict=True))
         return {}
 
@@ -80,7 +80,7 @@ class EmrSteps:
         rest = [key for key in keys if key not in ends]
         known = {step.id: step for step in self._emr.of([self._steps[key] for key in rest])}
         over = {key: step for key in rest if (step := known.get(self._steps[key])) and step.over}
-        ends |= {key: self._claims.end(key, self._end(step)) for key, step in over.items()}
+        ends |= self._claims.end({key: self._end(step) for key, step in over.items()})
         return ends | self._stranded([key for key in rest if key not in over])
 
     def leave(self, keys: Sequence[str], why: str) -> None:
@@ -93,7 +93,7 @@ class EmrSteps:
             if keys:
                 self._emr.require()
         except Gone as error:
-            return {key: self._claims.end(key, End(False, str(error))) for key in keys}
+            return self._claims.end(dict.fromkeys(keys, End(False, str(error))))
         except Refused:  # asked again the next time
             return {}
         return {}

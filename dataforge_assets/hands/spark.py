@@ -116,11 +116,11 @@ class SparkSubmits:
             if key in self._running:
                 self._running.pop(key).end()
                 ends[key] = End(False, "its claim ran out, and is another's")
-        for key in keys:
-            driver = self._running.get(key)
-            if driver is not None and (end := driver.outcome()) is not None:
-                ends[key] = self._claims.end(key, end)
-                del self._running[key]
+        drivers = {key: self._running[key] for key in keys if key in self._running}
+        over = {key: end for key, driver in drivers.items() if (end := driver.outcome()) is not None}
+        ends |= self._claims.end(over)
+        for key in over:
+            del self._running[key]
         return ends
 
     def leave(self, keys: Sequence[str], why: str) -> None:
