@@ -2,22 +2,44 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
+from dataforge.dispatch.backfill import begin
 from dataforge.ingest.batch import record_any
 from dataforge.ingest.dbt_manifest import from_dbt
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger.declare import declare
 from dataforge.model import definition
+from dataforge.model.backfill import Backfilling, Target
 from dataforge.model.errors import StartupError
 from dataforge.storage.database import Database
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
+# What was built from the day that was written again, the week behind it last.
+_STALE = {
+    "stg_orders": "2026-11-05",
+    "orders": "2026-11-05",
+    "daily_revenue": "2026-11-05",
+    "weekly_revenue": "2026-11-02",
+}
+PROPOSAL = Backfilling(
+    targets=tuple(
+        Target(name=f"model.shop.{model}", namespace="shop-dbt", partitions=(partition,))
+        for model, partition in _STALE.items()
+    ),
+    overwrite="stale",
+    reason="the enriched orders of 5 November were written again",
+    by="team-data@shop.example",
+    proposed=True,
+    id="5b0b7f0e-0c0d-4d6a-9d2e-2f0f9a3c1105",
+)
 DBT = ("shop-dbt", "duckdb://shop.duckdb")  # the namespaces of dbt's jobs and of its relations
 
 
 def load(url: str, environment: str, *, events: bool = True) -> None:
-    """Declares the shop's definitions and dbt's, and records its events, if wanted; a second time changes nothing."""
+    """Declares the shop's definitions and dbt's, and if wanted records its events and proposes the backfill that they
+    call for; a second time changes nothing."""
     import yaml
 
     database = Database(url, max_size=1)
@@ -26,8 +48,10 @@ def load(url: str, environment: str, *, events: bool = True) -> None:
         declare(database, environment, definition.parse(definitions))
         manifest = SHOP / "dbt" / "manifest.json"
         declare(database, environment, from_dbt(manifest.read_bytes(), *DBT))
-        for recorded in sorted((SHOP / "events").glob("*.jsonl")) if events else ():
-            record_any(database, environment, recorded.read_bytes().splitlines(), NOTHING)
+        if events:
+            for recorded in sorted((SHOP / "events").glob("*.jsonl")):
+                record_any(database, environment, recorded.read_bytes().splitlines(), NOTHING)
+            begin(database, environment, PROPOSAL, datetime.now(UTC))
     finally:
         database.close()
 

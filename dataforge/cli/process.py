@@ -14,6 +14,7 @@ QUESTIONS = (
     "dataforge why model.shop.stg_payments 2026-11-12",
     "dataforge graph s3://shop-lake/payments --downstream",
     "dataforge runs --state failed",
+    "dataforge backfill list",
 )
 
 
