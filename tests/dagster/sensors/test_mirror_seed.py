@@ -125,7 +125,7 @@ def test_automation_that_is_turned_on_after_the_seed_takes_none_of_it_for_news_a
     mirror = Mirror(new_instance(), ledger, definitions)
     mirror.until_quiet()
 
-    def requested(cursor: Any = None) -> tuple[set[str], Any]:
+    def requested(cursor: Any = None) -> tuple[set[str | None], Any]:
         found = evaluate_automation_conditions(definitions, mirror.instance, chosen, cursor=cursor)
         return set(found.get_requested_partitions(mart.key)), found.cursor
 
