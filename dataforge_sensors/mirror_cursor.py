@@ -19,7 +19,7 @@ MOST_EARLY = 1_000  # of more, those that were awaited first are shown when they
 MOST_MISPLACED = 100  # of more, those that came first stand for all
 MOST_MISNAMED = 20  # the ledger is asked about each of them in each tick
 MOST_GAPS = 20  # of each lane; of more the oldest two become one, which is read whole again: known states are dropped
-FEWEST = 4  # events of a tick: two states with their checks
+FEWEST = 50  # events of a tick: even the slowest Dagster has written five a second
 Awaited = tuple[str, str, str | None]  # namespace and name of a dataset, and its partition
 
 
@@ -123,13 +123,12 @@ class MirrorCursor(msgspec.Struct, frozen=True, omit_defaults=True):
         """How many events the next tick may write: `most`, less what the last one wrote too many. Where that took much
         longer than a tick is to take, as many as it wrote in such a time, since what is new waits behind all of them;
         and twice as many each time that it did not."""
-        elapsed = now - self.at
+        elapsed, fewest = now - self.at, min(FEWEST, most // 2)
         if not self.at or not self.allowed:
             return most
-        if elapsed > 1.5 * interval:
-            pace = round(self.written / elapsed * interval)
-            return min(most, max(FEWEST, pace))
-        return max(FEWEST, min(most, 2 * self.allowed) - max(0, self.written - self.allowed))
+        if elapsed > 1.5 * interval and self.written > fewest:
+            return min(most, max(fewest, round(self.written / elapsed * interval)))
+        return max(fewest, min(most, 2 * self.allowed) - max(0, self.written - self.allowed))
 
     def awaiting(self, early: Iterable[Awaited], misplaced: Iterable[Awaited]) -> "MirrorCursor":
         """The cursor that also remembers these partitions."""

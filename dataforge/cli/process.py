@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 
 import click
@@ -63,7 +64,7 @@ def status(invocation: Invocation) -> None:
     if settings.database_url:
         click.echo(f"{'database':<{width}} named by DATAFORGE_DATABASE_URL")
     running = all(state.is_up for state in states)
-    for line in _mirrors(settings) if running else ():
+    for line in _mirrors(invocation) if running else ():
         click.echo(line)
     trouble = _trouble(settings) if running else None
     if trouble:
@@ -71,16 +72,19 @@ def status(invocation: Invocation) -> None:
     click.get_current_context().exit(0 if running and not trouble else 1)
 
 
-def _mirrors(settings: Settings) -> list[str]:
+def _mirrors(invocation: Invocation) -> list[str]:
     """How far behind each is that shows the ledger's states elsewhere."""
+    from dataforge.cli.opened import opened
     from dataforge.cli.table import span
-    from dataforge.client import Client
+    from dataforge.ledger.mirror import mirrors
+    from dataforge.storage import schema
 
-    with Client(_base(settings, settings.port), settings.environment, settings.api_key) as client:
-        try:
-            found = client.mirrors().items
-        except DataForgeError as error:
-            return [f"mirrors: {error}"]
+    try:
+        with opened(invocation) as database:
+            schema.require_newest(database)
+            found = mirrors(database, invocation.settings.environment, datetime.now(UTC)).items
+    except DataForgeError as error:
+        return [f"mirrors: {error}"]
     return [f"mirror {each.name}: {span(each.lag_seconds)} behind, {each.waiting:,} changes wait" for each in found]
 
 

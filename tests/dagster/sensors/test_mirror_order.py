@@ -203,7 +203,8 @@ def test_a_cursor_is_small_however_long_the_mirror_is_behind() -> None:
         (1_000, 1_000, 100.0, 100),  # ten a second
         (100, 100, 12.0, 200),
         (5, 200, 10.0, 400),  # few were needed
-        (0, 1_000, 3_600.0, FEWEST),  # the daemon was away, and begins slowly
+        (FEWEST, 1_000, 3_600.0, 1_000),  # the daemon was away
+        (1_000, 1_000, 3_600.0, FEWEST),
     ],
 )
 def test_a_tick_is_as_large_as_dagster_has_shown_to_write_in_its_time(
