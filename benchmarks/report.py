@@ -19,6 +19,7 @@ _TITLES = {
     "answers": "Answers",
     "dispatch": "Claims and wake-ups",
     "backfill": "Backfills",
+    "mirror": "The mirror in Dagster",
     "graph": "The graph in memory",
     "size": "Size on disk",
     "shards": "Shards",

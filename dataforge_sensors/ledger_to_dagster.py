@@ -55,7 +55,7 @@ def ledger_to_dagster(context: SensorEvaluationContext, ledger: LedgerResource) 
     cursor = MirrorCursor.read(context.cursor).within(window)
     unseeded = cursor.unseeded(window)
     hindered_by = automation.running(context.instance, repository) if unseeded else ()
-    allowed = EVENTS - cursor.overdraft
+    allowed = cursor.allowance(EVENTS, time.time(), INTERVAL_SECONDS)
     try:
         tell(ledger, name_of(context), cursor)
         with partitions_of(context.instance):

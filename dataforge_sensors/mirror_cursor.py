@@ -19,6 +19,7 @@ MOST_EARLY = 1_000  # of more, those that were awaited first are shown when they
 MOST_MISPLACED = 100  # of more, those that came first stand for all
 MOST_MISNAMED = 20  # the ledger is asked about each of them in each tick
 MOST_GAPS = 20  # of each lane; of more the oldest two become one, which is read whole again: known states are dropped
+FEWEST = 50  # events of a tick: even the slowest Dagster has written five a second
 Awaited = tuple[str, str, str | None]  # namespace and name of a dataset, and its partition
 
 
@@ -39,13 +40,15 @@ class MirrorCursor(msgspec.Struct, frozen=True, omit_defaults=True):
     seeded assets, and of the complaints that were logged and need not be again; `watched` names those that are, all
     together. `early` are partitions that the ledger speaks of before their windows have ended, when Dagster does not
     have them yet; `misplaced` those that their assets have not, and `misnamed` datasets that the ledger may know by
-    another name: what is complained of until it is gone. `overdraft` are events that the last tick wrote too many."""
+    another name: what is complained of until it is gone. The last tick wrote `written` events, of `allowed` (0: of any
+    number)."""
 
     position: str | None = None
     at: float = 0.0
     gaps: tuple[Gap, ...] = ()
     watched: bytes = b""
-    overdraft: int = 0
+    written: int = 0
+    allowed: int = 0
     seeded: bytes = b""
     reported: bytes = b""
     early: tuple[Awaited, ...] = ()
@@ -112,9 +115,20 @@ class MirrorCursor(msgspec.Struct, frozen=True, omit_defaults=True):
         """The cursor at another place of the feed, which was the present at that moment, with what is left before."""
         return msgspec.structs.replace(self, position=position, at=at, gaps=bounded(gaps))
 
-    def having_written(self, events: int, allowed: int) -> "MirrorCursor":
-        """The cursor after so many events, where so many were to be written at most."""
-        return msgspec.structs.replace(self, overdraft=max(0, events - allowed))
+    def having_written(self, written: int, allowed: int) -> "MirrorCursor":
+        """The cursor after a tick of so many events, where so many were to be written at most."""
+        return msgspec.structs.replace(self, written=written, allowed=allowed)
+
+    def allowance(self, most: int, now: float, interval: float) -> int:
+        """How many events the next tick may write: `most`, less what the last one wrote too many. Where that took much
+        longer than a tick is to take, as many as it wrote in such a time, since what is new waits behind all of them;
+        and twice as many each time that it did not."""
+        elapsed, fewest = now - self.at, min(FEWEST, most // 2)
+        if not self.at or not self.allowed:
+            return most
+        if elapsed > 1.5 * interval and self.written > fewest:
+            return min(most, max(fewest, round(self.written / elapsed * interval)))
+        return max(fewest, min(most, 2 * self.allowed) - max(0, self.written - self.allowed))
 
     def awaiting(self, early: Iterable[Awaited], misplaced: Iterable[Awaited]) -> "MirrorCursor":
         """The cursor that also remembers these partitions."""

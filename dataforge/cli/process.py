@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 
 import click
@@ -64,7 +65,7 @@ def status(invocation: Invocation) -> None:
     if settings.database_url:
         click.echo(f"{'database':<{width}} named by DATAFORGE_DATABASE_URL")
     running = all(state.is_up for state in states)
-    for line in _mirrors(settings) if running else ():
+    for line in _mirrors(invocation) if running else ():
         click.echo(line)
     trouble = _trouble(settings) if running else None
     if trouble:
@@ -72,22 +73,19 @@ def status(invocation: Invocation) -> None:
     click.get_current_context().exit(0 if running and not trouble else 1)
 
 
-def _mirrors(settings: Settings) -> list[str]:
+def _mirrors(invocation: Invocation) -> list[str]:
     """How far behind each is that shows the ledger's states elsewhere."""
-    from datetime import UTC, datetime
-
+    from dataforge.cli.opened import opened
     from dataforge.cli.table import span
     from dataforge.ledger.mirror import mirrors
-    from dataforge.local.postgres import database_url
-    from dataforge.storage.database import Database
+    from dataforge.storage import schema
 
-    database = Database(database_url(settings), max_size=1)
     try:
-        found = mirrors(database, settings.environment, datetime.now(UTC)).items
+        with opened(invocation) as database:
+            schema.require_newest(database)
+            found = mirrors(database, invocation.settings.environment, datetime.now(UTC)).items
     except DataForgeError as error:
         return [f"mirrors: {error}"]
-    finally:
-        database.close()
     return [f"mirror {each.name}: {span(each.lag_seconds)} behind, {each.waiting:,} changes wait" for each in found]
 
 

@@ -18,7 +18,7 @@ from dagster import (
 
 from dataforge_sensors import ledger_to_dagster, mirror_batch
 from dataforge_sensors.ledger_to_dagster import EVENTS
-from dataforge_sensors.mirror_cursor import MOST_GAPS, Gap, MirrorCursor, bounded
+from dataforge_sensors.mirror_cursor import FEWEST, MOST_GAPS, Gap, MirrorCursor, bounded
 from dataforge_sensors.time_budget import TimeBudget
 from dataforge_sensors.window import WATCHED, Window
 from resources import LedgerResource
@@ -192,6 +192,26 @@ def test_a_cursor_is_small_however_long_the_mirror_is_behind() -> None:
         cursor = cursor.having_left("p" * 200, float(number), [*gaps, *cursor.gaps]).within(window)
     assert len(cursor.gaps) == 2 * MOST_GAPS
     assert cursor.shown_through == 0.0
+
+
+@pytest.mark.parametrize(
+    ("written", "allowed", "seconds", "next_one"),
+    [
+        (0, 0, 10.0, 1_000),  # the first one
+        (1_000, 1_000, 10.0, 1_000),
+        (1_200, 1_000, 10.0, 800),  # what was too much is taken off
+        (1_000, 1_000, 100.0, 100),  # ten a second
+        (100, 100, 12.0, 200),
+        (5, 200, 10.0, 400),  # few were needed
+        (FEWEST, 1_000, 3_600.0, 1_000),  # the daemon was away
+        (1_000, 1_000, 3_600.0, FEWEST),
+    ],
+)
+def test_a_tick_is_as_large_as_dagster_has_shown_to_write_in_its_time(
+    written: int, allowed: int, seconds: float, next_one: int
+) -> None:
+    cursor = MirrorCursor().having_left("p", 1_000.0).having_written(written, allowed)
+    assert cursor.allowance(1_000, 1_000.0 + seconds, 10.0) == next_one
 
 
 def test_a_tick_takes_no_more_than_the_events_it_may_write() -> None:
