@@ -17,17 +17,9 @@ from dataforge.storage.database import Database
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 # What was built from the day that was written again, the week behind it last.
-_STALE = {
-    "stg_orders": "2026-11-05",
-    "orders": "2026-11-05",
-    "daily_revenue": "2026-11-05",
-    "weekly_revenue": "2026-11-02",
-}
 PROPOSAL = Backfilling(
-    targets=tuple(
-        Target(name=f"model.shop.{model}", namespace="shop-dbt", partitions=(partition,))
-        for model, partition in _STALE.items()
-    ),
+    targets=(Target(name="model.shop.stg_orders", namespace="shop-dbt", partitions=("2026-11-05",)),),
+    direction="downstream",
     overwrite="stale",
     reason="the enriched orders of 5 November were written again",
     by="team-data@shop.example",

@@ -56,6 +56,11 @@ class Planned(msgspec.Struct, frozen=True):
 _LAST = 2**31  # after every wave
 
 
+def _is_test(subject: Subject) -> bool:
+    """Whether it is one of dbt's tests, whose names are dbt's unique ids: they begin with the kind of node."""
+    return subject.platform == "dbt" and subject.name.startswith(("test.", "unit_test."))
+
+
 def plan(connection: Connection, environment: int, wanted: Backfilling, now: datetime) -> Planned:
     """What the backfill would do. Raises InvalidInput for targets that cannot be told or more than MOST_ITEMS
     partitions, NotFound for what nobody knows."""
@@ -82,16 +87,16 @@ class _Found:
         self._compared: set[TaskPartition] = set()  # of which it is known whether they are stale
         self._begins: dict[tuple[str, str, str | None], dict[str, bool]] = {}  # whether keys of a cut are too early
 
-    def add(self, places: Iterable[TaskPartition]) -> list[TaskPartition]:
+    def add(self, places: Iterable[TaskPartition], *, tests: bool = True) -> list[TaskPartition]:
         """Looks at these partitions and those that run them, and returns which are new: none of a task that updates
-        trigger, which runs by itself when what it reads is built."""
+        trigger, which runs by itself when what it reads is built, and without `tests` none of dbt's."""
         asked = set(places) - self._standing.keys()
         self._look_around({task for task, _ in asked} - self._known.subjects.keys())
         above = {parent for each in asked for parent in self._run_by(each)}
         new = sorted((asked | above) - self._standing.keys())
-        new = [
-            each for each in new if each[0] in self._known.subjects and self._known.subjects[each[0]].trigger is None
-        ]
+        known = self._known.subjects
+        new = [each for each in new if each[0] in known and known[each[0]].trigger is None]
+        new = [each for each in new if tests or not _is_test(known[each[0]])]
         if len(self._standing) + len(new) > MOST_ITEMS:
             raise _too_many(self._known.subjects[new[0][0]], new[0][1])
         self._standing |= self._how_they_stand(new)
@@ -121,13 +126,14 @@ class _Found:
         return subject.partitioning if subject else None
 
     def follow_down(self) -> None:
-        """Adds what depends on what was found, in any number of steps. A window that has not ended leads nowhere."""
+        """Adds what depends on what was found, in any number of steps. A window that has not ended leads nowhere, and
+        dbt's tests, which dbt runs with what they test, are no part of it."""
         new = list(self._standing)
         while new:
             over = [each for each in new if self._standing[each] != "early"]
             made = self._make(over)
             ended = [place for each in over for place in made[each]]
-            new = self.add(waiting_for(self._connection, self._environment, ended, self._now))
+            new = self.add(waiting_for(self._connection, self._environment, ended, self._now), tests=False)
 
     def follow_up(self) -> None:
         """Adds what is to be built above what is to be built, in any number of steps."""

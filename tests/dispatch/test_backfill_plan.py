@@ -11,7 +11,7 @@ from dataforge.model.backfill import Backfilling, Cap, Hours, Target
 from dataforge.model.errors import Conflict, InvalidInput, NotFound
 from dataforge.storage.database import Database
 from tests.dispatch.backfilled import DAYS, ORDERS, begun, chain, planned, run, to_build, wanted
-from tests.dispatch.night import at, declared, ordered, recorded, task
+from tests.dispatch.night import LAKE, at, declared, ordered, recorded, task
 
 
 def test_the_targets_alone_are_built_where_nothing_else_is_asked_for(database: Database) -> None:
@@ -202,3 +202,17 @@ def test_hours_are_checked(database: Database) -> None:
     ):
         with pytest.raises(InvalidInput, match=field):
             dispatch.preview(database, "dev", wanted("load", hours=hours), at(0))
+
+
+def test_tests_of_dbt_are_no_part_of_a_plan_unless_they_are_targets(database: Database) -> None:
+    tested, wrong = {"namespace": LAKE, "name": "tested"}, {"namespace": LAKE, "name": "wrong"}
+    declared(
+        database,
+        task("model.a", platform="dbt", produces=[tested]),
+        task("test.a", platform="dbt", consumes=[{"dataset": tested}]),
+        task("model.b", platform="dbt", consumes=[{"dataset": tested}], produces=[wrong]),
+        task("test.b", platform="airflow", consumes=[{"dataset": wrong}]),
+    )
+    found = planned(database, "model.a", direction="downstream", days=DAYS[:1])
+    assert [name for _, name, _ in to_build(found)] == ["model.a", "model.b", "test.b"]
+    assert [name for _, name, _ in to_build(planned(database, "test.a", days=DAYS[:1]))] == ["test.a"]

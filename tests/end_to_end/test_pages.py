@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import FloatRect, Page, expect, sync_playwright
@@ -147,6 +148,43 @@ def test_materializing_the_stale_day_in_the_page_ends_in_the_ledger(shop: Shop, 
     eventually(lambda: _passes(shop, "warehouse/stg_orders"), 120, "the check passes")
     after = shop.dagster.events("warehouse/stg_orders", "2026-11-05")
     assert [event for event in after if event not in before] == [_of_dbt(after)]
+
+
+CONFIG = """
+ops:
+  plan_backfill:
+    config:
+      targets: [{asset: warehouse/stg_payments, partitions: ["2026-11-03"]}]
+      overwrite: always
+      reason: to try it from the launchpad
+      begin: true
+"""
+
+
+def test_the_launchpad_starts_a_backfill_that_ends_well(shop: Shop, page: Page, pictures: Path) -> None:
+    """The planner releases it, and Dagster's automation runs it."""
+    given = urlencode({"mode": "default", "config": CONFIG.strip()})
+    page.goto(f"/locations/__repository__@shop/jobs/backfill/playground/setup?{given}")
+    page.get_by_role("button", name="Launch run").click()
+    page.wait_for_url("**/runs/**")
+    begun = eventually(lambda: _begun(shop, "to try it from the launchpad"), 120, "the run has begun the backfill")
+    page.screenshot(path=pictures / "launchpad-run.png")
+    sensor = shop.dagster.start_sensor("ledger_ready")
+    try:
+        eventually(lambda: _backfill(shop, begun)["state"] == "done", 240, "the backfill has ended")
+    finally:
+        shop.dagster.stop_sensor(sensor)
+    assert _backfill(shop, begun)["counts"] == {"succeeded": 1}
+
+
+def _begun(shop: Shop, reason: str) -> str | None:
+    found = shop.ledger.get("/api/v1/dev/backfills").json()["items"]
+    return next((each["id"] for each in found if each["reason"] == reason), None)
+
+
+def _backfill(shop: Shop, backfill: str) -> dict[str, Any]:
+    found: dict[str, Any] = shop.ledger.get(f"/api/v1/dev/backfills/{backfill}").json()
+    return found
 
 
 def _run_of_dagster(shop: Shop, name: str, partition: str) -> dict[str, Any] | None:

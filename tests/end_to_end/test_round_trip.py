@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dataforge.cli.example import PROPOSAL
 from tests.end_to_end.conftest import Shop, eventually
 
 LATE = Path(__file__).parents[2] / "examples" / "shop" / "late"
@@ -46,7 +47,8 @@ def test_an_event_makes_a_partition_green_and_a_dbt_run_changes_the_verdict_down
 
 
 def test_dagster_runs_what_the_ledger_lets_run_and_what_a_backfill_releases(shop: Shop) -> None:
-    """The orders may run now that their payments are staged; and a backfill builds an early day anew."""
+    """The orders may run now that their payments are staged; a backfill builds an early day anew, and another wave by
+    wave what was built from the day that was written again."""
     day, early = "2026-11-15", "2026-11-03"
     sensor = shop.dagster.start_sensor("ledger_ready")
     try:
@@ -56,12 +58,17 @@ def test_dagster_runs_what_the_ledger_lets_run_and_what_a_backfill_releases(shop
         assert begun.status_code == 200, begun.text
         backfill = begun.json()["id"]
         eventually(lambda: _state(shop, backfill) == "done", 180, "the backfill has built the day")
+        resumed = shop.ledger.post(f"/api/v1/dev/backfills/{PROPOSAL.id}/resume", json={"by": "anna@example.com"})
+        assert resumed.status_code == 200, resumed.text
+        eventually(lambda: _state(shop, str(PROPOSAL.id)) == "done", 420, "its four waves are built, one by one")
     finally:
         shop.dagster.stop_sensor(sensor)
     assert shop.dagster.sensor_failures("ledger_ready") == []
     automated = shop.dagster.automated("ledger_ready")
-    assert {("warehouse/orders", day), ("warehouse/stg_orders", early)} <= automated
-    assert {asset for asset, _ in automated} <= {"warehouse/orders", "warehouse/stg_orders", "warehouse/daily_revenue"}
+    waves = {(f"warehouse/{model}", "2026-11-05") for model in ("stg_orders", "orders", "daily_revenue")}
+    wanted = {("warehouse/orders", day), ("warehouse/stg_orders", early), ("warehouse/weekly_revenue", "2026-11-02")}
+    assert {*wanted, *waves} <= automated
+    assert {partition for _, partition in automated} <= {day, early, "2026-11-03", "2026-11-05", "2026-11-02"}
     assert shop.dagster.reasons("warehouse/weekly_revenue") >= {"upstream_missing"}
 
 
