@@ -8,10 +8,12 @@ partition that its asset has not is reported instead, and goes nowhere.
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from dagster import DagsterInstance, DefaultSensorStatus, SensorEvaluationContext, SensorResult, SkipReason, sensor
 
 from dataforge_sensors import run_log
+from dataforge_sensors.mirror_name import mirror_name
 from dataforge_sensors.refusal import and_more, one_line
 from dataforge_sensors.reports import report_of
 from dataforge_sensors.run_events import Native, Telling, Untold
@@ -24,8 +26,11 @@ AT_ONCE = 50  # runs that the ledger is told of by one request
 INTERVAL_SECONDS = 10  # how late the ledger knows; a tick with no news takes ten queries, 50 ms
 
 
+NAME = "dagster_to_ledger"
+
+
 @sensor(
-    name="dagster_to_ledger",
+    name=NAME,
     description="Tells the ledger of the runs, materializations and checks that Dagster itself executes.",
     minimum_interval_seconds=INTERVAL_SECONDS,
     default_status=DefaultSensorStatus.RUNNING,
@@ -35,10 +40,13 @@ def dagster_to_ledger(context: SensorEvaluationContext, ledger: LedgerResource) 
     assert context.repository_def is not None, "a sensor that the daemon runs has its code location"
     budget = TimeBudget()
     window, after = Window.of(context.repository_def), place_of(context.cursor)
+    began = time.time()
     news = run_log.read(context.instance, after)
     try:
         with partitions_of(context.instance):
             told = tell(context.instance, ledger, window, news, budget)
+        through = datetime.fromtimestamp(told.news.through(began), UTC)
+        ledger.tell_mirror(mirror_name(context, NAME), through, len(news.records) - len(told.news.records))
     except DataForgeError as error:
         return SkipReason(one_line(error, "The cursor stays; what Dagster runs meanwhile is told later."))
     place = run_log.settled(told.news, after, time.time())

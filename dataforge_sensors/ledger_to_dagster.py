@@ -26,6 +26,7 @@ from dataforge_sensors.mirror import Event, Held, complaints_of, event_of, locat
 from dataforge_sensors.mirror_batch import MOST, Batch, follow, seed
 from dataforge_sensors.mirror_checks import news_of
 from dataforge_sensors.mirror_cursor import Awaited, MirrorCursor
+from dataforge_sensors.mirror_name import mirror_name
 from dataforge_sensors.read_back import OwnRuns, held
 from dataforge_sensors.refusal import one_line
 from dataforge_sensors.time_budget import TimeBudget
@@ -57,7 +58,7 @@ def ledger_to_dagster(context: SensorEvaluationContext, ledger: LedgerResource) 
     hindered_by = automation.running(context.instance, repository) if unseeded else ()
     allowed = cursor.allowance(EVENTS, time.time(), INTERVAL_SECONDS)
     try:
-        tell(ledger, name_of(context), cursor)
+        tell(ledger, mirror_name(context, NAME), cursor)
         with partitions_of(context.instance):
             batch = taken(ledger, cursor, window, () if hindered_by else unseeded, budget, min(MOST, allowed // 2))
             decided = decide(context.instance, ledger, window, batch)
@@ -78,12 +79,6 @@ def tell(ledger: LedgerResource, name: str, cursor: MirrorCursor) -> None:
     """Tells the ledger how far this mirror has come: the events of the ticks before are written by now."""
     if cursor.position is not None and cursor.at:
         ledger.tell_mirror(name, datetime.fromtimestamp(cursor.shown_through, UTC), cursor.waiting)
-
-
-def name_of(context: SensorEvaluationContext) -> str:
-    """What this mirror calls itself: each code location has one of its own."""
-    origin = context.code_location_origin
-    return f"{NAME}.{origin.location_name}" if origin else NAME
 
 
 def taken(

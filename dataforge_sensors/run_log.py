@@ -33,9 +33,10 @@ NEEDED = frozenset({*TOLD, DagsterEventType.ASSET_MATERIALIZATION_PLANNED})
 
 @dataclass(frozen=True)
 class News:
-    """What is new in the log, in its order."""
+    """What is new in the log, in its order; whether there is more of it."""
 
     records: tuple[EventLogRecord, ...]
+    more: bool = False
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -51,7 +52,11 @@ class News:
         """The news up to where one run more than `most` would be spoken of."""
         too_many = frozenset(self.runs[most:])
         ahead = next((at for at, record in enumerate(self.records) if record.run_id in too_many), None)
-        return News(self.records[:ahead])
+        return News(self.records[:ahead], self.more or ahead is not None)
+
+    def through(self, now: float) -> float:
+        """The time before which all is among it: now, unless there is more."""
+        return self.records[-1].timestamp if self.more and self.records else now
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def cut(pages: Iterable[Sequence[EventLogRecord]], most: int) -> News:
     ends = [page[-1].storage_id for page in pages if len(page) >= most]
     end = min(ends, default=None)
     records = [record for page in pages for record in page if end is None or record.storage_id <= end]
-    return News(tuple(sorted(records, key=lambda record: record.storage_id)))
+    return News(tuple(sorted(records, key=lambda record: record.storage_id)), end is not None)
 
 
 def settled(news: News, after: int, now: float) -> int:

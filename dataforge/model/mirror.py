@@ -1,4 +1,4 @@
-"""Mirrors: whoever shows the ledger's states elsewhere, and how far behind each is.
+"""Mirrors: whoever shows the ledger's states elsewhere, or tells it of what happens there, and how far behind each is.
 
 Guarantees that a mirror that has died is seen to fall behind: its lag goes on from the last that it said.
 """

@@ -165,6 +165,23 @@ def test_what_a_tick_has_no_time_for_is_told_by_the_next(instance: DagsterInstan
     assert len(Teller(instance, ledger).partitions()) == 3
 
 
+def test_how_far_it_has_come_is_told_with_what_it_tells(instance: DagsterInstance, ledger: LedgerResource) -> None:
+    made = orders()
+    for day in ("2026-01-01", "2026-01-02"):
+        materialize([made], instance=instance, partition_key=day)
+    window, news = Window.of(Definitions(assets=[made]).get_repository_def()), read(instance, -1)
+    with partitions_of(instance):
+        first = tell(instance, ledger, window, news, TimeBudget(0), at_once=1).news
+    assert (news.more, first.more) == (False, True)
+    last = news.records[-1].timestamp
+    assert first.through(last + 60) == first.records[-1].timestamp < last
+    assert news.through(last + 60) == last + 60
+    Teller(instance, ledger, made).tick()
+    [shown] = ledger.mirrors().items
+    assert (shown.name, shown.waiting) == ("dagster_to_ledger", 0)
+    assert shown.shown_through.timestamp() > last
+
+
 def test_a_partition_of_two_dimensions_is_told_by_its_key(instance: DagsterInstance, ledger: LedgerResource) -> None:
     two = MultiPartitionsDefinition({"client": StaticPartitionsDefinition(["acme"]), "date": DAYS})
 
