@@ -27,9 +27,8 @@ from dataforge.model import definition
 from dataforge.model.claim import Claiming, ClaimingTogether, Member
 from dataforge.storage.database import Database
 
-CLAIMED_DAY = "2026-11-04"  # all but the last layer has run for it
+CLAIMED_DAY, GROUPED_DAY = "2026-11-04", "2026-11-05"  # all but the last layer has run for them
 FAN_OUTS = {1: 40, 100: 20, 10_000: 3}  # how many wait for one task, and how often it is measured
-SINGLE = 140  # partitions that are claimed one by one, the first twenty of which are not measured
 TOGETHER, GROUPS = 100, 10  # partitions in a group of claims, and how many groups
 PATIENCE = 300.0  # seconds
 
@@ -51,26 +50,25 @@ def main(factor: float) -> None:
 def _claims(bench: Bench, database: Database, names: list[str], factor: float) -> None:
     """Each has twenty upstreams, all of which are there."""
     last = len(names) - len(names) // LAYERS
-    for begin in range(0, last, 1_000):
-        done = [_event(name, CLAIMED_DAY, "succeeded") for name in names[begin : min(begin + 1_000, last)]]
-        record_native(database, "dev", done, NOTHING)
-    wanted = [
-        Claiming(name=name, partition=CLAIMED_DAY, worker="w", lease_seconds=600) for name in names[last:][:SINGLE]
-    ]
+    _ran(database, names[:last], CLAIMED_DAY)
+    wanted = [Claiming(name=name, partition=CLAIMED_DAY, worker="w", lease_seconds=600) for name in names[last:][:220]]
     taken = [timed(partial(claim, database, "dev", each, datetime.now(UTC))) for each in wanted]
     bench.times("claim.p95", taken[20:], factor=factor)
-    left = names[last:][SINGLE:]
-    groups = [left[begin : begin + TOGETHER] for begin in range(0, len(left), TOGETHER)][:GROUPS]
-    asked = [_together(group) for group in groups if len(group) == TOGETHER]
-    bench.times(
-        f"claim.together.{TOGETHER}",
-        [timed(partial(claim_together, database, "dev", each, datetime.now(UTC))) for each in asked],
-        factor=factor,
-    )
+    _ran(database, names[:last], GROUPED_DAY)
+    starts = range(last, len(names) - TOGETHER + 1, TOGETHER)
+    groups = [_together(names[begin : begin + TOGETHER]) for begin in starts][:GROUPS]
+    taken = [timed(partial(claim_together, database, "dev", each, datetime.now(UTC))) for each in groups]
+    bench.times(f"claim.together.{TOGETHER}", taken, factor=factor)
+
+
+def _ran(database: Database, names: list[str], day: str) -> None:
+    for begin in range(0, len(names), 1_000):
+        done = [_event(name, day, "succeeded") for name in names[begin : begin + 1_000]]
+        record_native(database, "dev", done, NOTHING)
 
 
 def _together(names: list[str]) -> ClaimingTogether:
-    members = tuple(Member(name=name, partition=CLAIMED_DAY) for name in names)
+    members = tuple(Member(name=name, partition=GROUPED_DAY) for name in names)
     return ClaimingTogether(partitions=members, worker="w", lease_seconds=600)
 
 
