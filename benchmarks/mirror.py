@@ -181,4 +181,4 @@ def _fed(url: str) -> Iterator[None]:
         try:
             yield
         finally:
-            process.terminate()
+            process.kill()  # it has nothing to put away
