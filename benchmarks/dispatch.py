@@ -27,9 +27,10 @@ from dataforge.model import definition
 from dataforge.model.claim import Claiming, ClaimingTogether, Member
 from dataforge.storage.database import Database
 
-CLAIMED_DAY, GROUPED_DAY = "2026-11-04", "2026-11-05"  # all but the last layer has run for them
+CLAIMED_DAY = "2026-11-04"  # all but the last layer has run for it
+GROUPED_DAYS = tuple(f"2026-11-{day:02}" for day in range(5, 15))  # and for each of these
 FAN_OUTS = {1: 40, 100: 20, 10_000: 3}  # how many wait for one task, and how often it is measured
-TOGETHER, GROUPS = 100, 10  # partitions in a group of claims, and how many groups
+TOGETHER = 100  # partitions in a group of claims
 PATIENCE = 300.0  # seconds
 
 
@@ -54,10 +55,11 @@ def _claims(bench: Bench, database: Database, names: list[str], factor: float) -
     wanted = [Claiming(name=name, partition=CLAIMED_DAY, worker="w", lease_seconds=600) for name in names[last:][:220]]
     taken = [timed(partial(claim, database, "dev", each, datetime.now(UTC))) for each in wanted]
     bench.times("claim.p95", taken[20:], factor=factor)
-    _ran(database, names[:last], GROUPED_DAY)
-    starts = range(last, len(names) - TOGETHER + 1, TOGETHER)
-    groups = [_together(names[begin : begin + TOGETHER]) for begin in starts][:GROUPS]
-    taken = [timed(partial(claim_together, database, "dev", each, datetime.now(UTC))) for each in groups]
+    taken = []
+    for day in GROUPED_DAYS:
+        _ran(database, names[:last], day)
+        wanted_together = _together(names[last : last + TOGETHER], day)
+        taken.append(timed(partial(claim_together, database, "dev", wanted_together, datetime.now(UTC))))
     bench.times(f"claim.together.{TOGETHER}", taken, factor=factor)
 
 
@@ -67,8 +69,8 @@ def _ran(database: Database, names: list[str], day: str) -> None:
         record_native(database, "dev", done, NOTHING)
 
 
-def _together(names: list[str]) -> ClaimingTogether:
-    members = tuple(Member(name=name, partition=GROUPED_DAY) for name in names)
+def _together(names: list[str], day: str) -> ClaimingTogether:
+    members = tuple(Member(name=name, partition=day) for name in names)
     return ClaimingTogether(partitions=members, worker="w", lease_seconds=600)
 
 

@@ -37,10 +37,9 @@ from dataforge_assets.automation_sensor import ReadySensor
 from dataforge_assets.partitions import last_keys
 from resources import LedgerResource, ledger_resource
 from resources.identity import task_of
-from resources.model import Code, DataForgeError, Named, TaskRef, Unanswered, Verdict
+from resources.model import MOST_QUESTIONS, Code, DataForgeError, Named, TaskRef, Unanswered, Verdict
 
 LAST_PARTITIONS = 3  # of each asset; older ones that may run stand among the ledger's wake-ups, and are asked about too
-MOST_ASKED = 1_000  # partitions in one question
 MOST_ENTITIES = 400  # of one sensor, whose limit is 500 assets and checks
 # Other codes only warn, or are said of datasets alone.
 _NEVER = frozenset({Code.NO_SUCH_DATASET, Code.RERUN_ORDERED, Code.MARKED, Code.OBSERVED_CYCLE})
@@ -158,13 +157,13 @@ class _Tick:
         wanted: list[tuple[AssetKey, str | None]] = []
         for key in self._order[begin:] + self._order[:begin]:
             mine = [] if key in self._answers else self._partitions(key)
-            if wanted and len(wanted) + len(mine) > MOST_ASKED:
+            if wanted and len(wanted) + len(mine) > MOST_QUESTIONS:
                 break
             if key not in self._answers:
                 wanted += [(key, partition) for partition in mine]
                 self._answers[key] = {}
-        for start in range(0, len(wanted), MOST_ASKED):
-            some = wanted[start : start + MOST_ASKED]
+        for start in range(0, len(wanted), MOST_QUESTIONS):
+            some = wanted[start : start + MOST_QUESTIONS]
             found = self._ledger.readiness([self._named(key, partition) for key, partition in some]).items
             for (key, partition), verdict in zip(some, found, strict=True):
                 self._answers[key] = {**self._answers[key], partition: verdict}
@@ -185,7 +184,7 @@ class _Tick:
     def _waiting(self) -> Mapping[TaskRef, set[str | None]]:
         if self._announced is None:
             self._announced = {}
-            for item in self._ledger.wakeups(MOST_ASKED).items:
+            for item in self._ledger.wakeups(MOST_QUESTIONS).items:
                 task = TaskRef(item.task.namespace, item.task.name)
                 self._announced.setdefault(task, set()).add(item.partition)
         return self._announced

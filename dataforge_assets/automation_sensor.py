@@ -13,6 +13,7 @@ from dagster._core.definitions.target import ExecutableDefinition
 from dagster._utils.warnings import disable_dagster_warnings
 
 from resources.model import DataForgeError
+from resources.refusal import one_line
 
 
 class ReadySensor(AutomationConditionSensorDefinition):
@@ -26,7 +27,7 @@ class ReadySensor(AutomationConditionSensorDefinition):
             refusal = _refusal(error)
             if refusal is None:
                 raise
-            said = f"{' '.join(str(refusal).split()).rstrip('.')}. Nothing is requested, and the cursor stays."
+            said = one_line(refusal, "Nothing is requested, and the cursor stays.")
             return SensorExecutionData(skip_message=said, cursor=context.cursor)
 
     def with_attributes(

@@ -9,7 +9,6 @@ and knows by their digest which of them have changed.
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from hashlib import blake2b
 from typing import Any, NamedTuple, TypeVar
 
 from dagster import (
@@ -28,20 +27,19 @@ from dagster import (
     MetadataValue,
     PartitionsDefinition,
     RepositoryDefinition,
-    TableColumn,
-    TableRecord,
-    TableSchema,
     multi_asset_check,
     partition_loading_context,
 )
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from msgspec.structs import replace
 
+from dataforge_assets.check_result import DIGEST, digest_of, row, table
 from dataforge_assets.partitions import last_keys
 from resources import LedgerResource
 from resources.identity import dataset_of
 from resources.model import (
     MOST_ASKED,
+    MOST_QUESTIONS,
     Arrival,
     ArrivalQuestion,
     Code,
@@ -61,12 +59,10 @@ CHECKS = {
 }
 BLOCKING = frozenset({THERE})  # within a run of Dagster's own, what lies below is not built on it
 _OF_UPSTREAMS = (CURRENT, THERE)  # nothing without upstreams has them
-DIGEST = "dataforge/digest"
 KEPT = "Just built, to be decided within a minute. Before: "
 LAST_PARTITIONS = 30  # of each asset at most; what is older was told while it was new
 MOST_ROWS = 200  # of the table; it is stored with each result
 _COLUMNS = ("partition", "cause", "upstream", "upstream_partition", "since", "run", "owner", "because")
-_SCHEMA = TableSchema([TableColumn(name) for name in _COLUMNS])
 _Row = dict[str, str]
 _Question = TypeVar("_Question")
 
@@ -129,8 +125,8 @@ def ledger_checks(assets: Iterable[AssetsDefinition | AssetSpec]) -> AssetChecks
 def evaluated(
     context: AssetCheckExecutionContext, ledger: LedgerResource, every: Sequence[Checked]
 ) -> Iterator[AssetCheckResult]:
-    """Asks the ledger about the selected assets; not about those that this very run has built, of which the ledger
-    will know only when the run has ended. Until the sensor's next result they keep the one from before the run."""
+    """Asks the ledger about the selected assets; not about those that this very run has built, of which the ledger may
+    know only when the run has ended. Until the sensor's next result they keep the one from before the run."""
     entries = context.instance.all_logs(context.run.run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION)
     built = {entry.dagster_event.asset_key for entry in entries if entry.dagster_event}
     wanted = {key.asset_key for key in context.selected_asset_check_keys} - built
@@ -181,7 +177,7 @@ def results(ledger: LedgerResource, assets: Sequence[Checked], now: datetime, la
     built = iter([item for some in _batches(every, MOST_ASKED) for item in ledger.freshness(some).items])
     found = [result for key, asked in questions.items() for result in of_upstreams(key, [next(built) for _ in asked])]
     named = [ArrivalQuestion(name=each.dataset.name, namespace=each.dataset.namespace) for each in assets]
-    came = [item for some in _batches(named, 1_000) for item in ledger.arrivals(some).items]
+    came = [item for some in _batches(named, MOST_QUESTIONS) for item in ledger.arrivals(some).items]
     return found + [result for each, item in zip(assets, came, strict=True) for result in of_arrival(each.key, item)]
 
 
@@ -240,7 +236,7 @@ def _of_partitions(
     amiss: Sequence[Freshness],
 ) -> AssetCheckResult:
     causes = [(answer, reason) for answer in amiss for reason in answer.reasons]
-    table = [_row(answer, reason) for answer, reason in causes]
+    rows = [_row(answer, reason) for answer, reason in causes]
     well = "are current" if name == CURRENT else "had all that they need"
     return AssetCheckResult(
         asset_key=key,
@@ -249,10 +245,10 @@ def _of_partitions(
         severity=severity,
         description=_description(causes) if amiss else f"{len(built)} built partitions {well}.",
         metadata={
-            DIGEST: MetadataValue.text(_digest(amiss, table)),
+            DIGEST: digest_of(_content(amiss, rows)),
             "dataforge/built_partitions": MetadataValue.int(len(built)),
             f"dataforge/{'stale' if name == CURRENT else 'lacking'}_partitions": MetadataValue.int(len(amiss)),
-            **({"dataforge/causes": _table(table)} if table else {}),
+            **({"dataforge/causes": table(_COLUMNS, rows, MOST_ROWS)} if rows else {}),
         },
     )
 
@@ -274,7 +270,7 @@ def _of_dataset(key: AssetKey, name: str, amiss: str | None, well: str) -> Asset
         passed=amiss is None,
         severity=AssetCheckSeverity.WARN,
         description=amiss or well,
-        metadata={DIGEST: MetadataValue.text(blake2b((amiss or "").encode(), digest_size=16).hexdigest())},
+        metadata={DIGEST: digest_of(amiss or "")},
     )
 
 
@@ -331,14 +327,9 @@ def _row(answer: Freshness, reason: Reason) -> _Row:
         reason.owner,
         "; ".join(step.message for step in reason.because),
     )
-    return {column: value or "" for column, value in zip(_COLUMNS, values, strict=True)}
+    return row(_COLUMNS, values)
 
 
-def _table(rows: Sequence[_Row]) -> MetadataValue:
-    return MetadataValue.table([TableRecord(dict(row)) for row in rows[:MOST_ROWS]], _SCHEMA)
-
-
-def _digest(amiss: Sequence[Freshness], rows: Sequence[_Row]) -> str:
-    """Names what is amiss and why; the moment it was asked, and how much is well, are no part of it."""
-    content = json.dumps([[[answer.partition, answer.status.value] for answer in amiss], rows])
-    return blake2b(content.encode(), digest_size=16).hexdigest()
+def _content(amiss: Sequence[Freshness], rows: Sequence[_Row]) -> str:
+    """What is amiss and why; the moment it was asked, and how much is well, are no part of it."""
+    return json.dumps([[[answer.partition, answer.status.value] for answer in amiss], rows])

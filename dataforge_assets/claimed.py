@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from copy import copy
 from functools import partial
 from typing import Any
@@ -58,10 +59,8 @@ def _claiming(made: OpDefinition, lease_seconds: int) -> _Compute:
 
 def _compute(context: Any, inputs: Mapping[str, Any], *, within: _Compute, lease_seconds: int) -> Iterator[Any]:
     asked = context if isinstance(context, AssetExecutionContext) else AssetExecutionContext(context)
-    if not targets_of(asked):
-        yield from within(context, inputs)
-        return
-    with holding(asked, lease_seconds):
+    targets = targets_of(asked)
+    with holding(asked, targets, lease_seconds) if targets else nullcontext():
         yield from within(context, inputs)
 
 

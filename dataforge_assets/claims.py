@@ -35,9 +35,9 @@ from dagster._core.storage.tags import (
     USER_TAG,
 )
 
-from resources import LedgerResource, webserver
+from resources import LedgerResource
 from resources.attempt import STEP_BEGINS, runs_before, tries
-from resources.identity import dataset_of, task_of
+from resources.identity import dataset_of, source_of, task_of
 from resources.materialization import finding_of, named_of, output_of
 from resources.model import (
     Again,
@@ -87,7 +87,7 @@ class Target(NamedTuple):
 def targets_of(context: AssetExecutionContext) -> list[Target]:
     """What the step is to make, as far as the ledger knows it by name."""
     specs = context.assets_def.specs_by_key
-    keys = _partitions(context)
+    keys = [str(key) for key in partitions_of(context)]
     found = []
     for asset in sorted(context.selected_asset_keys):
         spec = specs[asset]
@@ -99,17 +99,16 @@ def targets_of(context: AssetExecutionContext) -> list[Target]:
     return found
 
 
-def _partitions(context: AssetExecutionContext) -> Sequence[str]:
-    partitioned = context.has_partition_key or context.has_partition_key_range
-    return [str(key) for key in context.partition_keys] if partitioned else []
+def partitions_of(context: AssetExecutionContext) -> Sequence[str]:
+    """The partitions of the run, as Dagster has their keys; none of what has no partitions."""
+    return context.partition_keys if context.has_partition_key or context.has_partition_key_range else ()
 
 
 @contextmanager
-def holding(context: AssetExecutionContext, lease_seconds: int = LEASE_SECONDS) -> Iterator[None]:
-    """Claims what the step is to make; what is yielded within is written to Dagster's log before it ends. Raises
+def holding(context: AssetExecutionContext, targets: Sequence[Target], lease_seconds: int) -> Iterator[None]:
+    """Claims these targets of the step; what is yielded within is written to Dagster's log before it ends. Raises
     Failure where the ledger lets it not run, and then nothing was claimed."""
     ledger: LedgerResource = context.resources.ledger
-    targets = targets_of(context)
     claims = _claimed(context, ledger, targets, lease_seconds)
     over = Event()
     beats = Thread(target=_beat, args=(context, ledger, claims, lease_seconds, over), daemon=True)
@@ -148,7 +147,7 @@ def _claimed(
         partitions=members,
         worker=f"Dagster's run {run.run_id}",
         lease_seconds=lease_seconds,
-        source={"dagster_run_id": run.run_id, "step_key": step, "url": f"{webserver()}/runs/{run.run_id}"},
+        source={**source_of(run), "step_key": step},
         again=again_of(run),
     )
     try:

@@ -8,7 +8,6 @@ current make the same, and the sensor knows by its digest whether it is news.
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from hashlib import blake2b
 
 from dagster import (
     AssetCheckExecutionContext,
@@ -19,13 +18,10 @@ from dagster import (
     AssetKey,
     AssetSpec,
     MetadataValue,
-    TableColumn,
-    TableRecord,
-    TableSchema,
     multi_asset_check,
 )
 
-from dataforge_assets.checks import DIGEST
+from dataforge_assets.check_result import DIGEST, digest_of, row, table
 from resources import LedgerResource
 from resources.identity import dataset_of
 from resources.model import Change, DatasetRef, PartitionStatus
@@ -38,7 +34,6 @@ MOST_ERROR = 500  # characters
 SEVERE = (PartitionStatus.FAILED, PartitionStatus.QUARANTINED)
 AMISS = (*SEVERE, PartitionStatus.RUNNING)
 _COLUMNS = ("partition", "status", "since", "run", "task", "owner", "error")
-_SCHEMA = TableSchema([TableColumn(name) for name in _COLUMNS])
 
 
 def ledger_state_of(specs: Iterable[AssetSpec]) -> AssetChecksDefinition:
@@ -83,8 +78,8 @@ def result_of(key: AssetKey, amiss: Sequence[Change], page: Callable[[Change], s
         severity=AssetCheckSeverity.ERROR if severe else AssetCheckSeverity.WARN,
         description=_description(ordered) if ordered else "None of the recent partitions has failed or is running.",
         metadata={
-            DIGEST: MetadataValue.text(_digest(rows)),
-            **({"dataforge/partitions": _table(rows)} if rows else {}),
+            DIGEST: digest_of(json.dumps(rows)),
+            **({"dataforge/partitions": table(_COLUMNS, rows, MOST_ROWS)} if rows else {}),
             **({"dataforge/ledger": MetadataValue.url(link)} if link else {}),
         },
     )
@@ -120,12 +115,4 @@ def _row(change: Change) -> dict[str, str]:
         change.owner,
         _error(change),
     )
-    return {column: value or "" for column, value in zip(_COLUMNS, values, strict=True)}
-
-
-def _table(rows: Sequence[dict[str, str]]) -> MetadataValue:
-    return MetadataValue.table([TableRecord(dict(row)) for row in rows[:MOST_ROWS]], _SCHEMA)
-
-
-def _digest(rows: Sequence[dict[str, str]]) -> str:
-    return blake2b(json.dumps(rows).encode(), digest_size=16).hexdigest()
+    return row(_COLUMNS, values)

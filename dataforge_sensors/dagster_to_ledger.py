@@ -14,13 +14,13 @@ from dagster import DagsterInstance, DefaultSensorStatus, SensorEvaluationContex
 
 from dataforge_sensors import run_log
 from dataforge_sensors.mirror_name import mirror_name
-from dataforge_sensors.refusal import and_more, one_line
 from dataforge_sensors.reports import report_of
 from dataforge_sensors.run_events import Native, Telling, Untold
 from dataforge_sensors.time_budget import TimeBudget
 from dataforge_sensors.window import Window, partitions_of
 from resources import LedgerResource, webserver
 from resources.model import DataForgeError, Recorded, joined
+from resources.refusal import and_more, one_line
 
 AT_ONCE = 50  # runs that the ledger is told of by one request
 INTERVAL_SECONDS = 10  # how late the ledger knows; a tick with no news takes ten queries, 50 ms

@@ -22,12 +22,13 @@ from dagster import (
 )
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
-from dataforge_assets.checks import DIGEST, Checked, checked_in, key_of, last_of, results
+from dataforge_assets.check_result import DIGEST
+from dataforge_assets.checks import Checked, checked_in, key_of, last_of, results
 from dataforge_sensors.dagster_to_ledger import INTERVAL_SECONDS
-from dataforge_sensors.refusal import one_line
 from dataforge_sensors.time_budget import TimeBudget
 from resources import LedgerResource
 from resources.model import DataForgeError
+from resources.refusal import one_line
 
 AT_ONCE = 5_000  # assets of one question to the ledger, as many as a location has
 MOST_NEWS = 1_000  # evaluations of a tick, 50 a second: what is amiss first, and the rest by the next ticks

@@ -28,11 +28,11 @@ from dataforge_sensors.mirror_checks import news_of
 from dataforge_sensors.mirror_cursor import Awaited, MirrorCursor
 from dataforge_sensors.mirror_name import mirror_name
 from dataforge_sensors.read_back import OwnRuns, held
-from dataforge_sensors.refusal import one_line
 from dataforge_sensors.time_budget import TimeBudget
 from dataforge_sensors.window import Asset, Window, partitions_of
 from resources import LedgerResource
 from resources.model import DataForgeError, DatasetFilter, DatasetRef, NotFound
+from resources.refusal import one_line
 
 NAME = "ledger_to_dagster"
 INTERVAL_SECONDS = 10

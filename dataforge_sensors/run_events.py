@@ -22,7 +22,7 @@ from dagster import (
 )
 from dagster._core.definitions.data_version import DATA_VERSION_TAG, INPUT_DATA_VERSION_TAG_PREFIX
 
-from dataforge_assets.checks import DIGEST
+from dataforge_assets.check_result import DIGEST
 from dataforge_assets.claims import NOT_BEGUN
 from dataforge_sensors.mirror import MIRROR_ID
 from dataforge_sensors.run_log import Story

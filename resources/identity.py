@@ -6,11 +6,12 @@ Guarantees that whoever reads an asset's metadata, as it was declared or as Dags
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from dagster import AssetSpec
+from dagster import AssetSpec, DagsterRun
 
 from dataforge.model.decoding import convert
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.reference import DatasetRef, TaskRef
+from resources.configuration import webserver
 
 TASK = "dataforge/task"  # what produces the asset
 DATASET = "dataforge/dataset"  # what the asset is
@@ -41,6 +42,11 @@ def runs_in(spec: AssetSpec, namespace: str) -> bool:
     """Whether the task that makes an asset is of this namespace, such as that of one Airflow."""
     task = task_of(spec.metadata)
     return task is not None and task.namespace == namespace
+
+
+def source_of(run: DagsterRun) -> dict[str, str]:
+    """What events say of where they come from, that tell of a run of Dagster."""
+    return {"dagster_run_id": run.run_id, "url": f"{webserver()}/runs/{run.run_id}"}
 
 
 def dataset_of(metadata: Mapping[str, Any]) -> DatasetRef | None:

@@ -1,6 +1,7 @@
 """The ledger's words, for Dagster's code, which knows the core by this package alone."""
 
 from dataforge.client import each
+from dataforge.client.request import MOST_QUESTIONS
 from dataforge.ingest.dbt import task_name as dbt_task_name
 from dataforge.ledger.readiness import Answers, Named
 from dataforge.model import edge
@@ -31,6 +32,7 @@ from dataforge.model.verdict import Code, NodeRef, Reason, Status, Unanswered, V
 
 __all__ = [
     "MOST_ASKED",
+    "MOST_QUESTIONS",
     "Again",
     "Answers",
     "Arrival",

@@ -17,7 +17,7 @@ from litestar.params import PathParameter, RawBody
 
 from dataforge.api.body import shaped
 from dataforge.api.operation import EnvironmentName, answers, takes_body
-from dataforge.api.readiness import TaskName
+from dataforge.api.readiness import TaskName, task_name
 from dataforge.dispatch import claim as dispatch
 from dataforge.dispatch import lease as leases
 from dataforge.ingest.redaction import Redaction
@@ -56,7 +56,7 @@ class ClaimBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def claiming(self) -> Claiming:
-        task = TaskName(self.task) if isinstance(self.task, str) else self.task
+        task = task_name(self.task)
         return Claiming(
             name=task.name,
             namespace=task.namespace,
@@ -78,7 +78,7 @@ class MemberBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def member(self) -> Member:
-        task = TaskName(self.task) if isinstance(self.task, str) else self.task
+        task = task_name(self.task)
         return Member(
             name=task.name,
             namespace=task.namespace,

@@ -27,6 +27,11 @@ class TaskName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     namespace: str | None = None
 
 
+def task_name(given: TaskName | str) -> TaskName:
+    """A task as it was named: by its name alone, or with its namespace."""
+    return TaskName(given) if isinstance(given, str) else given
+
+
 class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A task, by name or by namespace and name, and its partition."""
 
@@ -35,7 +40,7 @@ class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def named(self) -> Named:
-        task = TaskName(self.task) if isinstance(self.task, str) else self.task
+        task = task_name(self.task)
         return Named(task.name, task.namespace, self.partition or "")
 
 

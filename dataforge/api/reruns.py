@@ -13,7 +13,7 @@ from litestar.params import QueryParameter, RawBody
 
 from dataforge.api.body import shaped
 from dataforge.api.operation import EnvironmentName, answers, takes_body
-from dataforge.api.readiness import TaskName
+from dataforge.api.readiness import TaskName, task_name
 from dataforge.dispatch import rerun as dispatch
 from dataforge.ingest.redaction import Redaction
 from dataforge.model.catalog import NodeName
@@ -32,7 +32,7 @@ class RerunBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def rerunning(self) -> Rerunning:
-        task = TaskName(self.task) if isinstance(self.task, str) else self.task
+        task = task_name(self.task)
         return Rerunning(
             name=task.name,
             namespace=task.namespace,

@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from dataforge.cli.invocation import Invocation, pass_invocation
-
-_UNITS = {"d": "days", "w": "weeks"}
+from dataforge.cli.moment import span
 
 
 class Age(click.ParamType[timedelta]):
@@ -21,10 +20,10 @@ class Age(click.ParamType[timedelta]):
         """What was written, such as 30d or 8w."""
         if isinstance(value, timedelta):
             return value
-        read = re.fullmatch(r"([1-9]\d{0,3})([dw])", value)
+        read = span(value) if re.fullmatch(r"[1-9]\d{0,3}[dw]", value) else None
         if read is None:
             self.fail(f"{value!r} is no age: expected a number of days or weeks, such as 30d or 8w", param, ctx)
-        return timedelta(**{_UNITS[read[2]]: int(read[1])})
+        return read
 
 
 @click.group()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from dataforge.cli.invocation import Invocation, pass_invocation
+from dataforge.cli.moment import span
 from dataforge.cli.progress import Bar
 from dataforge.model import filter as filters
 from dataforge.model.filter import FindingFilter
@@ -17,7 +17,6 @@ from dataforge.model.finding import FindingCode
 if TYPE_CHECKING:
     from dataforge.model.finding import Finding
 
-_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _EXPECTED = "a span back from now such as 7d or 12h, or a time such as 2026-11-01T06:00:00Z, or a date"
 _TITLES = ("SEVERITY", "FINDING", "WHAT", "PARTITION", "OWNER", "SINCE (UTC)", "BUILT FROM IT")
 _PAGE = 1_000
@@ -25,11 +24,9 @@ _PAGE = 1_000
 
 def _since(_: click.Context, __: click.Parameter, value: str) -> datetime:
     """A time, or so long before now."""
-    span = re.fullmatch(r"(\d{1,5})([mhdw])", value)
     try:
-        if span is not None:
-            return datetime.now(UTC) - int(span[1]) * _UNITS[span[2]]
-        return filters.moment(value)
+        back = span(value)
+        return filters.moment(value) if back is None else datetime.now(UTC) - back
     except (ValueError, OverflowError):
         raise click.BadParameter(f"{value!r} is no time: expected {_EXPECTED}") from None
 

@@ -1,12 +1,21 @@
-"""Times as options take them: RFC 3339, or a date; UTC where no zone stands."""
+"""Times as options take them: RFC 3339, or a date, UTC where no zone stands; and spans of time."""
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from datetime import datetime, timedelta
 
 import click
 
 from dataforge.model import filter as filters
+
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+
+
+def span(text: str) -> timedelta | None:
+    """So many minutes, hours, days or weeks, such as 7d; None for what is no span."""
+    read = re.fullmatch(r"(\d{1,5})([mhdw])", text)
+    return int(read[1]) * _UNITS[read[2]] if read else None
 
 
 def moment(_: click.Context, __: click.Parameter, value: str | None) -> datetime | None:

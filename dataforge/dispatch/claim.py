@@ -90,7 +90,7 @@ def claim_together(
     Raises ClaimRefused with the verdicts on those that may not run, and then nothing is granted and nothing ordered;
     NotFound for a task nobody knows; Conflict for an attempt that is known; InvalidInput for what is out of bounds.
     """
-    check_together(wanted)
+    _check_together(wanted)
     worker = Worker(wanted.worker, wanted.lease_seconds, wanted.source)
     with database.transaction() as connection:
         here = environments.lock(connection, environment)
@@ -99,13 +99,14 @@ def claim_together(
             return Together(granted)
         lease.expire(connection, here, now, redaction)
         lease.follow(connection, here, members, now, redaction)
-        verdicts = _together(connection, here, members, now)
+        verdicts = _together(connection, here, members, now, whole=False)
         if wanted.again is not None and (done := [place for place, each in verdicts.items() if _is_over(each)]):
             saying = Saying("rerun", wanted.again.by, wanted.again.reason)
             order(connection, here, done, saying, now, redaction)
-            verdicts = _together(connection, here, members, now)
-        refused = [each for each in verdicts.values() if not _claimable(each, trusted)]
-        if refused:
+            verdicts = _together(connection, here, members, now, whole=False)
+        if not all(_claimable(each, trusted) for each in verdicts.values()):
+            verdicts = _together(connection, here, members, now, whole=True)
+            refused = [each for each in verdicts.values() if not _claimable(each, trusted)]
             raise _refusal(refused[0], len(verdicts), refused[1:])
         return Together(lease.grant(connection, here, members, worker, now, redaction))
 
@@ -125,11 +126,11 @@ def _members(connection: Connection, here: Environment, wanted: ClaimingTogether
 
 
 def _together(
-    connection: Connection, here: Environment, members: Iterable[Wanted], now: datetime
+    connection: Connection, here: Environment, members: Iterable[Wanted], now: datetime, *, whole: bool
 ) -> dict[Asked, Verdict]:
-    """Whether each may run once those before it in the group have."""
+    """Whether each may run once those before it in the group have; only the `whole` says of what to be warned."""
     asked = [Asked(each.task.id, each.partition) for each in members]
-    question = aged(connection, here.id, ask(connection, here, asked, now), now)
+    question = aged(connection, here.id, ask(connection, here, asked, now), now, warn=whole)
     made = {(NodeRef("task", each.task.namespace, each.task.name), each.partition) for each in members}
     places = made_by(connection, here.id, asked, now)
     names = reference.names(connection, here.id, "dataset", {node for _, node, _ in places})
@@ -151,7 +152,7 @@ def _check(wanted: Claiming) -> None:
     lease.check_worker(wanted.worker)
 
 
-def check_together(wanted: ClaimingTogether) -> None:
+def _check_together(wanted: ClaimingTogether) -> None:
     """Raises InvalidInput for bounds that are not kept, and for ids that are none or the same."""
     lease.check_seconds(wanted.lease_seconds)
     lease.check_worker(wanted.worker)
@@ -159,9 +160,9 @@ def check_together(wanted: ClaimingTogether) -> None:
     for place, each in enumerate(wanted.partitions):
         lease.check_claim(f"partitions[{place}].claim", each.claim)
     claims = [each.claim for each in wanted.partitions if each.claim is not None]
-    if len(set(claims)) < len(claims):
-        error = FieldError("partitions", len(claims), "a claim of its own for each")
-        raise InvalidInput("partitions: expected a claim of its own for each", [error])
+    if claims and len(set(claims)) < len(wanted.partitions):
+        error = FieldError("partitions", len(set(claims)), "a claim of its own for each, or for none")
+        raise InvalidInput(f"partitions: expected {error.expected}", [error])
 
 
 def _verdict(

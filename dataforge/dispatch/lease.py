@@ -180,11 +180,7 @@ def beat_all(database: Database, environment: str, claims: Sequence[str], lease_
     check_many("claims", claims)
     wanted = [_id(f"claims[{place}]", claim) for place, claim in enumerate(claims)]
     found = _beaten(database, environment, wanted, lease_seconds, now)
-    lost = [(claim, each) for claim, each in zip(wanted, found, strict=True) if not isinstance(each, Granted)]
-    return Beaten(
-        tuple(each for each in found if isinstance(each, Granted)),
-        tuple(Lost(str(claim), str(each)) for claim, each in lost),
-    )
+    return Beaten(tuple(each for each in found if isinstance(each, Granted)), _lost(wanted, found))
 
 
 def _beaten(
@@ -234,11 +230,13 @@ def end_all(
         raise InvalidInput("ends: expected each claim once", [FieldError("ends", len(ends), "each claim once")])
     wanted = {claim: (each.ending, each.outcome) for claim, each in said.items()}
     found = _ended(database, environment, wanted, now, redaction)
-    lost = [(claim, each) for claim, each in zip(said, found, strict=True) if not isinstance(each, Ended)]
-    return AllEnded(
-        tuple(each for each in found if isinstance(each, Ended)),
-        tuple(Lost(str(claim), str(each)) for claim, each in lost),
-    )
+    return AllEnded(tuple(each for each in found if isinstance(each, Ended)), _lost(said, found))
+
+
+def _lost(claims: Iterable[UUID], found: Iterable[Granted | Ended | NotFound | Fenced]) -> tuple[Lost, ...]:
+    """Those of these claims that are no longer their worker's, each with why."""
+    told = zip(claims, found, strict=True)
+    return tuple(Lost(str(claim), str(each)) for claim, each in told if isinstance(each, NotFound | Fenced))
 
 
 def _ended(

@@ -21,9 +21,10 @@ from dataforge.model.catalog import TaskItem
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.lineage import Window
 from dataforge.model.partition import InvalidPartitionKey, Partitioning, window_of
-from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.model.reference import DatasetRef, TaskRef, node_id
 from dataforge.model.selection import Selection
 from dataforge.model.state import RunKind
+from dataforge.model.task import is_test
 from dataforge.storage import asset as storage
 from dataforge.storage import dataset_list, readiness, reference, task_list
 from dataforge.storage import environment as environments
@@ -82,7 +83,7 @@ def _upstream(connection: Connection, here: Environment, wanted: Selection) -> s
         raise InvalidInput(
             f"upstream_of reaches too much: expected {expected}", [FieldError("upstream_of", "...", expected)]
         )
-    nodes = {(node.kind, _id(node.kind, node.namespace, node.name)) for graph in found for node in graph.nodes}
+    nodes = {(node.kind, node_id(node.namespace, node.name)) for graph in found for node in graph.nodes}
     return _shown(connection, here.id, nodes, {(start.kind, start.id) for start in starts})
 
 
@@ -94,10 +95,6 @@ def _shown(connection: Connection, environment: int, nodes: set[Node], named: se
     writers = {made.task for made in written}
     products: set[Node] = {("dataset", made.dataset) for made in written if ("task", made.task) in named}
     return products | {node for node in nodes if node[0] == "dataset" or node[1] not in writers}
-
-
-def _id(kind: str, namespace: str, name: str) -> int:
-    return (TaskRef if kind == "task" else DatasetRef)(namespace, name).id
 
 
 class _Reading:
@@ -115,11 +112,13 @@ class _Reading:
         self._written = _grouped(storage.written(connection, environment, waited_for), lambda made: made.task)
         datasets |= {node for kind, node in above if kind == "dataset"}
         datasets |= {made.dataset for some in self._written.values() for made in some}
-        self._names = storage.names(connection, environment, tasks | waited_for, datasets)
-        refs = self._names.values()
-        named = task_list.load(connection, environment, [ref for ref in refs if isinstance(ref, TaskRef)])
-        self._tasks = {TaskRef(each.namespace, each.name).id: each for each in named}
-        known = dataset_list.load(connection, environment, [ref for ref in refs if isinstance(ref, DatasetRef)])
+        named = reference.names(connection, environment, "task", tasks | waited_for)
+        called = reference.names(connection, environment, "dataset", datasets)
+        self._names: dict[Node, tuple[str, str]] = {("task", node): name for node, name in named.items()}
+        self._names |= {("dataset", node): name for node, name in called.items()}
+        found = task_list.load(connection, environment, [TaskRef(*name) for name in named.values()])
+        self._tasks = {TaskRef(each.namespace, each.name).id: each for each in found}
+        known = dataset_list.load(connection, environment, [DatasetRef(*name) for name in called.values()])
         self._datasets = {DatasetRef(each.namespace, each.name).id: each for each in known}
         self._firsts = storage.firsts(connection, environment, sorted({*chosen, *(("task", task) for task in tasks)}))
 
@@ -173,8 +172,7 @@ class _Reading:
         )
 
     def _name(self, node: Node) -> AssetName:
-        ref = self._names[node]
-        return AssetName(node[0], ref.namespace, ref.name)
+        return AssetName(node[0], *self._names[node])
 
     def _making(self, dataset: int) -> list[Made]:
         """Those that answer for a dataset: all that are declared to write it, else all that were seen to; each once."""
@@ -249,7 +247,7 @@ _SAME = {"kind": "same"}
 
 
 def _runs_by_itself(task: TaskItem) -> bool:
-    return task.kind is RunKind.TASK and not (task.platform == "dbt" and task.name.startswith(("test.", "unit_test.")))
+    return task.kind is RunKind.TASK and not is_test(task.platform, task.name)
 
 
 def _merged(said: Sequence[Upstream]) -> Upstream:

@@ -24,6 +24,7 @@ from dataforge.model.backfill import MOST_ITEMS, Backfilling
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.freshness import FreshnessStatus
 from dataforge.model.rebuild import Decision, Standing, rebuilt, why_built
+from dataforge.model.task import is_test
 from dataforge.storage import backfill_basis as storage
 from dataforge.storage.database import Connection
 from dataforge.storage.readiness import Place, Subject
@@ -54,11 +55,6 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 _LAST = 2**31  # after every wave
-
-
-def _is_test(subject: Subject) -> bool:
-    """Whether it is one of dbt's tests, whose names are dbt's unique ids: they begin with the kind of node."""
-    return subject.platform == "dbt" and subject.name.startswith(("test.", "unit_test."))
 
 
 def plan(connection: Connection, environment: int, wanted: Backfilling, now: datetime) -> Planned:
@@ -96,7 +92,7 @@ class _Found:
         new = sorted((asked | above) - self._standing.keys())
         known = self._known.subjects
         new = [each for each in new if each[0] in known and known[each[0]].trigger is None]
-        new = [each for each in new if tests or not _is_test(known[each[0]])]
+        new = [each for each in new if tests or not is_test(known[each[0]].platform, known[each[0]].name)]
         if len(self._standing) + len(new) > MOST_ITEMS:
             raise _too_many(self._known.subjects[new[0][0]], new[0][1])
         self._standing |= self._how_they_stand(new)

@@ -1,5 +1,6 @@
 """What a task or dataset effectively is: what was declared of it, and else what was observed."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,15 @@ from dataforge.model.partition import Partitioning
 
 Registers = Mapping[str, list[Any]]  # {field: [event time, event id, value]}
 OBSERVED, DECLARED = "observed", "declared"
+
+
+# dbt's unique ids begin with the kind of node. PostgreSQL reads the pattern as Python does.
+DBT_TESTS = r"^(unit_)?test\."
+
+
+def is_test(platform: str | None, name: str) -> bool:
+    """Whether a task is one of dbt's tests, which dbt runs with what they test."""
+    return platform == "dbt" and re.match(DBT_TESTS, name) is not None
 
 
 class EffectiveTask(msgspec.Struct, frozen=True):

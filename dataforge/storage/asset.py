@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import msgspec
 from psycopg import Connection
 
-from dataforge.model.reference import DatasetRef, NodeKind, TaskRef
+from dataforge.model.reference import NodeKind
 from dataforge.model.selection import Selection
+from dataforge.model.task import DBT_TESTS
 from dataforge.storage.readiness import Node
 
 
@@ -52,7 +53,7 @@ with maker as (
         coalesce(definition -> 'tags' ?| %(tags)s::text[], false)
     from task t
     where environment = %(environment)s and kind = 'task' and (seen or declared_by is not null)
-        and not (platform = 'dbt' and name ~ '^(unit_)?test\\.')
+        and not (platform = 'dbt' and name ~ %(tests)s)
         and not exists (
             select from edge e where e.environment = t.environment and e.task_id = t.id and e.relation = 'produces')
 )
@@ -76,6 +77,7 @@ def matching(connection: Connection, environment: int, wanted: Selection, most: 
         "namespaces": list(wanted.namespaces),
         "names": [_pattern(name) for name in wanted.names],
         "most": most,
+        "tests": DBT_TESTS,
     }
     rows = connection.execute(MATCHING, given, prepare=False).fetchall()
     return Matching([(kind, node) for kind, node, _ in rows], rows[0][2] if rows else 0)
@@ -146,32 +148,15 @@ from unnest(%(tasks)s::bigint[]) as asked (id)
 join edge e on e.environment = %(environment)s and e.task_id = asked.id and e.relation = 'consumes'
 left join dataset named on e.node_kind = 'dataset' and named.environment = e.environment and named.id = e.node_id
 left join task t on e.node_kind = 'task' and t.environment = e.environment and t.id = e.node_id
-where t.id is null or (t.kind = 'task' and not (t.platform = 'dbt' and t.name ~ '^(unit_)?test\\.'))
+where t.id is null or (t.kind = 'task' and not (t.platform = 'dbt' and t.name ~ %(tests)s))
 order by 1, 2, 3, 4 desc, e.source
 """
 
 
 def read(connection: Connection, environment: int, tasks: Iterable[int]) -> list[Read]:
     """What these tasks consume, without tests, which no asset stands for."""
-    return [Read(*row) for row in connection.execute(READ, {"environment": environment, "tasks": list(tasks)})]
-
-
-NAMES = """
-select 'task', id, namespace, name from task where environment = %(environment)s and id = any(%(tasks)s)
-union all
-select 'dataset', id, namespace, name from dataset where environment = %(environment)s and id = any(%(datasets)s)
-"""
-
-
-def names(
-    connection: Connection, environment: int, tasks: Iterable[int], datasets: Iterable[int]
-) -> dict[Node, TaskRef | DatasetRef]:
-    """These tasks and datasets by their names."""
-    given = {"environment": environment, "tasks": list(tasks), "datasets": list(datasets)}
-    return {
-        (kind, node): TaskRef(namespace, name) if kind == "task" else DatasetRef(namespace, name)
-        for kind, node, namespace, name in connection.execute(NAMES, given)
-    }
+    given = {"environment": environment, "tasks": list(tasks), "tests": DBT_TESTS}
+    return [Read(*row) for row in connection.execute(READ, given)]
 
 
 FIRSTS = """

@@ -13,19 +13,31 @@ from msgspec.structs import replace
 
 from dataforge_assets.claims import again_of
 from dataforge_assets.hands.wave import Admission, End, Later
-from resources import LedgerResource, webserver
+from resources import LedgerResource
 from resources.configuration import may_start
-from resources.model import Again, Answers, Code, Named, PartitionFilter, PartitionItem, Status, TaskRef, Verdict, each
+from resources.identity import source_of
+from resources.model import (
+    MOST_QUESTIONS,
+    Again,
+    Answers,
+    Code,
+    Named,
+    PartitionFilter,
+    PartitionItem,
+    Status,
+    TaskRef,
+    Verdict,
+    each,
+)
 
-MOST_ASKED = 1_000  # partitions in one question
 FEW = 20  # partitions whose states are asked for one by one, where the task has many more
 
 
 def verdicts(ledger: LedgerResource, task: TaskRef, keys: Sequence[str]) -> dict[str, Verdict]:
     """The verdict on each partition, a thousand in one question."""
     found: dict[str, Verdict] = {}
-    for begin in range(0, len(keys), MOST_ASKED):
-        asked = keys[begin : begin + MOST_ASKED]
+    for begin in range(0, len(keys), MOST_QUESTIONS):
+        asked = keys[begin : begin + MOST_QUESTIONS]
         answers: Answers = ledger.readiness([Named(task.name, task.namespace, key) for key in asked])
         found |= dict(zip(asked, answers.items, strict=True))
     return found
@@ -55,7 +67,7 @@ def states(
     ledger: LedgerResource, task: TaskRef, keys: Sequence[str], since: datetime | None = None
 ) -> dict[str, PartitionItem]:
     """What is known of these partitions; with `since` only of those whose state is as new as that."""
-    wanted = PartitionFilter(name=task.name, namespace=task.namespace, kind="task", since=since, limit=MOST_ASKED)
+    wanted = PartitionFilter(name=task.name, namespace=task.namespace, kind="task", since=since, limit=MOST_QUESTIONS)
     if len(keys) <= FEW and "" not in keys:
         found = [item for key in keys for item in each(ledger.partitions, replace(wanted, partition=key))]
     else:
@@ -102,5 +114,5 @@ def orders_of(context: AssetExecutionContext, task: TaskRef) -> Orders:
         again=again_of(run),
         run=first,
         begun_at=(record.create_timestamp if record else datetime.now(UTC)).astimezone(UTC),
-        source={"dagster_run_id": run.run_id, "url": f"{webserver()}/runs/{run.run_id}"},
+        source=source_of(run),
     )

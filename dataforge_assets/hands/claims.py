@@ -14,6 +14,7 @@ from uuid import NAMESPACE_URL, uuid5
 from dataforge_assets.claims import BEATS, LEASE_SECONDS
 from dataforge_assets.hands.admission import Orders, answer, verdicts
 from dataforge_assets.hands.wave import Admission, End, Later
+from resources.materialization import named_of
 from resources.model import ClaimingTogether, ClaimRefused, DatasetRef, EndOf, Granted, Member, Outcome, Status
 
 
@@ -44,15 +45,15 @@ class Claims:
                 del found[key]
         return found
 
-    def beat(self) -> list[str]:
-        """Keeps what is held, when it is time to; returns what has been lost all the same."""
+    def beat(self) -> dict[str, End]:
+        """Keeps what is held, when it is time to; what has been lost all the same has ended with that."""
         now = time.monotonic()
         if now - self._beaten < LEASE_SECONDS / BEATS:
-            return []
+            return {}
         self._beaten = now
         held = {granted.claim: key for key, granted in self._held.items() if key not in self._over}
         lost = self._ledger.heartbeat_all([*held], LEASE_SECONDS).lost if held else ()
-        return [held[each.claim] for each in lost]
+        return {held[each.claim]: End(False, "its claim ran out, and is another's") for each in lost}
 
     def end(self, ends: Mapping[str, End]) -> dict[str, End]:
         """Says how these ended. What is no longer this wave's to say is an end of its own."""
@@ -103,7 +104,5 @@ class Claims:
         return self._ledger.claim_together(wanted).granted[0]
 
     def _outputs(self, key: str) -> list[dict[str, Any]]:
-        if self._dataset is None:
-            return []
-        named = {"namespace": self._dataset.namespace, "name": self._dataset.name}
-        return [named | ({"partition": key} if key else {})]
+        named = named_of(self._dataset, key)
+        return [named] if named else []

@@ -75,8 +75,7 @@ class EmrSteps:
 
     def ended(self, keys: Sequence[str]) -> dict[str, End]:
         """The steps that are over, by what EMR says of them; and what was lost to others meanwhile."""
-        lost = self._claims.beat()
-        ends = {key: End(False, "its claim ran out, and is another's") for key in lost if key in keys}
+        ends = {key: end for key, end in self._claims.beat().items() if key in keys}
         rest = [key for key in keys if key not in ends]
         known = {step.id: step for step in self._emr.of([self._steps[key] for key in rest])}
         over = {key: step for key in rest if (step := known.get(self._steps[key])) and step.over}

@@ -19,6 +19,7 @@ from dagster import (
     multi_asset,
 )
 
+from dataforge_assets.claims import partitions_of
 from dataforge_assets.hands.wave import End, Hand, Pace, carry
 from resources.identity import TOLD_BY, task_of
 from resources.model import DataForgeError, InvalidInput, TaskRef
@@ -72,7 +73,7 @@ def task_named(spec: AssetSpec) -> TaskRef:
 
 
 def _carried(context: AssetExecutionContext, hand: Hand, pace: Pace) -> Iterator[Launched]:
-    keys = [*context.partition_keys] if context.has_partition_key or context.has_partition_key_range else [""]
+    keys = [*partitions_of(context)] or [""]
     ends: dict[str, End] = {}
     for key, end in carry(hand, keys, pace, context.log.warning):
         ends[key] = end

@@ -112,10 +112,10 @@ class SparkSubmits:
     def ended(self, keys: Sequence[str]) -> dict[str, End]:
         """Those whose spark-submit has ended, by what it ended with."""
         ends: dict[str, End] = {}
-        for key in self._claims.beat():
+        for key, lost in self._claims.beat().items():
             if key in self._running:
                 self._running.pop(key).end()
-                ends[key] = End(False, "its claim ran out, and is another's")
+                ends[key] = lost
         drivers = {key: self._running[key] for key in keys if key in self._running}
         over = {key: end for key, driver in drivers.items() if (end := driver.outcome()) is not None}
         ends |= self._claims.end(over)

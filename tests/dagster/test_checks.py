@@ -23,9 +23,9 @@ from msgspec.structs import replace
 from dataforge.ingest.dbt_manifest import from_dbt
 from dataforge.model import manifest
 from dataforge.storage.database import Database
+from dataforge_assets.check_result import DIGEST
 from dataforge_assets.checks import (
     CURRENT,
-    DIGEST,
     IN_TIME,
     KEPT,
     LAST_PARTITIONS,

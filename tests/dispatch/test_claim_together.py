@@ -198,6 +198,10 @@ def test_leases_are_extended_together_and_those_lost_are_told(database: Database
             {"partitions": tuple(Member(name=n, partition=DAY, claim=str(uuid4())) for n in "x") * 2},
             "a claim of its own",
         ),
+        (
+            {"partitions": (Member(name="extract", claim=str(uuid4())), Member(name="load"))},
+            "partitions: expected a claim of its own for each, or for none",
+        ),
     ],
 )
 def test_what_is_out_of_bounds_is_refused_with_the_field(database: Database, more: dict[str, Any], field: str) -> None:

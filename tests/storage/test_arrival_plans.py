@@ -14,6 +14,7 @@ from dataforge.model import definition
 from dataforge.model.selection import Selection
 from dataforge.storage import arrival
 from dataforge.storage.database import Database
+from tests.storage.counted import counted
 from tests.storage.plan import filled_by, rows_read
 
 pytestmark = pytest.mark.xdist_group("arrival-plans")  # in one process, which makes once what they share
@@ -66,14 +67,7 @@ def test_a_window_takes_as_many_statements_whatever_it_shows(
         for number in range(500)
     ]
     declare(database, "dev", definition.parse({"source": "many", "tasks": tasks}))
-    sent: list[object] = []
-    execute = psycopg.Connection.execute
-
-    def counting(self: psycopg.Connection[Any], query: Any, *given: Any, **more: Any) -> psycopg.Cursor[Any]:
-        sent.append(query)
-        return execute(self, query, *given, **more)
-
-    monkeypatch.setattr(psycopg.Connection, "execute", counting)
+    sent = counted(monkeypatch)
     counts = []
     for name, shown in (("table9", 10), ("table499", 500)):
         sent.clear()

@@ -17,6 +17,7 @@ from dataforge.storage import freshness as storage
 from dataforge.storage.database import Database
 from dataforge.storage.maker import MAKERS
 from dataforge.storage.readiness import Place, columns
+from tests.storage.counted import counted
 from tests.storage.plan import rows_of, steps
 
 pytestmark = pytest.mark.xdist_group("freshness-plans")  # in one process, which makes once what they share
@@ -100,14 +101,7 @@ def test_every_query_reads_by_index_and_only_what_it_needs(
 
 
 def test_a_thousand_questions_take_as_many_statements_as_one(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[object] = []
-    execute = psycopg.Connection.execute
-
-    def counting(self: psycopg.Connection[Any], query: Any, *given: Any, **more: Any) -> psycopg.Cursor[Any]:
-        sent.append(query)
-        return execute(self, query, *given, **more)
-
-    monkeypatch.setattr(psycopg.Connection, "execute", counting)
+    sent = counted(monkeypatch)
     counts = []
     for many in (1, 1_000):
         questions = [FreshnessQuestion(name=f"dataset{2 + n}", partition="2026-01-09") for n in range(many)]

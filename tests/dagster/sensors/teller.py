@@ -12,6 +12,7 @@ from dagster import (
     Definitions,
     JobDefinition,
     MaterializeResult,
+    RetryPolicy,
     SensorResult,
     SkipReason,
     asset,
@@ -42,7 +43,7 @@ class Trouble:
             raise self.left.pop(0)
 
 
-def orders(*errors: Exception) -> AssetsDefinition:
+def orders(*errors: Exception, retry_policy: RetryPolicy | None = None) -> AssetsDefinition:
     failing = Trouble(*errors)
 
     @asset(
@@ -50,6 +51,7 @@ def orders(*errors: Exception) -> AssetsDefinition:
         partitions_def=DAYS,
         metadata=named("orders"),
         backfill_policy=BackfillPolicy.single_run(),
+        retry_policy=retry_policy,
     )
     def made() -> MaterializeResult[Any]:
         failing.happens()

@@ -21,7 +21,6 @@ from dagster import (
     Config,
     DagsterInstance,
     DailyPartitionsDefinition,
-    DataVersion,
     ExecuteInProcessResult,
     Failure,
     MaterializeResult,
@@ -51,7 +50,8 @@ from resources import LedgerResource
 from resources.identity import ledger_metadata
 from resources.model import DatasetRef, InvalidInput, PartitionFilter, RunFilter
 from tests.dagster.sensors.killed_step import stopping
-from tests.dagster.sensors.teller import DAYS, Teller, Trouble, definitions_job, named
+from tests.dagster.sensors.teller import DAYS, Teller, definitions_job, named
+from tests.dagster.sensors.teller import orders as unclaimed
 
 # How far a backfill goes in one run is marked as beta; the assets need it.
 pytestmark = pytest.mark.filterwarnings("ignore::dagster_shared.utils.warnings.BetaWarning")
@@ -89,20 +89,7 @@ def _dataset(name: str) -> dict[str, str]:
 
 
 def orders(*errors: Exception, retry_policy: RetryPolicy | None = None) -> AssetsDefinition:
-    failing = Trouble(*errors)
-
-    @asset(
-        name="orders",
-        partitions_def=DAYS,
-        metadata=named("orders"),
-        backfill_policy=BackfillPolicy.single_run(),
-        retry_policy=retry_policy,
-    )
-    def made() -> MaterializeResult[Any]:
-        failing.happens()
-        return MaterializeResult(data_version=DataVersion("v1"), metadata={"dagster/row_count": 7})
-
-    return claimed(made)
+    return claimed(unclaimed(*errors, retry_policy=retry_policy))
 
 
 def run(

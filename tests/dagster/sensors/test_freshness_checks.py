@@ -17,7 +17,8 @@ from dagster import (
 )
 from dagster._core.test_utils import create_run_for_test
 
-from dataforge_assets.checks import CURRENT, DIGEST, checked_in
+from dataforge_assets.check_result import DIGEST
+from dataforge_assets.checks import CURRENT, checked_in
 from dataforge_assets.definitions import defs
 from dataforge_sensors import freshness_checks as module
 from dataforge_sensors.freshness_checks import asked, busy, differing, freshness_checks, held_digests
