@@ -536,4 +536,25 @@ MUTANTS = (
         "(shown_through - shown_through).total_seconds()",
         ("tests/api/test_mirrors.py",),
     ),
+    Mutant(
+        "what a plan builds is not waited for from outside",
+        "dataforge/ledger/backfill_links.py",
+        "is_built[self.makers] | (",
+        "is_built[self.makers] & (",
+        ("tests/dispatch/test_backfill_plan_twin.py",),
+    ),
+    Mutant(
+        "tasks of one form share how they hang together, and not where they begin",
+        "dataforge/ledger/backfill_links.py",
+        "above.append(whose + maker.begins)",
+        "above.append(whose)",
+        ("tests/dispatch/test_backfill_plan_twin.py",),
+    ),
+    Mutant(
+        "each edge of a plan asks for its own partitions",
+        "dataforge/ledger/backfill_links.py",
+        "asked.append(what + first)",
+        "asked.append(what)",
+        ("tests/dispatch/test_backfill_plan_twin.py",),
+    ),
 )

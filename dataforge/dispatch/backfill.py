@@ -98,8 +98,10 @@ def _items(planned: Planned, counting: Mapping[int, Nature]) -> Iterable[Item]:
     number = [0] * len(planned.places)
     for place, at in enumerate(planned.order):
         number[at] = place
+    built = [each.built for each in planned.decisions]
+    needs = [[above for above in mine if built[above]] if built[at] else [] for at, mine in enumerate(planned.needs)]
     feeds: list[list[int]] = [[] for _ in planned.places]
-    for at, above in enumerate(planned.needs):
+    for at, above in enumerate(needs):
         for each in above:
             feeds[each].append(number[at])
     for at, (task, key) in enumerate(planned.places):
@@ -112,7 +114,7 @@ def _items(planned: Planned, counting: Mapping[int, Nature]) -> Iterable[Item]:
             again=planned.standing[at] != "missing",
             cost=counting[task].cost,
             reason=reason_of(planned, at),
-            waits=len(planned.needs[at]),
+            waits=len(needs[at]),
             feeds=feeds[at],
         )
 

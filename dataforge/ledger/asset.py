@@ -74,7 +74,7 @@ def _upstream(connection: Connection, here: Environment, wanted: Selection) -> s
     from dataforge.graph.sparse import Node as GraphNode
     from dataforge.ledger.lineage import lineages
 
-    named = [reference.resolve_node(connection, here.id, each.namespace, each.name) for each in wanted.products]
+    named = reference.resolve_nodes(connection, here.id, [(each.namespace, each.name) for each in wanted.products])
     window = Window("upstream", None, None, _MOST_NODES)
     starts = [GraphNode("task" if isinstance(ref, TaskRef) else "dataset", ref.id) for ref in named]
     found = lineages(connection, here, Follower(), [(start, window) for start in starts])

@@ -6,7 +6,7 @@ key of each pair of partitionings, of which there are few, and not once a partit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 
 import msgspec
@@ -17,7 +17,6 @@ from dataforge.model import trigger
 from dataforge.model.errors import InvalidInput
 from dataforge.model.mapping import Side, upstream_choices
 from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Place, Subject
-from dataforge.storage.wakeup import TaskPartition
 
 Groups = tuple[tuple[str, ...], ...]  # keys of an upstream: of each group one is enough
 
@@ -31,15 +30,7 @@ class Needed(msgspec.Struct, frozen=True, gc=False):
     groups: Mapping[str, Groups]  # by key of the task, keys of the node
 
 
-def by_task(partitions: Iterable[TaskPartition]) -> dict[int, list[str]]:
-    """The keys of each task."""
-    keys: dict[int, list[str]] = {}
-    for task, key in partitions:
-        keys.setdefault(task, []).append(key)
-    return keys
-
-
-def needed(known: Surroundings, keys: Mapping[int, Sequence[str]], now: datetime) -> Iterator[Needed]:
+def needed(known: Surroundings, keys: Mapping[int, Collection[str]], now: datetime) -> Iterator[Needed]:
     """All that these partitions of tasks need, edge by edge."""
     told: dict[tuple[str, str, bool, str | None, bool], dict[str, Groups]] = {}
     for task, own in keys.items():
@@ -61,14 +52,15 @@ def needed(known: Surroundings, keys: Mapping[int, Sequence[str]], now: datetime
 def places(known: Surroundings, need: Needed, keys: Iterable[str]) -> Iterator[Place]:
     """The partitions that these keys of the task need by the edge."""
     kind, node = need.node
+    declared_cut = known.nodes[need.node].declared_cut
     for key in keys:
         for group in need.groups[key]:
-            yield from ((kind, node, each) for each in standing_for(known.nodes[need.node], group))
+            yield from ((kind, node, each) for each in standing_for(group, declared_cut))
 
 
-def standing_for(node: NodeRow, group: tuple[str, ...]) -> tuple[str, ...]:
+def standing_for(group: tuple[str, ...], declared_cut: bool) -> tuple[str, ...]:
     """The same keys; and the whole, which may stand for them where nobody declared how the node is cut."""
-    return group if node.declared_cut or group == ("",) else (*group, "")
+    return group if declared_cut or group == ("",) else (*group, "")
 
 
 def _groups(subject: Subject, edge: EdgeRow, node: NodeRow, key: str, now: datetime) -> Groups:

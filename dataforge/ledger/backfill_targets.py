@@ -24,7 +24,7 @@ from dataforge.storage.wakeup import TaskPartition
 
 def start(connection: Connection, environment: int, targets: Sequence[Target], now: datetime) -> set[TaskPartition]:
     """The partitions of tasks that make the targets. Raises InvalidInput or NotFound."""
-    nodes = [reference.resolve_node(connection, environment, each.namespace, each.name) for each in targets]
+    nodes = reference.resolve_nodes(connection, environment, [(each.namespace, each.name) for each in targets])
     kinds: list[Node] = [("task" if isinstance(node, TaskRef) else "dataset", node.id) for node in nodes]
     rows = storage.nodes(connection, environment, kinds)
     writers = storage.producers(connection, environment, [node for kind, node in kinds if kind == "dataset"])

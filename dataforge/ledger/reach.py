@@ -7,9 +7,11 @@ from. Where a mapping cannot be told the step is left out with a line in the log
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from functools import partial
+from itertools import chain
+from typing import NamedTuple
 
 from dataforge.ledger.need import cut_of, mapping_of
 from dataforge.ledger.partition_set import completed
@@ -38,9 +40,22 @@ def waiting_for(
 ) -> set[TaskPartition]:
     """The partitions of tasks that need one of these partitions (of datasets by canonical id); of these tasks alone,
     where some are given."""
-    found: set[TaskPartition] = set()
-    for _, task_id, woken in _leading(connection, environment, places, now, only):
-        found.update([(task_id, own) for own in woken])
+    found = waking(connection, environment, _by_node(places), now, only=only)
+    return {(task_id, own) for task_id, woken in found.items() for own in woken}
+
+
+def waking(
+    connection: Connection,
+    environment: int,
+    of: Mapping[Node, Collection[str]],
+    now: datetime,
+    *,
+    only: Set[int] | None = None,
+) -> dict[int, set[str]]:
+    """The same by node and by task, for hundreds of thousands of them."""
+    found: dict[int, set[str]] = {}
+    for led in _leading(connection, environment, of, now, only):
+        found.setdefault(led.task_id, set()).update(chain.from_iterable(map(led.keys.__getitem__, of[led.node])))
     return found
 
 
@@ -53,35 +68,51 @@ def needing(
     only: Set[int] | None = None,
 ) -> set[tuple[Place, TaskPartition]]:
     """The same, each beside what it needs."""
-    found: set[tuple[Place, TaskPartition]] = set()
-    for place, task_id, woken in _leading(connection, environment, places, now, only):
-        found.update([(place, (task_id, own)) for own in woken])
-    return found
+    of = _by_node(places)
+    return {
+        ((*led.node, key), (led.task_id, own))
+        for led in _leading(connection, environment, of, now, only)
+        for key in of[led.node]
+        for own in led.keys[key]
+    }
+
+
+def _by_node(places: Iterable[Place]) -> dict[Node, set[str]]:
+    of: dict[Node, set[str]] = {}
+    for kind, node, key in places:
+        of.setdefault((kind, node), set()).add(key)
+    return of
+
+
+class _Led(NamedTuple):
+    """Where an edge leads from the partitions of a node."""
+
+    node: Node
+    task_id: int
+    keys: Mapping[str, Sequence[str]]  # by partition of the node, those of the task that need it
 
 
 def _leading(
-    connection: Connection, environment: int, places: Iterable[Place], now: datetime, only: Set[int] | None
-) -> Iterator[tuple[Place, int, Sequence[str]]]:
-    """By each edge each of these partitions, and the partitions of the task that need it."""
-    of: dict[Node, list[Place]] = {}
-    for place in dict.fromkeys(places):
-        of.setdefault((place[0], place[1]), []).append(place)
+    connection: Connection,
+    environment: int,
+    of: Mapping[Node, Collection[str]],
+    now: datetime,
+    only: Set[int] | None,
+) -> Iterator[_Led]:
     readers = storage.readers(connection, environment, of) if of else []
     readers = [each for each in readers if only is None or each.task_id in only]
     full = completed(connection, environment, {shape for each in readers for shape in (each.task_cut, each.node_cut)})
-    led: dict[tuple[object, ...], dict[str, Sequence[str]]] = {}  # of a thousand readers most read in the same way
+    told: dict[tuple[object, ...], dict[str, Sequence[str]]] = {}  # of a thousand readers most read in the same way
     for reader in readers:
         if reader.triggers:
-            yield from ((place, reader.task_id, ("",)) for place in of[reader.node])
+            yield _Led(reader.node, reader.task_id, dict.fromkeys(of[reader.node], ("",)))
             continue
         shapes = (reader.mapping, reader.task_cut, reader.task_cut_declared, reader.node_cut, reader.node_cut_declared)
-        woken = led.setdefault(shapes, {})
-        for place in of[reader.node]:
-            own = woken.get(place[2])
-            if own is None:
-                own = woken[place[2]] = _woken(reader, full, place[2], now)
-            if own:
-                yield place, reader.task_id, own
+        woken = told.setdefault(shapes, {})
+        for key in of[reader.node]:
+            if key not in woken:
+                woken[key] = _woken(reader, full, key, now)
+        yield _Led(reader.node, reader.task_id, woken)
 
 
 def _woken(reader: Reader, full: Mapping[str, str], key: str, now: datetime) -> Sequence[str]:
@@ -101,9 +132,7 @@ def _uncut(key: str, ours: Partitioning | None) -> Partitioning | None:
 def listed(connection: Connection, environment: int, changed: Iterable[Place], now: datetime) -> set[Place]:
     """The partitions that there are, or are no more, because a set that cuts their node holds a key, which stands in
     the partition's place, or holds it no more."""
-    keys: dict[Node, set[str]] = {}
-    for kind, node, key in changed:
-        keys.setdefault((kind, node), set()).add(key)
+    keys = _by_node(changed)
     shapes = sets.cuts(connection, environment, keys) if keys else {}
     full = completed(connection, environment, shapes.values())
     found: set[Place] = set()
@@ -127,20 +156,37 @@ def making(
     keys: dict[int, set[str]] = {}
     for task_id, partition in runs:
         keys.setdefault(task_id, set()).add(partition)
-    found: set[tuple[TaskPartition, Place]] = set()
-    products = storage.products(connection, environment, keys) if keys else []
+    return {
+        ((each.task_id, key), ("dataset", each.dataset_id, theirs))
+        for each in writing(connection, environment, keys, now)
+        for key in keys[each.task_id]
+        for theirs in each.keys[key]
+    }
+
+
+class Written(NamedTuple):
+    """What a task's partitions write of a dataset."""
+
+    task_id: int
+    dataset_id: int
+    keys: Mapping[str, Sequence[str]]  # by partition of the task, those of the dataset; tasks that write alike share it
+
+
+def writing(
+    connection: Connection, environment: int, of: Mapping[int, Collection[str]], now: datetime
+) -> Iterator[Written]:
+    """The same by task and dataset, for hundreds of thousands of them."""
+    products = storage.products(connection, environment, of) if of else []
     shapes = {shape for each in products for shape in (each.task_cut, each.dataset_cut)}
     full = completed(connection, environment, shapes)
-    led: dict[tuple[object, ...], dict[str, Sequence[str]]] = {}
+    told: dict[tuple[object, ...], dict[str, Sequence[str]]] = {}
     for product in products:
         way = (product.mapping, product.task_cut, product.task_cut_declared, product.dataset_cut)
-        made = led.setdefault(way, {})
-        for key in keys[product.task_id]:
-            theirs = made.get(key)
-            if theirs is None:
-                theirs = made[key] = _made(product, full, key, now)
-            found.update([((product.task_id, key), ("dataset", product.dataset_id, each)) for each in theirs])
-    return found
+        made = told.setdefault(way, {})
+        for key in of[product.task_id]:
+            if key not in made:
+                made[key] = _made(product, full, key, now)
+        yield Written(product.task_id, product.dataset_id, made)
 
 
 def _made(product: Product, full: Mapping[str, str], key: str, now: datetime) -> Sequence[str]:

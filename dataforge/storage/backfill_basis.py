@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from psycopg import Connection
 
-from dataforge.storage.readiness import Place, columns
+from dataforge.storage.readiness import Node, Place
 from dataforge.storage.wakeup import TaskPartition
 
+# Many nodes are asked about by the same keys: those are passed once, and each node with the number of its set of them.
 STATUSES = """
-select w.kind, w.node, w.partition, s.status
-from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
+select w.kind, w.node, s.status, array_agg(s.partition)
+from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(sets)s::int[]) as w (kind, node, set)
+join unnest(%(set)s::int[], %(partitions)s::text[]) as k (set, partition) using (set)
 cross join lateral (
-    select status from partition_state
-    where environment = %(environment)s and node_kind = w.kind and node_id = w.node and partition = w.partition offset 0
+    select partition, status from partition_state
+    where environment = %(environment)s and node_kind = w.kind and node_id = w.node and partition = k.partition offset 0
 ) s
+group by w.kind, w.node, s.status
 """
 
 
+def standing(
+    connection: Connection, environment: int, of: Mapping[Node, Collection[str]]
+) -> Iterator[tuple[Node, str, list[str]]]:
+    """How these partitions stand, those of a node that stand alike together; what nothing has happened to is left
+    out."""
+    numbers: dict[frozenset[str], int] = {}
+    sets = [numbers.setdefault(frozenset(keys), len(numbers)) for keys in of.values()]
+    parameters = {
+        "environment": environment,
+        "kinds": [kind for kind, _ in of],
+        "nodes": [node for _, node in of],
+        "sets": sets,
+        "set": [number for keys, number in numbers.items() for _ in keys],
+        "partitions": [key.replace("\0", "\ufffd") for keys in numbers for key in keys],
+    }
+    for kind, node, status, keys in connection.execute(STATUSES, parameters):
+        yield (kind, node), status, keys
+
+
 def statuses(connection: Connection, environment: int, places: Iterable[Place]) -> dict[Place, str]:
-    """How these partitions stand; those that nothing has happened to are left out."""
-    rows = connection.execute(STATUSES, columns(environment, places)).fetchall()
-    return {(kind, node, key): status for kind, node, key, status in rows}
+    """The same of each of a few partitions."""
+    of: dict[Node, set[str]] = {}
+    for kind, node, key in places:
+        of.setdefault((kind, node), set()).add(key)
+    return {(*node, key): status for node, status, keys in standing(connection, environment, of) for key in keys}
 
 
 ERRORS = """

@@ -10,6 +10,8 @@ from psycopg import Connection
 
 from dataforge.model.errors import NotFound
 from dataforge.model.reference import DatasetRef, NodeKind, TaskRef, node_id
+from dataforge.storage import freshness, readiness
+from dataforge.storage.readiness import Name
 
 _CANDIDATES = 5
 
@@ -47,6 +49,20 @@ def resolve_node(connection: Connection, environment: int, namespace: str | None
     near: list[TaskRef | DatasetRef] = [*_near_tasks(connection, environment, name)]
     near += [*_near_datasets(connection, environment, name)]
     raise _unknown("task or dataset", name, namespace, near)
+
+
+def resolve_nodes(connection: Connection, environment: int, names: Sequence[Name]) -> list[TaskRef | DatasetRef]:
+    """The same of each of many names: two queries, and two more for each that needs to be looked at by itself."""
+    tasks = readiness.resolve(connection, environment, names)
+    datasets = freshness.resolve(connection, environment, names)
+    found: list[TaskRef | DatasetRef] = []
+    for (namespace, name), as_task, as_dataset in zip(names, tasks, datasets, strict=True):
+        fitting: list[TaskRef | DatasetRef] = [*as_task]
+        if namespace is None or not as_task:
+            fitting += as_dataset
+        plain = len(fitting) == 1 and (namespace is not None or "/" not in name)
+        found.append(fitting[0] if plain else resolve_node(connection, environment, namespace, name))
+    return found
 
 
 TASKS = """
