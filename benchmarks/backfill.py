@@ -1,7 +1,7 @@
 """Backfills: how long a plan of 100,000 partitions takes, to keep it, and one step of the worker that releases them.
 
 2,000 daily tasks in layers, each with two upstream tasks and a dataset that another one writes; half of what is asked
-for was built before, so that what is good is told from what is not.
+for was built before, so that what is good is told from what is not. One in twenty has a deadline.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -68,9 +68,8 @@ def _declare(database: Database) -> list[str]:
         consumes: list[dict[str, Any]] = [{"task": {"namespace": "bench", "name": names[each]}} for each in above[:2]]
         consumes += [{"dataset": {"namespace": "lake", "name": f"{names[each]}.parquet"}} for each in above[2:]]
         produces = [{"namespace": "lake", "name": f"{name}.parquet"}]
-        tasks.append(
-            {"namespace": "bench", "name": name, "partitioning": daily, "consumes": consumes, "produces": produces}
-        )
+        task = {"namespace": "bench", "name": name, "partitioning": daily, "consumes": consumes, "produces": produces}
+        tasks.append(task | ({"due": {"at": "06:00"}} if number % 20 == 0 else {}))
     datasets = [{"namespace": "lake", "name": f"{name}.parquet", "partitioning": daily} for name in names]
     declare(database, "dev", definition.parse({"source": "bench", "tasks": tasks, "datasets": datasets}))
     return names[:size]

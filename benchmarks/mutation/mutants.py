@@ -557,4 +557,25 @@ MUTANTS = (
         "asked.append(what)",
         ("tests/dispatch/test_backfill_plan_twin.py",),
     ),
+    Mutant(
+        "what is not in a plan and waits for it comes after it",
+        "dataforge/ledger/backfill_deadlines.py",
+        "            if above:\n",
+        "            if not above:\n",
+        ("tests/dispatch/test_backfill_deadlines.py",),
+    ),
+    Mutant(
+        "what was due before is no longer endangered",
+        "dataforge/ledger/backfill_deadlines.py",
+        "and now < due < at",
+        "and due < at",
+        ("tests/dispatch/test_backfill_deadlines.py",),
+    ),
+    Mutant(
+        "a time of day is the first after the end of the window",
+        "dataforge/model/due.py",
+        "    if moment.astimezone(UTC) < window_end:",
+        "    if moment.astimezone(UTC) <= window_end:",
+        ("tests/unit/test_due.py",),
+    ),
 )

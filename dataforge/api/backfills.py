@@ -24,6 +24,8 @@ from dataforge.model.backfill import (
     BackfillItem,
     Cap,
     Change,
+    Deadlines,
+    Endangered,
     Estimate,
     ItemFilter,
     Plan,
@@ -35,6 +37,7 @@ from dataforge.model.backfill import (
 )
 from dataforge.model.catalog import NodeName
 from dataforge.model.listing import Page
+from dataforge.model.verdict import NodeRef
 from dataforge.storage.database import Database
 
 BackfillName = Annotated[UUID, PathParameter(description="The id of the backfill.")]
@@ -90,6 +93,18 @@ _PLAN = Plan(
         cost=93.0,
         limited_by="caps",
         without_history=0,
+    ),
+    deadlines=Deadlines(
+        endangered=1,
+        first=(
+            Endangered(
+                node=NodeRef("dataset", "s3://lake", "revenue"),
+                partition="2026-11-05",
+                due_at=datetime(2026, 11, 6, 6, tzinfo=UTC),
+                expected_at=datetime(2026, 11, 6, 21, 40, tzinfo=UTC),
+                owner="team-sales@example.com",
+            ),
+        ),
     ),
     planned_at=_BEGAN,
 )

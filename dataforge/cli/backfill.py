@@ -15,8 +15,19 @@ from dataforge.cli.lists import filtered_by, print_page
 from dataforge.model.backfill import BackfillFilter, ItemFilter
 
 if TYPE_CHECKING:
-    from dataforge.model.backfill import BackfillDetail, Backfilling, BackfillItem, Cap, Hours, Plan, PlanItem, Verb
+    from dataforge.model.backfill import (
+        BackfillDetail,
+        Backfilling,
+        BackfillItem,
+        Cap,
+        Deadlines,
+        Hours,
+        Plan,
+        PlanItem,
+        Verb,
+    )
 
+_DEADLINES = 20  # shown; --json has the first 1,000
 _SCOPES = ("all", "task", "dataset", "pool", "domain")
 
 
@@ -176,6 +187,7 @@ def _show_plan(found: Plan, *, as_json: bool) -> None:
         click.echo(f"{found.waiting:,} of these wait for what is not there and not in the plan")
     if found.planned:
         _show_estimate(found)
+    _show_deadlines(found.deadlines)
     titles = ("TASK", "BUILD", "LEAVE", "FIRST", "LAST", "TAKES", "COST")
     table.show(
         titles,
@@ -213,6 +225,21 @@ def _show_estimate(found: Plan) -> None:
     )
     if estimate.without_history:
         click.echo(f"{estimate.without_history:,} of the tasks have no history: a run of theirs is taken for 60 s")
+
+
+def _show_deadlines(found: Deadlines) -> None:
+    if not found.all_seen:
+        click.echo("more waits for it than can be looked at: there may be more deadlines that it endangers", err=True)
+    if not found.endangered:
+        return
+    click.echo()
+    click.echo(f"{found.endangered:,} {'deadline' if found.endangered == 1 else 'deadlines'} would be missed:")
+    rows = [
+        (each.node.name, each.partition, table.moment(each.due_at), table.moment(each.expected_at), each.owner)
+        for each in found.first[:_DEADLINES]
+    ]
+    table.show(("TASK OR DATASET", "PARTITION", "DUE (UTC)", "EXPECTED (UTC)", "OWNER"), rows)
+    click.echo()
 
 
 def _reasons(items: tuple[PlanItem, ...]) -> list[tuple[object, ...]]:

@@ -6,14 +6,15 @@ Guarantees that what is shown is bounded, and says when it is cut.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import NamedTuple
 
+from dataforge.ledger.backfill_deadlines import endangered
 from dataforge.ledger.backfill_plan import Planned
 from dataforge.model.backfill import MOST_SHOWN, Backfilling, Estimate, Plan, PlanItem, TaskPart
 from dataforge.model.catalog import NodeName
-from dataforge.model.pace import Nature, duration, ends_at
+from dataforge.model.pace import Limited, Nature, Runs, durations, ends_at
 from dataforge.storage import backfill_basis as storage
 from dataforge.storage import reach, reference
 from dataforge.storage.database import Connection
@@ -41,6 +42,8 @@ def answer(
     known = _Known(natures(connection, here.id, of), storage.recent(connection, here.id, of))
     built = [at for at, each in enumerate(planned.decisions) if each.built]
     shown = planned.order
+    ends = _ends(wanted, planned, known, now)
+    expected = {planned.places[at]: ends[planned.decisions[at].wave - 1].at for at in built}
     waves = Counter(planned.decisions[at].wave for at in built)
     tasks = _by_task(planned, known)
     return Plan(
@@ -52,7 +55,8 @@ def answer(
         tasks=tuple(tasks[:MOST_SHOWN]),
         items=tuple(_item(planned, at) for at in shown[:MOST_SHOWN]),
         truncated=len(shown) > MOST_SHOWN or len(tasks) > MOST_SHOWN,
-        estimate=_estimate(wanted, planned, known, now),
+        estimate=_estimate(planned, known, ends, now),
+        deadlines=endangered(connection, here.id, planned.search, expected, UNTIMED, now),
         planned_at=now,
     )
 
@@ -66,6 +70,14 @@ class _Known(NamedTuple):
     def takes(self, task: int) -> float:
         """What a run of it is taken for."""
         return self.seconds.get(task, UNTIMED)
+
+
+class _End(NamedTuple):
+    """When a wave will have ended, begun now, after how many seconds, and what limits it."""
+
+    at: datetime
+    seconds: float
+    limited_by: Limited
 
 
 def _item(planned: Planned, at: int) -> PlanItem:
@@ -110,24 +122,32 @@ def _by_task(planned: Planned, known: _Known) -> list[TaskPart]:
     ]
 
 
-def _estimate(wanted: Backfilling, planned: Planned, known: _Known, now: datetime) -> Estimate:
-    waves: dict[int, float] = {}
-    number: Counter[int] = Counter()
-    for (task, _), decision in zip(planned.places, planned.decisions, strict=True):
-        if decision.built:
-            number[task] += 1
-            waves[decision.wave] = max(waves.get(decision.wave, 0.0), known.takes(task))
-    runs = {str(task): (known.natures[task], count, known.takes(task)) for task, count in number.items()}
-    seconds, limited = duration(list(waves.values()), runs, wanted.caps, wanted.budget)
+def _estimate(planned: Planned, known: _Known, ends: Sequence[_End], now: datetime) -> Estimate:
+    number = Counter(task for (task, _), each in zip(planned.places, planned.decisions, strict=True) if each.built)
+    last = ends[-1] if ends else _End(now, 0.0, "nothing")
     return Estimate(
         runs=sum(number.values()),
-        work_seconds=sum(count * took for _, count, took in runs.values()),
-        seconds=seconds,
-        ends_at=ends_at(wanted.hours, now, seconds),
-        cost=sum(nature.cost * count for nature, count, _ in runs.values()),
-        limited_by=limited,
+        work_seconds=sum(count * known.takes(task) for task, count in number.items()),
+        seconds=last.seconds,
+        ends_at=last.at,
+        cost=sum(count * known.natures[task].cost for task, count in number.items()),
+        limited_by=last.limited_by,
         without_history=len(number.keys() - known.seconds.keys()),
     )
+
+
+def _ends(wanted: Backfilling, planned: Planned, known: _Known, now: datetime) -> list[_End]:
+    """Wave by wave."""
+    number = Counter(
+        (each.wave, task) for (task, _), each in zip(planned.places, planned.decisions, strict=True) if each.built
+    )
+    waves: list[list[Runs]] = [[] for _ in range(max((wave for wave, _ in number), default=0))]
+    for (wave, task), count in number.items():
+        waves[wave - 1].append(Runs(known.natures[task], count, known.takes(task)))
+    return [
+        _End(ends_at(wanted.hours, now, seconds), seconds, limited)
+        for seconds, limited in durations(waves, wanted.caps, wanted.budget)
+    ]
 
 
 def natures(connection: Connection, environment: int, tasks: Set[int]) -> dict[int, Nature]:

@@ -40,7 +40,7 @@ def waiting_for(
 ) -> set[TaskPartition]:
     """The partitions of tasks that need one of these partitions (of datasets by canonical id); of these tasks alone,
     where some are given."""
-    found = waking(connection, environment, _by_node(places), now, only=only)
+    found = waking(connection, environment, by_node(places), now, only=only)
     return {(task_id, own) for task_id, woken in found.items() for own in woken}
 
 
@@ -68,7 +68,7 @@ def needing(
     only: Set[int] | None = None,
 ) -> set[tuple[Place, TaskPartition]]:
     """The same, each beside what it needs."""
-    of = _by_node(places)
+    of = by_node(places)
     return {
         ((*led.node, key), (led.task_id, own))
         for led in _leading(connection, environment, of, now, only)
@@ -77,7 +77,8 @@ def needing(
     }
 
 
-def _by_node(places: Iterable[Place]) -> dict[Node, set[str]]:
+def by_node(places: Iterable[Place]) -> dict[Node, set[str]]:
+    """The keys of each node."""
     of: dict[Node, set[str]] = {}
     for kind, node, key in places:
         of.setdefault((kind, node), set()).add(key)
@@ -132,7 +133,7 @@ def _uncut(key: str, ours: Partitioning | None) -> Partitioning | None:
 def listed(connection: Connection, environment: int, changed: Iterable[Place], now: datetime) -> set[Place]:
     """The partitions that there are, or are no more, because a set that cuts their node holds a key, which stands in
     the partition's place, or holds it no more."""
-    keys = _by_node(changed)
+    keys = by_node(changed)
     shapes = sets.cuts(connection, environment, keys) if keys else {}
     full = completed(connection, environment, shapes.values())
     found: set[Place] = set()

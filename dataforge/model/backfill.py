@@ -6,7 +6,6 @@ at what becomes of it and why.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Literal
@@ -16,9 +15,11 @@ from msgspec import Meta
 
 from dataforge.model.catalog import NodeName
 from dataforge.model.decoding import is_uuid
+from dataforge.model.due import TIME_OF_DAY
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.filter import Paging
 from dataforge.model.partition_check import is_zone
+from dataforge.model.verdict import NodeRef
 
 Direction = Literal["none", "upstream", "downstream", "both"]
 Overwrite = Literal["never", "stale", "always"]
@@ -32,7 +33,6 @@ MOST_SHOWN = 1_000  # of each list of a plan's answer
 AT_ONCE = 100  # partitions under way at once, where no cap says otherwise
 MOST_AT_ONCE = 1_000  # each of them is asked about on every look
 _LONGEST = 500  # characters of who and why
-_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -152,7 +152,7 @@ def _of_words(by: str, reason: str) -> Iterator[FieldError]:
 
 def _of_hours(hours: Hours) -> Iterator[FieldError]:
     for field, value in (("from", hours.begin), ("to", hours.end)):
-        if _TIME.fullmatch(value) is None:
+        if TIME_OF_DAY.fullmatch(value) is None:
             yield FieldError(f"hours.{field}", value[:120], "a time of day such as 22:00")
     if hours.begin == hours.end:
         yield FieldError("hours.to", hours.end[:120], "another time than they begin at; for all day leave them out")
@@ -210,6 +210,26 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     without_history: Annotated[int, Meta(description="Tasks whose runs nobody has timed; each is taken for 60 s.")]
 
 
+class Endangered(msgspec.Struct, frozen=True, kw_only=True):
+    """A deadline that would be missed: of what is built, or of what waits for it and is not there yet."""
+
+    node: Annotated[NodeRef, Meta(description="The task or dataset.")]
+    partition: Annotated[str, Meta(description="Its time window.")]
+    due_at: Annotated[datetime, Meta(description="By when it is to be there.")]
+    expected_at: Annotated[datetime, Meta(description="When it would be, by the estimate.")]
+    owner: Annotated[str | None, Meta(description="Who answers for it.")]
+
+
+class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
+    """The deadlines to come that a backfill would endanger."""
+
+    endangered: Annotated[int, Meta(description="How many.")] = 0
+    first: Annotated[tuple[Endangered, ...], Meta(description="The first 1,000, the soonest first.")] = ()
+    all_seen: Annotated[
+        bool, Meta(description="Whether all that waits for what is built was looked at; false where it is too much.")
+    ] = True
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a backfill would do, or does."""
 
@@ -222,6 +242,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     items: Annotated[tuple[PlanItem, ...], Meta(description="The first 1,000 partitions, in the order of the plan.")]
     truncated: Annotated[bool, Meta(description="Whether there is more than is shown here.")]
     estimate: Annotated[Estimate, Meta(description="How long it takes, and what it costs.")]
+    deadlines: Annotated[Deadlines, Meta(description="The deadlines to come that it would endanger.")]
     planned_at: Annotated[datetime, Meta(description="The moment that it was planned for.")]
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from dataforge.model import partition_check, trigger
+from dataforge.model import due, partition_check, trigger
 from dataforge.model.completeness import Listed
 from dataforge.model.decoding import convert, join, of_json, shorten
 from dataforge.model.edge import (
@@ -205,6 +205,7 @@ _CHOICES = {  # by the end of the path: there msgspec only says that a value is 
     " dynamic, product",
     r"trigger_rule": f"one of {', '.join(TriggerRule)}",
     r"run_after": "an ISO 8601 duration such as PT30M",
+    r"due\.after": "an ISO 8601 duration such as PT6H",
     r"lateness": "an ISO 8601 duration such as PT15M",
     r"staleness": "one of ignore, warn, block",
     r"equals": "a string, a number, true, false or null",
@@ -266,6 +267,7 @@ def _task_problems(task: TaskDefinition, field: str) -> _Errors:
     if task.run_after is not None and task.run_after < timedelta(0):
         yield FieldError(f"{field}.run_after", str(task.run_after), "a duration of zero or more")
     yield from _lateness_problems(task.lateness, field)
+    yield from _due_problems(task, field)
     for name in task.pools:
         yield from _name_problems(name, f"{field}.pools")
     yield from _named_problems(dict(_indexed(f"{field}.gates", task.gates)))
@@ -293,6 +295,15 @@ def _lateness_problems(lateness: timedelta | None, field: str) -> _Errors:
     if lateness is not None and not timedelta(0) <= lateness <= LONGEST_LATENESS:
         expected = f"a duration from zero to {LONGEST_LATENESS.days} days such as PT15M"
         yield FieldError(f"{field}.lateness", str(lateness), expected)
+
+
+def _due_problems(item: TaskDefinition | DatasetDefinition, field: str) -> _Errors:
+    if item.due is None:
+        return
+    yield from due.problems(item.due, f"{field}.due")
+    cut = item.cut if isinstance(item, TaskDefinition) else item.partitioning
+    if cut is not None and not cut.windowed:
+        yield FieldError(f"{field}.due", cut.kind, "partitions that are time windows: without an end nothing is due")
 
 
 def _consumes_problems(task: TaskDefinition, field: str) -> _Errors:
@@ -365,6 +376,7 @@ def _dataset_problems(dataset: DatasetDefinition, field: str) -> _Errors:
     if isinstance(dataset.complete_when, Listed):
         yield from _listed_problems(dataset.complete_when.manifest, f"{field}.complete_when.manifest")
     yield from _lateness_problems(dataset.lateness, field)
+    yield from _due_problems(dataset, field)
     for index, alias in enumerate(dataset.aliases):
         yield from _ref_problems(alias, f"{field}.aliases[{index}]")
         if alias == dataset.ref:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from dataforge.model import trigger
 from dataforge.model.completeness import CompleteWhen, Listed
 from dataforge.model.control import Scalar
+from dataforge.model.due import Due
 from dataforge.model.edge import Consumes, Produces, TriggerRule, canonical_condition, canonical_mapping
 from dataforge.model.partition import NONE, Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
@@ -50,6 +51,7 @@ class TaskDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     trigger_rule: TriggerRule | None = None
     run_after: timedelta | None = None  # after the end of the data interval
     lateness: timedelta | None = None  # of a streaming task: how long after its end a window is still open
+    due: Due | None = None  # by when the runs for each time window are to have ended
     trigger: Trigger | None = None  # the datasets whose updates it runs on; then it has no partitions
     setup: bool = False  # an Airflow setup task
     branching: bool = False  # it decides which of the tasks behind it are skipped
@@ -87,6 +89,7 @@ class DatasetDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     # What makes a new version: each success of a run, what the producer reports, or a change of the content.
     version: Literal["run", "reported", "content"] = "run"
     lateness: timedelta | None = None  # of what a stream writes, in the place of its task's
+    due: Due | None = None  # by when each of its time windows is to be there
     aliases: tuple[DatasetRef, ...] = ()
 
     @property

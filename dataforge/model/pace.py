@@ -5,9 +5,9 @@ Guarantees that no cap, budget or hour is exceeded by what is released, and that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, time, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -109,28 +109,32 @@ def _bounds(hours: Hours) -> tuple[time, time]:
     return time.fromisoformat(hours.begin), time.fromisoformat(hours.end)
 
 
-def duration(
-    waves: Sequence[float], runs: Mapping[str, tuple[Nature, int, float]], caps: Sequence[Cap], budget: float | None
-) -> tuple[float, Limited]:
-    """How many seconds it takes at least, and by what it is limited. `waves` are the longest runs of each wave; `runs`
-    how many of each task there are, and the seconds of one."""
-    order = sum(waves)
+class Runs(NamedTuple):
+    """Runs of one task."""
+
+    nature: Nature
+    number: int
+    seconds: float  # of each
+
+
+def durations(
+    waves: Iterable[Collection[Runs]], caps: Sequence[Cap], budget: float | None
+) -> Iterator[tuple[float, Limited]]:
+    """After how many seconds each wave has ended, at the least, and what limits it until then."""
     room = Room(caps, (), None, 0.0)
-    capped = max((work / cap for work, cap in _loads(room, runs)), default=0.0)
-    cost = sum(nature.cost * number for nature, number, _ in runs.values())
-    paid = 3600.0 * max(cost - budget, 0.0) / budget if budget else 0.0  # the first hour's may begin at once
-    longest = max(order, capped, paid)
-    if not longest:
-        return 0.0, "nothing"
-    return longest, "order" if longest == order else "caps" if longest == capped else "budget"
-
-
-def _loads(room: Room, runs: Mapping[str, tuple[Nature, int, float]]) -> Iterator[tuple[float, int]]:
-    """The work that each cap holds, in seconds, with how much of it may be under way at once."""
-    found: dict[tuple[int, str], float] = {}
-    caps: dict[tuple[int, str], int] = {}
-    for nature, number, seconds in runs.values():
-        for key, cap in room.keys(nature):
-            found[key] = found.get(key, 0.0) + number * seconds
-            caps[key] = cap.at_once
-    return ((work, caps[key]) for key, work in found.items())
+    order = cost = 0.0
+    work: dict[tuple[int, str], float] = {}  # in seconds, by what a cap counts it as
+    capped = 0.0
+    for wave in waves:
+        order += max((runs.seconds for runs in wave), default=0.0)
+        for nature, number, seconds in wave:
+            cost += nature.cost * number
+            for key, cap in room.keys(nature):
+                work[key] = work.get(key, 0.0) + number * seconds
+                capped = max(capped, work[key] / cap.at_once)
+        paid = 3600.0 * max(cost - budget, 0.0) / budget if budget else 0.0  # the first hour's may begin at once
+        longest = max(order, capped, paid)
+        if not longest:
+            yield 0.0, "nothing"
+        else:
+            yield longest, "order" if longest == order else "caps" if longest == capped else "budget"

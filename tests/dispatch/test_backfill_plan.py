@@ -109,7 +109,7 @@ def test_a_plan_downstream_of_what_needs_its_own_yesterday_ends_with_the_last_wi
 def test_a_plan_without_an_end_is_refused_by_the_task_that_goes_on(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dataforge.ledger.backfill_plan.MOST_ITEMS", 100)
+    monkeypatch.setattr("dataforge.ledger.backfill_search.MOST_ITEMS", 100)
     before = {"kind": "window", "from": -1, "to": -1}
     endless = {**task("total", consumes=[{"task": {"namespace": "ns", "name": "total"}, "mapping": before}])}
     declared(database, {**endless, "partitioning": {"kind": "daily"}})

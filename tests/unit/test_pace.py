@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataforge.model.backfill import AT_ONCE, Cap, Hours
-from dataforge.model.pace import Nature, Room, duration, ends_at, is_open
+from dataforge.model.pace import Nature, Room, Runs, durations, ends_at, is_open
 
 _NAMES = st.sampled_from(["a", "b"])
 _NATURES = st.builds(
@@ -94,9 +94,16 @@ def test_hours_over_midnight_are_those_of_their_zone() -> None:
 
 
 def test_it_takes_as_long_as_its_tightest_limit() -> None:
-    runs = {"a": (Nature(task="a", pools=("p",), cost=2.0), 10, 60.0)}
-    assert duration([60.0], runs, (), None) == (60.0, "order")
-    assert duration([60.0], runs, (Cap("pool", 2, "p"),), None) == (300.0, "caps")
-    assert duration([60.0], runs, (Cap("pool", 2, "q"),), None) == (60.0, "order")
-    assert duration([60.0], runs, (), 5.0) == (3_600.0 * 3, "budget")
-    assert duration([], {}, (), None) == (0.0, "nothing")
+    runs = Runs(Nature(task="a", pools=("p",), cost=2.0), 10, 60.0)
+    assert list(durations([[runs]], (), None)) == [(60.0, "order")]
+    assert list(durations([[runs]], (Cap("pool", 2, "p"),), None)) == [(300.0, "caps")]
+    assert list(durations([[runs]], (Cap("pool", 2, "q"),), None)) == [(60.0, "order")]
+    assert list(durations([[runs]], (), 5.0)) == [(3_600.0 * 3, "budget")]
+    assert list(durations([], (), None)) == []
+    assert list(durations([[]], (), None)) == [(0.0, "nothing")]
+
+
+def test_each_wave_ends_after_all_that_is_run_until_then() -> None:
+    one, other = Runs(Nature(task="a"), 10, 60.0), Runs(Nature(task="b"), 1, 30.0)
+    assert list(durations([[one, other], [other]], (), None)) == [(60.0, "order"), (90.0, "order")]
+    assert list(durations([[one], [other]], (Cap("all", 2),), None)) == [(300.0, "caps"), (315.0, "caps")]
