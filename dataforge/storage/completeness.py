@@ -227,7 +227,8 @@ where environment = %(environment)s and id = any(%(datasets)s)
 
 def wholes(connection: Connection, environment: int, datasets: Iterable[int]) -> dict[int, tuple[Any, Any]]:
     """How these datasets are declared to be cut, and when to be complete."""
-    rows = connection.execute(WHOLES, {"environment": environment, "datasets": sorted(set(datasets))})
+    asked = sorted(set(datasets))
+    rows = connection.execute(WHOLES, {"environment": environment, "datasets": asked}) if asked else ()
     return {row[0]: (row[1], row[2]) for row in rows}
 
 

@@ -59,7 +59,8 @@ POOLS_ELSEWHERE = "select name, source from pool where environment = %s and name
 
 def pools_elsewhere(connection: Connection, environment: int, pools: Iterable[str], source: str) -> dict[str, str]:
     """Which of these pools another source declares, and which source that is."""
-    return dict(connection.execute(POOLS_ELSEWHERE, [environment, list(pools), source]).fetchall())
+    asked = list(pools)
+    return dict(connection.execute(POOLS_ELSEWHERE, [environment, asked, source]).fetchall()) if asked else {}
 
 
 DECLARED_DATASETS = """
@@ -69,7 +70,8 @@ select namespace, name from dataset where environment = %s and id = any(%s) and 
 
 def declared_datasets(connection: Connection, environment: int, datasets: Iterable[DatasetRef]) -> set[DatasetRef]:
     """Those of the datasets that any source declares."""
-    rows = connection.execute(DECLARED_DATASETS, [environment, [dataset.id for dataset in datasets]])
+    asked = [dataset.id for dataset in datasets]
+    rows = connection.execute(DECLARED_DATASETS, [environment, asked]) if asked else ()
     return {DatasetRef(namespace, name) for namespace, name in rows}
 
 
@@ -117,7 +119,8 @@ update task set declared_by = null, definition = null, version = null where envi
 
 def retire_tasks(connection: Connection, environment: int, tasks: Iterable[TaskDefinition]) -> None:
     """Takes the definitions away; what was observed stays."""
-    connection.execute(RETIRE_TASKS, [environment, [task.ref.id for task in tasks]])
+    if retired := [task.ref.id for task in tasks]:
+        connection.execute(RETIRE_TASKS, [environment, retired])
 
 
 DEFINE_DATASETS = """
@@ -153,7 +156,8 @@ where environment = %s and id = any(%s) and declared_by <> %s and partitioning_o
 
 def task_cuts(connection: Connection, environment: int, tasks: Iterable[int], source: str) -> dict[int, Partitioning]:
     """How these tasks are cut, as far as another source declares it."""
-    rows = connection.execute(TASK_CUTS, [environment, list(tasks), source])
+    asked = list(tasks)
+    rows = connection.execute(TASK_CUTS, [environment, asked, source]) if asked else ()
     return {task: partition.from_json(cut) for task, cut in rows}
 
 
@@ -167,7 +171,8 @@ def dataset_cuts(
     connection: Connection, environment: int, datasets: Iterable[int], source: str
 ) -> dict[int, Partitioning]:
     """How these datasets are cut, each under its own name, as far as another source declares it."""
-    rows = connection.execute(DATASET_CUTS, [environment, list(datasets), source])
+    asked = list(datasets)
+    rows = connection.execute(DATASET_CUTS, [environment, asked, source]) if asked else ()
     return {dataset: partition.from_json(cut) for dataset, cut in rows}
 
 
@@ -187,10 +192,11 @@ def replace_aliases(
     said: Iterable[DatasetDefinition],
 ) -> None:
     """Makes the aliases of `said` all that the source declares of `datasets`."""
-    connection.execute(REMOVE_ALIASES, [environment, source, [dataset.id for dataset in datasets]])
-    pairs = sorted((dataset.ref.id, alias.id) for dataset in said for alias in dataset.aliases)
-    columns = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    connection.execute(ADD_ALIASES, [environment, source, *columns])
+    if touched := [dataset.id for dataset in datasets]:
+        connection.execute(REMOVE_ALIASES, [environment, source, touched])
+    if pairs := sorted((dataset.ref.id, alias.id) for dataset in said for alias in dataset.aliases):
+        columns = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        connection.execute(ADD_ALIASES, [environment, source, *columns])
 
 
 ALIASES = """
@@ -210,8 +216,9 @@ def declared_aliases(
     connection: Connection, environment: int, datasets: Iterable[int], but_source: str
 ) -> set[tuple[int, int]]:
     """The pairs of names that other sources declare to be one dataset, where one of these is part of the pair."""
-    parameters = {"environment": environment, "source": but_source, "ids": list(datasets)}
-    return {(row[0], row[1]) for row in connection.execute(ALIASES, parameters)}
+    asked = list(datasets)
+    parameters = {"environment": environment, "source": but_source, "ids": asked}
+    return {(row[0], row[1]) for row in (connection.execute(ALIASES, parameters) if asked else ())}
 
 
 ALL_ALIASES = "select dataset_id, alias_id from alias where environment = %s and origin = 'declared' and source <> %s"

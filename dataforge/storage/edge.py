@@ -260,7 +260,7 @@ def declared_to(
 ) -> list[Use]:
     """The edges that other sources declare to any of these nodes, of tasks whose partitioning is declared."""
     parameters = {"environment": environment, "kind": kind, "nodes": sorted(nodes), "source": but_source}
-    return [Use(*row) for row in connection.execute(TO_NODES, parameters).fetchall()]
+    return [Use(*row) for row in (connection.execute(TO_NODES, parameters).fetchall() if nodes else ())]
 
 
 USERS = """
@@ -279,5 +279,5 @@ def declared_users(
 ) -> set[int]:
     """The tasks that consume, or produce, any of these nodes, as other sources declare it."""
     parameters = {"environment": environment, "kind": kind, "nodes": list(nodes), "relation": relation}
-    rows = connection.execute(USERS, {**parameters, "source": but_source})
+    rows = connection.execute(USERS, {**parameters, "source": but_source}) if nodes else ()
     return {row[0] for row in rows}

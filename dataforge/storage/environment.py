@@ -70,10 +70,11 @@ def try_lock(connection: Connection, name: str) -> Environment | None:
 
 
 MOST_LOGGED = 250_000  # changes that the log keeps: to apply as many takes about as long as to read all edges
+# The end is asked for once: within the condition it would be for each row of the log.
 ADVANCE = """
 with forgotten as (
     delete from graph_log where environment = %(environment)s
-        and position < graph_log_end(%(environment)s::smallint) - %(most)s
+        and position < (select graph_log_end(%(environment)s::smallint)) - %(most)s
     returning version
 )
 update environment

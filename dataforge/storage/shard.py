@@ -194,7 +194,8 @@ select distinct wanted.id, c.run from unnest(%(tasks)s::bigint[]) as wanted (id)
 
 def runs_of(connection: Connection, environment: int, tasks: Iterable[int]) -> set[RunKey]:
     """The runs of these tasks that have shards."""
-    rows = connection.execute(RUNS, {"environment": environment, "tasks": sorted(tasks)})
+    asked = sorted(tasks)
+    rows = connection.execute(RUNS, {"environment": environment, "tasks": asked}) if asked else ()
     return {(row[0], row[1]) for row in rows}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from dataforge.storage import edge, graph
+from dataforge.storage import edge, environment, graph
 from dataforge.storage.database import Database
 from tests.storage.plan import filled_by, rows_read
 
@@ -22,6 +22,16 @@ update dataset set canonical_id = 7 where id = 8;
 update task set kind = 'step' where id = 9;
 update graph_log set version = 5000 where change in ('step', 'name');
 analyze;
+"""
+
+# The log's end, and how often it was asked for.
+_COUNTED = """
+create sequence asked;
+create or replace function graph_log_end(of_environment smallint) returns bigint language plpgsql stable as $$
+begin
+    return 10000 + 0 * nextval('asked');
+end
+$$
 """
 
 
@@ -40,3 +50,9 @@ def test_what_became_of_the_graph_is_read_by_its_version(filled: psycopg.Connect
 def test_the_edges_around_what_stands_otherwise_are_read_by_their_ends(filled: psycopg.Connection[Any]) -> None:
     query = edge.ENDS_AROUND.format(environment=1, tasks="array[9]", datasets="array[8]")
     assert rows_read(filled, query, {}) == {"edge": 2}
+
+
+def test_where_the_log_ends_is_asked_for_once_however_long_it_is(filled: psycopg.Connection[Any]) -> None:
+    filled.execute(_COUNTED)
+    environment.advance_graph(filled, 1)
+    assert filled.execute("select last_value from asked").fetchone() == (1,)
