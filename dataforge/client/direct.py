@@ -27,7 +27,6 @@ from dataforge.client.request import (
     sound,
     source_name,
 )
-from dataforge.dispatch import backfill as backfills
 from dataforge.dispatch import claim as claims
 from dataforge.dispatch import lease as leases
 from dataforge.dispatch import rerun as reruns
@@ -239,9 +238,13 @@ class DirectClient:
         return reruns.rerun(self._database, self._environment, sound(wanted), now, redaction=self._redaction)
 
     def plan_backfill(self, wanted: Backfilling) -> Plan:
+        from dataforge.dispatch import backfill as backfills
+
         return backfills.preview(self._database, self._environment, sound(wanted), datetime.now(UTC))
 
     def backfill(self, wanted: Backfilling) -> Plan:
+        from dataforge.dispatch import backfill as backfills
+
         return backfills.begin(self._database, self._environment, sound(wanted), datetime.now(UTC))
 
     def backfills(self, wanted: BackfillFilter) -> Page[BackfillItem]:
@@ -254,6 +257,8 @@ class DirectClient:
         return backfill_list.items(self._database, self._environment, backfill_id(backfill), filtered(wanted))
 
     def change_backfill(self, backfill: str, verb: Verb, *, by: str = "unknown", reason: str = "") -> BackfillDetail:
+        from dataforge.dispatch import backfill as backfills
+
         return backfills.change(
             self._database,
             self._environment,
