@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from statistics import median
 from typing import Annotated
 
@@ -82,7 +83,7 @@ def judged(known: Arrival, cut: Partitioning | None, came: Sequence[Came], now: 
     lags = sorted(each.at - window.end for window, each in windows)
     usual = timedelta(seconds=median(lag.total_seconds() for lag in lags))
     patience = max(lags[-(-len(lags) * 9 // 10) - 1], 2 * usual, timedelta(0)) + GRACE
-    awaited = list(_awaited(cut, last, now))
+    awaited = _awaited(cut, last, now)
     first = awaited[0] if awaited else None
     return msgspec.structs.replace(
         seen,
@@ -94,9 +95,13 @@ def judged(known: Arrival, cut: Partitioning | None, came: Sequence[Came], now: 
     )
 
 
-def _awaited(cut: Partitioning, last: Interval, now: datetime) -> Iterator[Interval]:
+@lru_cache(maxsize=256)  # of thousands that are asked about at once, most are cut alike and have come as far
+def _awaited(cut: Partitioning, last: Interval, now: datetime) -> tuple[Interval, ...]:
     """The windows after the last one that have ended, as far as the partitioning has them."""
-    window = last
+    return tuple(_ended(cut, last, now))
+
+
+def _ended(cut: Partitioning, window: Interval, now: datetime) -> Iterator[Interval]:
     for _ in range(MOST_AWAITED):
         window = window_at(cut, window.end)
         if window.end > now or not all(exists(cut, key) for key in keys_of(cut, window)):
