@@ -24,10 +24,13 @@ from dagster import (
     AssetSpec,
     DagsterEventType,
     DagsterInstance,
+    In,
     MetadataValue,
+    Nothing,
+    Out,
     PartitionsDefinition,
     RepositoryDefinition,
-    multi_asset_check,
+    op,
     partition_loading_context,
 )
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
@@ -104,22 +107,28 @@ def checked_in(repository: RepositoryDefinition) -> list[Checked]:
 
 
 def ledger_checks(assets: Iterable[AssetsDefinition | AssetSpec]) -> AssetChecksDefinition:
-    """The checks of each of these assets, as one that asks for all that are selected at once."""
+    """The checks of each of these assets, as one that asks for all that are selected at once: what `multi_asset_check`
+    makes, which takes twice as long for thousands of assets, since it makes each output's type anew."""
     every = checked(assets)
+    specs = [
+        AssetCheckSpec(name, asset=each.key, description=CHECKS[name], blocking=name in BLOCKING)
+        for each in every
+        for name in each.checks
+    ]
+    outputs = {spec.get_python_identifier(): spec for spec in specs}
+    inputs = {each.key.to_python_identifier(): each.key for each in every}
 
-    @multi_asset_check(
+    @op(
         name="ledger_checks",
-        specs=[
-            AssetCheckSpec(name, asset=each.key, description=CHECKS[name], blocking=name in BLOCKING)
-            for each in every
-            for name in each.checks
-        ],
-        can_subset=True,
+        ins=dict.fromkeys(inputs, In(Nothing)),
+        out=dict.fromkeys(outputs, Out(None, is_required=False)),
     )
     def asked(context: AssetCheckExecutionContext, ledger: LedgerResource) -> Iterator[AssetCheckResult]:
         yield from evaluated(context, ledger, every)
 
-    return asked
+    return AssetChecksDefinition.create(
+        node_def=asked, keys_by_input_name=inputs, check_specs_by_output_name=outputs, can_subset=True
+    )
 
 
 def evaluated(

@@ -42,7 +42,7 @@ from dataforge_assets.checks import (
 from dataforge_assets.dbt import DBT_ASSETS
 from dataforge_assets.definitions import CHECKS, WINDOW, defs
 from dataforge_assets.partitions import DAILY
-from dataforge_sensors.freshness_checks import differing, evaluation_of, held_digests
+from dataforge_sensors.ledger_checks import differing, evaluation_of, held_digests
 from resources import LedgerResource
 from resources.dbt import MANIFEST, dbt_resource
 from resources.identity import ledger_metadata
