@@ -8,9 +8,11 @@ from datetime import datetime
 
 from dataforge.ledger.need import cut_of
 from dataforge.model.arrival import Arrival, ArrivalQuestion, Arrivals, judged
+from dataforge.model.column_change import changes
 from dataforge.model.partition import Partitioning
 from dataforge.model.verdict import NodeRef
 from dataforge.storage import arrival as storage
+from dataforge.storage import column_list as column_lists
 from dataforge.storage import environment as environments
 from dataforge.storage import freshness, readiness
 from dataforge.storage.arrival import Known
@@ -26,12 +28,19 @@ def arrivals(database: Database, environment: str, questions: Sequence[ArrivalQu
         named = freshness.resolve(connection, here, [(each.namespace, each.name) for each in questions])
         ids = {fitting[0].id for fitting in named if len(fitting) == 1}
         known, came = storage.known(connection, here, ids), storage.came(connection, here, ids)
+        shown = column_lists.shown(connection, here, ids)
     items = []
     for question, fitting in zip(questions, named, strict=True):
         node = NodeRef("dataset", question.namespace or "", question.name)
         if len(fitting) == 1:
             node, told = NodeRef("dataset", fitting[0].namespace, fitting[0].name), known[fitting[0].id]
-            item = Arrival(node=node, declared=told.declared, observed=told.observed, owner=told.owner)
+            item = Arrival(
+                node=node,
+                declared=told.declared,
+                observed=told.observed,
+                owner=told.owner,
+                column_changes=changes(shown.get(told.id, ())),
+            )
             items.append(judged(item, _cut(told), came.get(told.id, []), now))
         else:
             items.append(Arrival(node=node))

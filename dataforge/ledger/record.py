@@ -18,6 +18,7 @@ from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.schedule import NO_INTERVAL, grains_of
 from dataforge.model.task import merge_registers
 from dataforge.storage import attempt as attempts
+from dataforge.storage import column_list as column_lists
 from dataforge.storage import control as controls
 from dataforge.storage import dataset as datasets
 from dataforge.storage import edge as edges
@@ -167,6 +168,9 @@ def _fold_datasets(connection: Connection, environment: int, events: Sequence[Ev
     merged = {dataset_id: reduce(merge_registers, values, known[dataset_id]) for dataset_id, values in said.items()}
     changed = {dataset_id: values for dataset_id, values in merged.items() if values != known[dataset_id]}
     datasets.save(connection, environment, changed)
+    told = (fact for event in events for fact in event.facts.datasets)
+    lists = {(fact.dataset.id, shown.hash): shown for fact in told if (shown := fact.columns)}
+    column_lists.save(connection, environment, lists)
     return set(changed), datasets.add_aliases(connection, environment, pairs)
 
 

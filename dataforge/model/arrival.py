@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from dataforge.model.attempt import Interval
+from dataforge.model.column_change import MOST_RESULTS, ColumnChange
 from dataforge.model.partition import InvalidPartitionKey, Partitioning, keys_of, window_at, window_of
 from dataforge.model.verdict import NodeRef
 from dataforge.model.windows import exists
@@ -37,7 +38,7 @@ class ArrivalQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a dataset has been seen, and comes when it usually does."""
+    """Whether a dataset has been seen, and comes when and as it usually does."""
 
     node: Annotated[NodeRef, Meta(description="The dataset, under its canonical name.")]
     declared: Annotated[bool, Meta(description="Whether a source declares it, or a task that writes it.")] = False
@@ -53,6 +54,10 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     expected_at: Annotated[datetime | None, Meta(description="When that was to come, by the usual time.")] = None
     late_from: Annotated[datetime | None, Meta(description="From when on it is late.")] = None
     late: Annotated[int, Meta(description=f"How many windows are late, of {MOST_AWAITED} that are looked at.")] = 0
+    column_changes: Annotated[
+        tuple[ColumnChange, ...],
+        Meta(description=f"Where columns changed among its last {MOST_RESULTS} runs, the newest first."),
+    ] = ()
 
 
 class Arrivals(msgspec.Struct, frozen=True):
