@@ -14,7 +14,7 @@ from dataforge.model.verdict import NodeRef
 from dataforge.storage import arrival as storage
 from dataforge.storage import column_list as column_lists
 from dataforge.storage import environment as environments
-from dataforge.storage import freshness, readiness
+from dataforge.storage import freshness, out_of_order, readiness
 from dataforge.storage.arrival import Known
 from dataforge.storage.database import Database
 
@@ -28,7 +28,7 @@ def arrivals(database: Database, environment: str, questions: Sequence[ArrivalQu
         named = freshness.resolve(connection, here, [(each.namespace, each.name) for each in questions])
         ids = {fitting[0].id for fitting in named if len(fitting) == 1}
         known, came = storage.known(connection, here, ids), storage.came(connection, here, ids)
-        shown = column_lists.shown(connection, here, ids)
+        shown, shuffled = column_lists.shown(connection, here, ids), out_of_order.told(connection, here, ids, now)
     items = []
     for question, fitting in zip(questions, named, strict=True):
         node = NodeRef("dataset", question.namespace or "", question.name)
@@ -39,6 +39,7 @@ def arrivals(database: Database, environment: str, questions: Sequence[ArrivalQu
                 declared=told.declared,
                 observed=told.observed,
                 owner=told.owner,
+                out_of_order=tuple(shuffled.get(told.id, ())),
                 column_changes=changes(shown.get(told.id, ())),
             )
             items.append(judged(item, _cut(told), came.get(told.id, []), now))

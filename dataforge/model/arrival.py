@@ -21,6 +21,7 @@ from msgspec import Meta
 
 from dataforge.model.attempt import Interval
 from dataforge.model.column_change import MOST_RESULTS, ColumnChange
+from dataforge.model.out_of_order import DAYS, OutOfOrder
 from dataforge.model.partition import InvalidPartitionKey, Partitioning, keys_of, window_at, window_of
 from dataforge.model.verdict import NodeRef
 from dataforge.model.windows import exists
@@ -54,6 +55,10 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     expected_at: Annotated[datetime | None, Meta(description="When that was to come, by the usual time.")] = None
     late_from: Annotated[datetime | None, Meta(description="From when on it is late.")] = None
     late: Annotated[int, Meta(description=f"How many windows are late, of {MOST_AWAITED} that are looked at.")] = 0
+    out_of_order: Annotated[
+        tuple[OutOfOrder, ...],
+        Meta(description=f"Of the last {DAYS} days those on which events of it came out of order, the newest first."),
+    ] = ()
     column_changes: Annotated[
         tuple[ColumnChange, ...],
         Meta(description=f"Where columns changed among its last {MOST_RESULTS} runs, the newest first."),
