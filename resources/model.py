@@ -11,6 +11,8 @@ from dataforge.model.backfill import Backfilling, Plan, PlanItem, Target
 from dataforge.model.catalog import DatasetItem, NodeName, PartitionItem, RunItem, RunName, TaskItem
 from dataforge.model.change import Change, Changes, LastSuccess, Newest, Producer, mirror_id
 from dataforge.model.claim import Again, ClaimingTogether, ClaimRefused, EndOf, Fenced, Granted, Member, Outcome, Said
+from dataforge.model.column_change import ColumnChange
+from dataforge.model.column_list import Retyped
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import Conflict, DataForgeError, FieldError, InvalidInput, NotFound, Unreachable
 from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
@@ -24,6 +26,7 @@ from dataforge.model.freshness import (
 )
 from dataforge.model.lineage import Graph, GraphEdge, GraphEnd, GraphNode
 from dataforge.model.listing import Page
+from dataforge.model.out_of_order import OutOfOrder
 from dataforge.model.partition import Partitioning, bound
 from dataforge.model.recorded import BatchAnswer, Recorded, RejectedEvent, joined
 from dataforge.model.reference import DatasetRef, NodeKind, TaskRef
@@ -49,6 +52,7 @@ __all__ = [
     "ClaimingTogether",
     "Code",
     "Column",
+    "ColumnChange",
     "Conflict",
     "DataForgeError",
     "DatasetFilter",
@@ -76,6 +80,7 @@ __all__ = [
     "NodeName",
     "NodeRef",
     "NotFound",
+    "OutOfOrder",
     "Outcome",
     "Page",
     "PartitionFilter",
@@ -89,6 +94,7 @@ __all__ = [
     "Recorded",
     "RejectFilter",
     "RejectedEvent",
+    "Retyped",
     "RunFilter",
     "RunItem",
     "RunKind",

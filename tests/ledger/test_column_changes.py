@@ -56,7 +56,7 @@ def events(number: int, ran: Ran) -> list[dict[str, Any]]:
     said = {"task": {"namespace": "ns", "name": "load"}, "partition": ran.partition, "run": f"load@{number}"}
     made = {**ORDERS, "partition": ran.partition}
     columns = [{"name": name, "type": of} for name, of in ran.columns.items()]
-    found = [
+    found: list[dict[str, Any]] = [
         {**said, "time": at(20 * number), "state": "running"},
         {**said, "time": at(20 * number + 5), "state": ran.ends, "outputs": [{**made, "columns": columns}]},
     ]
