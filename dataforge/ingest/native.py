@@ -219,7 +219,7 @@ def _columns(output: Output) -> ColumnList | None:
 def _shown(outputs: Sequence[Output]) -> Iterator[tuple[DatasetRef, ColumnList]]:
     """The columns that the event shows of what the run wrote."""
     for output in outputs:
-        if (shown := _columns(output)) is not None:
+        if output.columns and (shown := _columns(output)) is not None:
             yield paths.split(output.namespace, output.name)[0], shown
 
 
@@ -227,7 +227,7 @@ def _touches(listed: Sequence[Input | Output], direction: Direction, at: datetim
     merged: tuple[Touch, ...] = ()
     for dataset in listed:
         root, key = paths.split(dataset.namespace, dataset.name)
-        shown = _columns(dataset) if isinstance(dataset, Output) else None
+        shown = _columns(dataset) if isinstance(dataset, Output) and dataset.columns else None
         touch = Touch(
             direction=direction,
             dataset=root,

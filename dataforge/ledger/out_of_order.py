@@ -4,13 +4,13 @@ Guarantees that nothing of it is state: the ledger makes the same of any order. 
 together, and is in order.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from dataforge.model.attempt import Attempt
 from dataforge.model.out_of_order import Late
 from dataforge.storage import out_of_order as storage
-from dataforge.storage.attempt import RunKey
+from dataforge.storage.attempt import Attempts, RunKey
 from dataforge.storage.database import Connection
 from dataforge.storage.partition import Contested
 
@@ -21,8 +21,10 @@ def within_runs(said: Iterable[Attempt], known: Iterable[Attempt]) -> Iterator[L
     latest: dict[RunKey, datetime] = {}
     runs: dict[RunKey, list[Attempt]] = {}
     for each in known:
-        key = _run(each)
-        latest[key] = max(latest.get(key, each.statement.at), each.statement.at, *(t.last_at for t in each.touches))
+        key, last = _run(each), each.statement.at
+        for touch in each.touches:
+            last = max(last, touch.last_at)
+        latest[key] = max(latest.get(key, last), last)
         runs.setdefault(key, []).append(each)
     for each in said:
         at, key = each.statement.at, _run(each)
@@ -33,18 +35,36 @@ def within_runs(said: Iterable[Attempt], known: Iterable[Attempt]) -> Iterator[L
 
 
 def of_partitions(
-    connection: Connection, environment: int, said: Sequence[Attempt], contested: Iterable[Contested]
+    connection: Connection,
+    environment: int,
+    said: Iterable[Attempt],
+    runs: Mapping[RunKey, Attempts | None],
+    contested: Iterable[Contested],
 ) -> Iterator[Late]:
-    """Results of runs that began before the one that a partition stands by, which was recorded before and is later."""
-    together = {(each.key.task.id, each.group_run) for each in said}
-    standing = {(each.node, each.partition): each for each in contested if together.isdisjoint(each.runs)}
-    ended = {_run(each): each for each in said if each.statement.state.final}
-    if not standing or not ended:
-        return
-    for found in storage.overtaken(connection, environment, sorted(ended), standing.values()):
-        each, since = ended[found.run], standing[found.dataset, found.partition].since
-        if since is not None and each.statement.at < since:
+    """Results of runs that began before the one that a partition stands by, which was recorded before and is later.
+    `runs` are those that something was said of, as they are now."""
+    standing = {(each.node, each.partition): each for each in contested if runs.keys().isdisjoint(each.runs)}
+    there: dict[int, list[Contested]] = {}
+    for place in standing.values():
+        for name in place.names:
+            there.setdefault(name, []).append(place)
+    ended = {_run(each): each for each in said if each.statement.state.final} if standing else {}
+    behind = {key: each for key, each in ended.items() if _may_be_behind(each, runs.get(key) or (), there)}
+    for found in storage.overtaken(connection, environment, sorted(behind), standing.values()) if behind else ():
+        each, since = behind[found.run], standing[found.dataset, found.partition].since
+        if each.statement.at < since:
             yield _late(each, found.dataset, found.partition, since)
+
+
+def _may_be_behind(each: Attempt, run: Attempts, there: Mapping[int, Sequence[Contested]]) -> bool:
+    """Whether the run names a partition, or may mean one, that stands by something later."""
+    return any(
+        each.statement.at < place.since and touch.partition in ("", place.partition)
+        for one in run
+        for touch in one.attempt.touches
+        if touch.direction == "output"
+        for place in there.get(touch.dataset.id, ())
+    )
 
 
 def _run(attempt: Attempt) -> RunKey:

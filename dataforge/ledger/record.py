@@ -73,7 +73,7 @@ def apply(connection: Connection, environment: int, events: Sequence[Event]) -> 
     )
     if grew or rewired or renamed:
         environments.advance_graph(connection, environment)
-    return [*late, *out_of_order.of_partitions(connection, environment, said, contested)]
+    return [*late, *out_of_order.of_partitions(connection, environment, said, runs, contested)]
 
 
 def _named_tasks(events: Iterable[Event]) -> set[TaskRef]:

@@ -169,7 +169,9 @@ def _versioned(first: Touch, second: Touch) -> Touch:
 
 def _shown(first: Touch, second: Touch) -> Touch:
     """The touch whose columns count: the later one, and of one moment the greater hash."""
-    return max(first, second, key=lambda touch: (touch.columns_at or EARLIEST, touch.columns or ""))
+    if first.columns is None or second.columns is None:
+        return second if first.columns is None else first
+    return max(first, second, key=lambda touch: (touch.columns_at, touch.columns))
 
 
 def _greatest(first: _T | None, second: _T | None) -> _T | None:

@@ -41,8 +41,9 @@ class Contested(msgspec.Struct, frozen=True):
 
     node: int
     partition: str
+    names: Sequence[int]  # of the dataset
     groups: list[list[Any]]  # the run, as task id and group run
-    since: datetime | None
+    since: datetime
 
     @property
     def runs(self) -> list[RunKey]:
@@ -367,7 +368,11 @@ def resolve(
     claimed = {(kind, node, key) for kind, node, key, _, _ in resolved}
     if left := [row for row in rows if (row["kind"], row["node"], row["key"]) not in claimed]:
         connection.execute(CLEAR, {"environment": environment, "places": spread(left)})
-    return [Contested(node, key, groups, ended) for _, node, key, groups, ended in resolved if groups]
+    return [
+        Contested(node, key, members.get(node, ()), groups, since)
+        for _, node, key, groups, since in resolved
+        if groups and since is not None
+    ]
 
 
 def _together(judged: Judged) -> Row:
