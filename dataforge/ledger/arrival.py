@@ -3,12 +3,12 @@
 Guarantees a number of queries that does not grow with the number of questions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from dataforge.ledger.need import cut_of
 from dataforge.model.arrival import Arrival, ArrivalQuestion, Arrivals, judged
-from dataforge.model.column_change import changes
+from dataforge.model.column_change import MOST_RESULTS, Shown, changes, keeps
 from dataforge.model.partition import Partitioning
 from dataforge.model.verdict import NodeRef
 from dataforge.storage import arrival as storage
@@ -16,7 +16,7 @@ from dataforge.storage import column_list as column_lists
 from dataforge.storage import environment as environments
 from dataforge.storage import freshness, out_of_order, readiness
 from dataforge.storage.arrival import Known
-from dataforge.storage.database import Database
+from dataforge.storage.database import Connection, Database
 
 
 def arrivals(database: Database, environment: str, questions: Sequence[ArrivalQuestion], now: datetime) -> Arrivals:
@@ -28,7 +28,7 @@ def arrivals(database: Database, environment: str, questions: Sequence[ArrivalQu
         named = freshness.resolve(connection, here, [(each.namespace, each.name) for each in questions])
         ids = {fitting[0].id for fitting in named if len(fitting) == 1}
         known, came = storage.known(connection, here, ids), storage.came(connection, here, ids)
-        shown, shuffled = column_lists.shown(connection, here, ids), out_of_order.told(connection, here, ids, now)
+        shown, shuffled = _shown(connection, here, ids), out_of_order.told(connection, here, ids, now)
     items = []
     for question, fitting in zip(questions, named, strict=True):
         node = NodeRef("dataset", question.namespace or "", question.name)
@@ -46,6 +46,14 @@ def arrivals(database: Database, environment: str, questions: Sequence[ArrivalQu
         else:
             items.append(Arrival(node=node))
     return Arrivals(tuple(items), now)
+
+
+def _shown(connection: Connection, environment: int, datasets: Iterable[int]) -> dict[int, list[Shown]]:
+    """The last results of those of these datasets whose columns may have changed: of most, the last two tell that they
+    have not."""
+    last = column_lists.shown(connection, environment, datasets, 2)
+    undecided = [dataset for dataset in datasets if (found := last.get(dataset)) is None or not keeps(found)]
+    return column_lists.shown(connection, environment, undecided, MOST_RESULTS)
 
 
 def _cut(known: Known) -> Partitioning | None:

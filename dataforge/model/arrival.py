@@ -61,7 +61,10 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     column_changes: Annotated[
         tuple[ColumnChange, ...],
-        Meta(description=f"Where columns changed among its last {MOST_RESULTS} runs, the newest first."),
+        Meta(
+            description=f"Where columns changed among its last {MOST_RESULTS} runs, the newest first; none where the"
+            " last run has those of the last good one."
+        ),
     ] = ()
 
 

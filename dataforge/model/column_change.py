@@ -1,8 +1,8 @@
 """Whether the columns of a dataset have changed since its last good run: the rule, and what it is answered with.
 
 A result is compared with the last good one before it, in the order in which runs ended. Good is what succeeded, is
-believed, and was refused by no blocking check; so columns stay changed until a run that shows them is good. Runs that
-show no columns tell nothing.
+believed, and was refused by no blocking check; so columns stay changed until one that shows them is good, and then the
+next comes. Runs that show no columns tell nothing.
 
 Guarantees an answer that is a function of the values given.
 """
@@ -39,15 +39,22 @@ class ColumnChange(msgspec.Struct, frozen=True, kw_only=True):
     added: Annotated[tuple[str, ...], Meta(description="Columns that are new; of a part, column.part.")] = ()
     removed: Annotated[tuple[str, ...], Meta(description="Columns that are gone.")] = ()
     retyped: Annotated[tuple[Retyped, ...], Meta(description="Columns of another type.")] = ()
-    newest: Annotated[bool, Meta(description="Whether it is the last run that showed columns.")] = False
+
+
+def keeps(results: Sequence[Shown]) -> bool:
+    """Whether the first two of the last results, the newest first, tell that nothing has changed."""
+    return len(results) > 1 and results[1].good and results[0].told.hash == results[1].told.hash
 
 
 def changes(results: Sequence[Shown]) -> tuple[ColumnChange, ...]:
-    """The changes among the last results of a dataset, the newest first, as the results are."""
-    found = []
+    """The changes among the last results of a dataset, the newest first, as the results are; none where the last run
+    changed nothing."""
+    found: list[ColumnChange] = []
     for place, result in enumerate(results):
         before = next((each for each in results[place + 1 :] if each.good), None)
         apart = difference(before.told.columns, result.told.columns) if before else Difference()
+        if place == 0 and apart == Difference():
+            break
         if before is not None and apart != Difference():
             found.append(
                 ColumnChange(
@@ -58,7 +65,6 @@ def changes(results: Sequence[Shown]) -> tuple[ColumnChange, ...]:
                     added=apart.added,
                     removed=apart.removed,
                     retyped=apart.retyped,
-                    newest=place == 0,
                 )
             )
     return tuple(found)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from psycopg import Connection
 
-from dataforge.model.column_change import MOST_RESULTS, Shown
+from dataforge.model.column_change import Shown
 from dataforge.model.column_list import ColumnList
 from dataforge.storage.record_set import spread
 
@@ -30,24 +30,12 @@ def save(connection: Connection, environment: int, shown: Mapping[tuple[int, str
 # one counts. What a blocking check has refused is no good result: of the partition as it stands its state says so, of
 # what was made anew since then the check that came before that.
 SHOWN = """
-select asked.id, c.partition, c.producer_task_id, c.producer_run, c.since, t.columns, l.columns, not exists (
-    select from partition_state s
-    where s.environment = %(environment)s and s.node_kind = 'dataset' and s.node_id = asked.id
-        and s.partition = c.partition and s.status = 'quarantined'
-        and s.ready_task_id = c.producer_task_id and s.ready_run = c.producer_run
-) and not exists (
-    select from failed_check f
-    where f.environment = %(environment)s and f.dataset_id = c.node_id and f.partition = c.partition
-        and f.at >= c.started_at and exists (
-            select from write later
-            where later.environment = f.environment and later.node_kind = 'dataset' and later.node_id = c.node_id
-                and later.partition = c.partition and later.started_at > c.started_at
-        ) and not exists (
-            select from write between_them
-            where between_them.environment = f.environment and between_them.node_kind = 'dataset'
-                and between_them.node_id = c.node_id and between_them.partition = c.partition
-                and between_them.started_at > c.started_at and between_them.started_at <= f.at
-        )
+select asked.id, c.partition, c.producer_task_id, c.producer_run, c.since, t.columns, l.columns, s.good and not exists (
+    select from (
+        select at from failed_check
+        where environment = %(environment)s and dataset_id = c.node_id and partition = c.partition offset 0
+    ) f
+    where f.at >= c.started_at and f.at < later.begun
 )
 from unnest(%(ids)s::bigint[]) as asked (id)
 cross join lateral (
@@ -65,7 +53,8 @@ cross join lateral (
             select found.* from unnest(names.ids) as member (id) cross join lateral (
                 select w as claim, w.since, w.node_id from write w
                 where environment = %(environment)s and node_kind = 'dataset' and node_id = member.id
-                    and status = 'ready' and evidence <> 'inferred' and since < result.since
+                    and status = 'ready' and evidence <> 'inferred' and attempt_id <> '~watermark'
+                    and since < result.since
                 order by since desc limit 1
             ) found
             order by found.since desc, found.node_id limit 1
@@ -80,15 +69,30 @@ cross join lateral (
         and direction = 'output' and dataset_id = c.node_id and partition in (c.partition, '') and columns is not null
     order by columns_at desc, columns desc limit 1
 ) t
-join column_list l on l.environment = %(environment)s and l.dataset_id = c.node_id and l.hash = t.columns
+cross join lateral (
+    select columns from column_list
+    where environment = %(environment)s and dataset_id = c.node_id and hash = t.columns offset 0
+) l
+cross join lateral (
+    select min(started_at) as begun from write
+    where environment = %(environment)s and node_kind = 'dataset' and node_id = c.node_id and partition = c.partition
+        and started_at > c.started_at
+) later
+cross join lateral (
+    select coalesce(bool_and(
+        status <> 'quarantined' or (ready_task_id, ready_run) <> (c.producer_task_id, c.producer_run)
+    ), true) as good
+    from partition_state
+    where environment = %(environment)s and node_kind = 'dataset' and node_id = asked.id and partition = c.partition
+) s
 order by asked.id, c.since desc
 """
 
 
-def shown(connection: Connection, environment: int, datasets: Iterable[int]) -> dict[int, list[Shown]]:
-    """The last results of each of these datasets, by canonical id, that showed columns: the newest first, of one run
-    the last. None of those that have shown the same ones all the time."""
-    parameters = {"environment": environment, "ids": list(datasets), "most": MOST_RESULTS}
+def shown(connection: Connection, environment: int, datasets: Iterable[int], most: int) -> dict[int, list[Shown]]:
+    """Those of the last `most` results of each of these datasets, by canonical id, that showed columns: the newest
+    first, of one run the last. None of those that have shown the same ones all the time."""
+    parameters = {"environment": environment, "ids": list(datasets), "most": most}
     found: dict[int, list[Shown]] = {}
     runs: set[tuple[int, int, str]] = set()
     for dataset, key, task, run, since, name, columns, good in connection.execute(SHOWN, parameters):

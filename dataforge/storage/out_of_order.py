@@ -108,7 +108,9 @@ cross join lateral (
         and day > (%(now)s::timestamptz at time zone 'UTC')::date - %(days)s::integer
     offset 0
 ) o
-join task t on t.environment = %(environment)s and t.id = o.task_id
+cross join lateral (
+    select namespace, name from task where environment = %(environment)s and id = o.task_id offset 0
+) t
 order by asked.id, o.day desc, o.recorded_at desc, o.occurred_at desc
 """
 
