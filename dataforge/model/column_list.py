@@ -7,8 +7,10 @@ once.
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 Columns = tuple[tuple[str, str], ...]  # name and type, '' where nobody said it; a part of a column as column.part
 
@@ -35,9 +37,9 @@ def _listed(told: Columns) -> ColumnList:
 class Retyped(msgspec.Struct, frozen=True):
     """A column whose type is another one."""
 
-    name: str
-    before: str
-    after: str
+    name: Annotated[str, Meta(description="The column.")]
+    before: Annotated[str, Meta(description="Its type until then.")]
+    after: Annotated[str, Meta(description="Its type from then on.")]
 
 
 class Difference(msgspec.Struct, frozen=True):
