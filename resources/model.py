@@ -6,13 +6,13 @@ from dataforge.ingest.dbt import task_name as dbt_task_name
 from dataforge.ledger.readiness import Answers, Named
 from dataforge.model import edge
 from dataforge.model.arrival import Arrival, ArrivalQuestion, Arrivals
+from dataforge.model.arrival_sentence import Aspect, amiss, recent, retyped
 from dataforge.model.asset import Asset, AssetName, Column, Snapshot, Upstream, key_of
 from dataforge.model.backfill import Backfilling, Plan, PlanItem, Target
 from dataforge.model.catalog import DatasetItem, NodeName, PartitionItem, RunItem, RunName, TaskItem
 from dataforge.model.change import Change, Changes, LastSuccess, Newest, Producer, mirror_id
 from dataforge.model.claim import Again, ClaimingTogether, ClaimRefused, EndOf, Fenced, Granted, Member, Outcome, Said
 from dataforge.model.column_change import ColumnChange
-from dataforge.model.column_list import Retyped
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import Conflict, DataForgeError, FieldError, InvalidInput, NotFound, Unreachable
 from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
@@ -26,7 +26,6 @@ from dataforge.model.freshness import (
 )
 from dataforge.model.lineage import Graph, GraphEdge, GraphEnd, GraphNode
 from dataforge.model.listing import Page
-from dataforge.model.out_of_order import OutOfOrder
 from dataforge.model.partition import Partitioning, bound
 from dataforge.model.recorded import BatchAnswer, Recorded, RejectedEvent, joined
 from dataforge.model.reference import DatasetRef, NodeKind, TaskRef
@@ -41,6 +40,7 @@ __all__ = [
     "Arrival",
     "ArrivalQuestion",
     "Arrivals",
+    "Aspect",
     "Asset",
     "AssetName",
     "Backfilling",
@@ -80,7 +80,6 @@ __all__ = [
     "NodeName",
     "NodeRef",
     "NotFound",
-    "OutOfOrder",
     "Outcome",
     "Page",
     "PartitionFilter",
@@ -94,7 +93,6 @@ __all__ = [
     "Recorded",
     "RejectFilter",
     "RejectedEvent",
-    "Retyped",
     "RunFilter",
     "RunItem",
     "RunKind",
@@ -111,6 +109,7 @@ __all__ = [
     "Unreachable",
     "Upstream",
     "Verdict",
+    "amiss",
     "bound",
     "dbt_task_name",
     "each",
@@ -118,4 +117,6 @@ __all__ = [
     "joined",
     "key_of",
     "mirror_id",
+    "recent",
+    "retyped",
 ]
