@@ -24,7 +24,7 @@ from dataforge.model import asset, definition
 from dataforge.model.selection import Selection
 from dataforge.storage.database import Database
 
-ASSETS, UPSTREAMS, DAYS, ROUNDS = 5_000, 20, 4, 5
+ASSETS, UPSTREAMS, DAYS, ROUNDS, COLUMNS = 5_000, 20, 4, 5, 10
 FACTOR = ASSETS / 120_000
 LOAD = """
 import json, sys, time
@@ -77,7 +77,7 @@ def main() -> None:
             bench.size(f"{figure}.memory", max(memory for _, _, memory in loads), factor=FACTOR)
         now = datetime(2026, 11, 1 + DAYS, 12, tzinfo=UTC)
         told, taken = _child(CHECK, str(place), database.url, now.isoformat(), str(ROUNDS))
-        assert told == 4 * ASSETS - 2, "the first asset is made from nothing"
+        assert told == 6 * ASSETS - 2, "the first asset is made from nothing"
         bench.times("window.checks", taken[1:], factor=FACTOR)
 
 
@@ -91,7 +91,7 @@ def _name(number: int) -> str:
 
 
 def _fill(database: Database) -> None:
-    """Declares all, and runs each once for each of some days."""
+    """Declares all, and runs each once for each of some days; all get another column on the second."""
     random = Random(5)
     tasks = [
         {
@@ -121,12 +121,13 @@ def _fill(database: Database) -> None:
 
 
 def _ran(number: int, day: datetime) -> dict[str, Any]:
-    key = day.date().isoformat()
+    key, shown = day.date().isoformat(), COLUMNS + (day.day > 1)
+    columns = [{"name": f"column_{place}", "type": "string"} for place in range(shown)]
     return {
         "time": (day + timedelta(days=1, seconds=number)).isoformat(),
         "task": {"namespace": "bench", "name": f"make_{number:05}"},
         "run": key,
         "partition": key,
         "state": "succeeded",
-        "outputs": [{"namespace": "s3://bench", "name": _name(number), "partition": key}],
+        "outputs": [{"namespace": "s3://bench", "name": _name(number), "partition": key, "columns": columns}],
     }

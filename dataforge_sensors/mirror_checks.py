@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dagster import AssetCheckEvaluation, DagsterInstance
 
 from dataforge_assets.ledger_state import results
-from dataforge_sensors.freshness_checks import differing, held_digests
+from dataforge_sensors.ledger_checks import differing, held_digests
 from dataforge_sensors.window import Asset
 from resources import LedgerResource
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dagster import AssetCheckEvaluation, AssetMaterialization
+from dagster import AssetCheckEvaluation, AssetMaterialization, TableSchema
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from resources.model import DatasetRef
@@ -16,8 +16,16 @@ def output_of(dataset: DatasetRef | None, partition: str | None, made: AssetMate
     named = named_of(dataset, partition)
     counted = [made.metadata[name].value for name in _ROWS if name in made.metadata]
     rows = next((count for count in counted if isinstance(count, int) and count >= 0), None)
-    told = {"version": (made.tags or {}).get(DATA_VERSION_TAG), "rows": rows}
+    told = {"version": (made.tags or {}).get(DATA_VERSION_TAG), "rows": rows, "columns": _columns(made)}
     return [named | {name: value for name, value in told.items() if value is not None}] if named else []
+
+
+def _columns(made: AssetMaterialization) -> list[dict[str, str]] | None:
+    """Its columns, where whoever made it says so."""
+    schema = getattr(made.metadata.get("dagster/column_schema"), "schema", None)
+    if not isinstance(schema, TableSchema):
+        return None
+    return [{"name": column.name, "type": column.type} for column in schema.columns if column.name] or None
 
 
 def named_of(dataset: DatasetRef | None, partition: str | None) -> dict[str, Any] | None:

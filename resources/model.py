@@ -6,11 +6,13 @@ from dataforge.ingest.dbt import task_name as dbt_task_name
 from dataforge.ledger.readiness import Answers, Named
 from dataforge.model import edge
 from dataforge.model.arrival import Arrival, ArrivalQuestion, Arrivals
+from dataforge.model.arrival_sentence import Aspect, amiss, recent, retyped
 from dataforge.model.asset import Asset, AssetName, Column, Snapshot, Upstream, key_of
 from dataforge.model.backfill import Backfilling, Plan, PlanItem, Target
 from dataforge.model.catalog import DatasetItem, NodeName, PartitionItem, RunItem, RunName, TaskItem
 from dataforge.model.change import Change, Changes, LastSuccess, Newest, Producer, mirror_id
 from dataforge.model.claim import Again, ClaimingTogether, ClaimRefused, EndOf, Fenced, Granted, Member, Outcome, Said
+from dataforge.model.column_change import ColumnChange
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import Conflict, DataForgeError, FieldError, InvalidInput, NotFound, Unreachable
 from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
@@ -38,6 +40,7 @@ __all__ = [
     "Arrival",
     "ArrivalQuestion",
     "Arrivals",
+    "Aspect",
     "Asset",
     "AssetName",
     "Backfilling",
@@ -49,6 +52,7 @@ __all__ = [
     "ClaimingTogether",
     "Code",
     "Column",
+    "ColumnChange",
     "Conflict",
     "DataForgeError",
     "DatasetFilter",
@@ -105,6 +109,7 @@ __all__ = [
     "Unreachable",
     "Upstream",
     "Verdict",
+    "amiss",
     "bound",
     "dbt_task_name",
     "each",
@@ -112,4 +117,6 @@ __all__ = [
     "joined",
     "key_of",
     "mirror_id",
+    "recent",
+    "retyped",
 ]

@@ -53,6 +53,10 @@ VERBS = {
         "dataforge.cli.window:window",
         "Choose the part of the graph that Dagster shows, as a file that its code location loads.",
     ),
+    "arrivals": Verb(
+        "dataforge.cli.arrivals:arrivals",
+        "Say which datasets come late, out of order or with other columns, or never came.",
+    ),
     "findings": Verb("dataforge.cli.findings:findings", "Say what history shows to be wrong, the worst first."),
     "digest": Verb("dataforge.cli.digest:digest", "Print a SHA-256 over the derived state of the environment."),
     "verify": Verb(

@@ -235,7 +235,7 @@ def _task_facts(envelope: Envelope) -> Facts:
     return Facts(
         attempts=(attempt,),
         tasks=(_task_fact(envelope, task),),
-        datasets=datasets.described((*envelope.inputs, *envelope.outputs)),
+        datasets=datasets.described(envelope.inputs, envelope.outputs),
         edges=run.dataset_edges(envelope.job, touched),
     )
 

@@ -1,13 +1,15 @@
 """What an event says of the datasets it lists: names, aliases, partitions, versions, rows, reports."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from dataforge.ingest import facets, paths, report
 from dataforge.ingest.envelope import Envelope, Mention
 from dataforge.model.attempt import Direction, Touch, merge_touches
+from dataforge.model.column_list import ColumnList, listed
 from dataforge.model.event import DatasetFact
 from dataforge.model.reference import DatasetRef
 
+_DEEPEST = 5  # levels of columns within columns
 _LONGEST_DESCRIPTION = 1_000  # characters; every list shows it, and the event keeps the whole
 
 
@@ -30,6 +32,7 @@ def _of(mention: Mention, direction: Direction, envelope: Envelope, *, streaming
     statistics = facets.section(own, "outputStatistics")
     at, whole = envelope.at, len(keys) == 1
     said = report.of(mention, direction, at, envelope.id, whole=whole)
+    shown = columns(mention) if direction == "output" else None
     return tuple(
         Touch(
             direction=direction,
@@ -43,6 +46,8 @@ def _of(mention: Mention, direction: Direction, envelope: Envelope, *, streaming
             measured=bool(statistics),
             change=facets.text(mention.facets, "lifecycleStateChange", "lifecycleStateChange"),
             report=said,
+            columns=shown.hash if shown else None,
+            columns_at=at if shown else None,
         )
         for key in keys
     )
@@ -54,12 +59,16 @@ def _locations(own: object, direction: Direction) -> list[str]:
     return [place for place in facets.items(condition, "locations") if isinstance(place, str)]
 
 
-def described(mentions: Iterable[Mention], *, streaming: bool = False) -> tuple[DatasetFact, ...]:
+def described(
+    inputs: Iterable[Mention], outputs: Iterable[Mention] = (), *, streaming: bool = False
+) -> tuple[DatasetFact, ...]:
     """What the event says of each dataset it lists."""
-    return tuple(describe(mention, streaming=streaming) for mention in mentions)
+    read = [describe(mention, streaming=streaming) for mention in inputs]
+    written = (describe(mention, columns(mention), streaming=streaming) for mention in outputs)
+    return (*read, *written)
 
 
-def describe(mention: Mention, *, streaming: bool = False) -> DatasetFact:
+def describe(mention: Mention, shown: ColumnList | None = None, *, streaming: bool = False) -> DatasetFact:
     """The registers and aliases of one dataset."""
     dataset, _ = paths.split(mention.namespace, mention.name, streaming=streaming)
     schema = facets.plain(_fields(mention.facets))
@@ -67,6 +76,7 @@ def describe(mention: Mention, *, streaming: bool = False) -> DatasetFact:
         dataset=dataset,
         registers={**stated(mention.facets), **({"schema": schema} if schema else {})},
         aliases=tuple(sorted(_aliases(mention, dataset))),
+        columns=shown,
     )
 
 
@@ -76,6 +86,18 @@ def _fields(own: object) -> list[dict[str, object]]:
         for field in facets.items(own, "schema", "fields")
         if isinstance(field, dict) and isinstance(field.get("name"), str)
     ]
+
+
+def columns(mention: Mention) -> ColumnList | None:
+    """The columns that a schema facet lists, those within others too; None where there are none."""
+    return listed(_columns("", facets.items(mention.facets, "schema", "fields"), _DEEPEST))
+
+
+def _columns(within: str, fields: list[object], deeper: int) -> Iterator[tuple[str, str]]:
+    for field in fields if deeper else ():
+        if name := facets.text(field, "name"):
+            yield f"{within}{name}", facets.text(field, "type") or ""
+            yield from _columns(f"{within}{name}.", facets.items(field, "fields"), deeper - 1)
 
 
 def _aliases(mention: Mention, dataset: DatasetRef) -> set[DatasetRef]:

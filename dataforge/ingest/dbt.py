@@ -88,7 +88,7 @@ def _node_facts(envelope: Envelope, unique_id: str) -> Facts:
     return Facts(
         attempts=found.attempts,
         tasks=found.tasks,
-        datasets=datasets.described((*kept.inputs, *kept.outputs)),
+        datasets=datasets.described(kept.inputs, kept.outputs),
         edges=(*run.dataset_edges(task, touched), *_launch(envelope, task)),
     )
 

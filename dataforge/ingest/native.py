@@ -5,7 +5,7 @@ task are runs of their own, each by its map index, which belong together; any of
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Literal
@@ -20,11 +20,13 @@ from dataforge.ingest.native_stream import Late
 from dataforge.ingest.openlineage import canonical
 from dataforge.ingest.redaction import Redaction
 from dataforge.ingest.validation import LONGEST_KEY, LONGEST_NAME, name_problem, refusal
+from dataforge.model import column_list
 from dataforge.model.attempt import INSTANCES, Attempt, AttemptKey, Direction, Interval, Source, Touch, merge_touches
+from dataforge.model.column_list import ColumnList
 from dataforge.model.decoding import convert, shorten
 from dataforge.model.errors import FieldError
 from dataforge.model.event import DatasetFact, Event, Facts, TaskFact
-from dataforge.model.reference import TaskRef
+from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.run import UNTRUSTED
 from dataforge.model.state import Evidence, RunKind, RunState, Statement
 
@@ -196,7 +198,10 @@ def _facts(shape: _Document, at: datetime, event_id: bytes, interval: Interval |
     return Facts(
         attempts=(attempt,),
         tasks=(TaskFact(task, RunKind.TASK, platform, {}, interval),),
-        datasets=tuple(DatasetFact(dataset) for dataset in sorted({touch.dataset for touch in touched})),
+        datasets=(
+            *(DatasetFact(dataset) for dataset in sorted({touch.dataset for touch in touched})),
+            *(DatasetFact(dataset, columns=shown) for dataset, shown in _shown(shape.outputs)),
+        ),
         edges=run.dataset_edges(task, touched),
     )
 
@@ -207,10 +212,22 @@ def _source(shape: _Document) -> Source:
     return named if shape.instances is None else {**named, INSTANCES: shape.instances}
 
 
+def _columns(output: Output) -> ColumnList | None:
+    return column_list.listed((column.name, column.type) for column in output.columns)
+
+
+def _shown(outputs: Sequence[Output]) -> Iterator[tuple[DatasetRef, ColumnList]]:
+    """The columns that the event shows of what the run wrote."""
+    for output in outputs:
+        if output.columns and (shown := _columns(output)) is not None:
+            yield paths.split(output.namespace, output.name)[0], shown
+
+
 def _touches(listed: Sequence[Input | Output], direction: Direction, at: datetime, event: bytes) -> tuple[Touch, ...]:
     merged: tuple[Touch, ...] = ()
     for dataset in listed:
         root, key = paths.split(dataset.namespace, dataset.name)
+        shown = _columns(dataset) if isinstance(dataset, Output) and dataset.columns else None
         touch = Touch(
             direction=direction,
             dataset=root,
@@ -222,6 +239,8 @@ def _touches(listed: Sequence[Input | Output], direction: Direction, at: datetim
             rows=getattr(dataset, "rows", None),
             measured=direction == "output",
             report=native_report.of(dataset, at, event),
+            columns=shown.hash if shown else None,
+            columns_at=at if shown else None,
         )
         merged = merge_touches(merged, (touch,))
     return merged

@@ -10,12 +10,14 @@ from typing import Literal
 import msgspec
 
 from dataforge.ingest import report
+from dataforge.ingest.validation import name_problem
 from dataforge.model.decoding import shorten
 from dataforge.model.errors import FieldError
 from dataforge.model.expression import COUNTS, LONGEST, Scalar, is_number, kind_of, plain_number
 from dataforge.model.report import Report, Value, reported
 
 _MOST_NAMES = 100  # tags, checks or facets of one dataset in one event
+_MOST_COLUMNS = 10_000
 
 
 class Check(msgspec.Struct, forbid_unknown_fields=True):
@@ -32,6 +34,11 @@ class Input(msgspec.Struct, forbid_unknown_fields=True):
     checks: list[Check] = []
 
 
+class Column(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    type: str = ""
+
+
 class Output(msgspec.Struct, forbid_unknown_fields=True):
     namespace: str
     name: str
@@ -43,6 +50,7 @@ class Output(msgspec.Struct, forbid_unknown_fields=True):
     tags: dict[str, str] = {}
     checks: list[Check] = []
     facets: dict[str, Scalar] = {}
+    columns: list[Column] = []
     watermark: str | None = None
 
 
@@ -51,6 +59,7 @@ def problems(dataset: Input | Output, at: str) -> list[FieldError]:
     found = [*_name_problems("check", [check.name for check in dataset.checks], f"{at}.checks")]
     if isinstance(dataset, Output):
         found += _count_problems(dataset, at)
+        found += _column_problems(dataset.columns, f"{at}.columns")
         found += _name_problems("tag", list(dataset.tags), f"{at}.tags")
         found += _name_problems("facet", list(dataset.facets), f"{at}.facets")
         named: dict[str, Scalar] = {f"{at}.tags.{key}": value for key, value in dataset.tags.items()}
@@ -64,6 +73,15 @@ def _count_problems(output: Output, at: str) -> Iterator[FieldError]:
         count, below = getattr(output, field), 63 if field == "rows" else 53
         if count is not None and not 0 <= count < 2**below:
             yield FieldError(f"{at}.{field}", count, f"a number of {field}, from 0 and below 2^{below}")
+
+
+def _column_problems(columns: list[Column], at: str) -> Iterator[FieldError]:
+    if len(columns) > _MOST_COLUMNS:
+        yield FieldError(at, f"{len(columns):,} columns", f"at most {_MOST_COLUMNS:,}")
+    for place, column in enumerate(columns[:_MOST_COLUMNS]):
+        yield from filter(None, [name_problem(f"{at}[{place}].name", column.name)])
+        if column.type:
+            yield from filter(None, [name_problem(f"{at}[{place}].type", column.type)])
 
 
 def _name_problems(prefix: str, names: list[str], at: str) -> Iterator[FieldError]:

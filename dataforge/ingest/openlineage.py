@@ -63,7 +63,7 @@ def _job_facts(envelope: Envelope, touched: tuple[Touch, ...]) -> Facts:
     """What an event says of its job and its datasets, apart from any run."""
     return Facts(
         tasks=(_task_fact(envelope),),
-        datasets=datasets.described((*envelope.inputs, *envelope.outputs)),
+        datasets=datasets.described(envelope.inputs, envelope.outputs),
         edges=run.dataset_edges(envelope.job, touched),
     )
 

@@ -107,7 +107,7 @@ def _step_facts(envelope: Envelope) -> Facts:
     return Facts(
         attempts=(attempt,),
         tasks=(_fact(envelope, envelope.job, RunKind.STEP),),
-        datasets=datasets.described((*envelope.inputs, *envelope.outputs), streaming=_streaming(envelope)),
+        datasets=datasets.described(envelope.inputs, envelope.outputs, streaming=_streaming(envelope)),
         # A job's name changes with its plan, so what it reads and writes are edges of its application.
         edges=run.dataset_edges(application.task, touched) if application else (),
     )

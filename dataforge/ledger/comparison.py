@@ -63,7 +63,9 @@ def examine(connection: Connection, environment: int, places: Iterable[Place], n
     known = around(connection, environment, _tasks(wanted, built, writers))
     sketches = {place: list(_sketches(known, place, built.get(place), writers, now)) for place in wanted}
     needs = {place: _needs(known, place, found) for place, found in sketches.items()}
-    around_them = {each for found in needs.values() for need in found for each in _looked_at(known, need, now)}
+    every = {need.places: need for found in needs.values() for need in found}  # what many need is looked at once
+    runs = {place[0]: _runs_of(known, need, now) for place, need in every.items()}
+    around_them = {each for some in (*every, *runs.values()) for each in some}
     standing = storage.standing(connection, environment, around_them)
     late = {place for place, each in built.items() if each.late}
     late |= {place for place, each in standing.items() if each.state.status is PartitionStatus.STALE}
@@ -72,7 +74,7 @@ def examine(connection: Connection, environment: int, places: Iterable[Place], n
         standing,
         storage.reads(connection, environment, _readers(built, needs)),
         streams.late_data(connection, environment, late),
-        now,
+        runs,
     )
     given = {place: _inputs(seen, built.get(place), needs[place]) for place in wanted}
     given = _looked_back(connection, environment, built, given)
@@ -100,7 +102,7 @@ class _Seen(msgspec.Struct, frozen=True):
     standing: Mapping[Place, Standing]
     reads: Mapping[RunKey, Mapping[tuple[int, str], str]]
     late: Mapping[Place, LateData]
-    now: datetime
+    runs: Mapping[Place, Sequence[Place]]  # by needed partition those of the tasks that would write it
 
     def written(self, need: Need) -> bool:
         """Whether the needed partition was ever made."""
@@ -168,11 +170,6 @@ def _counts(need: Need) -> bool:
     return edge.required and edge.staleness != "ignore" and waited_for
 
 
-def _looked_at(known: Surroundings, need: Need, now: datetime) -> Iterator[Place]:
-    yield from need.places
-    yield from _runs_of(known, need, now)
-
-
 def _runs_of(known: Surroundings, need: Need, now: datetime) -> list[Place]:
     """The tasks that would write this partition of a dataset: what became of them tells why it is not there."""
     return [("task", *maker) for writer in known.writers(need.node) for maker in makers(writer, need.key, now)]
@@ -188,9 +185,7 @@ def _input(seen: _Seen, built: Success | None, need: Need) -> tuple[Place, Input
     place = need.stands(seen.standing)
     here = seen.standing.get(place)
     made = here.success if here else None
-    told = here or next(
-        (seen.standing[each] for each in _runs_of(seen.known, need, seen.now) if each in seen.standing), None
-    )
+    told = here or next((seen.standing[each] for each in seen.runs[need.places[0]] if each in seen.standing), None)
     return place, Input(
         node=ref(node),
         partition=place[2],

@@ -9,21 +9,24 @@ from datetime import datetime
 from functools import reduce
 from typing import Any
 
-from dataforge.ledger import partition_set, shard, stream
+from dataforge.ledger import out_of_order, partition_set, shard, stream
 from dataforge.ledger.settle import settle
 from dataforge.model import control
 from dataforge.model.attempt import Attempt, merge, merge_all
 from dataforge.model.event import Event, TaskFact
+from dataforge.model.out_of_order import Late
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.schedule import NO_INTERVAL, grains_of
 from dataforge.model.task import merge_registers
 from dataforge.storage import attempt as attempts
+from dataforge.storage import column_list as column_lists
 from dataforge.storage import control as controls
 from dataforge.storage import dataset as datasets
 from dataforge.storage import edge as edges
 from dataforge.storage import environment as environments
 from dataforge.storage import event as event_log
 from dataforge.storage import mark as marks
+from dataforge.storage import out_of_order as orders
 from dataforge.storage import outcome as outcomes
 from dataforge.storage import quarantine_order
 from dataforge.storage import task as tasks
@@ -43,21 +46,23 @@ def record(connection: Connection, environment: Environment, events: Sequence[Ev
     new_ids = event_log.insert(connection, environment.id, events)
     new = list({event.id: event for event in events if event.id in new_ids}.values())
     if new:
-        apply(connection, environment.id, new)
+        orders.add(connection, environment.id, apply(connection, environment.id, new))
     return new_ids
 
 
-def apply(connection: Connection, environment: int, events: Sequence[Event]) -> None:
-    """Folds events into facts and settles what follows. Folding one again is harmless."""
+def apply(connection: Connection, environment: int, events: Sequence[Event]) -> list[Late]:
+    """Folds events into facts and settles what follows; returns which of them come out of order. Folding one again is
+    harmless."""
     touched_tasks, rewired = _fold_tasks(connection, environment, events)
     touched_datasets, renamed = _fold_datasets(connection, environment, events)
-    runs = _fold_attempts(connection, environment, [a for event in events for a in event.facts.attempts])
+    said = [attempt for event in events for attempt in event.facts.attempts]
+    runs, late = _fold_attempts(connection, environment, said)
     shard.fold(connection, environment, events)
     more = _fold_outcomes(connection, environment, events) | _fold_marks(connection, environment, events)
     grew = _fold_edges(connection, environment, events)
     event_log.advance(connection, environment, _progress(events))
     places = _fold_controls(connection, environment, events)
-    settle(
+    contested = settle(
         connection,
         environment,
         tasks=touched_tasks,
@@ -68,6 +73,7 @@ def apply(connection: Connection, environment: int, events: Sequence[Event]) -> 
     )
     if grew or rewired or renamed:
         environments.advance_graph(connection, environment)
+    return [*late, *out_of_order.of_partitions(connection, environment, said, runs, contested)]
 
 
 def _named_tasks(events: Iterable[Event]) -> set[TaskRef]:
@@ -167,15 +173,21 @@ def _fold_datasets(connection: Connection, environment: int, events: Sequence[Ev
     merged = {dataset_id: reduce(merge_registers, values, known[dataset_id]) for dataset_id, values in said.items()}
     changed = {dataset_id: values for dataset_id, values in merged.items() if values != known[dataset_id]}
     datasets.save(connection, environment, changed)
+    told = (fact for event in events for fact in event.facts.datasets)
+    lists = {(fact.dataset.id, shown.hash): shown for fact in told if (shown := fact.columns)}
+    column_lists.save(connection, environment, lists)
     return set(changed), datasets.add_aliases(connection, environment, pairs)
 
 
-def _fold_attempts(connection: Connection, environment: int, said: list[Attempt]) -> dict[RunKey, Attempts | None]:
+def _fold_attempts(
+    connection: Connection, environment: int, said: list[Attempt]
+) -> tuple[dict[RunKey, Attempts | None], list[Late]]:
     """Merges what is said of attempts, and returns their runs with all their attempts as they are now; of a mapped
-    instance also the task's own run, and those below that take from them."""
+    instance also the task's own run, and those below that take from them. And what comes later than what is known."""
     merged = merge_all(said)
     keys = sorted({(key.task.id, key.run) for key in merged})
     known = {each.attempt.key: each for each in attempts.of_runs(connection, environment, keys)} if keys else {}
+    late = list(out_of_order.within_runs(said, (each.attempt for each in known.values())))
     renamed: set[str] = set()  # what children name these attempts by, where that or what stands above them changed
     for key in merged.keys() & known.keys():
         before = known[key].attempt
@@ -187,7 +199,7 @@ def _fold_attempts(connection: Connection, environment: int, said: list[Attempt]
     known |= {each.key: attempts.saved(each, known.get(each.key)) for each in ordered}
     below = attempts.children(connection, environment, renamed) if renamed else set()
     groups = {(a.key.task.id, a.group_run) for a in ordered if a.map_index >= 0}
-    return dict.fromkeys(below | groups) | attempts.by_run(known.values())
+    return dict.fromkeys(below | groups) | attempts.by_run(known.values()), late
 
 
 def _fold_outcomes(connection: Connection, environment: int, events: Sequence[Event]) -> set[RunKey]:

@@ -19,7 +19,7 @@ from dataforge.storage import partition as partitions
 from dataforge.storage import task as tasks
 from dataforge.storage.attempt import Attempts, RunKey
 from dataforge.storage.database import Connection
-from dataforge.storage.partition import Place
+from dataforge.storage.partition import Contested, Place
 from dataforge.storage.readiness import Node
 from dataforge.storage.task import EffectiveTask, TaskBasis
 
@@ -37,10 +37,10 @@ def settle(
     places: Set[Place] = frozenset(),
     produced: Set[int] = frozenset(),
     news: News = NO_NEWS,
-) -> None:
+) -> list[Contested]:
     """Makes anew what follows from these tasks, datasets (by id), runs, places and news of streams, and from how the
     datasets `produced` are declared to be produced. Part of the caller's transaction. Runs come with all their attempts
-    where the caller has them at hand, else with None."""
+    where the caller has them at hand, else with None. Returns the partitions on which there are several claims."""
     recut = _settle_tasks(connection, environment, tasks)
     moved, renamed, recut_datasets = _settle_datasets(connection, environment, datasets)
     all_runs = dict(runs)
@@ -55,22 +55,25 @@ def settle(
     claimed |= places
     names = partitions.names(connection, environment, moved | claimed)
     moved |= partitions.canonical(claimed, names)
-    if moved:
-        _resolve(connection, environment, moved, names.members)
+    contested = _resolve(connection, environment, moved, names.members)
     nodes: set[Node] = {("task", each) for each in recut} | {("dataset", each) for each in recut_datasets}
     if nodes or moved:
         partition_set.follow(connection, environment, nodes, moved)
+    return contested
 
 
-def _resolve(connection: Connection, environment: int, places: set[Place], members: Mapping[int, list[int]]) -> None:
-    ordered = sorted(places)
+def _resolve(
+    connection: Connection, environment: int, places: set[Place], members: Mapping[int, list[int]]
+) -> list[Contested]:
+    ordered, contested = sorted(places), list[Contested]()
     for first in range(0, len(ordered), MOST_PLACES):
         some = ordered[first : first + MOST_PLACES]
         judged = judge(connection, environment, {(node, key) for kind, node, key in some if kind == "dataset"})
-        partitions.resolve(connection, environment, set(some), members, judged)
+        contested += partitions.resolve(connection, environment, set(some), members, judged)
         completeness.wake(
             connection, environment, [place for place, each in judged.items() if each.staged and each.lacking]
         )
+    return contested
 
 
 def _settle_tasks(connection: Connection, environment: int, ids: Set[int]) -> set[int]:

@@ -26,7 +26,7 @@ _PAGE = 1_000
 _FIRST = -(2**63)
 _GRAPH = frozenset(
     (
-        *("manifest", "declaration", "task", "dataset", "alias", "edge", "upstream_list"),
+        *("manifest", "declaration", "task", "dataset", "alias", "edge", "upstream_list", "column_list"),
         *("control", "quarantine_order"),
         *("watermark", "late", "stream"),
     )

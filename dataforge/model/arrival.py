@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from statistics import median
 from typing import Annotated
 
@@ -19,6 +20,8 @@ import msgspec
 from msgspec import Meta
 
 from dataforge.model.attempt import Interval
+from dataforge.model.column_change import MOST_RESULTS, ColumnChange
+from dataforge.model.out_of_order import DAYS, OutOfOrder
 from dataforge.model.partition import InvalidPartitionKey, Partitioning, keys_of, window_at, window_of
 from dataforge.model.verdict import NodeRef
 from dataforge.model.windows import exists
@@ -36,7 +39,7 @@ class ArrivalQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a dataset has been seen, and comes when it usually does."""
+    """Whether a dataset has been seen, and comes when and as it usually does."""
 
     node: Annotated[NodeRef, Meta(description="The dataset, under its canonical name.")]
     declared: Annotated[bool, Meta(description="Whether a source declares it, or a task that writes it.")] = False
@@ -52,6 +55,17 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     expected_at: Annotated[datetime | None, Meta(description="When that was to come, by the usual time.")] = None
     late_from: Annotated[datetime | None, Meta(description="From when on it is late.")] = None
     late: Annotated[int, Meta(description=f"How many windows are late, of {MOST_AWAITED} that are looked at.")] = 0
+    out_of_order: Annotated[
+        tuple[OutOfOrder, ...],
+        Meta(description=f"Of the last {DAYS} days those on which events of it came out of order, the newest first."),
+    ] = ()
+    column_changes: Annotated[
+        tuple[ColumnChange, ...],
+        Meta(
+            description=f"Where columns changed among its last {MOST_RESULTS} runs, the newest first; none where the"
+            " last run has those of the last good one."
+        ),
+    ] = ()
 
 
 class Arrivals(msgspec.Struct, frozen=True):
@@ -82,7 +96,7 @@ def judged(known: Arrival, cut: Partitioning | None, came: Sequence[Came], now: 
     lags = sorted(each.at - window.end for window, each in windows)
     usual = timedelta(seconds=median(lag.total_seconds() for lag in lags))
     patience = max(lags[-(-len(lags) * 9 // 10) - 1], 2 * usual, timedelta(0)) + GRACE
-    awaited = list(_awaited(cut, last, now))
+    awaited = _awaited(cut, last, now)
     first = awaited[0] if awaited else None
     return msgspec.structs.replace(
         seen,
@@ -94,9 +108,13 @@ def judged(known: Arrival, cut: Partitioning | None, came: Sequence[Came], now: 
     )
 
 
-def _awaited(cut: Partitioning, last: Interval, now: datetime) -> Iterator[Interval]:
+@lru_cache(maxsize=256)  # of thousands that are asked about at once, most are cut alike and have come as far
+def _awaited(cut: Partitioning, last: Interval, now: datetime) -> tuple[Interval, ...]:
     """The windows after the last one that have ended, as far as the partitioning has them."""
-    window = last
+    return tuple(_ended(cut, last, now))
+
+
+def _ended(cut: Partitioning, window: Interval, now: datetime) -> Iterator[Interval]:
     for _ in range(MOST_AWAITED):
         window = window_at(cut, window.end)
         if window.end > now or not all(exists(cut, key) for key in keys_of(cut, window)):

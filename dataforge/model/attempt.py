@@ -62,6 +62,8 @@ class Touch(msgspec.Struct, frozen=True):
     measured: bool = False  # an output with statistics: a hint that it was really written
     change: str | None = None  # OpenLineage's lifecycleStateChange
     report: Report = NOTHING  # of an input its checks alone
+    columns: str | None = None  # the hash of an output's columns, as they were shown last
+    columns_at: datetime | None = None
 
     @property
     def key(self) -> tuple[str, DatasetRef, str]:
@@ -139,7 +141,7 @@ def merge_touches(first: tuple[Touch, ...], second: tuple[Touch, ...]) -> tuple[
 
 
 def _merge_touch(first: Touch, second: Touch) -> Touch:
-    versioned = _versioned(first, second)
+    versioned, shown = _versioned(first, second), _shown(first, second)
     return Touch(
         direction=first.direction,
         dataset=first.dataset,
@@ -152,6 +154,8 @@ def _merge_touch(first: Touch, second: Touch) -> Touch:
         measured=first.measured or second.measured,
         change=_greatest(first.change, second.change),
         report=merged(first.report, second.report),
+        columns=shown.columns,
+        columns_at=shown.columns_at,
     )
 
 
@@ -161,6 +165,13 @@ def _versioned(first: Touch, second: Touch) -> Touch:
     known = [touch for touch in (first, second) if touch.version is not None] or [first]
     choose = min if first.direction == "input" else max
     return choose(known, key=lambda touch: (touch.version_at or touch.first_at, touch.version or ""))
+
+
+def _shown(first: Touch, second: Touch) -> Touch:
+    """The touch whose columns count: the later one, and of one moment the greater hash."""
+    if first.columns is None or second.columns is None:
+        return second if first.columns is None else first
+    return max(first, second, key=lambda touch: (touch.columns_at, touch.columns))
 
 
 def _greatest(first: _T | None, second: _T | None) -> _T | None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from dataforge.model.attempt import Attempt, Interval, RunPointer, Source
+from dataforge.model.column_list import ColumnList
 from dataforge.model.control import Control
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.shard import Shard
@@ -32,6 +33,7 @@ class DatasetFact(msgspec.Struct, frozen=True):
     dataset: DatasetRef
     registers: Registers = {}
     aliases: tuple[DatasetRef, ...] = ()
+    columns: ColumnList | None = None  # of what a run wrote
 
 
 class EdgeFact(msgspec.Struct, frozen=True):

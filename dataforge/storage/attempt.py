@@ -108,7 +108,7 @@ def of_external_runs(connection: Connection, environment: int, external: Iterabl
 
 TOUCHES = """
 select x.task_id, x.run, x.attempt_id, x.direction, d.namespace, d.name, x.partition, x.first_at, x.last_at,
-       x.version, x.version_at, x.rows, x.measured, x.change, x.report
+       x.version, x.version_at, x.rows, x.measured, x.change, x.report, x.columns, x.columns_at
 from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
 cross join lateral (
     select * from touch
@@ -125,8 +125,8 @@ TouchKey = tuple[int, str, str]
 def _touches(connection: Connection, parameters: dict[str, Any]) -> dict[TouchKey, list[Touch]]:
     found: dict[TouchKey, list[Touch]] = {}
     rows = connection.execute(TOUCHES, parameters).fetchall()
-    for task_id, run, attempt_id, direction, namespace, name, *rest, said in rows:
-        touch = Touch(direction, DatasetRef(namespace, name), *(*rest, reports.stored(said)))
+    for task_id, run, attempt_id, direction, namespace, name, *rest, said, shown, shown_at in rows:
+        touch = Touch(direction, DatasetRef(namespace, name), *(*rest, reports.stored(said), shown, shown_at))
         found.setdefault((task_id, run, attempt_id), []).append(touch)
     return found
 
@@ -237,14 +237,15 @@ def _key(key: AttemptKey) -> Row:
 
 SAVE_TOUCH = """
 insert into touch (environment, task_id, run, attempt_id, direction, dataset_id, partition, first_at, last_at,
-    version, version_at, rows, measured, change, report)
+    version, version_at, rows, measured, change, report, columns, columns_at)
 select %s, * from json_to_recordset(%s::json) as said (task_id bigint, run text, attempt_id text, direction text,
     dataset_id bigint, partition text, first_at timestamptz, last_at timestamptz, version text,
-    version_at timestamptz, rows bigint, measured boolean, change text, report jsonb)
+    version_at timestamptz, rows bigint, measured boolean, change text, report jsonb, columns text,
+    columns_at timestamptz)
 on conflict (environment, task_id, run, attempt_id, direction, dataset_id, partition) do update set
     first_at = excluded.first_at, last_at = excluded.last_at, version = excluded.version,
     version_at = excluded.version_at, rows = excluded.rows, measured = excluded.measured, change = excluded.change,
-    report = excluded.report
+    report = excluded.report, columns = excluded.columns, columns_at = excluded.columns_at
 """
 
 
@@ -267,6 +268,8 @@ def _touch_row(touch: Touch) -> Row:
         "measured": touch.measured,
         "change": touch.change,
         "report": touch.report,
+        "columns": touch.columns,
+        "columns_at": touch.columns_at,
     }
 
 

@@ -84,9 +84,13 @@ QUERIES: tuple[tuple[str, str], ...] = (
         f"""
         select jsonb_build_array({_TASK.format("x.task_id")}, run, attempt_id, direction,
             {_DATASET.format("x.dataset_id")}, partition, first_at, last_at, version, rows, measured, change,
-            report)
+            report, columns)
         from touch x where environment = %s
         """,
+    ),
+    (
+        "column_list",
+        f"select jsonb_build_array({_DATASET.format('x.dataset_id')}, hash) from column_list x where environment = %s",
     ),
     (
         "run",

@@ -48,6 +48,7 @@ FACTS: tuple[FactTable, ...] = (
     FactTable("stream", derived=("made_for",)),
     FactTable("attempt", derived=("state", "evidence", "ordinal", "span_start", "span_end", "partitions")),
     FactTable("touch"),
+    FactTable("column_list"),
     FactTable("outcome"),
     FactTable("shard_chunk"),
     FactTable("progress"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from psycopg import Connection
@@ -34,6 +34,20 @@ class Claim(msgspec.Struct, frozen=True):
     version: str | None = None
     rows: int | None = None
     past: bool = False  # of a success with a later attempt of its run: only the last success rests on it
+
+
+class Contested(msgspec.Struct, frozen=True):
+    """A partition of a dataset, by canonical id, on which there are more claims than that of the run it stands by."""
+
+    node: int
+    partition: str
+    names: Sequence[int]  # of the dataset
+    groups: list[list[Any]]  # the run, as task id and group run
+    since: datetime
+
+    @property
+    def runs(self) -> list[RunKey]:
+        return [(task, run) for task, run in self.groups]
 
 
 CLAIM = """
@@ -165,8 +179,9 @@ with said as (
 ), place as (
     select kind, node, key, members, groups, short, made from sole where claimed is null
 ), believed as (
-    select place.kind, place.node, place.key, place.members, place.made, seen.run_state, seen.evidence, seen.version,
-        seen.producer_task_id, seen.producer_run,
+    select place.kind, place.node, place.key, place.members, place.made, seen.since as ended,
+        case when place.kind = 'dataset' and place.groups is null then latest.groups end as groups,
+        seen.run_state, seen.evidence, seen.version, seen.producer_task_id, seen.producer_run,
         case when held.at is not null then 'quarantined' else seen.status end as status,
         greatest(seen.since, held.at) as since, held.why as held
     from place cross join lateral (
@@ -303,7 +318,8 @@ with said as (
     where node_kind = 'task' or status <> 'running'
     order by node_kind, node_id, partition
 )
-select kind, node, key from believed union all select kind, node, key from sole where claimed
+select kind, node, key, groups, ended from believed union all
+select kind, node, key, null, null from sole where claimed
 """
 # What had a state and has none is remembered as cleared, for the feed of changes alone.
 CLEAR = """
@@ -333,9 +349,10 @@ def resolve(
     places: set[Place],
     members: Mapping[int, list[int]],
     judged: Mapping[tuple[int, str], Judged],
-) -> None:
-    """Makes the states of these partitions anew from the claims on them. Datasets are given by canonical id, `members`
-    are their names by that; `judged` are their partitions that several runs make together."""
+) -> list[Contested]:
+    """Makes the states of these partitions anew from the claims on them, and returns those of datasets with more than
+    one, which one run alone stands for. Datasets are given by canonical id, `members` are their names by that; `judged`
+    are their partitions that several runs make together."""
     rows: list[Row] = [
         {
             "kind": kind,
@@ -347,9 +364,15 @@ def resolve(
         for kind, node, key in sorted(places)
     ]
     parameters = {"environment": environment, "places": spread(rows)}
-    claimed = {(row[0], row[1], row[2]) for row in connection.execute(RESOLVE, parameters).fetchall()}
+    resolved = connection.execute(RESOLVE, parameters).fetchall()
+    claimed = {(kind, node, key) for kind, node, key, _, _ in resolved}
     if left := [row for row in rows if (row["kind"], row["node"], row["key"]) not in claimed]:
         connection.execute(CLEAR, {"environment": environment, "places": spread(left)})
+    return [
+        Contested(node, key, members.get(node, ()), groups, since)
+        for _, node, key, groups, since in resolved
+        if groups and since is not None
+    ]
 
 
 def _together(judged: Judged) -> Row:

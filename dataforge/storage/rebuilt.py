@@ -51,6 +51,7 @@ STATE: tuple[Table, ...] = (
     Table("edge"),
     Table("attempt"),
     Table("touch"),
+    Table("column_list", unlike=("columns",)),  # the key is their hash
     Table("outcome"),
     Table("shard_chunk", unlike=("content",)),  # it has a hash
     Table("run"),
@@ -79,6 +80,7 @@ NOT_STATE: tuple[LiteralString, ...] = (
     "lease",
     "lease_pool",
     "mirror",
+    "out_of_order",
     "outbox",
     "partition_cleared",
     "reject",

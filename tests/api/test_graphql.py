@@ -232,7 +232,8 @@ _WHOLE = """{ environment { tasks(limit: 100) { items { name
     runs(limit: 2) { items { run inputs { name dataset { owner } } outputs { name } } }
     failed: runs(limit: 2, state: failed) { items { run } }
     partitions(limit: 2) { items { partition state reason } }
-    edges(limit: 2) { items { name task { name } dataset { name partitions(limit: 2) { items { partition } } } } }
+    edges(limit: 2) { items { name task { name }
+        dataset { name arrival { late } partitions(limit: 2) { items { partition } } } } }
     graph(direction: upstream, kind: task) { nodes { name task { owner } } edges { origin } }
 } } } }"""
 
@@ -248,6 +249,18 @@ def test_a_hundred_tasks_take_as_many_statements_as_five(client: Client, monkeyp
         numbers[tasks] = statements
     assert numbers[100] == numbers[5]
     assert sum("isolation level repeatable read" in each for each in numbers[100]) == 1
+
+
+def test_how_datasets_come_is_what_the_route_of_arrivals_answers(client: Client) -> None:
+    load_shop(client, "dev")
+    fields = """node { kind namespace name } declared observed owner last usualSeconds awaited expectedAt lateFrom late
+        outOfOrder { day events task { namespace name } run partition occurredAt behind recordedAt }
+        columnChanges { partition run at before added removed retyped { name before after } }"""
+    items = ask(client, f"{{ environment {{ datasets {{ items {{ arrival {{ {fields} }} }} }} }} }}")
+    found = [_named_as_elsewhere(each["arrival"]) for each in items["environment"]["datasets"]["items"]]
+    asked = [{"namespace": each["node"]["namespace"], "name": each["node"]["name"]} for each in found]
+    assert found
+    assert found == client.post("/api/v1/dev/arrivals", json=asked).json()["items"]
 
 
 def test_environments_do_not_leak(client: Client) -> None:

@@ -23,18 +23,16 @@ from msgspec.structs import replace
 from dataforge.ingest.dbt_manifest import from_dbt
 from dataforge.model import manifest
 from dataforge.storage.database import Database
+from dataforge_assets.arrivals import COLUMNS, IN_ORDER, IN_TIME, SEEN, of_arrival
 from dataforge_assets.check_result import DIGEST
 from dataforge_assets.checks import (
     CURRENT,
-    IN_TIME,
     KEPT,
     LAST_PARTITIONS,
-    SEEN,
     THERE,
     checked_in,
     last_of,
     ledger_checks,
-    of_arrival,
     of_upstreams,
     questions_of,
     results,
@@ -42,11 +40,11 @@ from dataforge_assets.checks import (
 from dataforge_assets.dbt import DBT_ASSETS
 from dataforge_assets.definitions import CHECKS, WINDOW, defs
 from dataforge_assets.partitions import DAILY
-from dataforge_sensors.freshness_checks import differing, evaluation_of, held_digests
+from dataforge_sensors.ledger_checks import differing, evaluation_of, held_digests
 from resources import LedgerResource
 from resources.dbt import MANIFEST, dbt_resource
 from resources.identity import ledger_metadata
-from resources.model import Arrival, NodeRef
+from resources.model import Arrival, ArrivalQuestion, NodeRef
 
 DAYS = [f"2026-11-{day:02}" for day in range(2, 9)]  # the first week
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -115,9 +113,13 @@ def ledger(database: Database) -> LedgerResource:
     return ledger
 
 
-def check(ledger: LedgerResource, asset: str, name: str = CURRENT) -> AssetCheckResult:
-    [found] = [each for each in results(ledger, [SPECS[asset]], NOW, LAST_PARTITIONS) if each.check_name == name]
+def check(ledger: LedgerResource, asset: str, name: str = CURRENT, now: datetime = NOW) -> AssetCheckResult:
+    [found] = [each for each in results(ledger, [SPECS[asset]], now, LAST_PARTITIONS) if each.check_name == name]
     return found
+
+
+def digest_in(result: AssetCheckResult) -> object:
+    return (result.metadata or {})[DIGEST]
 
 
 def causes(result: AssetCheckResult) -> list[dict[str, Any]]:
@@ -130,8 +132,10 @@ def test_every_dataset_is_checked_and_what_is_made_from_others_for_these_too() -
     models = ("stg_orders", "stg_payments", "orders", "daily_revenue", "weekly_revenue")
     made = {"lake/orders_enriched", *(f"warehouse/{model}" for model in models)}
     assert SPECS.keys() == made | {"lake/orders", "lake/payments", "lake/customers"}
-    assert {name for name, each in SPECS.items() if each.checks == [CURRENT, THERE, IN_TIME, SEEN]} == made
-    assert SPECS["lake/orders"].checks == [IN_TIME, SEEN]
+    assert {
+        name for name, each in SPECS.items() if each.checks == [CURRENT, THERE, IN_TIME, IN_ORDER, COLUMNS, SEEN]
+    } == made
+    assert SPECS["lake/orders"].checks == [IN_TIME, IN_ORDER, COLUMNS, SEEN]
 
 
 def test_what_was_built_after_its_upstreams_passes(ledger: LedgerResource) -> None:
@@ -220,8 +224,8 @@ def test_a_week_is_stale_by_any_of_its_days_and_the_description_names_the_first(
 
 
 def test_the_digest_changes_with_what_is_amiss_and_with_nothing_else(ledger: LedgerResource) -> None:
-    def digest() -> Any:
-        return (check(ledger, "warehouse/stg_orders").metadata or {})[DIGEST]
+    def digest() -> object:
+        return digest_in(check(ledger, "warehouse/stg_orders"))
 
     record_days(ledger, DAYS[:5])
     well = digest()
@@ -304,15 +308,63 @@ def test_what_comes_later_than_it_usually_does_is_late_with_when_it_was_expected
         last=DAYS[2],
         usual_seconds=900.0,
     )
-    in_time, _ = of_arrival(AssetKey("payments"), came)
+    in_time, *_ = of_arrival(AssetKey("payments"), came, NOW)
     assert (in_time.passed, in_time.description) == (True, "It usually comes 0:15:00 after its window.")
     late = replace(came, awaited=DAYS[3], expected_at=datetime(2026, 11, 6, 0, 15, tzinfo=UTC), late=3)
-    result, seen = of_arrival(AssetKey("payments"), late)
+    result, _, _, seen = of_arrival(AssetKey("payments"), late, NOW)
     assert (result.passed, result.severity, seen.passed) == (False, AssetCheckSeverity.WARN, True)
     assert result.description == (
         "2026-11-05 is late, expected 2026-11-06 00:15 UTC, and 2 more; the last that came is 2026-11-04, owned by"
         " team-ingest@shop.example."
     )
+
+
+def test_columns_that_changed_since_the_last_good_run_are_named_until_a_run_keeps_them(ledger: LedgerResource) -> None:
+    before = [{"name": "id", "type": "int"}, {"name": "amount", "type": "int"}]
+    after = [{"name": "id", "type": "bigint"}, {"name": "currency", "type": "string"}]
+    shown = [before, before, after]
+    for day, columns in zip(DAYS, shown, strict=False):
+        begins, ends = run("payments", day, usual("payments", day))
+        record(ledger, [begins, {**ends, "outputs": [{**dataset("payments", day), "columns": columns}]}])
+    result = check(ledger, "lake/payments", COLUMNS)
+    assert (result.passed, result.severity) == (False, AssetCheckSeverity.WARN)
+    assert result.description == (
+        "Run payments of 2026-11-04 @11-05 for 2026-11-04 changed the columns that run payments of 2026-11-03 @11-04"
+        " had: added currency; removed amount; of another type id (int, now bigint)."
+    )
+    told = (result.metadata or {})["dataforge/changes"]
+    assert isinstance(told, TableMetadataValue)
+    assert [record.data["partition"] for record in told.records] == [DAYS[2]]
+    begins, ends = run("payments", DAYS[3], usual("payments", DAYS[3]))
+    record(ledger, [begins, {**ends, "outputs": [{**dataset("payments", DAYS[3]), "columns": after}]}])
+    assert check(ledger, "lake/payments", COLUMNS).passed
+
+
+def test_events_that_come_out_of_order_are_counted_and_told_again_when_they_are_ten_times_as_many(
+    ledger: LedgerResource,
+) -> None:
+    late = [run("payments", day, usual("payments", day)) for day in DAYS]
+    found = []
+    for begins, ends in late[:2]:
+        record(ledger, [ends])
+        record(ledger, [begins])
+        found.append(check(ledger, "lake/payments", IN_ORDER, datetime.now(UTC)))
+    first, result = found
+    assert digest_in(first) == digest_in(result)
+    assert (result.passed, result.severity) == (False, AssetCheckSeverity.WARN)
+    assert result.description is not None
+    assert result.description.startswith("2 events came out of order on ")
+    assert result.description.endswith(
+        " the last is of run payments of 2026-11-03 @11-04 of shop_daily.load_payments for 2026-11-03: it occurred"
+        " 2026-11-04 00:10 UTC, and what occurred 2026-11-04 00:15 UTC had been recorded before."
+    )
+    [told] = ledger.arrivals([ArrivalQuestion(name="payments")]).items
+    [day] = told.out_of_order
+    more = replace(told, out_of_order=(replace(day, events=10),))
+    _, again, *_ = of_arrival(AssetKey("payments"), more, datetime.now(UTC))
+    assert digest_in(again) != digest_in(result)
+    _, in_order, *_ = of_arrival(AssetKey("payments"), told, datetime.now(UTC) + timedelta(days=2))
+    assert (in_order.passed, in_order.description) == (True, "Since yesterday its events came in order.")
 
 
 def test_what_is_declared_and_was_never_seen_does_not_pass_until_it_is(ledger: LedgerResource) -> None:

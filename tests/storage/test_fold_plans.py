@@ -9,7 +9,7 @@ import pytest
 from benchmarks import workload
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
-from dataforge.storage import attempt, completeness, mark, partition, reach, run, shard, withdrawal
+from dataforge.storage import attempt, completeness, mark, out_of_order, partition, reach, run, shard, withdrawal
 from dataforge.storage.database import Database
 from dataforge.storage.record_set import keys, spread
 
@@ -27,6 +27,7 @@ STATEMENTS = [
     "NAMES",
     "RESOLVE",
     "CLEAR",
+    "OVERTAKEN",
     *COMPLETENESS,
 ]
 STATEMENTS += ["INSTANCES", "RECENT", "WANTED", "FIRSTS", "CONTENTS", "TALLY"]
@@ -68,7 +69,7 @@ def _parameters(database: Database, environment: int = 1) -> dict[str, Any]:
         places = connection.execute("select node_kind, node_id, partition from write limit 100").fetchall()
     nodes = {"kinds": [row[0] for row in places], "nodes": [row[1] for row in places]}
     nodes["partitions"] = [run for _, run in runs]
-    rows = [{"kind": kind, "node": node, "key": key, "members": [node]} for kind, node, key in places]
+    rows = [{"kind": kind, "node": node, "key": key, "members": [node], "groups": []} for kind, node, key in places]
     return {
         "environment": environment,
         **keys(runs),
@@ -82,7 +83,7 @@ def _parameters(database: Database, environment: int = 1) -> dict[str, Any]:
 
 
 def _plan(database: Database, name: str, environment: int) -> str:
-    modules = (attempt, completeness, partition, mark, reach, run, shard, withdrawal)
+    modules = (attempt, completeness, partition, out_of_order, mark, reach, run, shard, withdrawal)
     statement: LiteralString = next(getattr(each, name) for each in modules if hasattr(each, name))
     with database.transaction() as connection:
         found = connection.execute("explain " + statement, _parameters(database, environment))

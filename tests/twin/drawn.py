@@ -15,6 +15,7 @@ MILD: st.SearchStrategy[list[Definition]] = st.tuples(
         for name in ("keys", "rows")
     )
 ).map(list)
+COLUMNS = st.sampled_from([[], [{"name": "id", "type": "int"}], [{"name": "id", "type": "bigint"}]])
 CHECKS: st.SearchStrategy[list[Definition]] = st.lists(
     st.fixed_dictionaries(
         {"name": st.sampled_from(["keys", "rows"]), "success": st.sampled_from([True, False, False])},

@@ -190,6 +190,7 @@ class Telling(RuleBasedStateMachine):
             night, notes = data.draw(st.integers(1, 3)), data.draw(st.booleans())
             version = data.draw(st.sampled_from([None, "v1", "v1", "v2"]))
             reported = {"rows": 7, **({"checks": data.draw(drawn.MILD)} if data.draw(st.booleans()) else {})}
+            reported["columns"] = data.draw(drawn.COLUMNS)
             self._succeed(task, night, version, reported, notes, ago)
 
     def _succeed(self, task: str, night: int, version: str | None, reported: Definition, notes: bool, ago: int) -> None:

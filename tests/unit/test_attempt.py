@@ -27,7 +27,7 @@ def touches(draw: st.DrawFn) -> tuple[Touch, ...]:
     found: tuple[Touch, ...] = ()
     for direction, name, partition in listed:
         at = draw(times)
-        version = draw(st.none() | short)
+        version, columns = draw(st.none() | short), draw(st.none() | short)
         touch = Touch(
             direction="input" if direction == "input" else "output",
             dataset=DatasetRef("ns", name),
@@ -39,6 +39,8 @@ def touches(draw: st.DrawFn) -> tuple[Touch, ...]:
             rows=draw(st.none() | st.integers(0, 3)),
             measured=draw(st.booleans()),
             change=draw(st.none() | st.sampled_from(["CREATE", "OVERWRITE"])),
+            columns=columns,
+            columns_at=at if columns is not None else None,
         )
         found = merge_touches(found, (touch,))
     return found

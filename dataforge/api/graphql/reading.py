@@ -17,8 +17,9 @@ from strawberry.dataloader import DataLoader
 
 from dataforge.graph.follower import Follower
 from dataforge.graph.sparse import Node
-from dataforge.ledger import backfill_list, belonging, lineage, readiness
+from dataforge.ledger import arrival, backfill_list, belonging, lineage, readiness
 from dataforge.ledger.need import Asked
+from dataforge.model.arrival import Arrival
 from dataforge.model.backfill import ItemFilter, PlanItem
 from dataforge.model.catalog import DatasetItem, PartitionItem, RunItem, TaskItem
 from dataforge.model.edge_item import EdgeFilter, EdgeItem
@@ -103,6 +104,12 @@ class Within:
     @cached_property
     def datasets(self) -> DataLoader[DatasetRef, DatasetItem | None]:
         return self._loader(lambda connection, names: belonging.datasets_named(connection, self.here.id, names))
+
+    @cached_property
+    def arrivals(self) -> DataLoader[DatasetRef, Arrival]:
+        return self._loader(
+            lambda connection, names: arrival.arrivals_of(connection, self.here.id, names, self.reading.now)
+        )
 
     @cached_property
     def verdicts(self) -> DataLoader[Asked, Verdict]:

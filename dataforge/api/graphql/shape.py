@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Collection, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from enum import Enum, StrEnum
 from inspect import Parameter, Signature, getdoc
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, TypeVar, Union, get_args, get_origin
@@ -76,7 +76,7 @@ SCALARS: dict[object, Any] = {
         name="JSON", description="A value of JSON, whose names are those of the manifest or the platform."
     ),
 }
-_known: dict[str, Any] = {"BigInt": BigInt, "JSON": JSON, "datetime": datetime}  # what annotations name, once made
+_known: dict[str, Any] = {"BigInt": BigInt, "JSON": JSON, "date": date, "datetime": datetime}  # once made, by name
 _begun: set[str] = set()
 _links: dict[type[msgspec.Struct], dict[str, Member]] = {}
 

@@ -20,8 +20,8 @@ from dagster._core.test_utils import create_run_for_test
 from dataforge_assets.check_result import DIGEST
 from dataforge_assets.checks import CURRENT, checked_in
 from dataforge_assets.definitions import defs
-from dataforge_sensors import freshness_checks as module
-from dataforge_sensors.freshness_checks import asked, busy, differing, freshness_checks, held_digests
+from dataforge_sensors import ledger_checks as module
+from dataforge_sensors.ledger_checks import asked, busy, differing, held_digests, ledger_checks
 from dataforge_sensors.time_budget import TimeBudget
 from resources import LedgerResource
 
@@ -54,7 +54,7 @@ def test_an_evaluation_of_someone_else_is_followed_by_ours(instance: DagsterInst
 def tick(instance: DagsterInstance, ledger: LedgerResource) -> SensorResult | SkipReason:
     context = build_sensor_context(instance=instance, definitions=defs, resources={"ledger": ledger})
     with context:
-        result = freshness_checks(context)
+        result = ledger_checks(context)
     assert isinstance(result, SensorResult | SkipReason)
     return result
 

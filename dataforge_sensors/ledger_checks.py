@@ -36,12 +36,12 @@ HEARD_AFTER = timedelta(seconds=2 * INTERVAL_SECONDS)  # the other sensor's tick
 
 
 @sensor(
-    name="freshness_checks",
+    name="ledger_checks",
     description="Evaluates the checks of all assets by one question to the ledger.",
     minimum_interval_seconds=20,
     default_status=DefaultSensorStatus.RUNNING,
 )
-def freshness_checks(context: SensorEvaluationContext, ledger: LedgerResource) -> SensorResult | SkipReason:
+def ledger_checks(context: SensorEvaluationContext, ledger: LedgerResource) -> SensorResult | SkipReason:
     """One tick: all the answers, or as many as there is time for, of which those that are new are written."""
     now = datetime.now(UTC)
     assert context.repository_def is not None, "a sensor that the daemon runs has its code location"
