@@ -6,9 +6,12 @@ Guarantees a number of queries that does not grow with the number of questions.
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+import msgspec
+
 from dataforge.ledger.need import cut_of
 from dataforge.model.arrival import Arrival, ArrivalQuestion, Arrivals, judged
 from dataforge.model.column_change import MOST_RESULTS, Shown, changes, keeps
+from dataforge.model.due import Due
 from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef
 from dataforge.model.verdict import NodeRef
@@ -58,7 +61,7 @@ def arrivals_of(
             out_of_order=tuple(shuffled.get(told.id, ())),
             column_changes=changes(shown.get(told.id, ())),
         )
-        items.append(judged(item, _cut(told), came.get(told.id, []), now))
+        items.append(judged(item, _cut(told), came.get(told.id, []), now, _due(told)))
     return items
 
 
@@ -74,3 +77,9 @@ def _cut(known: Known) -> Partitioning | None:
     """How it is cut: of what nobody says it as the tasks are that write it, where they are cut alike."""
     shapes = [known.partitioning] if known.partitioning else known.cuts
     return cut_of(shapes[0], declared=True) if len(shapes) == 1 else None
+
+
+def _due(known: Known) -> Due | None:
+    """When it is due: of what does not say it as the tasks are that write it, where they agree."""
+    said = [known.due] if known.due else known.dues
+    return msgspec.json.decode(said[0], type=Due) if len(said) == 1 else None

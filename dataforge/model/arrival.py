@@ -2,8 +2,9 @@
 
 How long after its window's end a partition usually comes is the median of the last successes, 20 at most. It is late
 once it has taken longer than nine in ten of these, and than twice the usual, and a quarter of an hour more; so one that
-was run again a week later changes nothing. What came fewer than three times has no usual time yet. Only windows after
-the last one that came are awaited: a gap before it is missing, and not late.
+was run again a week later changes nothing. What came fewer than three times has no usual time yet. Where it is declared
+by when a window is due, it is late from then on, and not before. Only windows after the last one that came are awaited:
+a gap before it is missing, and not late.
 
 Guarantees an answer that is a function of the values given.
 """
@@ -21,6 +22,7 @@ from msgspec import Meta
 
 from dataforge.model.attempt import Interval
 from dataforge.model.column_change import MOST_RESULTS, ColumnChange
+from dataforge.model.due import Due, due_at
 from dataforge.model.out_of_order import DAYS, OutOfOrder
 from dataforge.model.partition import InvalidPartitionKey, Partitioning, keys_of, window_at, window_of
 from dataforge.model.verdict import NodeRef
@@ -53,6 +55,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
         str | None, Meta(description="The first window that has ended since and is not there; null where none is.")
     ] = None
     expected_at: Annotated[datetime | None, Meta(description="When that was to come, by the usual time.")] = None
+    due_at: Annotated[datetime | None, Meta(description="By when that is to be there, where it is declared.")] = None
     late_from: Annotated[datetime | None, Meta(description="From when on it is late.")] = None
     late: Annotated[int, Meta(description=f"How many windows are late, of {MOST_AWAITED} that are looked at.")] = 0
     out_of_order: Annotated[
@@ -82,7 +85,9 @@ class Came(msgspec.Struct, frozen=True):
     at: datetime
 
 
-def judged(known: Arrival, cut: Partitioning | None, came: Sequence[Came], now: datetime) -> Arrival:
+def judged(
+    known: Arrival, cut: Partitioning | None, came: Sequence[Came], now: datetime, due: Due | None = None
+) -> Arrival:
     """What is known of a dataset, with whether it is late; `came` are its last successes, in any order."""
     if cut is None or not cut.windowed:
         return known
@@ -91,21 +96,39 @@ def judged(known: Arrival, cut: Partitioning | None, came: Sequence[Came], now: 
         return known
     last, newest = max(windows, key=lambda one: one[0].start)
     seen = msgspec.structs.replace(known, last=newest.partition)
-    if len(windows) < FEWEST:
-        return seen
-    lags = sorted(each.at - window.end for window, each in windows)
-    usual = timedelta(seconds=median(lag.total_seconds() for lag in lags))
-    patience = max(lags[-(-len(lags) * 9 // 10) - 1], 2 * usual, timedelta(0)) + GRACE
+    usual = _usual([each.at - window.end for window, each in windows])
     awaited = _awaited(cut, last, now)
+    if due is not None:
+        late_from = [due_at(due, each.end) for each in awaited]
+    elif usual is not None:
+        late_from = [each.end + usual.patience for each in awaited]
+    else:
+        return seen
     first = awaited[0] if awaited else None
     return msgspec.structs.replace(
         seen,
-        usual_seconds=usual.total_seconds(),
+        usual_seconds=usual.after.total_seconds() if usual else None,
         awaited=keys_of(cut, first)[0] if first else None,
-        expected_at=first.end + usual if first else None,
-        late_from=first.end + patience if first else None,
-        late=sum(window.end + patience < now for window in awaited),
+        expected_at=first.end + usual.after if first and usual else None,
+        due_at=late_from[0] if first and due else None,
+        late_from=late_from[0] if first else None,
+        late=sum(each < now for each in late_from),
     )
+
+
+class _Usual(msgspec.Struct, frozen=True):
+    """How long after its window's end a partition comes, and how long is waited for it."""
+
+    after: timedelta
+    patience: timedelta
+
+
+def _usual(lags: Sequence[timedelta]) -> _Usual | None:
+    if len(lags) < FEWEST:
+        return None
+    ordered = sorted(lags)
+    after = timedelta(seconds=median(lag.total_seconds() for lag in ordered))
+    return _Usual(after, max(ordered[-(-len(ordered) * 9 // 10) - 1], 2 * after, timedelta(0)) + GRACE)
 
 
 @lru_cache(maxsize=256)  # of thousands that are asked about at once, most are cut alike and have come as far

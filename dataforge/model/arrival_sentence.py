@@ -40,7 +40,8 @@ def retyped(change: ColumnChange) -> list[str]:
 def _lateness(answer: Arrival) -> str:
     more = f", and {answer.late - 1} more" if answer.late > 1 else ""
     expected = f", expected {_moment(answer.expected_at)}" if answer.expected_at else ""
-    return f"{answer.awaited} is late{expected}{more}; the last that came is {answer.last}{_whose(answer)}."
+    due = f", due {_moment(answer.due_at)}" if answer.due_at else ""
+    return f"{answer.awaited} is late{due or expected}{more}; the last that came is {answer.last}{_whose(answer)}."
 
 
 def _disorder(day: OutOfOrder) -> str:

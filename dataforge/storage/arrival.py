@@ -9,8 +9,8 @@ from dataforge.model.arrival import Came
 
 
 class Known(msgspec.Struct, frozen=True):
-    """A dataset by its canonical id. `partitioning` is its own; `cuts` are those of the tasks that are declared to
-    write its partition of the same key, as JSON."""
+    """A dataset by its canonical id. `partitioning` and `due` are its own; `cuts` and `dues` are those of the tasks
+    that are declared to write its partition of the same key; as JSON."""
 
     id: int
     declared: bool
@@ -18,15 +18,19 @@ class Known(msgspec.Struct, frozen=True):
     owner: str | None
     partitioning: str | None
     cuts: list[str]
+    due: str | None
+    dues: list[str]
 
 
 KNOWN = """
 select asked.id, named.declared or writers.declared, named.observed or named.stated,
-    coalesce(named.owner, writers.owner), named.partitioning, writers.cuts
+    coalesce(named.owner, writers.owner), named.partitioning, writers.cuts, named.due, writers.dues
 from unnest(%(ids)s::bigint[]) as asked (id)
 cross join lateral (
     select bool_or(d.declared_by is not null) as declared, min(d.partitioning::text) as partitioning,
         (array_agg(d.owner order by d.id <> asked.id, d.name) filter (where d.owner is not null))[1] as owner,
+        (array_agg(d.definition ->> 'due' order by d.id <> asked.id, d.name) filter (where d.definition ? 'due'))[1]
+            as due,
         bool_or(exists (
             select from edge e
             where e.environment = %(environment)s and e.node_kind = 'dataset' and e.node_id = d.id
@@ -40,7 +44,9 @@ cross join lateral (
 ) named
 cross join lateral (
     select count(*) > 0 as declared, min(t.owner) as owner,
-        coalesce(array_agg(distinct t.partitioning::text) filter (where e.mapping = '{"kind": "same"}'), '{}') as cuts
+        coalesce(array_agg(distinct t.partitioning::text) filter (where e.mapping = '{"kind": "same"}'), '{}') as cuts,
+        coalesce(array_agg(distinct t.definition ->> 'due')
+            filter (where e.mapping = '{"kind": "same"}' and t.definition ? 'due'), '{}') as dues
     from dataset d
     join edge e on e.environment = d.environment and e.node_kind = 'dataset' and e.node_id = d.id
         and e.relation = 'produces' and e.origin = 'declared'

@@ -253,8 +253,8 @@ def test_a_hundred_tasks_take_as_many_statements_as_five(client: Client, monkeyp
 
 def test_how_datasets_come_is_what_the_route_of_arrivals_answers(client: Client) -> None:
     load_shop(client, "dev")
-    fields = """node { kind namespace name } declared observed owner last usualSeconds awaited expectedAt lateFrom late
-        outOfOrder { day events task { namespace name } run partition occurredAt behind recordedAt }
+    fields = """node { kind namespace name } declared observed owner last usualSeconds awaited expectedAt dueAt lateFrom
+        late outOfOrder { day events task { namespace name } run partition occurredAt behind recordedAt }
         columnChanges { partition run at before added removed retyped { name before after } }"""
     items = ask(client, f"{{ environment {{ datasets {{ items {{ arrival {{ {fields} }} }} }} }} }}")
     found = [_named_as_elsewhere(each["arrival"]) for each in items["environment"]["datasets"]["items"]]

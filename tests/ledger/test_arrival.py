@@ -15,6 +15,7 @@ from dataforge.ledger.arrival import arrivals
 from dataforge.ledger.declare import declare
 from dataforge.model import definition
 from dataforge.model.arrival import GRACE, Arrival, ArrivalQuestion, Came, judged
+from dataforge.model.due import Due
 from dataforge.model.partition import Partitioning
 from dataforge.model.verdict import NodeRef
 from dataforge.storage.database import Database
@@ -58,6 +59,17 @@ def test_a_day_that_was_run_again_a_week_later_changes_nothing() -> None:
     again = usual | {3: timedelta(days=8)}
     assert judged(KNOWN, DAILY, came(again), now) == judged(KNOWN, DAILY, came(usual), now)
     assert judged(KNOWN, DAILY, came(again), now).late == 1
+
+
+def test_what_is_due_is_late_from_then_on_and_not_before_whenever_it_usually_comes() -> None:
+    often, once = came(dict.fromkeys(range(5), timedelta(hours=20))), came({0: timedelta(hours=1)})
+    due = Due(at="06:00")
+    for history, days in ((often, 5), (once, 1)):
+        end = FIRST + timedelta(days=days + 1)
+        early = judged(KNOWN, DAILY, history, end + timedelta(hours=6), due)
+        assert (early.awaited, early.due_at, early.late) == (day(days), end + timedelta(hours=6), 0)
+        assert judged(KNOWN, DAILY, history, end + timedelta(hours=6, minutes=1), due).late == 1
+    assert judged(KNOWN, DAILY, often, FIRST + timedelta(days=6, hours=21), None).late == 0
 
 
 def test_what_came_too_seldom_or_has_no_windows_is_never_late() -> None:
@@ -118,3 +130,33 @@ def test_a_task_that_ran_and_was_never_seen_to_write_leaves_its_dataset_unseen(d
     record_native(database, "dev", [silent], NOTHING)
     [found] = arrivals(database, "dev", [ArrivalQuestion(name="never")], FIRST + timedelta(days=3)).items
     assert (found.declared, found.observed) == (True, False)
+
+
+def test_a_dataset_is_due_as_it_says_itself_and_else_as_what_writes_it_agrees(database: Database) -> None:
+    daily = {"kind": "daily", "start": "2026-11-01"}
+
+    def task(name: str, *written: str, **more: Any) -> dict[str, Any]:
+        produces = [{"namespace": "s3://lake", "name": each} for each in written]
+        return {"namespace": "ns", "name": name, "partitioning": daily, "produces": produces, **more}
+
+    named = [{"namespace": "s3://lake", "name": "own", "partitioning": daily, "due": {"after": "PT1H"}}]
+    tasks = [task("a", "own", "agreed", "apart", due={"after": "PT2H"}), task("b", "apart", due={"after": "PT3H"})]
+    declare(database, "dev", definition.parse({"source": "due", "tasks": tasks, "datasets": named}))
+    written = [{"namespace": "s3://lake", "name": each, "partition": day(0)} for each in ("own", "agreed", "apart")]
+    events = [
+        {
+            "time": f"{day(1)}T00:30:00Z",
+            "task": {"namespace": "ns", "name": name},
+            "run": day(0),
+            "partition": day(0),
+            "state": "succeeded",
+            "outputs": written if name == "a" else written[2:],
+        }
+        for name in ("a", "b")
+    ]
+    assert record_native(database, "dev", events, NOTHING).rejected == []
+    asked = [ArrivalQuestion(name=each) for each in ("own", "agreed", "apart")]
+    found = arrivals(database, "dev", asked, FIRST + timedelta(days=2, hours=1, minutes=30)).items
+    ends = FIRST + timedelta(days=2)
+    assert [each.due_at for each in found] == [ends + timedelta(hours=1), ends + timedelta(hours=2), None]
+    assert [each.late for each in found] == [1, 0, 0]
