@@ -120,6 +120,17 @@ def test_columns_are_compared_with_those_of_the_last_good_run_whatever_the_order
     assert len(digests) == 1
 
 
+def test_columns_stay_changed_while_a_check_refuses_them_again_and_again(database: Database) -> None:
+    good = Ran("2026-11-01", {"id": "int"}, "succeeded", refused=False)
+    told = [good, *[good._replace(columns={"id": "bigint"}, refused=True)] * 3]
+    for number, ran in enumerate(told):
+        record(database, "dev", events(number, ran))
+    assert {(each.run, each.before) for each in answer(database)} == {(f"load@{n}", "load@0") for n in (1, 2, 3)}
+    for number, ran in enumerate([told[1]._replace(refused=False)] * 2, len(told)):
+        record(database, "dev", events(number, ran))
+    assert answer(database) == ()
+
+
 def test_columns_are_rebuilt_from_the_recorded_events(database: Database) -> None:
     one, other = ({"id": each} for each in ("int", "bigint"))
     told = [Ran("2026-11-01", columns, "succeeded", refused=False) for columns in (one, other, one)]
