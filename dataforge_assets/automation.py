@@ -36,7 +36,7 @@ from dagster._utils.warnings import disable_dagster_warnings
 from dataforge_assets.automation_sensor import ReadySensor
 from dataforge_assets.partitions import last_keys
 from resources import LedgerResource, ledger_resource
-from resources.identity import task_of
+from resources.identity import identity_of
 from resources.model import MOST_QUESTIONS, Code, DataForgeError, Named, TaskRef, Unanswered, Verdict
 
 LAST_PARTITIONS = 3  # of each asset; older ones that may run stand among the ledger's wake-ups, and are asked about too
@@ -216,10 +216,10 @@ def _installed() -> LedgerResource:
 
 
 def _assets(view: AssetGraphView, last: int) -> list[_Asset]:
-    """The assets that ask for so many partitions and name a task, in the order of their keys."""
+    """The assets that ask for so many partitions, in the order of their keys."""
     found = []
     for node in sorted(view.asset_graph.asset_nodes, key=lambda node: node.key):
-        task = task_of(node.metadata) if _asks(node, last) else None
+        task = identity_of(node).task if _asks(node, last) else None
         if task is not None:
             found.append((node.key, task, node.partitions_def))
     return found

@@ -14,6 +14,7 @@ from dataforge.model.claim import Again, ClaimingTogether, ClaimRefused, EndOf, 
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import Conflict, DataForgeError, FieldError, InvalidInput, NotFound, Unreachable
 from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.fit import misfit
 from dataforge.model.freshness import (
     MOST_ASKED,
     BuiltBy,
@@ -24,7 +25,7 @@ from dataforge.model.freshness import (
 )
 from dataforge.model.lineage import Graph, GraphEdge, GraphEnd, GraphNode
 from dataforge.model.listing import Page
-from dataforge.model.partition import Partitioning, bound
+from dataforge.model.partition import NONE, Partitioning, bound, endless
 from dataforge.model.recorded import BatchAnswer, Recorded, RejectedEvent, joined
 from dataforge.model.reference import DatasetRef, NodeKind, TaskRef
 from dataforge.model.state import PartitionStatus, RunKind, RunState
@@ -33,6 +34,7 @@ from dataforge.model.verdict import Code, NodeRef, Reason, Status, Unanswered, V
 __all__ = [
     "MOST_ASKED",
     "MOST_QUESTIONS",
+    "NONE",
     "Again",
     "Answers",
     "Arrival",
@@ -109,7 +111,9 @@ __all__ = [
     "dbt_task_name",
     "each",
     "edge",
+    "endless",
     "joined",
     "key_of",
     "mirror_id",
+    "misfit",
 ]
