@@ -31,6 +31,7 @@ from dagster import (
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 from dagster._core.asset_graph_view.entity_subset import EntitySubset
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetNode
+from dagster._core.definitions.declarative_automation.operators import AndAutomationCondition, OrAutomationCondition
 from dagster._utils.warnings import disable_dagster_warnings
 
 from dataforge_assets.automation_sensor import ReadySensor
@@ -59,6 +60,18 @@ def when_ready(ledger: LedgerResource | None = None, *, last: int = LAST_PARTITI
     ready = ledger_ready(ledger, last=last)
     handled = AutomationCondition.newly_requested() | AutomationCondition.newly_updated()
     return ready & ready.newly_true().since(handled) & ~AutomationCondition.in_progress()  # the first tells its reasons
+
+
+def is_within_ledger(condition: AutomationCondition[Any] | None) -> bool:
+    """Whether a condition is true for nothing but what the ledger calls runnable, whatever Dagster takes for news."""
+    match condition:
+        case LedgerReady():
+            return True
+        case AndAutomationCondition():
+            return any(map(is_within_ledger, condition.operands))
+        case OrAutomationCondition():
+            return all(map(is_within_ledger, condition.operands))
+    return False
 
 
 class Because(AutomationCondition[AssetKey]):

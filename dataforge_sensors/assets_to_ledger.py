@@ -27,6 +27,7 @@ from dagster._core.definitions.repository_definition.valid_definitions import SI
 
 from dataforge_assets.declaration import Declaration, declaration_of
 from dataforge_sensors.ledger_to_dagster import first_of
+from dataforge_sensors.mirror_name import location_of
 from resources import LedgerResource
 from resources.model import Conflict, DataForgeError, DatasetRef
 from resources.refusal import one_line
@@ -67,9 +68,9 @@ def assets_to_ledger(context: SensorEvaluationContext, ledger: LedgerResource) -
 
 def source_of(context: SensorEvaluationContext) -> str:
     """What the location is called as a source of definitions."""
-    origin, repository = context.code_location_origin, context.repository_name
-    location = origin.location_name if origin else "location"
-    return f"dagster/{location}" + ("" if repository in (None, SINGLETON_REPOSITORY_NAME) else f"/{repository}")
+    repository = context.repository_name
+    named = "" if repository in (None, SINGLETON_REPOSITORY_NAME) else f"/{repository}"
+    return f"dagster/{location_of(context) or 'location'}{named}"
 
 
 def _said(repository: RepositoryDefinition) -> Declaration:
