@@ -54,6 +54,7 @@ from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
 from dataforge.model.mirror import MirrorItem, Mirrors
+from dataforge.model.partition_set import KeyFilter, SetKey
 from dataforge.model.recorded import BatchAnswer, Recorded
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Reruns
@@ -159,6 +160,10 @@ class LedgerResource(ConfigurableResource[Any]):
     def findings(self, wanted: FindingFilter) -> Page[Finding]:
         """One page of what history shows to be wrong."""
         return self._ledger.findings(wanted)
+
+    def set_keys(self, name: str, wanted: KeyFilter) -> Page[SetKey]:
+        """One page of the keys of a dynamic set."""
+        return self._ledger.set_keys(name, wanted)
 
     def graph(
         self,

@@ -26,6 +26,8 @@ from dataforge.model.freshness import (
 from dataforge.model.lineage import Graph, GraphEdge, GraphEnd, GraphNode
 from dataforge.model.listing import Page
 from dataforge.model.partition import NONE, Partitioning, bound, endless
+from dataforge.model.partition_check import key_problem
+from dataforge.model.partition_set import KeyFilter, SetKey
 from dataforge.model.recorded import BatchAnswer, Recorded, RejectedEvent, joined
 from dataforge.model.reference import DatasetRef, NodeKind, TaskRef
 from dataforge.model.state import PartitionStatus, RunKind, RunState
@@ -70,6 +72,7 @@ __all__ = [
     "GraphEnd",
     "GraphNode",
     "InvalidInput",
+    "KeyFilter",
     "LastSuccess",
     "Member",
     "Named",
@@ -97,6 +100,7 @@ __all__ = [
     "RunName",
     "RunState",
     "Said",
+    "SetKey",
     "Snapshot",
     "Status",
     "Target",
@@ -114,6 +118,7 @@ __all__ = [
     "endless",
     "joined",
     "key_of",
+    "key_problem",
     "mirror_id",
     "misfit",
 ]

@@ -77,6 +77,7 @@ from dataforge.model.freshness import MOST_ASKED, FreshnessAnswers, FreshnessQue
 from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
 from dataforge.model.mirror import MirrorItem, MirrorReport, Mirrors
+from dataforge.model.partition_set import KeyFilter, SetKey
 from dataforge.model.recorded import BatchAnswer, Recorded, joined, joined_batches
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Rerunning, Reruns
@@ -194,6 +195,9 @@ class Client:
 
     def findings(self, wanted: FindingFilter) -> Page[Finding]:
         return self._list("/findings", wanted, Page[Finding])
+
+    def set_keys(self, name: str, wanted: KeyFilter) -> Page[SetKey]:
+        return self._list(f"/partition-sets/{quote(name, safe='')}", wanted, Page[SetKey])
 
     def graph(
         self,

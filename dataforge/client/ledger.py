@@ -55,6 +55,7 @@ from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
 from dataforge.model.mirror import MirrorItem, Mirrors
+from dataforge.model.partition_set import KeyFilter, SetKey
 from dataforge.model.recorded import BatchAnswer, Recorded
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Reruns
@@ -140,6 +141,10 @@ class Ledger(Protocol):
 
     def findings(self, wanted: FindingFilter) -> Page[Finding]:
         """One page of what history shows to be wrong, the worst of the page first."""
+        ...
+
+    def set_keys(self, name: str, wanted: KeyFilter) -> Page[SetKey]:
+        """One page of the keys of a dynamic set, in their order; `listed` says whether it holds a key now."""
         ...
 
     def graph(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from dataforge.client import (
     Fenced,
     FindingFilter,
     FreshnessQuestion,
+    KeyFilter,
     Ledger,
     Named,
     Outcome,
@@ -346,6 +348,22 @@ def test_a_declaration_is_what_is_true_from_now_on(ledger: Ledger, source: str) 
     assert ledger.declare(source, MANIFEST).unchanged == 3
     [verdict] = ledger.readiness([Named("orders.report", partition=DAY)]).items
     assert (verdict.task, verdict.status) == (TaskRef("shell", "orders.report"), Status.WAITING)
+
+
+@pytest.mark.parametrize("name", ["clients", "a b/ü?x#y%2F"])
+def test_the_keys_of_a_set_are_those_that_were_registered(ledger: Ledger, name: str) -> None:
+    said = {
+        "time": "2026-11-01T06:00:00Z",
+        "control": "register",
+        "set": name,
+        "keys": ["acme", "globex"],
+        "by": "anna",
+    }
+    assert ledger.record([said]).rejected == []
+    found = each(partial(ledger.set_keys, name), KeyFilter(limit=1))
+    assert [(key.key, key.listed, key.by) for key in found] == [("acme", True, "anna"), ("globex", True, "anna")]
+    with pytest.raises(InvalidInput):
+        ledger.set_keys(name, KeyFilter(cursor="elsewhere"))
 
 
 def test_what_is_claimed_and_run_again_is_the_same_by_every_way(ledger: Ledger) -> None:

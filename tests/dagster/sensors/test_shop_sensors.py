@@ -54,6 +54,7 @@ def test_every_sensor_is_in_the_code_location_and_runs_by_default() -> None:
         "ledger_to_dagster",
         "dagster_to_ledger",
         "assets_to_ledger",
+        "sets_to_dagster",
         "freshness_checks",
     }
     assert all(held[sensor.name].default_status is DefaultSensorStatus.RUNNING for sensor in SENSORS)
