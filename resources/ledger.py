@@ -31,6 +31,8 @@ from dataforge.model.claim import (
     DONE,
     AllEnded,
     Beaten,
+    ClaimedEach,
+    ClaimingEach,
     ClaimingTogether,
     Ended,
     EndOf,
@@ -248,6 +250,10 @@ class LedgerResource(ConfigurableResource[Any]):
     def claim_together(self, wanted: ClaimingTogether) -> Together:
         """The right to run several partitions as one."""
         return self._ledger.claim_together(wanted)
+
+    def claim_each(self, wanted: ClaimingEach) -> ClaimedEach:
+        """The right to run several partitions, each for itself."""
+        return self._ledger.claim_each(wanted)
 
     def heartbeat_all(self, claims: Sequence[str], lease_seconds: int = 300) -> Beaten:
         """Extends leases."""

@@ -10,7 +10,20 @@ from dataforge.model.asset import Asset, AssetName, Column, Snapshot, Upstream, 
 from dataforge.model.backfill import Backfilling, Plan, PlanItem, Target
 from dataforge.model.catalog import DatasetItem, NodeName, PartitionItem, RunItem, RunName, TaskItem
 from dataforge.model.change import Change, Changes, LastSuccess, Newest, Producer, mirror_id
-from dataforge.model.claim import Again, ClaimingTogether, ClaimRefused, EndOf, Fenced, Granted, Member, Outcome, Said
+from dataforge.model.claim import (
+    Again,
+    ClaimedEach,
+    ClaimingEach,
+    ClaimingTogether,
+    ClaimRefused,
+    EndOf,
+    Fenced,
+    Granted,
+    Member,
+    Outcome,
+    Refused,
+    Said,
+)
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import Conflict, DataForgeError, FieldError, InvalidInput, NotFound, Unreachable
 from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
@@ -50,6 +63,8 @@ __all__ = [
     "Change",
     "Changes",
     "ClaimRefused",
+    "ClaimedEach",
+    "ClaimingEach",
     "ClaimingTogether",
     "Code",
     "Column",
@@ -92,6 +107,7 @@ __all__ = [
     "Producer",
     "Reason",
     "Recorded",
+    "Refused",
     "RejectFilter",
     "RejectedEvent",
     "RunFilter",

@@ -29,6 +29,7 @@ from dataforge.client.request import (
 )
 from dataforge.dispatch import backfill as backfills
 from dataforge.dispatch import claim as claims
+from dataforge.dispatch import claim_each as claims_each
 from dataforge.dispatch import lease as leases
 from dataforge.dispatch import rerun as reruns
 from dataforge.dispatch.waiting import waiting
@@ -65,7 +66,9 @@ from dataforge.model.claim import (
     AllEnded,
     Beaten,
     Beating,
+    ClaimedEach,
     Claiming,
+    ClaimingEach,
     ClaimingTogether,
     Ended,
     EndOf,
@@ -302,6 +305,16 @@ class DirectClient:
 
     def claim_together(self, wanted: ClaimingTogether) -> Together:
         return claims.claim_together(
+            self._database,
+            self._environment,
+            sound(wanted),
+            datetime.now(UTC),
+            trusted=self._trusted,
+            redaction=self._redaction,
+        )
+
+    def claim_each(self, wanted: ClaimingEach) -> ClaimedEach:
+        return claims_each.claim_each(
             self._database,
             self._environment,
             sound(wanted),

@@ -51,7 +51,9 @@ from dataforge.model.claim import (
     AllEnded,
     Beaten,
     Beating,
+    ClaimedEach,
     Claiming,
+    ClaimingEach,
     ClaimingTogether,
     Ended,
     EndOf,
@@ -281,12 +283,10 @@ class Client:
         return self._of_claim(claim, "release", {"error": error}, Ended)
 
     def claim_together(self, wanted: ClaimingTogether) -> Together:
-        body = given(sound(wanted))
-        # Under these it is asked again where the answer is lost.
-        body["partitions"] = [
-            _of_task({**given(each), "claim": each.claim or str(uuid4())}) for each in wanted.partitions
-        ]
-        return self._send("POST", "/claims/together", encoded(body, "$"), Together)
+        return self._send("POST", "/claims/together", _of_group(wanted), Together)
+
+    def claim_each(self, wanted: ClaimingEach) -> ClaimedEach:
+        return self._send("POST", "/claims/each", _of_group(wanted), ClaimedEach)
 
     def heartbeat_all(self, claims: Sequence[str], lease_seconds: int = 300) -> Beaten:
         asked = sound(Beating(claims=tuple(claims), lease_seconds=lease_seconds))
@@ -371,6 +371,13 @@ def _authorization(api_key: str | None) -> dict[str, str]:
     if not (key.isascii() and key.isprintable()):
         raise SettingsError("the API key", "***", "printable ASCII characters")
     return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _of_group(wanted: ClaimingTogether | ClaimingEach) -> bytes:
+    """Its body, with an id for each, under which it is asked again where the answer is lost."""
+    body = given(sound(wanted))
+    body["partitions"] = [_of_task({**given(each), "claim": each.claim or str(uuid4())}) for each in wanted.partitions]
+    return encoded(body, "$")
 
 
 def _of_task(body: dict[str, Any]) -> dict[str, Any]:

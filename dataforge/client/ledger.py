@@ -32,6 +32,8 @@ from dataforge.model.claim import (
     DONE,
     AllEnded,
     Beaten,
+    ClaimedEach,
+    ClaimingEach,
     ClaimingTogether,
     Ended,
     EndOf,
@@ -231,6 +233,11 @@ class Ledger(Protocol):
     def claim_together(self, wanted: ClaimingTogether) -> Together:
         """The right to run all of these partitions, which one worker runs as one. Raises ClaimRefused with the verdicts
         on those that may not run now; then nothing is granted."""
+        ...
+
+    def claim_each(self, wanted: ClaimingEach) -> ClaimedEach:
+        """The right to run those of up to 1,000 partitions that may run now, each for itself, and why the others may
+        not."""
         ...
 
     def heartbeat_all(self, claims: Sequence[str], lease_seconds: int = 300) -> Beaten:

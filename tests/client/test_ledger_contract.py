@@ -33,6 +33,7 @@ from dataforge.client import (
 from dataforge.ledger.readiness import Answers
 from dataforge.model.arrival import Arrivals
 from dataforge.model.backfill import BackfillFilter, Backfilling, ItemFilter, Target
+from dataforge.model.claim import ClaimingEach, Member
 from dataforge.model.declaration import CycleError, Declared
 from dataforge.model.errors import Conflict, DataForgeError, InvalidInput, NotFound
 from dataforge.model.freshness import FreshnessAnswers
@@ -386,6 +387,18 @@ def test_what_is_claimed_and_run_again_is_the_same_by_every_way(ledger: Ledger) 
         ledger.rerun("orders.report", DAY, reason="it never ran")
     with pytest.raises(InvalidInput):
         ledger.complete("no claim")
+
+
+def test_what_is_claimed_each_for_itself_is_the_same_by_every_way(ledger: Ledger) -> None:
+    ledger.declare("shop", MANIFEST)
+    load, waits = (Member(name=name, partition=DAY) for name in ("orders.load", "orders.report"))
+    found = ledger.claim_each(ClaimingEach(partitions=(waits, load), worker="w", lease_seconds=600))
+    assert [each and each.attempt for each in found.granted] == [None, 1]
+    [refused] = found.refused
+    assert (refused.place, [reason.code for reason in refused.verdict.reasons]) == (0, [Code.UPSTREAM_MISSING])
+    assert refused.message.startswith(f"orders.report for {DAY} may not run now: ")
+    with pytest.raises(InvalidInput):
+        ledger.claim_each(ClaimingEach(partitions=(), worker="w", lease_seconds=600))
 
 
 def test_backfills_are_the_same_by_every_way(ledger: Ledger) -> None:
