@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from benchmarks import answers, backfill, dispatch, graph, ingest, mirror, report, shards, size, start, window
+from benchmarks import answers, backfill, dispatch, graph, hands, ingest, mirror, report, shards, size, start, window
 from benchmarks.figure import RESULTS, commit
 
 SCALED: dict[str, Callable[[float], None]] = {"answers": answers.main, "dispatch": dispatch.main, "graph": graph.main}
 OTHERS: dict[str, Callable[[], None]] = {
     "ingest": ingest.main,
     "backfill": backfill.main,
+    "hands": hands.main,
     "mirror": mirror.main,
     "shards": shards.main,
     "size": size.main,

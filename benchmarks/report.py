@@ -20,6 +20,7 @@ _TITLES = {
     "dispatch": "Claims and wake-ups",
     "backfill": "Backfills",
     "mirror": "The mirror in Dagster",
+    "hands": "Hands",
     "graph": "The graph in memory",
     "size": "Size on disk",
     "shards": "Shards",

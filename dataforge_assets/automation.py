@@ -31,12 +31,13 @@ from dagster import (
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 from dagster._core.asset_graph_view.entity_subset import EntitySubset
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetNode
+from dagster._core.definitions.declarative_automation.operators import AndAutomationCondition, OrAutomationCondition
 from dagster._utils.warnings import disable_dagster_warnings
 
 from dataforge_assets.automation_sensor import ReadySensor
 from dataforge_assets.partitions import last_keys
 from resources import LedgerResource, ledger_resource
-from resources.identity import task_of
+from resources.identity import identity_of
 from resources.model import MOST_QUESTIONS, Code, DataForgeError, Named, TaskRef, Unanswered, Verdict
 
 LAST_PARTITIONS = 3  # of each asset; older ones that may run stand among the ledger's wake-ups, and are asked about too
@@ -59,6 +60,18 @@ def when_ready(ledger: LedgerResource | None = None, *, last: int = LAST_PARTITI
     ready = ledger_ready(ledger, last=last)
     handled = AutomationCondition.newly_requested() | AutomationCondition.newly_updated()
     return ready & ready.newly_true().since(handled) & ~AutomationCondition.in_progress()  # the first tells its reasons
+
+
+def is_within_ledger(condition: AutomationCondition[Any] | None) -> bool:
+    """Whether a condition is true for nothing but what the ledger calls runnable, whatever Dagster takes for news."""
+    match condition:
+        case LedgerReady():
+            return True
+        case AndAutomationCondition():
+            return any(map(is_within_ledger, condition.operands))
+        case OrAutomationCondition():
+            return all(map(is_within_ledger, condition.operands))
+    return False
 
 
 class Because(AutomationCondition[AssetKey]):
@@ -216,10 +229,10 @@ def _installed() -> LedgerResource:
 
 
 def _assets(view: AssetGraphView, last: int) -> list[_Asset]:
-    """The assets that ask for so many partitions and name a task, in the order of their keys."""
+    """The assets that ask for so many partitions, in the order of their keys."""
     found = []
     for node in sorted(view.asset_graph.asset_nodes, key=lambda node: node.key):
-        task = task_of(node.metadata) if _asks(node, last) else None
+        task = identity_of(node).task if _asks(node, last) else None
         if task is not None:
             found.append((node.key, task, node.partitions_def))
     return found

@@ -8,12 +8,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 from uuid import NAMESPACE_URL, uuid5
 
-from dagster import AssetKey, AssetSpec, Config, Failure, JobDefinition, MetadataValue, OpExecutionContext, job, op
+from dagster import (
+    AssetKey,
+    AssetsDefinition,
+    AssetSpec,
+    Config,
+    Failure,
+    JobDefinition,
+    MetadataValue,
+    OpExecutionContext,
+    job,
+    op,
+)
 from dagster._core.storage.tags import USER_TAG
 from pydantic import Field
 
 from resources import LedgerResource
-from resources.identity import dataset_of, task_of
+from resources.identity import Identity, identities
 from resources.model import Backfilling, DataForgeError, Plan, PlanItem, Target
 
 _SHOWN = 50  # partitions in the plan that the run shows
@@ -42,9 +53,9 @@ class BackfillConfig(Config):
     begin: bool = Field(default=False, description="Begin at once, in place of proposing it.")
 
 
-def backfill_job(specs: Iterable[AssetSpec], *, name: str = "backfill") -> JobDefinition:
+def backfill_job(assets: Iterable[AssetsDefinition | AssetSpec], *, name: str = "backfill") -> JobDefinition:
     """The job, for these assets; each is rebuilt by what the ledger knows as the maker of its dataset."""
-    known = {spec.key: spec for spec in specs}
+    known = {spec.key: identity for spec, identity in identities(assets)}
 
     @op(name=f"plan_{name}", description="Plans the backfill in the ledger, and shows the plan.")
     def plan(context: OpExecutionContext, config: BackfillConfig, ledger: LedgerResource) -> None:
@@ -62,7 +73,7 @@ def backfill_job(specs: Iterable[AssetSpec], *, name: str = "backfill") -> JobDe
     return backfill
 
 
-def _wanted(context: OpExecutionContext, config: BackfillConfig, known: Mapping[AssetKey, AssetSpec]) -> Backfilling:
+def _wanted(context: OpExecutionContext, config: BackfillConfig, known: Mapping[AssetKey, Identity]) -> Backfilling:
     return Backfilling(
         targets=tuple(_target(each, known) for each in config.targets),
         direction=config.direction,
@@ -74,11 +85,11 @@ def _wanted(context: OpExecutionContext, config: BackfillConfig, known: Mapping[
     )
 
 
-def _target(config: TargetConfig, known: Mapping[AssetKey, AssetSpec]) -> Target:
-    spec = known.get(AssetKey.from_user_string(config.asset))
-    named = (dataset_of(spec.metadata) or task_of(spec.metadata)) if spec else None
+def _target(config: TargetConfig, known: Mapping[AssetKey, Identity]) -> Target:
+    identity = known.get(AssetKey.from_user_string(config.asset))
+    named = (identity.dataset or identity.task) if identity else None
     if named is None:
-        what = "no asset of this code location" if spec is None else "an asset that names nothing of the ledger"
+        what = "no asset of this code location" if identity is None else "an asset that names nothing of the ledger"
         raise Failure(f"targets: {config.asset} is {what}: name one that is, by its key.")
     return Target(
         name=named.name,

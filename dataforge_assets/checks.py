@@ -40,7 +40,7 @@ from dataforge_assets.arrivals import COLUMNS, IN_ORDER, IN_TIME, SEEN, of_arriv
 from dataforge_assets.check_result import DIGEST, digest_of, moment, row, table
 from dataforge_assets.partitions import last_keys
 from resources import LedgerResource
-from resources.identity import dataset_of
+from resources.identity import identities, identity_of
 from resources.model import (
     MOST_ASKED,
     MOST_QUESTIONS,
@@ -88,19 +88,17 @@ class Checked(NamedTuple):
 
 def checked(assets: Iterable[AssetsDefinition | AssetSpec]) -> list[Checked]:
     """Those of these assets that are checked: all that are a dataset of the ledger."""
-    specs = [spec for each in assets for spec in ([each] if isinstance(each, AssetSpec) else each.specs)]
-    found = [(spec, dataset_of(spec.metadata)) for spec in specs]
     return [
-        Checked(spec.key, dataset, spec.partitions_def, made=bool(spec.deps))
-        for spec, dataset in found
-        if dataset is not None
+        Checked(spec.key, identity.dataset, spec.partitions_def, made=bool(spec.deps))
+        for spec, identity in identities(assets)
+        if identity.dataset is not None
     ]
 
 
 def checked_in(repository: RepositoryDefinition) -> list[Checked]:
     """All that are checked in a code location, in the order of their keys."""
     nodes = [node for node in repository.asset_graph.asset_nodes if AssetCheckKey(node.key, SEEN) in node.check_keys]
-    found = [(node, dataset_of(node.metadata)) for node in sorted(nodes, key=lambda node: node.key)]
+    found = [(node, identity_of(node).dataset) for node in sorted(nodes, key=lambda node: node.key)]
     return [
         Checked(node.key, dataset, node.partitions_def, made=AssetCheckKey(node.key, CURRENT) in node.check_keys)
         for node, dataset in found

@@ -27,8 +27,8 @@ _Compute = Callable[[Any, Mapping[str, Any]], Iterator[Any]]
 
 def claimed(assets: AssetsDefinition, *, lease_seconds: int = LEASE_SECONDS) -> AssetsDefinition:
     """The assets of one step, each partition of which is claimed before the step runs: `@claimed` above `@asset`,
-    `@multi_asset` or `@dbt_assets`. It asks the resource `ledger`. An asset that names no task of the ledger
-    (`resources.identity`) is made without a claim.
+    `@multi_asset` or `@dbt_assets`. It asks the resource `ledger`, for the tasks that the assets name or are called by
+    (`resources.identity`).
 
     Raises InvalidInput for assets that are no step of their own: external ones, those of a graph, and coroutines.
     """

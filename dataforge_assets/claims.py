@@ -37,7 +37,7 @@ from dagster._core.storage.tags import (
 
 from resources import LedgerResource
 from resources.attempt import STEP_BEGINS, runs_before, tries
-from resources.identity import dataset_of, source_of, task_of
+from resources.identity import own_dataset, own_task, source_of
 from resources.materialization import finding_of, named_of, output_of
 from resources.model import (
     Again,
@@ -72,6 +72,7 @@ _BY_ITSELF = frozenset(
 )
 _MADE = {DagsterEventType.ASSET_MATERIALIZATION, DagsterEventType.ASSET_CHECK_EVALUATION}
 _OVER = frozenset({Code.ALREADY_DONE, Code.CANCELED})
+_DECLARE = "Declare it in the ledger (of an asset that names no task the sensor `assets_to_ledger` does),"
 _SHOWN = 20  # partitions whose reasons a failure lists
 
 
@@ -85,17 +86,15 @@ class Target(NamedTuple):
 
 
 def targets_of(context: AssetExecutionContext) -> list[Target]:
-    """What the step is to make, as far as the ledger knows it by name."""
+    """What the step is to make."""
     specs = context.assets_def.specs_by_key
     keys = [str(key) for key in partitions_of(context)]
     found = []
     for asset in sorted(context.selected_asset_keys):
         spec = specs[asset]
-        task = task_of(spec.metadata)
-        if task is not None:
-            whole: list[str | None] = [None]
-            mine = whole if spec.partitions_def is None else keys
-            found += [Target(asset, key, task, dataset_of(spec.metadata)) for key in mine]
+        task, dataset = own_task(asset, spec.metadata), own_dataset(asset, spec.metadata)
+        mine: Sequence[str | None] = [None] if spec.partitions_def is None else keys
+        found += [Target(asset, key, task, dataset) for key in mine]
     return found
 
 
@@ -155,7 +154,7 @@ def _claimed(
     except ClaimRefused as refused:
         raise _refused(targets, refused, by_hand=wanted.again is not None) from None
     except NotFound as unknown:
-        remedy = "Declare it in the ledger, or make it without `claimed`."
+        remedy = f"{_DECLARE} or make it without `claimed`."
         raise Failure(f"{unknown} {remedy}", metadata={REFUSED: True}) from None
     except Unreachable as error:
         raise Failure(f"The ledger cannot be asked whether this may run: {error}", metadata={REFUSED: True}) from None

@@ -26,6 +26,12 @@ TERMS = shop_terms()
 LAUNCHED = [airflow_task(spec, terms=TERMS) if runs_in(spec, "shop-airflow") else spec for spec in WINDOW]
 CHECKS = ledger_checks([*WINDOW, *DBT_ASSETS])
 MODELS = [spec for models in DBT_ASSETS for spec in models.specs]
+# The weeks are built as soon as their days are there; the days, which the walk through the example builds by hand, once
+# somebody turns their sensor on.
+AUTOMATION = [
+    *ready_sensors(dbt_daily.keys),
+    *ready_sensors(dbt_weekly.keys, name="ledger_ready_weekly", running=True),
+]
 JOBS = [
     define_asset_job(
         "build_days",
@@ -43,6 +49,6 @@ defs = Definitions(
     assets=[*LAUNCHED, *DBT_ASSETS],
     asset_checks=[CHECKS, ledger_state_of(WINDOW)],
     jobs=[*JOBS, backfill_job([*WINDOW, *MODELS])],
-    sensors=[*SENSORS, *ready_sensors(spec.key for spec in MODELS)],
+    sensors=[*SENSORS, *AUTOMATION],
     resources={"ledger": ledger_resource(), "dbt": dbt_resource(), "airflow": airflow_resource()},
 )

@@ -30,7 +30,7 @@ from msgspec.structs import replace
 from dataforge_assets.mappings import ALL, mapping_of
 from dataforge_assets.partitions import NotInDagster, definition_of
 from resources.configuration import ledger_pages
-from resources.identity import dataset_of, ledger_metadata, task_of
+from resources.identity import identities, ledger_metadata
 from resources.model import Asset, AssetName, Column, Partitioning, Snapshot, Upstream, key_of
 from resources.window import snapshot_at
 
@@ -53,13 +53,11 @@ def specs_of(snapshot: Snapshot, own: _Own = ()) -> list[AssetSpec]:
 
 def _named(own: _Own) -> Iterator[tuple[AssetName, AssetKey]]:
     """What the ledger calls the assets of the code location itself."""
-    for each in own:
-        for spec in [each] if isinstance(each, AssetSpec) else each.specs:
-            dataset, task = dataset_of(spec.metadata), task_of(spec.metadata)
-            if dataset is not None:
-                yield AssetName("dataset", dataset.namespace, dataset.name), spec.key
-            elif task is not None:
-                yield AssetName("task", task.namespace, task.name), spec.key
+    for spec, (task, dataset) in identities(own):
+        if dataset is not None:
+            yield AssetName("dataset", dataset.namespace, dataset.name), spec.key
+        elif task is not None:
+            yield AssetName("task", task.namespace, task.name), spec.key
 
 
 class _Cut(NamedTuple):

@@ -26,7 +26,7 @@ from dataforge_sensors.mirror import Event, Held, complaints_of, event_of, locat
 from dataforge_sensors.mirror_batch import MOST, Batch, follow, seed
 from dataforge_sensors.mirror_checks import news_of
 from dataforge_sensors.mirror_cursor import Awaited, MirrorCursor
-from dataforge_sensors.mirror_name import mirror_name
+from dataforge_sensors.mirror_name import location_of, mirror_name
 from dataforge_sensors.read_back import OwnRuns, held
 from dataforge_sensors.time_budget import TimeBudget
 from dataforge_sensors.window import Asset, Window, partitions_of
@@ -55,7 +55,8 @@ def ledger_to_dagster(context: SensorEvaluationContext, ledger: LedgerResource) 
     window = Window.of(repository)
     cursor = MirrorCursor.read(context.cursor).within(window)
     unseeded = cursor.unseeded(window)
-    hindered_by = automation.running(context.instance, repository) if unseeded else ()
+    automation.announce(context.instance, repository, location_of(context))
+    hindered_by = automation.misled(context.instance, repository) if unseeded else ()
     allowed = cursor.allowance(EVENTS, time.time(), INTERVAL_SECONDS)
     try:
         tell(ledger, mirror_name(context, NAME), cursor)

@@ -5,12 +5,12 @@ known as such before anything is written.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any
 
 from dagster import (
     AssetCheckKey,
@@ -23,14 +23,13 @@ from dagster import (
     TimeWindowPartitionsDefinition,
     partition_loading_context,
 )
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph, BaseAssetNode
 
 from dataforge_assets.ledger_state import CHECK
-from resources.identity import TOLD_BY, dataset_of, is_claimed, task_of
+from resources.identity import TOLD_BY, Identity, identity_of, is_claimed
 from resources.model import DatasetRef, InvalidInput, TaskRef
 
 WATCHED = "dataforge/watched"  # tag of an asset, of any value
-_Ref = TypeVar("_Ref", DatasetRef, TaskRef)
 
 
 class NoPlace(LookupError):
@@ -109,8 +108,8 @@ class Window:
         return cls.holding(
             Asset(
                 key=node.key,
-                dataset=_read(dataset_of, node.metadata),
-                task=_read(task_of, node.metadata),
+                dataset=_read(node).dataset,
+                task=_read(node).task,
                 platform="dbt" if "dbt" in node.kinds else "dagster",
                 partitions=node.partitions_def,
                 only_observed=node.is_observable,
@@ -183,9 +182,9 @@ def _will_have(partitions: PartitionsDefinition[Any], partition: str) -> bool:
         return _has(partitions, partition)
 
 
-def _read(reader: Callable[[Mapping[str, Any]], _Ref | None], metadata: Mapping[str, Any]) -> _Ref | None:
-    """What the metadata name; an asset whose metadata nobody can read is one without, and reported as such."""
+def _read(node: BaseAssetNode) -> Identity:
+    """What the asset is in the ledger; one whose metadata nobody can read is nothing there, and reported as such."""
     try:
-        return reader(metadata)
+        return identity_of(node)
     except InvalidInput:
-        return None
+        return Identity(None, None)

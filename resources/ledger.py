@@ -31,6 +31,8 @@ from dataforge.model.claim import (
     DONE,
     AllEnded,
     Beaten,
+    ClaimedEach,
+    ClaimingEach,
     ClaimingTogether,
     Ended,
     EndOf,
@@ -54,6 +56,7 @@ from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
 from dataforge.model.mirror import MirrorItem, Mirrors
+from dataforge.model.partition_set import KeyFilter, SetKey
 from dataforge.model.recorded import BatchAnswer, Recorded
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Reruns
@@ -160,6 +163,10 @@ class LedgerResource(ConfigurableResource[Any]):
         """One page of what history shows to be wrong."""
         return self._ledger.findings(wanted)
 
+    def set_keys(self, name: str, wanted: KeyFilter) -> Page[SetKey]:
+        """One page of the keys of a dynamic set."""
+        return self._ledger.set_keys(name, wanted)
+
     def graph(
         self,
         name: str,
@@ -243,6 +250,10 @@ class LedgerResource(ConfigurableResource[Any]):
     def claim_together(self, wanted: ClaimingTogether) -> Together:
         """The right to run several partitions as one."""
         return self._ledger.claim_together(wanted)
+
+    def claim_each(self, wanted: ClaimingEach) -> ClaimedEach:
+        """The right to run several partitions, each for itself."""
+        return self._ledger.claim_each(wanted)
 
     def heartbeat_all(self, claims: Sequence[str], lease_seconds: int = 300) -> Beaten:
         """Extends leases."""

@@ -11,11 +11,25 @@ from dataforge.model.asset import Asset, AssetName, Column, Snapshot, Upstream, 
 from dataforge.model.backfill import Backfilling, Plan, PlanItem, Target
 from dataforge.model.catalog import DatasetItem, NodeName, PartitionItem, RunItem, RunName, TaskItem
 from dataforge.model.change import Change, Changes, LastSuccess, Newest, Producer, mirror_id
-from dataforge.model.claim import Again, ClaimingTogether, ClaimRefused, EndOf, Fenced, Granted, Member, Outcome, Said
+from dataforge.model.claim import (
+    Again,
+    ClaimedEach,
+    ClaimingEach,
+    ClaimingTogether,
+    ClaimRefused,
+    EndOf,
+    Fenced,
+    Granted,
+    Member,
+    Outcome,
+    Refused,
+    Said,
+)
 from dataforge.model.column_change import ColumnChange
 from dataforge.model.declaration import Declared
 from dataforge.model.errors import Conflict, DataForgeError, FieldError, InvalidInput, NotFound, Unreachable
 from dataforge.model.filter import DatasetFilter, PartitionFilter, RejectFilter, RunFilter, TaskFilter
+from dataforge.model.fit import misfit
 from dataforge.model.freshness import (
     MOST_ASKED,
     BuiltBy,
@@ -26,7 +40,9 @@ from dataforge.model.freshness import (
 )
 from dataforge.model.lineage import Graph, GraphEdge, GraphEnd, GraphNode
 from dataforge.model.listing import Page
-from dataforge.model.partition import Partitioning, bound
+from dataforge.model.partition import NONE, Partitioning, bound, endless
+from dataforge.model.partition_check import key_problem
+from dataforge.model.partition_set import KeyFilter, SetKey
 from dataforge.model.recorded import BatchAnswer, Recorded, RejectedEvent, joined
 from dataforge.model.reference import DatasetRef, NodeKind, TaskRef
 from dataforge.model.state import PartitionStatus, RunKind, RunState
@@ -35,6 +51,7 @@ from dataforge.model.verdict import Code, NodeRef, Reason, Status, Unanswered, V
 __all__ = [
     "MOST_ASKED",
     "MOST_QUESTIONS",
+    "NONE",
     "Again",
     "Answers",
     "Arrival",
@@ -49,6 +66,8 @@ __all__ = [
     "Change",
     "Changes",
     "ClaimRefused",
+    "ClaimedEach",
+    "ClaimingEach",
     "ClaimingTogether",
     "Code",
     "Column",
@@ -72,6 +91,7 @@ __all__ = [
     "GraphEnd",
     "GraphNode",
     "InvalidInput",
+    "KeyFilter",
     "LastSuccess",
     "Member",
     "Named",
@@ -91,6 +111,7 @@ __all__ = [
     "Producer",
     "Reason",
     "Recorded",
+    "Refused",
     "RejectFilter",
     "RejectedEvent",
     "RunFilter",
@@ -99,6 +120,7 @@ __all__ = [
     "RunName",
     "RunState",
     "Said",
+    "SetKey",
     "Snapshot",
     "Status",
     "Target",
@@ -114,9 +136,12 @@ __all__ = [
     "dbt_task_name",
     "each",
     "edge",
+    "endless",
     "joined",
     "key_of",
+    "key_problem",
     "mirror_id",
+    "misfit",
     "recent",
     "retyped",
 ]

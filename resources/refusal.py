@@ -23,6 +23,6 @@ def _remedy(error: DataForgeError) -> str:
         case NotFound(candidates=[*known]):
             there = f" (there {'is' if len(known) == 1 else 'are'} {', '.join(known)})" if known else ""
             return f"{there}: correct DATAFORGE_ENVIRONMENT, or record something there"
-        case InvalidInput(errors=[FieldError(field="after"), *_]):
+        case InvalidInput(errors=[FieldError(field="after" | "cursor"), *_]):
             return ": reset this sensor's cursor, and it begins anew without writing anything twice"
     return ""

@@ -173,6 +173,20 @@ MUTANTS = (
         ("tests/dispatch/test_claim_together.py",),
     ),
     Mutant(
+        "of what is claimed each for itself the slots add up",
+        "dataforge/dispatch/claim_each.py",
+        "                taken.update({pool.name: pool.wanted for pool in beside.admission.pools})",
+        "                pass",
+        ("tests/dispatch/test_claim_together_twin.py",),
+    ),
+    Mutant(
+        "what is claimed each for itself holds slots of its own",
+        "dataforge/dispatch/claim_each.py",
+        "as_one=False",
+        "as_one=True",
+        ("tests/dispatch/test_claim_together_twin.py",),
+    ),
+    Mutant(
         "a lease that runs out makes no failure of what was reported to have succeeded",
         "dataforge/dispatch/lease.py",
         "        if lease.claim not in reported:",

@@ -34,6 +34,7 @@ from dataforge.api.claims import (
     make_claims,
     release_claim,
 )
+from dataforge.api.claims_each import claim_each
 from dataforge.api.datasets import list_datasets
 from dataforge.api.definitions import declare_source, declare_task
 from dataforge.api.events import record_events
@@ -152,6 +153,7 @@ def _version_1() -> Router:
             list_wakeups,
             make_claim,
             make_claims,
+            claim_each,
             extend_claims,
             end_claims,
             extend_claim,

@@ -16,6 +16,7 @@ from litestar.openapi.spec import OpenAPIFormat, OpenAPIType, Schema
 from litestar.params import PathParameter, RawBody
 
 from dataforge.api.body import shaped
+from dataforge.api.claim_members import MEMBERS_EXAMPLE, SECONDS, TASK, MemberBody, members_schema
 from dataforge.api.operation import EnvironmentName, answers, takes_body
 from dataforge.api.readiness import TaskName, task_name
 from dataforge.dispatch import claim as dispatch
@@ -25,16 +26,13 @@ from dataforge.model.claim import (
     MOST_TOGETHER,
     Again,
     AllEnded,
-    AttemptNumber,
     Beaten,
     Beating,
     Claiming,
     ClaimingTogether,
     Ended,
     Granted,
-    Member,
     Outcome,
-    RunName,
     Said,
     SayingEnds,
     Together,
@@ -67,28 +65,6 @@ class ClaimBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
-class MemberBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One of the partitions that are claimed together."""
-
-    task: TaskName | str
-    partition: str | None = None
-    claim: str | None = None
-    run: RunName | None = None
-    attempt: AttemptNumber | None = None
-
-    @property
-    def member(self) -> Member:
-        task = task_name(self.task)
-        return Member(
-            name=task.name,
-            namespace=task.namespace,
-            partition=self.partition or "",
-            claim=self.claim,
-            run=self.run,
-            attempt=self.attempt,
-        )
-
-
 class TogetherBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who claims which partitions, to run them as one."""
 
@@ -115,28 +91,16 @@ class _Extension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _CLAIM = "7f9c24e8-3b12-4fef-91e0-0b6c4a3d2f1a"
 _UNTIL = datetime(2026, 11, 2, 0, 15, tzinfo=UTC)
-_GRANTED = Granted(_CLAIM, 1, _UNTIL)
+GRANTED = Granted(_CLAIM, 1, _UNTIL)
 _ENDED = Ended(_CLAIM, 1, datetime(2026, 11, 2, 0, 12, tzinfo=UTC))
-_TASK = Schema(
-    one_of=[
-        Schema(type=OpenAPIType.STRING),
-        Schema(
-            type=OpenAPIType.OBJECT,
-            required=["name"],
-            properties={"namespace": Schema(type=OpenAPIType.STRING), "name": Schema(type=OpenAPIType.STRING)},
-        ),
-    ],
-    description="The task's name, or its namespace and name.",
-)
-_SECONDS = Schema(type=OpenAPIType.INTEGER, minimum=1, maximum=86_400, description="How long the lease runs.")
 _CLAIM_SCHEMA = Schema(
     type=OpenAPIType.OBJECT,
     required=["task", "worker", "lease_seconds"],
     properties={
-        "task": _TASK,
+        "task": TASK,
         "partition": Schema(type=OpenAPIType.STRING, description="Its partition, where it has partitions."),
         "worker": Schema(type=OpenAPIType.STRING, description="Who claims, for those who look."),
-        "lease_seconds": _SECONDS,
+        "lease_seconds": SECONDS,
         "claim": Schema(
             type=OpenAPIType.STRING,
             format=OpenAPIFormat.UUID,
@@ -151,37 +115,13 @@ _CLAIM_EXAMPLE: dict[str, Any] = {
     "lease_seconds": 300,
 }
 _CLAIM_ID = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.UUID)
+
+
 _TOGETHER_SCHEMA = Schema(
     type=OpenAPIType.OBJECT,
     required=["partitions", "worker", "lease_seconds"],
     properties={
-        "partitions": Schema(
-            type=OpenAPIType.ARRAY,
-            min_items=1,
-            max_items=MOST_TOGETHER,
-            items=Schema(
-                type=OpenAPIType.OBJECT,
-                required=["task"],
-                properties={
-                    "task": _TASK,
-                    "partition": Schema(type=OpenAPIType.STRING, description="Its partition, where it has partitions."),
-                    "claim": Schema(
-                        type=OpenAPIType.STRING,
-                        format=OpenAPIFormat.UUID,
-                        description="An id of the worker's own, under which it may ask again.",
-                    ),
-                    "run": Schema(type=OpenAPIType.STRING, description="The run, as its platform names it."),
-                    "attempt": Schema(
-                        type=OpenAPIType.INTEGER,
-                        minimum=1,
-                        description="The attempt's number in that run; what an earlier one holds is over.",
-                    ),
-                },
-            ),
-        ),
-        "worker": Schema(type=OpenAPIType.STRING, description="Who claims, for those who look."),
-        "lease_seconds": _SECONDS,
-        "source": Schema(type=OpenAPIType.OBJECT, description="What the events say of where they come from."),
+        **members_schema(MOST_TOGETHER),
         "again": Schema(
             type=OpenAPIType.OBJECT,
             required=["by", "reason"],
@@ -190,14 +130,6 @@ _TOGETHER_SCHEMA = Schema(
         ),
     },
 )
-_TOGETHER_EXAMPLE: dict[str, Any] = {
-    "partitions": [
-        {"task": {"namespace": "dbt://shop", "name": "stg_orders"}, "partition": "2026-11-01"},
-        {"task": {"namespace": "dbt://shop", "name": "orders_daily"}, "partition": "2026-11-01"},
-    ],
-    "worker": "dagster run 5f0c2a",
-    "lease_seconds": 300,
-}
 _OUTCOME_SCHEMA = Schema(
     type=OpenAPIType.OBJECT,
     properties={
@@ -240,7 +172,7 @@ _ENDS_EXAMPLE: dict[str, Any] = {"ends": [{"claim": _CLAIM, "ending": "completed
     status_code=201,
     sync_to_thread=True,
     operation_class=takes_body("What is claimed, by whom and for how long.", _CLAIM_EXAMPLE, _CLAIM_SCHEMA),
-    responses=answers(Granted, _GRANTED, "It is granted, to nobody else.", 201),
+    responses=answers(Granted, GRANTED, "It is granted, to nobody else.", 201),
     summary="Claim a partition of a task",
 )
 def make_claim(
@@ -261,8 +193,8 @@ def make_claim(
     "/{env:str}/claims/together",
     status_code=201,
     sync_to_thread=True,
-    operation_class=takes_body("What is claimed, by whom and for how long.", _TOGETHER_EXAMPLE, _TOGETHER_SCHEMA),
-    responses=answers(Together, Together((_GRANTED,)), "All are granted, to nobody else.", 201),
+    operation_class=takes_body("What is claimed, by whom and for how long.", MEMBERS_EXAMPLE, _TOGETHER_SCHEMA),
+    responses=answers(Together, Together((GRANTED,)), "All are granted, to nobody else.", 201),
     summary="Claim partitions that are run as one",
 )
 def make_claims(
@@ -290,10 +222,10 @@ def make_claims(
         Schema(
             type=OpenAPIType.OBJECT,
             required=["claims", "lease_seconds"],
-            properties={"claims": Schema(type=OpenAPIType.ARRAY, items=_CLAIM_ID), "lease_seconds": _SECONDS},
+            properties={"claims": Schema(type=OpenAPIType.ARRAY, items=_CLAIM_ID), "lease_seconds": SECONDS},
         ),
     ),
-    responses=answers(Beaten, Beaten((_GRANTED,)), "What runs on, and what does not."),
+    responses=answers(Beaten, Beaten((GRANTED,)), "What runs on, and what does not."),
     summary="Extend several leases",
 )
 def extend_claims(database: NamedDependency[Database], env: EnvironmentName, body: RawBody) -> Beaten:
@@ -325,9 +257,9 @@ def end_claims(
     operation_class=takes_body(
         "How long it is to run from now on.",
         {"lease_seconds": 300},
-        Schema(type=OpenAPIType.OBJECT, required=["lease_seconds"], properties={"lease_seconds": _SECONDS}),
+        Schema(type=OpenAPIType.OBJECT, required=["lease_seconds"], properties={"lease_seconds": SECONDS}),
     ),
-    responses=answers(Granted, _GRANTED, "The lease runs on."),
+    responses=answers(Granted, GRANTED, "The lease runs on."),
     summary="Extend a lease",
 )
 def extend_claim(database: NamedDependency[Database], env: EnvironmentName, claim: ClaimName, body: RawBody) -> Granted:

@@ -38,6 +38,7 @@ _GROUPS = {
         "list_wakeups",
         "make_claim",
         "make_claims",
+        "claim_each",
         "extend_claim",
         "extend_claims",
         "complete_claim",

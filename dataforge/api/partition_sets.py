@@ -25,7 +25,7 @@ _EXAMPLE: dict[str, Any] = {"register": ["acme", "globex"], "by": "anna@example.
 
 
 @get(
-    "/{env:str}/partition-sets/{name:str}",
+    "/{env:str}/partition-sets/{name:path}",
     sync_to_thread=True,
     operation_class=takes_query(KeyFilter),
     responses=answers(Page[SetKey], Page([_KEY], None), "One page of the list."),
@@ -35,11 +35,11 @@ def list_keys(
     database: NamedDependency[Database], env: EnvironmentName, name: SetName, request: Request[Any, Any, Any]
 ) -> Page[SetKey]:
     """Those that were ever registered or observed, in order; `listed` says whether the set holds a key now."""
-    return ledger.keys(database, env, name, read_query(request, KeyFilter))
+    return ledger.keys(database, env, name.removeprefix("/"), read_query(request, KeyFilter))
 
 
 @post(
-    "/{env:str}/partition-sets/{name:str}",
+    "/{env:str}/partition-sets/{name:path}",
     sync_to_thread=True,
     status_code=200,
     operation_class=takes_body(
@@ -59,4 +59,5 @@ def register_keys(
 ) -> Registered:
     """Each key is a fact of its own, of which the latest stands. A key that is taken off has its history still, and
     `all` of the set asks for it no more."""
-    return dispatch.register(database, env, name, shaped(body, Registering), datetime.now(UTC), redaction=redaction)
+    ordered = shaped(body, Registering)
+    return dispatch.register(database, env, name.removeprefix("/"), ordered, datetime.now(UTC), redaction=redaction)

@@ -33,6 +33,7 @@ from dataforge.model.filter import (
     UpdateFilter,
 )
 from dataforge.model.freshness import FreshnessQuestion
+from dataforge.model.partition_set import KeyFilter
 
 __all__ = [
     "ArrivalQuestion",
@@ -43,6 +44,7 @@ __all__ = [
     "Fenced",
     "FindingFilter",
     "FreshnessQuestion",
+    "KeyFilter",
     "Ledger",
     "Named",
     "Outcome",

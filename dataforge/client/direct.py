@@ -28,6 +28,7 @@ from dataforge.client.request import (
     source_name,
 )
 from dataforge.dispatch import claim as claims
+from dataforge.dispatch import claim_each as claims_each
 from dataforge.dispatch import lease as leases
 from dataforge.dispatch import rerun as reruns
 from dataforge.dispatch.waiting import waiting
@@ -41,6 +42,7 @@ from dataforge.ledger import change as feed
 from dataforge.ledger import findings as found
 from dataforge.ledger import freshness as freshnesses
 from dataforge.ledger import mirror as mirroring
+from dataforge.ledger import partition_set as sets
 from dataforge.ledger import readiness as verdicts
 from dataforge.ledger.newest import newest as feed_from_its_end
 from dataforge.ledger.readiness import Answers, Named
@@ -63,7 +65,9 @@ from dataforge.model.claim import (
     AllEnded,
     Beaten,
     Beating,
+    ClaimedEach,
     Claiming,
+    ClaimingEach,
     ClaimingTogether,
     Ended,
     EndOf,
@@ -88,6 +92,7 @@ from dataforge.model.freshness import MOST_ASKED, FreshnessAnswers, FreshnessQue
 from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
 from dataforge.model.mirror import MirrorItem, MirrorReport, Mirrors
+from dataforge.model.partition_set import KeyFilter, SetKey
 from dataforge.model.recorded import BatchAnswer, Recorded, joined, joined_batches
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Rerunning, Reruns
@@ -192,6 +197,9 @@ class DirectClient:
 
     def findings(self, wanted: FindingFilter) -> Page[Finding]:
         return found.findings(self._database, self._environment, filtered(wanted), datetime.now(UTC))
+
+    def set_keys(self, name: str, wanted: KeyFilter) -> Page[SetKey]:
+        return sets.keys(self._database, self._environment, name, filtered(wanted))
 
     def graph(
         self,
@@ -302,6 +310,16 @@ class DirectClient:
 
     def claim_together(self, wanted: ClaimingTogether) -> Together:
         return claims.claim_together(
+            self._database,
+            self._environment,
+            sound(wanted),
+            datetime.now(UTC),
+            trusted=self._trusted,
+            redaction=self._redaction,
+        )
+
+    def claim_each(self, wanted: ClaimingEach) -> ClaimedEach:
+        return claims_each.claim_each(
             self._database,
             self._environment,
             sound(wanted),

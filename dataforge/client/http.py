@@ -51,7 +51,9 @@ from dataforge.model.claim import (
     AllEnded,
     Beaten,
     Beating,
+    ClaimedEach,
     Claiming,
+    ClaimingEach,
     ClaimingTogether,
     Ended,
     EndOf,
@@ -77,6 +79,7 @@ from dataforge.model.freshness import MOST_ASKED, FreshnessAnswers, FreshnessQue
 from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
 from dataforge.model.mirror import MirrorItem, MirrorReport, Mirrors
+from dataforge.model.partition_set import KeyFilter, SetKey
 from dataforge.model.recorded import BatchAnswer, Recorded, joined, joined_batches
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Rerunning, Reruns
@@ -195,6 +198,9 @@ class Client:
     def findings(self, wanted: FindingFilter) -> Page[Finding]:
         return self._list("/findings", wanted, Page[Finding])
 
+    def set_keys(self, name: str, wanted: KeyFilter) -> Page[SetKey]:
+        return self._list(f"/partition-sets/{quote(name, safe='')}", wanted, Page[SetKey])
+
     def graph(
         self,
         name: str,
@@ -277,12 +283,10 @@ class Client:
         return self._of_claim(claim, "release", {"error": error}, Ended)
 
     def claim_together(self, wanted: ClaimingTogether) -> Together:
-        body = given(sound(wanted))
-        # Under these it is asked again where the answer is lost.
-        body["partitions"] = [
-            _of_task({**given(each), "claim": each.claim or str(uuid4())}) for each in wanted.partitions
-        ]
-        return self._send("POST", "/claims/together", encoded(body, "$"), Together)
+        return self._send("POST", "/claims/together", _of_group(wanted), Together)
+
+    def claim_each(self, wanted: ClaimingEach) -> ClaimedEach:
+        return self._send("POST", "/claims/each", _of_group(wanted), ClaimedEach)
 
     def heartbeat_all(self, claims: Sequence[str], lease_seconds: int = 300) -> Beaten:
         asked = sound(Beating(claims=tuple(claims), lease_seconds=lease_seconds))
@@ -367,6 +371,13 @@ def _authorization(api_key: str | None) -> dict[str, str]:
     if not (key.isascii() and key.isprintable()):
         raise SettingsError("the API key", "***", "printable ASCII characters")
     return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _of_group(wanted: ClaimingTogether | ClaimingEach) -> bytes:
+    """Its body, with an id for each, under which it is asked again where the answer is lost."""
+    body = given(sound(wanted))
+    body["partitions"] = [_of_task({**given(each), "claim": each.claim or str(uuid4())}) for each in wanted.partitions]
+    return encoded(body, "$")
 
 
 def _of_task(body: dict[str, Any]) -> dict[str, Any]:

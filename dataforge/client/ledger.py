@@ -32,6 +32,8 @@ from dataforge.model.claim import (
     DONE,
     AllEnded,
     Beaten,
+    ClaimedEach,
+    ClaimingEach,
     ClaimingTogether,
     Ended,
     EndOf,
@@ -55,6 +57,7 @@ from dataforge.model.freshness import FreshnessAnswers, FreshnessQuestion
 from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
 from dataforge.model.mirror import MirrorItem, Mirrors
+from dataforge.model.partition_set import KeyFilter, SetKey
 from dataforge.model.recorded import BatchAnswer, Recorded
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Reruns
@@ -142,6 +145,10 @@ class Ledger(Protocol):
         """One page of what history shows to be wrong, the worst of the page first."""
         ...
 
+    def set_keys(self, name: str, wanted: KeyFilter) -> Page[SetKey]:
+        """One page of the keys of a dynamic set, in their order; `listed` says whether it holds a key now."""
+        ...
+
     def graph(
         self,
         name: str,
@@ -226,6 +233,11 @@ class Ledger(Protocol):
     def claim_together(self, wanted: ClaimingTogether) -> Together:
         """The right to run all of these partitions, which one worker runs as one. Raises ClaimRefused with the verdicts
         on those that may not run now; then nothing is granted."""
+        ...
+
+    def claim_each(self, wanted: ClaimingEach) -> ClaimedEach:
+        """The right to run those of up to 1,000 partitions that may run now, each for itself, and why the others may
+        not."""
         ...
 
     def heartbeat_all(self, claims: Sequence[str], lease_seconds: int = 300) -> Beaten:

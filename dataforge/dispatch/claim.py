@@ -18,7 +18,16 @@ from dataforge.ledger.aging import aged
 from dataforge.ledger.need import Asked
 from dataforge.ledger.question import ask
 from dataforge.ledger.reach import made_by
-from dataforge.model.claim import MOST_REFUSED, Claiming, ClaimingTogether, ClaimRefused, Granted, Together
+from dataforge.model.claim import (
+    MOST_REFUSED,
+    Claiming,
+    ClaimingEach,
+    ClaimingTogether,
+    ClaimRefused,
+    Granted,
+    Member,
+    Together,
+)
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.promise import promised
 from dataforge.model.readiness import decide
@@ -62,15 +71,15 @@ def claim(
     with database.transaction() as connection:  # most of those who come too late are told here, and lock nothing
         storage.begin_snapshot(connection)
         verdict = _verdict(connection, here, task, wanted.partition, now, whole=True)
-        if not _claimable(verdict, trusted):
-            raise _refusal(verdict)
+        if not is_claimable(verdict, trusted):
+            raise refusal(verdict)
     with database.transaction() as connection:
         here = environments.lock(connection, environment)
         if (granted := lease.granted_before(connection, here, [member], wanted.worker)) is not None:
             return granted[0]
         lease.expire(connection, here, now, redaction)
         if not _may_run(connection, here, task, wanted.partition, now, trusted):
-            raise _refusal(_verdict(connection, here, task, wanted.partition, now, whole=True))
+            raise refusal(_verdict(connection, here, task, wanted.partition, now, whole=True))
         return lease.grant(connection, here, [member], worker, now, redaction)[0]
 
 
@@ -90,11 +99,11 @@ def claim_together(
     Raises ClaimRefused with the verdicts on those that may not run, and then nothing is granted and nothing ordered;
     NotFound for a task nobody knows; Conflict for an attempt that is known; InvalidInput for what is out of bounds.
     """
-    _check_together(wanted)
+    check_group(wanted)
     worker = Worker(wanted.worker, wanted.lease_seconds, wanted.source)
     with database.transaction() as connection:
         here = environments.lock(connection, environment)
-        members = _members(connection, here, wanted)
+        members = members_of(connection, here, wanted.partitions)
         if (granted := lease.granted_before(connection, here, members, wanted.worker)) is not None:
             return Together(granted)
         lease.expire(connection, here, now, redaction)
@@ -104,20 +113,20 @@ def claim_together(
             saying = Saying("rerun", wanted.again.by, wanted.again.reason)
             order(connection, here, done, saying, now, redaction)
             verdicts = _together(connection, here, members, now, whole=False)
-        if not all(_claimable(each, trusted) for each in verdicts.values()):
+        if not all(is_claimable(each, trusted) for each in verdicts.values()):
             verdicts = _together(connection, here, members, now, whole=True)
-            refused = [each for each in verdicts.values() if not _claimable(each, trusted)]
-            raise _refusal(refused[0], len(verdicts), refused[1:])
+            refused = [each for each in verdicts.values() if not is_claimable(each, trusted)]
+            raise refusal(refused[0], len(verdicts), refused[1:])
         return Together(lease.grant(connection, here, members, worker, now, redaction))
 
 
-def _members(connection: Connection, here: Environment, wanted: ClaimingTogether) -> list[Wanted]:
+def members_of(connection: Connection, here: Environment, partitions: Sequence[Member]) -> list[Wanted]:
     """The partitions with the tasks that their names stand for, each once."""
-    named = {(each.namespace, each.name) for each in wanted.partitions}
+    named = {(each.namespace, each.name) for each in partitions}
     tasks = {name: reference.resolve_task(connection, here.id, *name) for name in sorted(named, key=str)}
     found = [
         Wanted(tasks[each.namespace, each.name], each.partition, each.claim, each.run, each.attempt)
-        for each in wanted.partitions
+        for each in partitions
     ]
     if len({(each.task.id, each.partition) for each in found}) < len(found):
         error = FieldError("partitions", len(found), "each partition of a task once")
@@ -152,7 +161,7 @@ def _check(wanted: Claiming) -> None:
     lease.check_worker(wanted.worker)
 
 
-def _check_together(wanted: ClaimingTogether) -> None:
+def check_group(wanted: ClaimingTogether | ClaimingEach) -> None:
     """Raises InvalidInput for bounds that are not kept, and for ids that are none or the same."""
     lease.check_seconds(wanted.lease_seconds)
     lease.check_worker(wanted.worker)
@@ -177,10 +186,10 @@ def _verdict(
 def _may_run(
     connection: Connection, here: Environment, task: TaskRef, partition: str, now: datetime, trusted: frozenset[str]
 ) -> bool:
-    return _claimable(_verdict(connection, here, task, partition, now, whole=False), trusted)
+    return is_claimable(_verdict(connection, here, task, partition, now, whole=False), trusted)
 
 
-def _claimable(verdict: Verdict, trusted: frozenset[str]) -> bool:
+def is_claimable(verdict: Verdict, trusted: frozenset[str]) -> bool:
     return verdict.runnable and is_ground(verdict, trusted)
 
 
@@ -189,7 +198,7 @@ def is_ground(verdict: Verdict, trusted: frozenset[str]) -> bool:
     return verdict.basis == "declared" or not trusted.isdisjoint((verdict.task.namespace, EVERYWHERE))
 
 
-def _refusal(verdict: Verdict, together: int = 1, others: Sequence[Verdict] = ()) -> ClaimRefused:
+def refusal(verdict: Verdict, together: int = 1, others: Sequence[Verdict] = ()) -> ClaimRefused:
     subject = f"{verdict.task.name} for {verdict.partition}" if verdict.partition else verdict.task.name
     more = f"; with it {len(others):,} more of the {together:,} that were claimed together" if others else ""
     if not verdict.runnable:

@@ -80,12 +80,14 @@ def grant(
     worker: Worker,
     now: datetime,
     redaction: Redaction = NOTHING,
+    *,
+    as_one: bool = True,
 ) -> tuple[Granted, ...]:
     """Leases on the next attempts of these partitions' runs, whose begin is recorded. The caller has decided that they
-    may run, and holds the environment's lock."""
+    may run, and holds the environment's lock. What is run `as_one` takes slots as one; else each takes its own."""
     subjects = storage.subjects(connection, here.id, {each.task.id for each in wanted})
     triggered = {task_id for task_id, subject in subjects.items() if subject.trigger is not None}
-    together = uuid4() if len(wanted) > 1 else None
+    together = uuid4() if as_one and len(wanted) > 1 else None
     named = [(each, UUID(each.claim) if each.claim else uuid4()) for each in wanted]
     runs = [_run(each, claim, triggered=each.task.id in triggered) for each, claim in named]
     last = leases.last_attempts(
@@ -108,7 +110,12 @@ def grant(
         )
         for (each, claim), run in zip(named, runs, strict=True)
     ]
-    leases.grant(connection, here.id, granted, _slots(subject.pools for subject in subjects.values()))
+    if as_one:
+        slots = _slots(subject.pools for subject in subjects.values())
+        taken = [(granted[0].claim, *each) for each in slots.items()]
+    else:
+        taken = [(lease.claim, *each) for lease in granted for each in subjects[lease.task_id].pools.items()]
+    leases.grant(connection, here.id, granted, taken)
     wakeups.drop(connection, here.id, [(each.task.id, each.partition) for each in wanted])
     begun = zip(wanted, granted, strict=True)
     _write(connection, here, [_document(each.task, lease, "running", {}, now) for each, lease in begun], redaction)
@@ -143,17 +150,31 @@ def _slots(pools: Iterable[Mapping[str, int]]) -> dict[str, int]:
 def granted_before(
     connection: Connection, here: Environment, wanted: Sequence[Wanted], worker: str
 ) -> tuple[Granted, ...] | None:
-    """What was granted to the same worker under the same ids, whose answer was lost."""
-    named = {UUID(each.claim): each for each in wanted if each.claim}
-    known = leases.find(connection, here.id, named) if named else {}
+    """What was granted to the same worker under the same ids, all of them, whose answer was lost."""
+    known = granted_each(connection, here, wanted, worker)
     if not known:
         return None
-    for claim, each in named.items():
-        lease = known.get(claim)
-        if lease is None or (lease.task_id, lease.partition, lease.worker) != (each.task.id, each.partition, worker):
-            taken = claim if lease else next(iter(known))
-            raise Conflict(f"the claim {taken} is another worker's or for something else: claim under another id")
-    return tuple(_granted(known[claim]) for claim in named)
+    if len(known) < len(wanted):
+        raise _taken(next(iter(known.values())).claim)
+    return tuple(known[each] for each in wanted)
+
+
+def granted_each(
+    connection: Connection, here: Environment, wanted: Sequence[Wanted], worker: str
+) -> dict[Wanted, Granted]:
+    """Those of these that were granted to the same worker under the same ids. Raises Conflict for an id under which
+    something else was."""
+    named = {UUID(each.claim): each for each in wanted if each.claim}
+    known = leases.find(connection, here.id, named) if named else {}
+    for claim, lease in known.items():
+        each = named[claim]
+        if (lease.task_id, lease.partition, lease.worker) != (each.task.id, each.partition, worker):
+            raise _taken(claim)
+    return {each: _granted(known[claim]) for claim, each in named.items() if claim in known}
+
+
+def _taken(claim: object) -> Conflict:
+    return Conflict(f"the claim {claim} is another worker's or for something else: claim under another id")
 
 
 def follow(

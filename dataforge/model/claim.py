@@ -14,6 +14,7 @@ from dataforge.model.verdict import Verdict
 
 LONGEST_LEASE = 86_400  # seconds; who needs longer sends heartbeats, and who dies keeps nobody waiting for a year
 MOST_TOGETHER = 10_000  # partitions that are claimed together: ten models for three years of days, less a little
+MOST_EACH = 1_000  # partitions that are claimed each for itself: each that is refused has a verdict in the answer
 MOST_REFUSED = 100  # verdicts that a refusal carries
 # How a worker says that an attempt has ended.
 Said = Literal["completed", "failed", "released", "skipped", "canceled", "upstream_failed"]
@@ -64,6 +65,15 @@ class ClaimingTogether(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     again: Again | None = None
 
 
+class ClaimingEach(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a worker claims each for itself, to run it side by side: one that is refused hinders no other."""
+
+    partitions: tuple[Member, ...]
+    worker: str
+    lease_seconds: int
+    source: dict[str, str | int] = {}
+
+
 class Granted(msgspec.Struct, frozen=True):
     """The right to run one attempt."""
 
@@ -84,6 +94,23 @@ class Together(msgspec.Struct, frozen=True):
     """The right to run one attempt of each."""
 
     granted: Annotated[tuple[Granted, ...], Meta(description="A claim for each partition, in the order asked.")]
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """Why one of those that were claimed each for itself was not granted."""
+
+    place: Annotated[int, Meta(description="Which of those asked, counted from 0.")]
+    message: Annotated[str, Meta(description="Why, in a sentence.")]
+    verdict: Annotated[Verdict, Meta(description="The verdict.")]
+
+
+class ClaimedEach(msgspec.Struct, frozen=True):
+    """What became of partitions that were claimed each for itself."""
+
+    granted: Annotated[
+        tuple[Granted | None, ...], Meta(description="A claim for each partition, in the order asked; null: refused.")
+    ]
+    refused: Annotated[tuple[Refused, ...], Meta(description="Those that were refused.")] = ()
 
 
 class Lost(msgspec.Struct, frozen=True):

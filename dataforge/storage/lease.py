@@ -101,12 +101,14 @@ from unnest(%(claims)s::uuid[], %(tasks)s::bigint[], %(partitions)s::text[], %(r
 """
 TAKE = """
 insert into lease_pool (environment, pool, claim, slots)
-select %s, name, %s, slots from unnest(%s::text[], %s::integer[]) as taken (name, slots)
+select %s, name, claim, slots from unnest(%s::uuid[], %s::text[], %s::integer[]) as taken (claim, name, slots)
 """
 
 
-def grant(connection: Connection, environment: int, granted: Sequence[StoredLease], taken: Mapping[str, int]) -> None:
-    """Stores the leases of one worker, of one moment, with the slots that they take as one, by pool."""
+def grant(
+    connection: Connection, environment: int, granted: Sequence[StoredLease], taken: Sequence[tuple[UUID, str, int]]
+) -> None:
+    """Stores the leases of one worker, of one moment, with the slots that each takes of a pool."""
     first = granted[0]
     parameters = {
         "environment": environment,
@@ -123,7 +125,8 @@ def grant(connection: Connection, environment: int, granted: Sequence[StoredLeas
     }
     connection.execute(GRANT, parameters)
     if taken:
-        connection.execute(TAKE, [environment, first.claim, list(taken), list(taken.values())])
+        claims, names, slots = (list(column) for column in zip(*taken, strict=True))
+        connection.execute(TAKE, [environment, claims, names, slots])
 
 
 _COLUMNS = """

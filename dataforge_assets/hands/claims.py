@@ -15,7 +15,17 @@ from dataforge_assets.claims import BEATS, LEASE_SECONDS
 from dataforge_assets.hands.admission import Orders, answer, verdicts
 from dataforge_assets.hands.wave import Admission, End, Later
 from resources.materialization import named_of
-from resources.model import ClaimingTogether, ClaimRefused, DatasetRef, EndOf, Granted, Member, Outcome, Status
+from resources.model import (
+    MOST_QUESTIONS,
+    ClaimingEach,
+    DatasetRef,
+    EndOf,
+    Granted,
+    Member,
+    Outcome,
+    Refused,
+    Status,
+)
 
 
 class Claims:
@@ -37,13 +47,11 @@ class Claims:
         found = {key: answer(verdict) for key, verdict in verdicts(self._ledger, self._task, keys).items()}
         done = [key for key, said in found.items() if isinstance(said, End) and said.good]
         wanted = [*(key for key, said in found.items() if said == "go"), *self._orders.give(done)]
-        for key in wanted:
-            if room > 0:
-                found[key] = self._claimed(key)
-                room -= found[key] == "go"
-            else:
-                del found[key]
-        return found
+        while wanted and room > 0:
+            some, wanted = wanted[:room], wanted[room:]
+            found |= (answers := self._claimed(some))
+            room -= [*answers.values()].count("go")
+        return {key: said for key, said in found.items() if key not in wanted}
 
     def beat(self) -> dict[str, End]:
         """Keeps what is held, when it is time to; what has been lost all the same has ended with that."""
@@ -78,31 +86,55 @@ class Claims:
         if held:
             self._ledger.end_all([EndOf(claim=claim, ending="released", outcome=Outcome(error=why)) for claim in held])
 
-    def _claimed(self, key: str) -> Admission:
-        named = f"{self._orders.run}/{self._task.namespace}/{self._task.name}/{key}"
-        try:
-            for turn in count():  # a claim of this wave's that has ended is followed by another
-                granted = self._granted(key, str(uuid5(NAMESPACE_URL, f"{named}/{turn}")))
-                if not self._ledger.heartbeat_all([granted.claim], LEASE_SECONDS).lost:
-                    self._held[key] = granted
-                    return "go"
-        except ClaimRefused as error:
-            if error.verdict.runnable:  # on what was only observed
-                return End(False, str(error))
-            return Later(str(error), True) if error.verdict.status is Status.RUNNING else answer(error.verdict)
-        raise AssertionError("a wave claims a partition a finite number of times")
+    def _claimed(self, keys: Sequence[str]) -> dict[str, Admission]:
+        """Of each what the ledger says to a claim, or to one of this wave's from before. One of those that has ended
+        is followed by another."""
+        found: dict[str, Admission] = {}
+        for turn in count():
+            granted: dict[str, Granted] = {}
+            for begin in range(0, len(keys), MOST_QUESTIONS):
+                granted |= self._granted(keys[begin : begin + MOST_QUESTIONS], turn, found)
+            named = {each.claim: key for key, each in granted.items()}
+            lost = self._ledger.heartbeat_all([*named], LEASE_SECONDS).lost if named else ()
+            keys = [named[each.claim] for each in lost]
+            held = {key: each for key, each in granted.items() if key not in keys}
+            self._held |= held
+            found |= dict.fromkeys(held, "go")
+            if not keys:
+                break
+        return found
 
-    def _granted(self, key: str, claim: str) -> Granted:
-        """One claim, or what was granted under its name before."""
-        member = Member(name=self._task.name, namespace=self._task.namespace, partition=key, claim=claim)
-        wanted = ClaimingTogether(
-            partitions=(member,),
+    def _granted(self, keys: Sequence[str], turn: int, found: dict[str, Admission]) -> dict[str, Granted]:
+        """What is granted of these, or was under the same names before; why the others are not goes to `found`."""
+        named = f"{self._orders.run}/{self._task.namespace}/{self._task.name}"
+        members = tuple(
+            Member(
+                name=self._task.name,
+                namespace=self._task.namespace,
+                partition=key,
+                claim=str(uuid5(NAMESPACE_URL, f"{named}/{key}/{turn}")),
+            )
+            for key in keys
+        )
+        wanted = ClaimingEach(
+            partitions=members,
             worker=f"Dagster's run {self._orders.run}",
             lease_seconds=LEASE_SECONDS,
             source=dict(self._orders.source),
         )
-        return self._ledger.claim_together(wanted).granted[0]
+        said = self._ledger.claim_each(wanted)
+        found |= {keys[each.place]: _refused(each) for each in said.refused}
+        return {key: granted for key, granted in zip(keys, said.granted, strict=True) if granted is not None}
 
     def _outputs(self, key: str) -> list[dict[str, Any]]:
         named = named_of(self._dataset, key)
         return [named] if named else []
+
+
+def _refused(refused: Refused) -> Admission:
+    """What a refusal says to who would start the partition."""
+    if refused.verdict.runnable:  # on what was only observed
+        return End(False, refused.message)
+    if refused.verdict.status is Status.RUNNING:
+        return Later(refused.message, True)
+    return answer(refused.verdict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from dataforge.client import (
     Fenced,
     FindingFilter,
     FreshnessQuestion,
+    KeyFilter,
     Ledger,
     Named,
     Outcome,
@@ -31,6 +33,7 @@ from dataforge.client import (
 from dataforge.ledger.readiness import Answers
 from dataforge.model.arrival import Arrivals
 from dataforge.model.backfill import BackfillFilter, Backfilling, ItemFilter, Target
+from dataforge.model.claim import ClaimingEach, Member
 from dataforge.model.declaration import CycleError, Declared
 from dataforge.model.errors import Conflict, DataForgeError, InvalidInput, NotFound
 from dataforge.model.freshness import FreshnessAnswers
@@ -348,6 +351,22 @@ def test_a_declaration_is_what_is_true_from_now_on(ledger: Ledger, source: str) 
     assert (verdict.task, verdict.status) == (TaskRef("shell", "orders.report"), Status.WAITING)
 
 
+@pytest.mark.parametrize("name", ["clients", "a b/ü?x#y%2F"])
+def test_the_keys_of_a_set_are_those_that_were_registered(ledger: Ledger, name: str) -> None:
+    said = {
+        "time": "2026-11-01T06:00:00Z",
+        "control": "register",
+        "set": name,
+        "keys": ["acme", "globex"],
+        "by": "anna",
+    }
+    assert ledger.record([said]).rejected == []
+    found = each(partial(ledger.set_keys, name), KeyFilter(limit=1))
+    assert [(key.key, key.listed, key.by) for key in found] == [("acme", True, "anna"), ("globex", True, "anna")]
+    with pytest.raises(InvalidInput):
+        ledger.set_keys(name, KeyFilter(cursor="elsewhere"))
+
+
 def test_what_is_claimed_and_run_again_is_the_same_by_every_way(ledger: Ledger) -> None:
     ledger.declare("shop", MANIFEST)
     granted = ledger.claim("orders.load", DAY, worker="w")
@@ -368,6 +387,18 @@ def test_what_is_claimed_and_run_again_is_the_same_by_every_way(ledger: Ledger) 
         ledger.rerun("orders.report", DAY, reason="it never ran")
     with pytest.raises(InvalidInput):
         ledger.complete("no claim")
+
+
+def test_what_is_claimed_each_for_itself_is_the_same_by_every_way(ledger: Ledger) -> None:
+    ledger.declare("shop", MANIFEST)
+    load, waits = (Member(name=name, partition=DAY) for name in ("orders.load", "orders.report"))
+    found = ledger.claim_each(ClaimingEach(partitions=(waits, load), worker="w", lease_seconds=600))
+    assert [each and each.attempt for each in found.granted] == [None, 1]
+    [refused] = found.refused
+    assert (refused.place, [reason.code for reason in refused.verdict.reasons]) == (0, [Code.UPSTREAM_MISSING])
+    assert refused.message.startswith(f"orders.report for {DAY} may not run now: ")
+    with pytest.raises(InvalidInput):
+        ledger.claim_each(ClaimingEach(partitions=(), worker="w", lease_seconds=600))
 
 
 def test_backfills_are_the_same_by_every_way(ledger: Ledger) -> None:

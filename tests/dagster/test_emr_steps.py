@@ -1,8 +1,4 @@
-"""EMR steps launched from Dagster, against moto's server: it keeps clusters and steps, and runs nothing.
-
-So that steps end, a thread plays the part of the cluster in moto's own backend: what runs there is over as soon as it
-is seen, as the test has said of its partition.
-"""
+"""EMR steps launched from Dagster, against moto's server and a thread that plays the cluster."""
 
 from __future__ import annotations
 
@@ -15,10 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 
-import boto3
 import pytest
 from dagster import (
     AssetRecordsFilter,
@@ -30,9 +25,9 @@ from dagster import (
     RunConfig,
 )
 from dagster._core.storage.tags import BACKFILL_ID_TAG
-from moto.backends import get_backend
-from moto.server import ThreadedMotoServer
 
+from benchmarks import emr_cluster
+from benchmarks.emr_cluster import REGION, Cluster
 from dataforge.model.filter import PartitionFilter, RunFilter
 from dataforge.model.state import PartitionStatus, RunState
 from dataforge.storage.database import Database
@@ -46,75 +41,17 @@ from resources.identity import ledger_metadata
 from tests.dagster.sensors.mirror_ticks import Mirror
 from tests.dagster.sensors.teller import Teller
 
-REGION, ACCOUNT = "eu-central-1", "123456789012"
 DAILY = DailyPartitionsDefinition("2026-11-01", end_date="2026-11-20")
 CUT = {"kind": "daily", "start": "2026-11-01"}
 SPEC = AssetSpec(
     "scores", partitions_def=DAILY, metadata=ledger_metadata(task=("emr", "score"), dataset=("s3://lake", "scores"))
 )
-ENDPOINT = "AWS_ENDPOINT_URL"
-
-
-class Cluster:
-    """The cluster's part: each step that runs is ended, well unless its day is to fail or to hang."""
-
-    def __init__(self) -> None:
-        self.client = boto3.client("emr")
-        hardware = {"KeepJobFlowAliveWhenNoSteps": True, "InstanceCount": 1, "MasterInstanceType": "m5.large"}
-        named = {"JobFlowRole": "r", "ServiceRole": "s", "ReleaseLabel": "emr-7.5.0"}
-        self.id: str = self.client.run_job_flow(Name="nightly", Instances=hardware, **named)["JobFlowId"]
-        self.fails: dict[str, str] = {}
-        self.hangs: set[str] = set()
-        self.most = 0
-        self._stop = Event()
-        self._thread = Thread(target=self._turn)
-        self._thread.start()
-
-    @property
-    def steps(self) -> list[Any]:
-        return [*self._kept.steps]
-
-    @property
-    def days(self) -> list[str]:
-        """The day of each step, in the order in which they were added."""
-        return [match.group(1) for step in self.steps if (match := re.search(r"\[(.*)\]#", step.name))]
-
-    def terminate(self) -> None:
-        self._kept.terminate()
-
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    @property
-    def _kept(self) -> Any:
-        regions = get_backend("emr")[ACCOUNT].values()  # moto's server reads the region from the address alone
-        return next(each.clusters[self.id] for each in regions if self.id in each.clusters)
-
-    def _turn(self) -> None:
-        while not self._stop.wait(0.02):
-            running = [step for step in self.steps if step.state in ("PENDING", "RUNNING")]
-            self.most = max(self.most, len(running))
-            for step in running:
-                day = step.name.partition("[")[2].partition("]")[0]
-                if day in self.fails:
-                    step.last_state_change_reason = self.fails[day]
-                if day not in self.hangs:
-                    step.state = "FAILED" if day in self.fails else "COMPLETED"
 
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(ENDPOINT, f"http://{host}:{port}")
-        patch.setenv("AWS_DEFAULT_REGION", REGION)
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        yield os.environ[ENDPOINT]
-    server.stop()
+    with emr_cluster.aws() as url:
+        yield url
 
 
 @pytest.fixture

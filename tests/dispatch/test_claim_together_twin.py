@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,11 +12,12 @@ from hypothesis import strategies as st
 
 from dataforge.dispatch import claim as dispatch
 from dataforge.dispatch import lease as leases
+from dataforge.dispatch.claim_each import claim_each
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger.declare import declare
 from dataforge.model import definition
-from dataforge.model.claim import Claiming, ClaimingTogether, ClaimRefused, Member, Outcome
+from dataforge.model.claim import Claiming, ClaimingEach, ClaimingTogether, ClaimRefused, Member, Outcome
 from dataforge.storage.database import Database
 from tests.dispatch.night import DAILY, DAY, LAKE, at, said, task
 
@@ -113,3 +115,38 @@ def test_a_group_is_granted_exactly_when_its_members_could_run_one_after_another
     names = [f"t{number}" for number in sorted(group)]
     at_once, one_by_one = (_told(module_database, graph, past, taken=taken) for _ in range(2))
     assert _granted(module_database, at_once, names) == _could_run(module_database, one_by_one, names)
+
+
+def _each(database: Database, environment: str, names: list[str]) -> list[bool]:
+    members = tuple(Member(name=name, partition=DAY) for name in names)
+    wanted = ClaimingEach(partitions=members, worker="w", lease_seconds=600)
+    found = claim_each(database, environment, wanted, at(0))
+    granted = [each is not None for each in found.granted]
+    assert [place for place, given in enumerate(granted) if not given] == [each.place for each in found.refused]
+    return granted
+
+
+def _one_by_one(database: Database, environment: str, names: list[str]) -> Iterator[bool]:
+    for name in names:
+        yield _grants(database, environment, Claiming(name=name, partition=DAY, worker="w", lease_seconds=600))
+
+
+@settings(max_examples=80, deadline=None)
+@given(graph=_graphs(), past=_PAST, order=st.permutations(NUMBERS), taken=st.booleans())
+def test_each_for_itself_is_granted_what_would_be_granted_one_after_another(
+    module_database: Database, graph: list[dict[str, Any]], past: list[tuple[int, str]], order: list[int], taken: bool
+) -> None:
+    names = [f"t{number}" for number in order]
+    at_once, in_turn = (_told(module_database, graph, past, taken=taken) for _ in range(2))
+    assert _each(module_database, at_once, names) == [*_one_by_one(module_database, in_turn, names)]
+    for name in names:  # and what is left of the pools is the same
+        wanted = Claiming(name=name, partition="2026-11-02", worker="w", lease_seconds=600)
+        assert _grants(module_database, at_once, wanted) == _grants(module_database, in_turn, wanted)
+
+
+def _grants(database: Database, environment: str, wanted: Claiming) -> bool:
+    try:
+        dispatch.claim(database, environment, wanted, at(0))
+    except ClaimRefused:
+        return False
+    return True

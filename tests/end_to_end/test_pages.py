@@ -133,6 +133,22 @@ def test_what_failed_in_airflow_is_a_failed_check_with_the_reason_and_a_link(
     page.screenshot(path=pictures / "ledger_state.png")
 
 
+def test_the_evaluation_of_an_automation_says_what_a_partition_waits_for(
+    shop: Shop, page: Page, pictures: Path
+) -> None:
+    """Of the two weeks one is built; of the other a day is missing. Its sensor runs from the start."""
+    eventually(lambda: shop.dagster.reasons("warehouse/weekly_revenue"), 120, "the condition has been evaluated")
+    page.set_viewport_size({"width": 1200, "height": 1180})
+    page.goto("/assets/warehouse/weekly_revenue?view=automation")
+    page.get_by_text(re.compile(r"\d:\d\d:\d\d [AP]M")).first.click()
+    for reason, partitions in {"already_done": 1, "upstream_missing": 1, "gate_pending": 0}.items():
+        row = page.locator("tr", has=page.get_by_text(reason, exact=True))
+        expect(row).to_contain_text(f"{partitions} True")
+    page.screenshot(path=pictures / "automation.png")
+    page.get_by_role("button", name="Done").click()
+    page.set_viewport_size({"width": 1500, "height": 900})
+
+
 def test_materializing_the_stale_day_in_the_page_ends_in_the_ledger(shop: Shop, page: Page) -> None:
     """And clears the check, and does not come back as an echo."""
     before = shop.dagster.events("warehouse/stg_orders", "2026-11-05")

@@ -297,7 +297,7 @@ def test_a_ledger_that_cannot_be_asked_lets_nothing_run(instance: DagsterInstanc
 
 def test_a_task_that_the_ledger_does_not_know_is_not_run(instance: DagsterInstance, ledger: LedgerResource) -> None:
     said = refusal(run(instance, ledger, orders(), fails=True))
-    assert said.endswith("Declare it in the ledger, or make it without `claimed`.")
+    assert said.endswith("the sensor `assets_to_ledger` does), or make it without `claimed`.")
 
 
 class Size(Config):
@@ -315,7 +315,7 @@ def test_the_function_within_stays_as_it_is(instance: DagsterInstance, shop: Led
         return [1] * config.rows
 
     @claimed
-    @asset(name="clean")  # names no task of the ledger
+    @asset(name="clean")  # names no task of the ledger, and goes by its key
     def of_input(context: OpExecutionContext, orders: list[int]) -> int:
         seen["clean"] = (type(context), orders)
         return len(orders)
@@ -325,7 +325,11 @@ def test_the_function_within_stays_as_it_is(instance: DagsterInstance, shop: Led
     def two(clean: int) -> Iterator[Output[int]]:
         yield Output(clean + 1, "a")
 
-    shop.declare("free", {"tasks": [{"namespace": "dbt", "name": "free"}]})
+    tasks = [
+        {"namespace": "dbt", "name": "free"},
+        *({"namespace": "dagster", "name": name} for name in ("clean", "a", "b")),
+    ]
+    shop.declare("free", {"tasks": tasks})
     made = run(instance, shop, of_config, of_input, two, partition_key=None)
     assert seen == {
         "orders": (AssetExecutionContext, 3, LedgerResource),

@@ -289,13 +289,18 @@ def test_what_came_from_the_ledger_or_from_no_run_is_not_told(
     assert teller.tick().startswith("2 events told")
 
 
-def test_an_asset_that_names_no_task_is_counted_and_not_told(instance: DagsterInstance, ledger: LedgerResource) -> None:
+def test_an_asset_that_names_nothing_goes_by_its_key_and_one_that_is_made_elsewhere_is_counted(
+    instance: DagsterInstance, ledger: LedgerResource
+) -> None:
     @asset
     def alone() -> None: ...
 
-    teller = Teller(instance, ledger, alone)
+    teller = Teller(instance, ledger, alone, AssetSpec("elsewhere"))
     materialize([alone], instance=instance)
-    assert teller.tick() == "0 events told. 1 assets name no task of the ledger."
+    assert teller.tick() == "2 events told, 0 known. 1 assets name no task of the ledger."
+    [run] = teller.runs()
+    assert (run.namespace, run.name, run.state) == ("dagster", "alone", RunState.SUCCEEDED)
+    assert [(out.namespace, out.name) for out in run.outputs] == [("dagster", "alone")]
 
 
 def test_a_ledger_that_is_down_costs_one_line_and_is_told_later(

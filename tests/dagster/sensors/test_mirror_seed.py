@@ -19,17 +19,29 @@ from dagster import (
     asset,
     evaluate_automation_conditions,
 )
+from dagster._core.definitions.sensor_definition import SensorType
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    SensorInstigatorData,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
+from dataforge_assets.automation import ledger_ready, ready_sensors, when_ready
 from dataforge_sensors import ledger_to_dagster, mirror_batch, read_back
+from dataforge_sensors.automation import announce, misled
 from dataforge_sensors.mirror import locate
 from dataforge_sensors.mirror_cursor import MirrorCursor
 from dataforge_sensors.read_back import held
 from dataforge_sensors.time_budget import TimeBudget
 from dataforge_sensors.window import Window
 from resources import LedgerResource
+from resources.identity import ledger_metadata
 from resources.model import DatasetRef
 from tests.dagster.instances import Instances
-from tests.dagster.sensors.mirror_ticks import DAYS, LAKE, ORDERS, PAYMENTS, Mirror, event, log, shown, spec
+from tests.dagster.sensors.mirror_ticks import DAYS, LAKE, ORDERS, PAYMENTS, SHOP, Mirror, event, log, shown, spec
 
 
 @pytest.fixture
@@ -112,6 +124,56 @@ def test_a_dropped_dagster_is_seeded_but_not_while_automation_runs(
     second.definitions = automated(DefaultSensorStatus.STOPPED)
     second.until_quiet()
     assert shown(log(second.instance)) == [("orders", "2026-01-01", "ready")]
+
+
+@pytest.mark.parametrize(
+    ("condition", "hinders"),
+    [
+        (when_ready(), False),
+        (ledger_ready() & AutomationCondition.any_deps_updated(), False),
+        ((ledger_ready() & AutomationCondition.missing()) | when_ready(), False),
+        (AutomationCondition.eager(), True),
+        (ledger_ready() | AutomationCondition.eager(), True),
+        (~ledger_ready(), True),
+        (AutomationCondition.any_deps_updated().since(ledger_ready()), True),
+    ],
+)
+def test_automation_that_runs_only_what_the_ledger_lets_run_does_not_hinder_the_seed(
+    mirror: Mirror, condition: AutomationCondition[AssetKey], *, hinders: bool
+) -> None:
+    @asset(
+        deps=[ORDERS], partitions_def=DAYS, automation_condition=condition, metadata=ledger_metadata(("dbt", "mart"))
+    )
+    def mart() -> None: ...
+
+    new = AssetKey(["lake", "returns"])
+    mirror.ledger.record([event("returns", "2026-01-01", "succeeded", 1)])
+    sensors = ready_sensors([mart.key], running=True)
+    mirror.definitions = Definitions(assets=[spec(ORDERS), spec(PAYMENTS), spec(new), mart], sensors=sensors)
+    for _ in range(2):
+        assert ("stop ledger_ready" in mirror.tick()) is hinders
+    assert (not log(mirror.instance, [new])) is hinders
+
+
+def test_a_location_knows_which_sensors_of_another_the_ledger_binds(mirror: Mirror) -> None:
+    def state(location: str, sensor: str) -> InstigatorState:
+        origin = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="m"), location_name=location)
+        named = RemoteRepositoryOrigin(origin, "__repository__").get_instigator_origin(sensor)
+        data = SensorInstigatorData(sensor_type=SensorType.AUTOMATION)
+        return InstigatorState(named, InstigatorType.SENSOR, InstigatorStatus.RUNNING, data)
+
+    @asset(automation_condition=when_ready())
+    def mart() -> None: ...
+
+    bound = Definitions(assets=[mart], sensors=ready_sensors([mart.key])).get_repository_def()
+    here = SHOP.get_repository_def()
+    for each in (state("marts", "ledger_ready"), state("elsewhere", "ledger_ready")):
+        mirror.instance.add_instigator_state(each)
+    assert misled(mirror.instance, here) == ("ledger_ready",)
+    announce(mirror.instance, bound, "elsewhere")
+    assert misled(mirror.instance, here) == ("ledger_ready",)
+    announce(mirror.instance, bound, "marts")
+    assert misled(mirror.instance, here) == ()
 
 
 def test_automation_that_is_turned_on_after_the_seed_takes_none_of_it_for_news_and_then_what_is_new_once(

@@ -50,7 +50,13 @@ def run_dbt(instance: DagsterInstance, ledger: LedgerResource, **chosen: Any) ->
 
 def test_every_sensor_is_in_the_code_location_and_runs_by_default() -> None:
     held = {sensor.name: sensor for sensor in defs.get_repository_def().sensor_defs}
-    assert {sensor.name for sensor in SENSORS} == {"ledger_to_dagster", "dagster_to_ledger", "ledger_checks"}
+    assert {sensor.name for sensor in SENSORS} == {
+        "ledger_to_dagster",
+        "dagster_to_ledger",
+        "assets_to_ledger",
+        "sets_to_dagster",
+        "ledger_checks",
+    }
     assert all(held[sensor.name].default_status is DefaultSensorStatus.RUNNING for sensor in SENSORS)
 
 
