@@ -224,7 +224,8 @@ def _show_estimate(found: Plan) -> None:
         f" {estimate.cost:,.4g} units; begun now it ends about {table.moment(estimate.ends_at)} UTC"
     )
     if estimate.without_history:
-        click.echo(f"{estimate.without_history:,} of the tasks have no history: a run of theirs is taken for 60 s")
+        have = "task has" if estimate.without_history == 1 else "tasks have"
+        click.echo(f"{estimate.without_history:,} {have} no history: a run is taken for 60 s")
 
 
 def _show_deadlines(found: Deadlines) -> None:
