@@ -40,7 +40,7 @@ from dataforge_assets.arrivals import COLUMNS, IN_ORDER, IN_TIME, SEEN, of_arriv
 from dataforge_assets.check_result import DIGEST, digest_of, moment, row, table
 from dataforge_assets.partitions import last_keys
 from resources import LedgerResource
-from resources.identity import identities, identity_of
+from resources.identity import Identity, identities, identity_of
 from resources.model import (
     MOST_ASKED,
     MOST_QUESTIONS,
@@ -50,7 +50,9 @@ from resources.model import (
     Freshness,
     FreshnessQuestion,
     FreshnessStatus,
+    NodeKind,
     Reason,
+    TaskRef,
 )
 
 CURRENT, THERE = "upstreams_are_current", "upstreams_are_there"
@@ -73,37 +75,44 @@ _Question = TypeVar("_Question")
 
 
 class Checked(NamedTuple):
-    """An asset that is checked: a dataset of the ledger, how it is cut, and whether it is made from others."""
+    """An asset that is checked: a dataset of the ledger, or a task that writes none; how it is cut, and whether it is
+    made from others."""
 
     key: AssetKey
-    dataset: DatasetRef
+    node: DatasetRef | TaskRef
     partitions: PartitionsDefinition[Any] | None
     made: bool
 
     @property
     def checks(self) -> list[str]:
         """The names of its checks."""
-        return [name for name in CHECKS if self.made or name not in _OF_UPSTREAMS]
+        comes = isinstance(self.node, DatasetRef)
+        return [name for name in CHECKS if (self.made if name in _OF_UPSTREAMS else comes)]
 
 
 def checked(assets: Iterable[AssetsDefinition | AssetSpec]) -> list[Checked]:
-    """Those of these assets that are checked: all that are a dataset of the ledger."""
-    return [
-        Checked(spec.key, identity.dataset, spec.partitions_def, made=bool(spec.deps))
-        for spec, identity in identities(assets)
-        if identity.dataset is not None
+    """Those of these assets that are checked: all that the ledger knows, but for tasks without upstreams."""
+    found = [(spec, _node_of(identity)) for spec, identity in identities(assets)]
+    every = [
+        Checked(spec.key, node, spec.partitions_def, made=bool(spec.deps)) for spec, node in found if node is not None
     ]
+    return [each for each in every if each.checks]
 
 
 def checked_in(repository: RepositoryDefinition) -> list[Checked]:
     """All that are checked in a code location, in the order of their keys."""
-    nodes = [node for node in repository.asset_graph.asset_nodes if AssetCheckKey(node.key, SEEN) in node.check_keys]
-    found = [(node, identity_of(node).dataset) for node in sorted(nodes, key=lambda node: node.key)]
+    nodes = sorted(repository.asset_graph.asset_nodes, key=lambda node: node.key)
+    found = [(node, {check.name for check in node.check_keys}, _node_of(identity_of(node))) for node in nodes]
     return [
-        Checked(node.key, dataset, node.partitions_def, made=AssetCheckKey(node.key, CURRENT) in node.check_keys)
-        for node, dataset in found
-        if dataset is not None
+        Checked(node.key, of, node.partitions_def, made=CURRENT in names)
+        for node, names, of in found
+        if of is not None and not names.isdisjoint((CURRENT, SEEN))
     ]
+
+
+def _node_of(identity: Identity) -> DatasetRef | TaskRef | None:
+    """What is asked about: a dataset, or a task that writes none."""
+    return identity.dataset or identity.task
 
 
 def ledger_checks(assets: Iterable[AssetsDefinition | AssetSpec]) -> AssetChecksDefinition:
@@ -186,11 +195,14 @@ def results(ledger: LedgerResource, assets: Sequence[Checked], now: datetime, la
     every = [question for asked in questions.values() for question in asked]
     built = iter([item for some in _batches(every, MOST_ASKED) for item in ledger.freshness(some).items])
     found = [result for key, asked in questions.items() for result in of_upstreams(key, [next(built) for _ in asked])]
-    named = [ArrivalQuestion(name=each.dataset.name, namespace=each.dataset.namespace) for each in assets]
+    comes = [each for each in assets if isinstance(each.node, DatasetRef)]
+    named = [ArrivalQuestion(name=each.node.name, namespace=each.node.namespace) for each in comes]
     came = [item for some in _batches(named, MOST_QUESTIONS) for item in ledger.arrivals(some).items]
-    return found + [
-        result for each, item in zip(assets, came, strict=True) for result in of_arrival(each.key, item, now)
-    ]
+    return found + [each for of, item in zip(comes, came, strict=True) for each in of_arrival(of.key, item, now)]
+
+
+def _kind(node: DatasetRef | TaskRef) -> NodeKind:
+    return "dataset" if isinstance(node, DatasetRef) else "task"
 
 
 def _batches(questions: Sequence[_Question], most: int) -> Iterator[Sequence[_Question]]:
@@ -212,7 +224,7 @@ def questions_of(assets: Sequence[Checked], now: datetime, last: int) -> list[li
                 keys[cut] = [*last_keys(cut, last)]
     return [
         [
-            FreshnessQuestion(name=each.dataset.name, namespace=each.dataset.namespace, partition=key)
+            FreshnessQuestion(name=each.node.name, kind=_kind(each.node), partition=key, namespace=each.node.namespace)
             for key in keys[each.partitions]
         ]
         for each in assets

@@ -30,6 +30,7 @@ from dataforge_assets.checks import (
     KEPT,
     LAST_PARTITIONS,
     THERE,
+    checked,
     checked_in,
     last_of,
     ledger_checks,
@@ -128,14 +129,15 @@ def causes(result: AssetCheckResult) -> list[dict[str, Any]]:
     return [dict(record.data) for record in table.records]
 
 
-def test_every_dataset_is_checked_and_what_is_made_from_others_for_these_too() -> None:
+def test_every_asset_is_checked_for_how_it_comes_or_what_it_is_made_from() -> None:
     models = ("stg_orders", "stg_payments", "orders", "daily_revenue", "weekly_revenue")
     made = {"lake/orders_enriched", *(f"warehouse/{model}" for model in models)}
-    assert SPECS.keys() == made | {"lake/orders", "lake/payments", "lake/customers"}
-    assert {
-        name for name, each in SPECS.items() if each.checks == [CURRENT, THERE, IN_TIME, IN_ORDER, COLUMNS, SEEN]
-    } == made
-    assert SPECS["lake/orders"].checks == [IN_TIME, IN_ORDER, COLUMNS, SEEN]
+    told, shown = {"lake/orders", "lake/payments", "lake/customers"}, {"dashboards/revenue_dashboard"}
+    upstreams, comes = [CURRENT, THERE], [IN_TIME, IN_ORDER, COLUMNS, SEEN]
+    assert SPECS.keys() == made | told | shown
+    assert {name for name, each in SPECS.items() if each.checks == upstreams + comes} == made
+    assert {name for name, each in SPECS.items() if each.checks == comes} == told
+    assert {name for name, each in SPECS.items() if each.checks == upstreams} == shown
 
 
 def test_what_was_built_after_its_upstreams_passes(ledger: LedgerResource) -> None:
@@ -223,6 +225,36 @@ def test_a_week_is_stale_by_any_of_its_days_and_the_description_names_the_first(
     assert result.description.endswith(", and 2 more.")
 
 
+def test_a_task_that_writes_nothing_is_checked_for_what_it_was_run_on(ledger: LedgerResource) -> None:
+    record_days(ledger, DAYS)
+    task = {"namespace": "shop-airflow", "name": "shop_daily.mail"}
+    ledger.declare(
+        "mail",
+        {
+            "tasks": [
+                {
+                    **task,
+                    "partitioning": {"kind": "daily", "start": "2026-11-01"},
+                    "consumes": [{"dataset": {"namespace": "s3://shop-lake", "name": "payments"}}],
+                }
+            ]
+        },
+    )
+    sent = {"task": task, "partition": DAYS[0], "run": "mail", "state": "succeeded"}
+    record(ledger, [{**sent, "time": (usual("payments", DAYS[0]) + timedelta(hours=1)).isoformat()}])
+    own = ledger_metadata(task=("shop-airflow", "shop_daily.mail"))
+    mail = AssetSpec("mail", deps=["payments"], metadata=own, partitions_def=DAILY)
+    alone = AssetSpec("alone", metadata=own)
+    [each] = checked([mail, alone])
+    assert each.checks == [CURRENT, THERE]
+    before = results(ledger, [each], NOW, LAST_PARTITIONS)
+    assert [(result.check_name, result.passed) for result in before] == [(CURRENT, True), (THERE, True)]
+    record(ledger, run("payments", DAYS[0], LATER))
+    stale, _ = results(ledger, [each], NOW, LAST_PARTITIONS)
+    assert not stale.passed
+    assert (stale.description or "").startswith("2026-11-02: s3://shop-lake/payments for 2026-11-02 was written again")
+
+
 def test_the_digest_changes_with_what_is_amiss_and_with_nothing_else(ledger: LedgerResource) -> None:
     def digest() -> object:
         return digest_in(check(ledger, "warehouse/stg_orders"))
@@ -247,7 +279,7 @@ def test_only_the_last_partitions_that_have_begun_are_asked_for() -> None:
 
 
 def test_all_assets_of_a_location_are_one_question() -> None:
-    assert [last_of(CHECKED * times) for times in (0, 1, 20, 1_000)] == [30, 30, 27, 1]
+    assert [last_of(CHECKED * times) for times in (0, 1, 20, 1_000)] == [30, 30, 25, 1]
 
 
 def test_what_the_ledger_cannot_tell_does_not_pass(ledger: LedgerResource) -> None:
