@@ -175,8 +175,8 @@ MUTANTS = (
     Mutant(
         "of what is claimed each for itself the slots add up",
         "dataforge/dispatch/claim_each.py",
-        "                taken.update({pool.name: pool.wanted for pool in beside.admission.pools})",
-        "                pass",
+        "            taken.update({pool.name: pool.wanted for pool in question.admission.pools})",
+        "            pass",
         ("tests/dispatch/test_claim_together_twin.py",),
     ),
     Mutant(

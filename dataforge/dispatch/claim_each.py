@@ -7,13 +7,14 @@ does not grow with theirs: what may not run is refused with its verdict, and hin
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 
 from msgspec.structs import replace
 
 from dataforge.dispatch import lease
 from dataforge.dispatch.claim import check_group, is_claimable, members_of, refusal
-from dataforge.dispatch.lease import Worker
+from dataforge.dispatch.lease import Wanted, Worker
 from dataforge.ingest.redaction import NOTHING, Redaction
 from dataforge.ledger.aging import aged
 from dataforge.ledger.need import Asked
@@ -21,6 +22,7 @@ from dataforge.ledger.question import ask
 from dataforge.model.claim import MOST_EACH, ClaimedEach, ClaimingEach, Refused
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.readiness import Question, decide
+from dataforge.model.verdict import Verdict
 from dataforge.storage import environment as environments
 from dataforge.storage.database import Database
 
@@ -54,19 +56,25 @@ def claim_each(
         lease.follow(connection, here, rest, now, redaction)
         asked = {each: Asked(each.task.id, each.partition) for each in rest}
         question = aged(connection, here.id, ask(connection, here, asked.values(), now), now, warn=False)
-        taken, chosen, refused = Counter[str](), [], []
-        for each in rest:
-            beside = _beside(question[asked[each]], taken)
-            verdict = decide(beside)
-            if is_claimable(verdict, trusted):
-                chosen.append(each)
-                taken.update({pool.name: pool.wanted for pool in beside.admission.pools})
-            else:
-                refused.append(Refused(members.index(each), str(refusal(verdict)), verdict))
-        if chosen:
+        refused = _refused({each: question[asked[each]] for each in rest}, trusted)
+        if chosen := [each for each in rest if each not in refused]:
             granted = lease.grant(connection, here, chosen, worker, now, redaction, as_one=False)
             found |= dict(zip(chosen, granted, strict=True))
-        return ClaimedEach(tuple(map(found.get, members)), tuple(refused))
+        told = ((place, refused[each]) for place, each in enumerate(members) if each in refused)
+        said = tuple(Refused(place, str(refusal(verdict)), verdict) for place, verdict in told)
+        return ClaimedEach(tuple(map(found.get, members)), said)
+
+
+def _refused(questions: Mapping[Wanted, Question], trusted: frozenset[str]) -> dict[Wanted, Verdict]:
+    """The verdicts on those that may not run, once those before them have taken their slots."""
+    found, taken = dict[Wanted, Verdict](), Counter[str]()
+    for each, question in questions.items():
+        verdict = decide(_beside(question, taken))
+        if is_claimable(verdict, trusted):
+            taken.update({pool.name: pool.wanted for pool in question.admission.pools})
+        else:
+            found[each] = verdict
+    return found
 
 
 def _beside(question: Question, taken: Counter[str]) -> Question:
