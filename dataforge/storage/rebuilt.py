@@ -79,6 +79,7 @@ NOT_STATE: tuple[LiteralString, ...] = (
     "lease",
     "lease_pool",
     "mirror",
+    "node_change",
     "outbox",
     "partition_cleared",
     "reject",
