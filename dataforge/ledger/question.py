@@ -15,25 +15,26 @@ from dataforge.ledger.admission import Orders, admission, orders
 from dataforge.ledger.completeness import Lack, Reading, lacking
 from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked, Need, Sketch, chosen, cut_of, ref, sketch, spelled, used_edges, window
+from dataforge.ledger.standing import basis_of, going_on, never_cut, rule_of
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.ledger.turn import Turns, turns
 from dataforge.ledger.update import queues
 from dataforge.model import expression
 from dataforge.model.completeness import Claimed, Standing
-from dataforge.model.edge import TriggerRule, trigger_rule
+from dataforge.model.edge import TriggerRule
 from dataforge.model.partition import Partitioning
 from dataforge.model.readiness import Question, obstacle
 from dataforge.model.report import UNSEEN, Seen, what_counts
-from dataforge.model.state import Evidence, PartitionStatus, RunState
+from dataforge.model.state import PartitionStatus, RunState
 from dataforge.model.trigger import Queue
 from dataforge.model.upstream import CONDITIONS, History, LateData, State, Upstream
-from dataforge.model.verdict import Basis, Code, NodeRef, Reason
+from dataforge.model.verdict import NodeRef
 from dataforge.storage import readiness as storage
 from dataforge.storage import report as reports
 from dataforge.storage import stream as streams
 from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
-from dataforge.storage.readiness import EdgeRow, Place, Subject, Success
+from dataforge.storage.readiness import Place, Success
 
 LEVELS_AHEAD = 2  # from a missing upstream to what that is itself missing
 MOST_AHEAD = 1_000  # partitions looked at on one level; what lies beyond counts as able to come
@@ -211,7 +212,7 @@ def _question(seen: _Seen, sketch: Sketch, facts: _Facts, graph_version: int, no
     subject, asked = known.subjects[sketch.asked.task_id], sketch.asked
     used = used_edges(known.edges.get(asked.task_id, []))
     own, queue = states.get(("task", asked.task_id, asked.partition)), seen.queues.get(asked.task_id)
-    rule = _rule(subject, used)
+    rule = rule_of(subject, used)
     progress = facts.progress
     namespaces = {subject.namespace, *(known.nodes[edge.node].namespace for edge in used)} if progress else set()
     return Question(
@@ -220,9 +221,9 @@ def _question(seen: _Seen, sketch: Sketch, facts: _Facts, graph_version: int, no
         now=now,
         graph_version=graph_version,
         platform=subject.platform,
-        basis=_basis(subject, used, asked.partition),
-        misfit=sketch.misfit or _never_cut(subject, sketch, states),
-        own=own if queue is None else _going_on(own, queue),
+        basis=basis_of(subject, used, asked.partition),
+        misfit=sketch.misfit or never_cut(subject, sketch, states),
+        own=own if queue is None else going_on(own, queue),
         queue=queue,
         window=window(sketch.cut, asked.partition) if sketch.misfit is None else None,
         run_after=msgspec.convert(subject.run_after, timedelta) if subject.run_after else None,
@@ -234,47 +235,6 @@ def _question(seen: _Seen, sketch: Sketch, facts: _Facts, graph_version: int, no
         admission=admission(seen.orders, subject, asked),
         observed_through={name: progress[name] for name in sorted(namespaces & progress.keys())},
     )
-
-
-def _going_on(own: State | None, queue: Queue) -> State | None:
-    """The run of a triggered task that has not ended; one that has is over and done, and the question is of the next.
-    A DAG's own runs have no partition state."""
-    if own is not None and _runs(own):
-        return own
-    if queue.start is None or not queue.start.running:
-        return None
-    began = queue.start.began
-    return State(
-        status=PartitionStatus.RUNNING,
-        run_state=RunState.RUNNING,
-        evidence=Evidence.REPORTED,
-        since=began,
-        started_at=began,
-    )
-
-
-def _never_cut(subject: Subject, sketch: Sketch, states: Mapping[Place, State]) -> Reason | None:
-    """A task of which no partitioning is known may have any key, unless it was seen to run without one."""
-    task_id, key = sketch.asked
-    if sketch.cut is not None or ("task", task_id, key) in states or ("task", task_id, "") not in states:
-        return None
-    message = f"{subject.name} has only ever run without a partition, so {key!r} is none of its partitions"
-    return Reason(code=Code.NO_SUCH_PARTITION, message=message)
-
-
-def _basis(subject: Subject, used: Sequence[EdgeRow], key: str) -> Basis:
-    observed = any(edge.origin == "observed" for edge in used) or (key and subject.partitioning_origin == "observed")
-    return "observed" if observed or not subject.declared else "declared"
-
-
-def _rule(subject: Subject, used: Sequence[EdgeRow]) -> TriggerRule | None:
-    """The trigger rule; None where the platform has rules and nobody has said which. Airflow's events do not show
-    the rule of an operator that sends none of its own; who declares upstreams and no rule means the default."""
-    spelling = subject.declared_rule or subject.observed_rule
-    if spelling is not None:
-        return trigger_rule(spelling)
-    waits = any(edge.origin == "observed" and edge.node[0] == "task" for edge in used)
-    return None if waits and subject.platform == "airflow" else TriggerRule.ALL_SUCCESS
 
 
 def _upstreams(seen: _Seen, sketch: Sketch, rule: TriggerRule | None, facts: _Facts) -> tuple[Upstream, ...]:

@@ -71,9 +71,10 @@ def _verdicts(
 
 
 def _named(nodes: Nodes, questions: Iterable[Named]) -> set[TaskRef]:
-    """The tasks that are named with their namespace, as far as they are there."""
-    wanted = {TaskRef(each.namespace, each.name).id for each in questions if each.namespace is not None}
-    return {each.ref for each in nodes.subjects(wanted).values() if not each.step} if wanted else set()
+    """The tasks that are named with their namespace, as far as they are there under that very name."""
+    wanted = {TaskRef(each.namespace, each.name) for each in questions if each.namespace is not None}
+    found = nodes.subjects({each.id for each in wanted}) if wanted else {}
+    return wanted & {each.ref for each in found.values() if not each.step}
 
 
 def readiness(database: Database, environment: str, questions: Sequence[Named], now: datetime) -> Answers:
