@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from dataforge.storage.database import Connection, Database
 from dataforge.storage.readiness import Node
 from tests.ledger.test_graph_log import DATASETS, TASKS, _do, _event, facts, manifests, rebuilt
 from tests.storage.counted import counted
+from tests.storage.plan import rows_of, steps
 
 _KNOWN = """
 select 'task', id from task where environment = 1 union select 'dataset', id from dataset where environment = 1
@@ -134,3 +136,22 @@ def test_what_nobody_has_changed_is_not_read_again(database: Database, monkeypat
         expected, sent = _anew(connection), counted(monkeypatch)
         assert _remembered(connection) == expected
     assert sent == [_KNOWN, node_change.MOMENT]
+
+
+_FILL = """
+insert into node_change (environment, version, tasks, datasets)
+select 1, n / 2, array[n], '{}' from generate_series(1, 20000) n;
+analyze;
+"""
+
+
+def test_what_changed_since_a_version_is_read_by_index_and_no_more_of_it(database: Database) -> None:
+    with database.transaction() as connection:
+        connection.execute(_FILL)
+        asked = {"environment": 1, "version": 5_000, "most": node_change.MOST_FOLLOWED}
+        query = "explain (analyze, format json) " + node_change.SINCE
+        row = psycopg.ClientCursor(connection).execute(query, asked).fetchone()
+        assert row is not None
+        read = [node for node in steps(row[0][0]["Plan"]) if node.get("Relation Name") == "node_change"]
+        assert [node.get("Index Name") for node in read] == ["node_change_pkey"]
+        assert all(rows_of(node) <= node_change.MOST_FOLLOWED for node in read)
