@@ -34,7 +34,6 @@ from dataforge.model.readiness import decide
 from dataforge.model.reference import TaskRef
 from dataforge.model.verdict import Code, NodeRef, Verdict
 from dataforge.storage import environment as environments
-from dataforge.storage import readiness as storage
 from dataforge.storage import reference
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.environment import Environment
@@ -68,8 +67,7 @@ def claim(
             may_run = partial(_may_run, connection, locked, task, wanted.partition, now, trusted)
             if may_run() and (not lease.expire(connection, locked, now, redaction) or may_run()):
                 return lease.grant(connection, locked, [member], worker, now, redaction)[0]
-    with database.transaction() as connection:  # most of those who come too late are told here, and lock nothing
-        storage.begin_snapshot(connection)
+    with database.snapshot() as connection:  # most of those who come too late are told here, and lock nothing
         verdict = _verdict(connection, here, task, wanted.partition, now, whole=True)
         if not is_claimable(verdict, trusted):
             raise refusal(verdict)

@@ -46,9 +46,7 @@ def around_declared(
 
 def _consumed(connection: Connection, environment: int, tasks: Set[int]) -> list[EdgeRow]:
     """What these tasks wait for."""
-    found: dict[int, list[EdgeRow]] = {}
-    for edge in readiness.edges(connection, environment, tasks):
-        found.setdefault(edge.task_id, []).append(edge)
+    found = readiness.edges(connection, environment, tasks)
     return [edge for edges in found.values() for edge in used_edges(edges)]
 
 

@@ -5,7 +5,7 @@ Guarantees a number of queries that does not grow with the number of partitions.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -14,6 +14,7 @@ from dataforge.ledger.need import Asked
 from dataforge.model.admission import Admission, External, Gate, Hold, Lease, Pool
 from dataforge.model.control import ENVIRONMENT, ControlSubject, Order, outstanding
 from dataforge.model.manifest import Requirement
+from dataforge.storage import admission as storage
 from dataforge.storage import control as controls
 from dataforge.storage import lease as leases
 from dataforge.storage import readiness
@@ -61,26 +62,26 @@ def orders(
     places = {*upstreams, *(("task", *one) for one in wanted)}
     about: set[controls.Subject] = {each for one in wanted for each in _subjects(subjects[one.task_id], one)}
     about |= places
-    found = _by_subject(connection, environment, about)
+    stands = storage.standing(connection, environment, about, wanted)
+    found = _by_subject(stands.orders)
     again = [place for place in places if _one(found, place, "rerun") is not None]
     made = makers_of(connection, environment, [place for place in again if place[0] == "dataset"])
     makers = {place: {maker for maker, _ in each} for place, each in made.items()}
-    found |= _by_subject(connection, environment, set[controls.Subject]().union(*makers.values()) - about)
+    more = set[controls.Subject]().union(*makers.values()) - about
+    found |= _by_subject(storage.standing(connection, environment, more).orders)
     pools = {name for one in wanted for name in subjects[one.task_id].pools}
     return Orders(
         by_subject=found,
         begun=_begun(connection, environment, again, made) if again else {},
         makers=makers,
-        leases=leases.held(connection, environment, wanted),
+        leases=stands.leases,
         pools=leases.pools(connection, environment, pools, now),
     )
 
 
-def _by_subject(
-    connection: Connection, environment: int, about: Set[controls.Subject]
-) -> dict[controls.Subject, list[Standing]]:
+def _by_subject(orders: Iterable[Standing]) -> dict[controls.Subject, list[Standing]]:
     found: dict[controls.Subject, list[Standing]] = {}
-    for standing in controls.of_subjects(connection, environment, about):
+    for standing in orders:
         found.setdefault(standing.subject, []).append(standing)
     return found
 
@@ -149,4 +150,7 @@ def _pool(pools: Mapping[str, tuple[int, int]], name: str, wanted: int) -> Pool:
 
 
 def _one(found: _Orders, subject: controls.Subject, kind: str, name: str = "") -> Order | None:
-    return next((each.order for each in found.get(subject, ()) if (each.kind, each.name) == (kind, name)), None)
+    standing = found.get(subject)
+    if standing is None:  # as nearly always
+        return None
+    return next((each.order for each in standing if (each.kind, each.name) == (kind, name)), None)

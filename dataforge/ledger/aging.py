@@ -11,6 +11,7 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
+from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked
 from dataforge.ledger.staleness import FAR, NEAR, Staleness, staleness
 from dataforge.ledger.unchanged import suspected
@@ -34,6 +35,7 @@ def aged(
     now: datetime,
     *,
     warn: bool = True,
+    nodes: Nodes | None = None,
 ) -> dict[Asked, Question]:
     """The same questions, their partitions and upstreams stale where something newer is behind them. Without `warn`
     only what decides is looked at."""
@@ -41,15 +43,17 @@ def aged(
     deciding = _places(upstreams, "block")
     near = {_own(asked) for asked, question in questions.items() if _was_made(question.own)} if warn else set()
     near |= set(sorted(_places(upstreams, "warn"))[:MOST_WARNED]) if warn else set()
-    warned = _warned(connection, environment, near, now)
+    warned = _warned(connection, environment, nodes, near, now)
     told = _told(warned)
     if deciding:
         told |= _told(staleness(connection, environment, deciding, now, FAR, warned.compared), deciding=True)
     return {asked: _age(asked, question, told) for asked, question in questions.items()}
 
 
-def _warned(connection: Connection, environment: int, places: Iterable[Place], now: datetime) -> Staleness:
-    suspects, bounds = suspected(connection, environment, places, NEAR)
+def _warned(
+    connection: Connection, environment: int, nodes: Nodes | None, places: Iterable[Place], now: datetime
+) -> Staleness:
+    suspects, bounds = suspected(connection, environment, places, NEAR, nodes)
     return staleness(connection, environment, suspects, now, bounds)
 
 

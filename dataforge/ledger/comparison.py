@@ -175,7 +175,7 @@ def _runs_of(known: Surroundings, need: Need, now: datetime) -> list[Place]:
     return [("task", *maker) for writer in known.writers(need.node) for maker in makers(writer, need.key, now)]
 
 
-def _inputs(seen: _Seen, built: Built | None, needs: Iterable[Need]) -> list[tuple[Place, Input]]:
+def _inputs(seen: _Seen, built: Built | None, needs: Sequence[Need]) -> list[tuple[Place, Input]]:
     success = built.success if built else None
     return [_input(seen, success, need) for need in chosen(needs, seen.written)]
 

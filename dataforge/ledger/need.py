@@ -4,7 +4,7 @@ Guarantees that what a task declares to consume is the whole of it; only where n
 observed. An edge whose partitions cannot be told is a problem that names it, never left out.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -42,8 +42,8 @@ class Need(msgspec.Struct, frozen=True):
 
     def stands(self, known: Container[Place]) -> Place:
         """The place that counts: the exact one, unless only the one without a key is known."""
-        exact = self.places[0]
-        return exact if exact in known or self.places[-1] not in known else self.places[-1]
+        exact, whole = self.places[0], self.places[-1]
+        return exact if whole is exact or exact in known or whole not in known else whole
 
 
 class Sketch(msgspec.Struct, frozen=True):
@@ -153,9 +153,11 @@ def makers(producer: Producer, key: str, now: datetime) -> list[Asked]:
     return [Asked(producer.task_id, each) for each in found]
 
 
-def chosen(needs: Iterable[Need], serves: Callable[[Need], bool]) -> list[Need]:
+def chosen(needs: Sequence[Need], serves: Callable[[Need], bool]) -> list[Need]:
     """The needs that count once states are known: where one of several partitions is enough, the newest that serves;
     the newest of all, where none does."""
+    if not any(need.among for need in needs):
+        return list(needs)
     counting: dict[tuple[EdgeRow, tuple[str, ...]], Need] = {}
     for need in needs:
         place = (need.edge, need.among or (need.key,))

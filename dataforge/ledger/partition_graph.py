@@ -194,7 +194,7 @@ def _declared(walk: _Walk) -> set[tuple[int, Node]]:
     """Which tasks declare an edge to which nodes."""
     tasks = {place[1] for step in walk.steps for place in step if place[0] == "task"}
     found = storage.edges(walk.connection, walk.here.id, tasks)
-    return {(edge.task_id, edge.node) for edge in found if edge.origin == "declared"}
+    return {(task, edge.node) for task, edges in found.items() for edge in edges if edge.origin == "declared"}
 
 
 def _origin(declared: set[tuple[int, Node]], upstream: Place, downstream: Place, by: Seen | None) -> Origin:

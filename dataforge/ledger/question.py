@@ -13,26 +13,28 @@ from msgspec.structs import replace
 
 from dataforge.ledger.admission import Orders, admission, orders
 from dataforge.ledger.completeness import Lack, Reading, lacking
+from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked, Need, Sketch, chosen, cut_of, ref, sketch, spelled, used_edges, window
+from dataforge.ledger.standing import basis_of, going_on, never_cut, rule_of
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.ledger.turn import Turns, turns
 from dataforge.ledger.update import queues
 from dataforge.model import expression
 from dataforge.model.completeness import Claimed, Standing
-from dataforge.model.edge import TriggerRule, trigger_rule
+from dataforge.model.edge import TriggerRule
 from dataforge.model.partition import Partitioning
 from dataforge.model.readiness import Question, obstacle
 from dataforge.model.report import UNSEEN, Seen, what_counts
-from dataforge.model.state import Evidence, PartitionStatus, RunState
+from dataforge.model.state import PartitionStatus, RunState
 from dataforge.model.trigger import Queue
 from dataforge.model.upstream import CONDITIONS, History, LateData, State, Upstream
-from dataforge.model.verdict import Basis, Code, NodeRef, Reason
+from dataforge.model.verdict import NodeRef
 from dataforge.storage import readiness as storage
 from dataforge.storage import report as reports
 from dataforge.storage import stream as streams
 from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
-from dataforge.storage.readiness import EdgeRow, Place, Subject, Success
+from dataforge.storage.readiness import Place, Success
 
 LEVELS_AHEAD = 2  # from a missing upstream to what that is itself missing
 MOST_AHEAD = 1_000  # partitions looked at on one level; what lies beyond counts as able to come
@@ -40,11 +42,18 @@ _STRICTNESS = {"ignore": 0, "warn": 1, "block": 2}
 
 
 def ask(
-    connection: Connection, here: Environment, asked: Iterable[Asked], now: datetime, *, explain: bool = True
+    connection: Connection,
+    here: Environment,
+    asked: Iterable[Asked],
+    now: datetime,
+    *,
+    explain: bool = True,
+    nodes: Nodes | None = None,
 ) -> dict[Asked, Question]:
     """The question of each asked partition, with all that its answer depends on. Without `explain` what only tells more
     of a refusal is left out: when something will come, and whether it will at all."""
-    seen = _see(connection, here.id, asked, now, explain=explain)
+    nodes = nodes or Nodes(connection, here.id)
+    seen = _see(connection, here.id, nodes, asked, now, explain=explain)
     seen = replace(seen, turns=turns(connection, here.id, seen.known, seen.sketches, seen.states, now))
     if not explain:
         bare = _Facts({}, {}, {}, {})
@@ -52,7 +61,7 @@ def ask(
     pending = seen.pending
     facts = _Facts(
         histories=storage.history(connection, here.id, pending),
-        obstacles=_obstacles(connection, here, seen, now, LEVELS_AHEAD),
+        obstacles=_obstacles(connection, here, nodes, seen, now, LEVELS_AHEAD),
         progress=storage.observed_through(connection, here.id, seen.known.namespaces),
         told={},
     )
@@ -86,10 +95,16 @@ class _Seen(msgspec.Struct, frozen=True):
 
 
 def _see(
-    connection: Connection, environment: int, asked: Iterable[Asked], now: datetime, *, explain: bool = True
+    connection: Connection,
+    environment: int,
+    nodes: Nodes,
+    asked: Iterable[Asked],
+    now: datetime,
+    *,
+    explain: bool = True,
 ) -> _Seen:
     wanted = sorted(set(asked))
-    known = around(connection, environment, {each.task_id for each in wanted})
+    known = around(connection, environment, {each.task_id for each in wanted}, nodes)
     sketches = [
         sketch(known.subjects[each.task_id], known.edges.get(each.task_id, []), known.nodes, each, now)
         for each in wanted
@@ -162,6 +177,7 @@ class _Facts(NamedTuple):
     obstacles: Mapping[Place, str]
     progress: Mapping[str, datetime]
     told: dict[tuple[object, ...], Upstream]  # by what it is told of: many tasks wait for the same in the same way
+    ahead: bool = False  # of what is missing only what keeps it from coming is told
 
 
 def _places(sketch: Sketch) -> Iterator[Place]:
@@ -175,15 +191,17 @@ def _runs(state: State) -> bool:
     return state.status is PartitionStatus.RUNNING
 
 
-def _obstacles(connection: Connection, here: Environment, seen: _Seen, now: datetime, ahead: int) -> dict[Place, str]:
+def _obstacles(
+    connection: Connection, here: Environment, nodes: Nodes, seen: _Seen, now: datetime, ahead: int
+) -> dict[Place, str]:
     """Why missing upstreams will not come by themselves, of those for which that can be told: a task that itself
     waits for something that failed, and a dataset whose producer did not or cannot run."""
-    behind = {place: seen.known.makers(place, now) for place in seen.missing}
+    behind = {place: seen.known.makers(place, now) for place in seen.missing} if ahead else {}
     wanted = sorted({maker for found in behind.values() for maker in found})[:MOST_AHEAD]
-    if not wanted or not ahead:
+    if not wanted:
         return {}
-    next_ = _see(connection, here.id, wanted, now)
-    facts = _Facts({}, _obstacles(connection, here, next_, now, ahead - 1), {}, {})
+    next_ = _see(connection, here.id, nodes, wanted, now)
+    facts = _Facts({}, _obstacles(connection, here, nodes, next_, now, ahead - 1), {}, {}, ahead=True)
     questions = ((each.asked, _question(next_, each, facts, here.graph_version, now)) for each in next_.sketches)
     why = {maker: text for maker, question in questions if (text := obstacle(question)) is not None}
     return {place: why[maker] for place, found in behind.items() for maker in found if maker in why}
@@ -194,79 +212,59 @@ def _question(seen: _Seen, sketch: Sketch, facts: _Facts, graph_version: int, no
     subject, asked = known.subjects[sketch.asked.task_id], sketch.asked
     used = used_edges(known.edges.get(asked.task_id, []))
     own, queue = states.get(("task", asked.task_id, asked.partition)), seen.queues.get(asked.task_id)
-    namespaces = {subject.namespace, *(known.nodes[edge.node].namespace for edge in used)}
+    rule = rule_of(subject, used)
+    progress = facts.progress
+    namespaces = {subject.namespace, *(known.nodes[edge.node].namespace for edge in used)} if progress else set()
     return Question(
         task=subject.ref,
         partition=asked.partition,
         now=now,
         graph_version=graph_version,
         platform=subject.platform,
-        basis=_basis(subject, used, asked.partition),
-        misfit=sketch.misfit or _never_cut(subject, sketch, states),
-        own=own if queue is None else _going_on(own, queue),
+        basis=basis_of(subject, used, asked.partition),
+        misfit=sketch.misfit or never_cut(subject, sketch, states),
+        own=own if queue is None else going_on(own, queue),
         queue=queue,
         window=window(sketch.cut, asked.partition) if sketch.misfit is None else None,
         run_after=msgspec.convert(subject.run_after, timedelta) if subject.run_after else None,
         dependencies_known=subject.declared or subject.lists_upstreams or bool(used),
-        rule=_rule(subject, used),
+        rule=rule,
         instances=subject.instances,
-        upstreams=_upstreams(seen, sketch, facts),
+        upstreams=_upstreams(seen, sketch, rule, facts),
         problems=sketch.problems,
         admission=admission(seen.orders, subject, asked),
-        observed_through={name: facts.progress[name] for name in sorted(namespaces & facts.progress.keys())},
+        observed_through={name: progress[name] for name in sorted(namespaces & progress.keys())},
     )
 
 
-def _going_on(own: State | None, queue: Queue) -> State | None:
-    """The run of a triggered task that has not ended; one that has is over and done, and the question is of the next.
-    A DAG's own runs have no partition state."""
-    if own is not None and _runs(own):
-        return own
-    if queue.start is None or not queue.start.running:
-        return None
-    began = queue.start.began
-    return State(
-        status=PartitionStatus.RUNNING,
-        run_state=RunState.RUNNING,
-        evidence=Evidence.REPORTED,
-        since=began,
-        started_at=began,
-    )
-
-
-def _never_cut(subject: Subject, sketch: Sketch, states: Mapping[Place, State]) -> Reason | None:
-    """A task of which no partitioning is known may have any key, unless it was seen to run without one."""
-    task_id, key = sketch.asked
-    if sketch.cut is not None or ("task", task_id, key) in states or ("task", task_id, "") not in states:
-        return None
-    message = f"{subject.name} has only ever run without a partition, so {key!r} is none of its partitions"
-    return Reason(code=Code.NO_SUCH_PARTITION, message=message)
-
-
-def _basis(subject: Subject, used: Sequence[EdgeRow], key: str) -> Basis:
-    observed = any(edge.origin == "observed" for edge in used) or (key and subject.partitioning_origin == "observed")
-    return "observed" if observed or not subject.declared else "declared"
-
-
-def _rule(subject: Subject, used: Sequence[EdgeRow]) -> TriggerRule | None:
-    """The trigger rule; None where the platform has rules and nobody has said which. Airflow's events do not show
-    the rule of an operator that sends none of its own; who declares upstreams and no rule means the default."""
-    spelling = subject.declared_rule or subject.observed_rule
-    if spelling is not None:
-        return trigger_rule(spelling)
-    waits = any(edge.origin == "observed" and edge.node_kind == "task" for edge in used)
-    return None if waits and subject.platform == "airflow" else TriggerRule.ALL_SUCCESS
-
-
-def _upstreams(seen: _Seen, sketch: Sketch, facts: _Facts) -> tuple[Upstream, ...]:
+def _upstreams(seen: _Seen, sketch: Sketch, rule: TriggerRule | None, facts: _Facts) -> tuple[Upstream, ...]:
     """One for each place, condition and expression; where several edges ask for the same, the strictest counts."""
     found: dict[tuple[Place, str, str | None], Upstream] = {}
     needs = chosen(sketch.needs, lambda need: _upstream(seen, need, facts).serves(CONDITIONS[need.edge.condition]))
+    if facts.ahead and rule is TriggerRule.ALL_SUCCESS and all(need.edge.role == "upstream" for need in needs):
+        needs = [need for need in needs if not _is_served(seen, need)]
     for need in sorted(needs, key=lambda need: (need.edge.required, _STRICTNESS[need.edge.staleness])):
         upstream = _in_turn(_upstream(seen, need, facts), seen.turns.get((sketch.asked, need.stands(seen.states)), ()))
         place: Place = (need.node.kind, need.node.id, upstream.partition)
         found[place, upstream.condition, need.edge.where] = upstream
     return (*found.values(), *_updated(seen, sketch, facts))
+
+
+def _is_served(seen: _Seen, need: Need) -> bool:
+    """Whether a need is plainly met, so that it stands in the way of no task that waits for all of its upstreams."""
+    edge, node, place = need.edge, need.node, need.stands(seen.states)
+    state = seen.states.get(place)
+    return (
+        state is not None
+        and state.outcome is RunState.SUCCEEDED
+        and state.settled
+        and state.status is PartitionStatus.READY
+        and not state.instances
+        and edge.condition == "succeeded"
+        and edge.where is None
+        and not (node.branching or node.setup or node.mapped)
+        and seen.orders.rerun(place) is None
+    )
 
 
 def _in_turn(upstream: Upstream, way: tuple[str, ...]) -> Upstream:
@@ -291,7 +289,7 @@ _ENDED = {PartitionStatus.FAILED: RunState.FAILED, PartitionStatus.SKIPPED: RunS
 def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
     edge, place = need.edge, need.stands(seen.states)
     how = (edge.mapping, edge.condition, edge.where, edge.required, edge.staleness, edge.role)
-    asked = (place, need.key, need.among, need.window_cut, *how)
+    asked = (place, need.key, need.among, id(need.window_cut), *how)  # which lives as long as the need
     if asked not in facts.told:
         facts.told[asked] = _told_of(seen, need, place, facts)
     return facts.told[asked]
@@ -386,7 +384,12 @@ def _claimed(latest: Claimed) -> State:
     )
 
 
+_NO_HISTORY = History()
+
+
 def _history(cut: Partitioning | None, successes: Sequence[Success]) -> History:
+    if not successes:
+        return _NO_HISTORY
     windows = [(window(cut, each.partition), each.ready_since) for each in successes]
     return History(
         durations=tuple(each.took for each in successes if each.took is not None),

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from dataforge.ledger.aging import aged
+from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked
 from dataforge.ledger.question import ask
 from dataforge.model.readiness import decide
@@ -18,6 +19,7 @@ from dataforge.storage import readiness as storage
 from dataforge.storage import reference
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.environment import Environment
+from dataforge.storage.readiness import Name
 
 _CANDIDATES = 5
 
@@ -41,29 +43,43 @@ class Answers(msgspec.Struct, frozen=True):
 
 def verdict(database: Database, environment: str, question: Named, now: datetime) -> Verdict:
     """The verdict on one partition. Raises NotFound, with candidates, for a task or environment nobody knows."""
-    with database.transaction() as connection:
-        storage.begin_snapshot(connection)
+    with database.snapshot() as connection:
         here = environments.find(connection, environment)
         return verdict_in(connection, here, question, now)
 
 
 def verdict_in(connection: Connection, here: Environment, question: Named, now: datetime) -> Verdict:
     """The same in a transaction that sees one snapshot."""
-    task = reference.resolve_task(connection, here.id, question.namespace, question.name)
+    nodes = Nodes(connection, here.id, here.nodes_version)
+    task = next(iter(_named(nodes, [question])), None) or reference.resolve_task(
+        connection, here.id, question.namespace, question.name
+    )
     asked = Asked(task.id, question.partition)
-    return verdicts(connection, here, [asked], now)[asked]
+    return _verdicts(connection, here, nodes, [asked], now)[asked]
 
 
 def verdicts(connection: Connection, here: Environment, asked: Iterable[Asked], now: datetime) -> dict[Asked, Verdict]:
     """The verdicts on partitions of tasks that are known, in a transaction that sees one snapshot."""
-    full = aged(connection, here.id, ask(connection, here, asked, now), now)
+    return _verdicts(connection, here, Nodes(connection, here.id, here.nodes_version), asked, now)
+
+
+def _verdicts(
+    connection: Connection, here: Environment, nodes: Nodes, asked: Iterable[Asked], now: datetime
+) -> dict[Asked, Verdict]:
+    full = aged(connection, here.id, ask(connection, here, asked, now, nodes=nodes), now, nodes=nodes)
     return {each: decide(question) for each, question in full.items()}
+
+
+def _named(nodes: Nodes, questions: Iterable[Named]) -> set[TaskRef]:
+    """The tasks that are named with their namespace, as far as they are there under that very name."""
+    wanted = {TaskRef(each.namespace, each.name) for each in questions if each.namespace is not None}
+    found = nodes.subjects({each.id for each in wanted}) if wanted else {}
+    return wanted & {each.ref for each in found.values() if not each.step}
 
 
 def readiness(database: Database, environment: str, questions: Sequence[Named], now: datetime) -> Answers:
     """The verdicts on many partitions. A name that fits no task, or several, has an item that says so."""
-    with database.transaction() as connection:
-        storage.begin_snapshot(connection)
+    with database.snapshot() as connection:
         here = environments.find(connection, environment)
         items = verdicts_on(connection, here, questions, now)
     return Answers(tuple(items), now, here.graph_version)
@@ -71,16 +87,28 @@ def readiness(database: Database, environment: str, questions: Sequence[Named], 
 
 def verdicts_on(connection: Connection, here: Environment, questions: Sequence[Named], now: datetime) -> list[Verdict]:
     """The same in a transaction that sees one snapshot."""
-    fitting = storage.resolve(connection, here.id, [(each.namespace, each.name) for each in questions])
+    nodes = Nodes(connection, here.id, here.nodes_version)
+    fitting = _fitting(connection, here, nodes, questions)
     asked = [
         Asked(found[0].id, each.partition) if len(found) == 1 else None
         for each, found in zip(questions, fitting, strict=True)
     ]
-    found_on = verdicts(connection, here, filter(None, asked), now)
+    found_on = _verdicts(connection, here, nodes, filter(None, asked), now)
     return [
         found_on[each] if each is not None else _unanswered(question, found, here, now)
         for question, each, found in zip(questions, asked, fitting, strict=True)
     ]
+
+
+def _fitting(
+    connection: Connection, here: Environment, nodes: Nodes, questions: Sequence[Named]
+) -> list[Sequence[TaskRef]]:
+    """The tasks that each name may mean, at most six."""
+    known: dict[Name, list[TaskRef]] = {(task.namespace, task.name): [task] for task in _named(nodes, questions)}
+    names = [(each.namespace, each.name) for each in questions]
+    others = list(dict.fromkeys(name for name in names if name not in known))
+    found = dict(zip(others, storage.resolve(connection, here.id, others) if others else (), strict=True))
+    return [known[name] if name in known else found[name] for name in names]
 
 
 def _unanswered(question: Named, found: Sequence[TaskRef], here: Environment, now: datetime) -> Unanswered:

@@ -114,4 +114,4 @@ def _waits_for_success(subject: Subject, used: Sequence[EdgeRow]) -> bool:
     spelling = subject.declared_rule or subject.observed_rule
     if spelling is not None:
         return trigger_rule(spelling) is TriggerRule.ALL_SUCCESS
-    return subject.platform != "airflow" or all(edge.origin == "declared" for edge in used if edge.node_kind == "task")
+    return subject.platform != "airflow" or all(edge.origin == "declared" for edge in used if edge.node[0] == "task")

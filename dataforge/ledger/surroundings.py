@@ -1,18 +1,18 @@
 """The graph around some tasks: themselves, their edges, what those lead to, and who writes the datasets among it.
 
-Guarantees four queries, however many tasks are asked for, and one more where a dynamic set cuts one of them: then its
-partitioning says which keys the set holds.
+Guarantees at most six queries, however many tasks are asked for, and one where the process remembers them; one more
+where a dynamic set cuts one of them: then its partitioning says which keys the set holds.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
 from msgspec.structs import replace
 
+from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked, makers, used_edges
 from dataforge.ledger.partition_set import completed
-from dataforge.storage import readiness as storage
 from dataforge.storage.database import Connection
 from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Place, Producer, Subject
 
@@ -45,17 +45,15 @@ class Surroundings(msgspec.Struct, frozen=True):
         return node.owner or next((each.owner for each in self.writers(node) if each.owner), None)
 
 
-def around(connection: Connection, environment: int, tasks: set[int]) -> Surroundings:
-    """The graph around these tasks."""
-    subjects = storage.subjects(connection, environment, tasks)
-    by_task: dict[int, list[EdgeRow]] = {}
-    for edge in storage.edges(connection, environment, tasks):
-        by_task.setdefault(edge.task_id, []).append(edge)
-    consumed = {edge.node for found in by_task.values() for edge in used_edges(found)}
-    nodes = storage.nodes(connection, environment, consumed)
-    return _completed(
-        connection, environment, Surroundings(subjects, by_task, nodes, _writers(connection, environment, consumed))
-    )
+def around(connection: Connection, environment: int, tasks: set[int], here: Nodes | None = None) -> Surroundings:
+    """The graph around these tasks, as `here` has it where that is at hand."""
+    here = here or Nodes(connection, environment)
+    edges = here.edges(tasks)
+    consumed = {edge.node for found in edges.values() for edge in used_edges(found)}
+    producers = here.producers({node_id for kind, node_id in consumed if kind == "dataset"})
+    known = Surroundings(here.subjects(tasks), edges, here.nodes(consumed), producers)
+    here.remember()
+    return _completed(connection, environment, known)
 
 
 def _completed(connection: Connection, environment: int, known: Surroundings) -> Surroundings:
@@ -86,7 +84,3 @@ def _completed(connection: Connection, environment: int, known: Surroundings) ->
             for dataset, found in known.producers.items()
         },
     )
-
-
-def _writers(connection: Connection, environment: int, consumed: Iterable[Node]) -> dict[int, list[Producer]]:
-    return storage.producers(connection, environment, {node_id for kind, node_id in consumed if kind == "dataset"})

@@ -1,6 +1,6 @@
 """Orders: of each thing that can be ordered the one that stands."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 from psycopg import Connection
@@ -70,27 +70,3 @@ class Standing(msgspec.Struct, frozen=True):
     kind: ControlKind
     name: str
     order: Order
-
-
-STANDING = """
-select c.scope, c.subject_id, c.partition, c.kind, c.name, c.value, c.at, c.ordered_by, c.reason
-from unnest(%(scopes)s::text[], %(ids)s::bigint[], %(partitions)s::text[]) as w (scope, subject_id, partition)
-cross join lateral (
-    select * from control
-    where environment = %(environment)s and scope = w.scope and subject_id = w.subject_id and partition = w.partition
-    offset 0
-) c
-"""
-
-
-def of_subjects(connection: Connection, environment: int, subjects: Iterable[Subject]) -> list[Standing]:
-    """Every order that stands of these subjects."""
-    ordered = sorted(set(subjects))
-    parameters = {
-        "environment": environment,
-        "scopes": [scope for scope, _, _ in ordered],
-        "ids": [subject for _, subject, _ in ordered],
-        "partitions": [partition.replace("\0", "\ufffd") for _, _, partition in ordered],
-    }
-    rows = connection.execute(STANDING, parameters) if ordered else ()
-    return [Standing((row[0], row[1], row[2]), row[3], row[4], Order(*row[5:])) for row in rows]

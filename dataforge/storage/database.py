@@ -7,7 +7,7 @@ server that is down, lost or too old is a `DatabaseUnavailable` that says which 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeAlias
@@ -58,12 +58,21 @@ class Database:
             open=False,
         )
 
-    @contextmanager
-    def transaction(self) -> Iterator[psycopg.Connection[TupleRow]]:
+    def transaction(self) -> AbstractContextManager[psycopg.Connection[TupleRow]]:
         """A connection inside one transaction, committed when the block ends and undone when it raises."""
+        return self._transaction(None)
+
+    def snapshot(self) -> AbstractContextManager[psycopg.Connection[TupleRow]]:
+        """The same for reading alone, where every query sees the moment of the first."""
+        return self._transaction(psycopg.IsolationLevel.REPEATABLE_READ)
+
+    @contextmanager
+    def _transaction(self, isolation: psycopg.IsolationLevel | None) -> Iterator[psycopg.Connection[TupleRow]]:
         self._open()
         connection = self._take()
         try:
+            if connection.isolation_level is not isolation:
+                connection.isolation_level, connection.read_only = isolation, isolation is not None or None
             with connection.transaction():
                 yield connection
         except psycopg.errors.QueryCanceled as error:

@@ -18,10 +18,12 @@ class Environment(msgspec.Struct, frozen=True):
     events_known_from: datetime | None = (
         None  # of what occurred before, nobody knows what was recorded; None: of nothing
     )
+    nodes_version: int = 0  # of tasks, datasets and edges: grows with whatever of them changes
 
 
 FIND = """
-select id, name, graph_version, graph_logged_after, events_known_from from environment where name = %s and id > 0
+select id, name, graph_version, graph_logged_after, events_known_from, nodes_version
+from environment where name = %s and id > 0
 """
 
 

@@ -93,9 +93,10 @@ left join lateral (
     from (
         select distinct g.run from attempt g
         where g.environment = %(environment)s and g.task_id = r.task_id and g.group_run = r.group_run
+            and r.map_index >= 0
     ) g
     join run i on i.environment = %(environment)s and i.task_id = r.task_id and i.run = g.run
-) mapped on r.map_index >= 0
+) mapped on true
 """
 
 

@@ -8,7 +8,6 @@ from uuid import UUID
 import msgspec
 from psycopg import Connection
 
-from dataforge.model.admission import Lease
 from dataforge.model.claim import Ending
 
 TaskPartition = tuple[int, str]  # task id, partition
@@ -30,25 +29,6 @@ class StoredLease(msgspec.Struct, frozen=True):
     ending: Ending | None
     together: UUID | None = None  # of those that one worker claimed together
     source: Mapping[str, str | int] = {}  # what the worker said of itself
-
-
-HELD = """
-select l.task_id, l.partition, l.worker, l.attempt, l.claimed_at, l.expires_at
-from unnest(%(tasks)s::bigint[], %(partitions)s::text[]) as w (task_id, partition)
-join lease l on l.environment = %(environment)s and l.task_id = w.task_id and l.partition = w.partition
-    and l.ended_at is null
-"""
-
-
-def held(connection: Connection, environment: int, places: Iterable[TaskPartition]) -> dict[TaskPartition, Lease]:
-    """The leases on these partitions whose end is not written down, though they may have run out."""
-    ordered = sorted(set(places))
-    parameters = {
-        "environment": environment,
-        "tasks": [task_id for task_id, _ in ordered],
-        "partitions": [partition.replace("\0", "\ufffd") for _, partition in ordered],
-    }
-    return {(row[0], row[1]): Lease(*row[2:]) for row in connection.execute(HELD, parameters).fetchall()}
 
 
 POOLS = """

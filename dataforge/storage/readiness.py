@@ -6,6 +6,7 @@ and finds every row by an index.
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -90,6 +91,7 @@ class Subject(msgspec.Struct, frozen=True):
     partitioning: str  # JSON, of which a thousand tasks have a handful
     partitioning_origin: str
     trigger: str | None = None  # JSON: the datasets whose updates it runs on
+    step: bool = False  # of another task: nobody asks about it by its name
 
     @property
     def ref(self) -> TaskRef:
@@ -101,7 +103,8 @@ select id, namespace, name, platform, definition is not null, observed ? 'upstre
     definition ->> 'trigger_rule', observed -> 'trigger_rule' ->> 2, definition ->> 'run_after',
     domain, coalesce((definition -> 'priority')::integer, 0), coalesce(definition -> 'pools', '{}'),
     coalesce(definition -> 'gates', '[]'), coalesce(definition -> 'requires', '[]'),
-    (definition -> 'instances')::integer, partitioning::text, partitioning_origin, definition ->> 'trigger'
+    (definition -> 'instances')::integer, partitioning::text, partitioning_origin, definition ->> 'trigger',
+    kind = 'step'
 from task where environment = %(environment)s and id = any(%(tasks)s)
 """
 
@@ -117,8 +120,7 @@ class EdgeRow(msgspec.Struct, frozen=True):
 
     task_id: int
     relation: Relation
-    node_kind: NodeKind
-    node_id: int
+    node: Node
     origin: str
     mapping: str  # JSON
     condition: str
@@ -126,10 +128,6 @@ class EdgeRow(msgspec.Struct, frozen=True):
     staleness: Staleness
     role: Role
     where: str | None = None  # JSON: what is asked of what the upstream reported
-
-    @property
-    def node(self) -> Node:
-        return (self.node_kind, self.node_id)
 
 
 # Each edge's dataset is looked up by itself (`offset 0`): for a single task the planner would rather read all datasets,
@@ -149,10 +147,20 @@ order by e.task_id, e.node_kind, e.node_id, e.origin, e.source
 """
 
 
-def edges(connection: Connection, environment: int, tasks: Iterable[int]) -> list[EdgeRow]:
-    """What these tasks consume and produce."""
-    parameters = {"environment": environment, "tasks": sorted(set(tasks))}
-    return [EdgeRow(*row) for row in connection.execute(EDGES, parameters).fetchall()]
+def edges(connection: Connection, environment: int, tasks: Iterable[int]) -> dict[int, list[EdgeRow]]:
+    """What each of these tasks consumes and produces."""
+    asked = sorted(set(tasks))
+    found: dict[int, list[EdgeRow]] = {task: [] for task in asked}
+    rows = connection.execute(EDGES, {"environment": environment, "tasks": asked}).fetchall()
+    for task, relation, kind, node, *how in rows:
+        found[task].append(EdgeRow(task, _alike(relation), (_alike(kind), node), *map(_alike, how)))
+    return found
+
+
+@lru_cache(maxsize=4_096)
+def _alike(value: Any) -> Any:
+    """One value for all that are equal: edges are many, are remembered, and differ in little but their ends."""
+    return value
 
 
 class NodeRow(msgspec.Struct, frozen=True):
@@ -243,7 +251,8 @@ def producers(connection: Connection, environment: int, datasets: Iterable[int])
     return found
 
 
-# Of a mapped task the instances are counted as well: a trigger rule looks at each of them, not at the task.
+# Of a mapped task the instances are counted as well: a trigger rule looks at each of them, not at the task. Whether it
+# is mapped is asked where they are looked for: asked of what was found, they would be looked for of every task.
 STATES = """
 select w.kind, w.node, w.partition, s.status, s.run_state, s.evidence, s.since,
     case when s.status = 'running' then r.started_at end, mapped.instances, mapped.told,
@@ -264,10 +273,10 @@ left join lateral (
         join run i on i.environment = %(environment)s and i.task_id = c.task_id and i.run = c.run
         where c.environment = %(environment)s and c.node_kind = w.kind and c.node_id = w.node
             and c.partition = w.partition and c.task_id = s.task_id and c.group_run = r.group_run
-            and c.run <> c.group_run and not c.past
+            and c.run <> c.group_run and not c.past and w.kind = 'task' and r.map_index >= 0
         group by c.run_state, settled
     ) as counted
-) mapped on w.kind = 'task' and r.map_index >= 0
+) mapped on true
 """
 
 

@@ -80,6 +80,7 @@ NOT_STATE: tuple[LiteralString, ...] = (
     "lease",
     "lease_pool",
     "mirror",
+    "node_change",
     "out_of_order",
     "outbox",
     "partition_cleared",

@@ -121,7 +121,6 @@ def test_what_lies_beyond_the_most_that_is_told_is_looked_at(
     database: Database, monkeypatch: pytest.MonkeyPatch, changed: int
 ) -> None:
     """The last of six that are read is stale itself, and of only three is told at once."""
-    monkeypatch.setattr(storage, "MOST_ABOVE", 2)
     monkeypatch.setattr(unchanged, "MOST_ABOVE", 2)
     names = [f"middle{number}" for number in range(6)]
     tasks = [
@@ -162,31 +161,18 @@ insert into partition_state (environment, node_kind, node_id, partition, status,
     from generate_series(1, 2000) n, generate_series(1, 20) day, (values ('task'::node_kind), ('dataset')) as k (kind);
 analyze;
 """
-TASKS_ASKED = list(range(1, 51))
 AT = datetime.fromisoformat("2026-01-10T00:00:00Z")
-ASKED: dict[str, Any] = {
-    "environment": 1,
-    "tasks": TASKS_ASKED,
-    "runs": ["9"] * 50,
-    "keys": ["2026-01-09"] * 50,
-    "begun": [AT] * 50,
-    "seen_kinds": ["task"] * 50,
-    "seen_nodes": TASKS_ASKED,
-    "seen_partitions": ["2026-01-09"] * 50,
-    "most": storage.MOST_ABOVE,
-}
-CONSUMED: dict[str, Any] = {"environment": 1, "tasks": TASKS_ASKED, "kinds": ["task"] * 50, "nodes": TASKS_ASKED}
-_TABLES = frozenset({"task", "dataset", "edge", "partition_state"})
+ASKED: list[Place] = [("task", task, "2026-01-09") for task in range(1, 51)]
 
 
 @pytest.mark.parametrize("questions", [1, 10])
-def test_both_queries_read_by_index_and_only_what_they_need(database: Database, questions: int) -> None:
+def test_what_was_made_is_read_by_index_and_no_more_of_it_than_is_asked_for(database: Database, questions: int) -> None:
     with database.transaction() as connection:
         connection.execute(FILL)
-        for query, parameters in ((storage.ABOVE, ASKED), (storage.CONSUMED, CONSUMED)):
-            given = {name: each[:questions] if isinstance(each, list) else each for name, each in parameters.items()}
-            row = psycopg.ClientCursor(connection).execute("explain (analyze, format json) " + query, given).fetchone()
-            assert row is not None
-            for node in steps(row[0][0]["Plan"]):
-                assert node["Node Type"] != "Seq Scan", node
-                assert node.get("Relation Name") not in _TABLES or rows_of(node) <= 20 * questions, node
+        asked = storage.columns(1, dict.fromkeys(ASKED[:questions], AT))
+        query = "explain (analyze, format json) " + storage.MADE
+        row = psycopg.ClientCursor(connection).execute(query, asked).fetchone()
+        assert row is not None
+        for node in steps(row[0][0]["Plan"]):
+            assert node["Node Type"] != "Seq Scan", node
+            assert node.get("Relation Name") != "partition_state" or rows_of(node) <= questions, node

@@ -109,4 +109,4 @@ def test_a_thousand_questions_take_as_many_statements_as_one(filled: Database, m
         items = freshness(filled, "dev", questions, datetime(2027, 1, 1, tzinfo=UTC)).items
         assert len(items) == many
         counts.append(len(sent))
-    assert counts[0] == counts[1] <= 13
+    assert counts[1] <= counts[0] <= 13  # what the first has read is remembered
