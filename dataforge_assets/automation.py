@@ -36,6 +36,7 @@ from dagster._utils.warnings import disable_dagster_warnings
 
 from dataforge_assets.automation_sensor import ReadySensor
 from dataforge_assets.partitions import last_keys
+from dataforge_assets.released import tell
 from resources import LedgerResource, ledger_resource
 from resources.identity import identity_of
 from resources.model import MOST_QUESTIONS, Code, DataForgeError, Named, TaskRef, Unanswered, Verdict
@@ -123,12 +124,15 @@ class LedgerReady(AutomationCondition[AssetKey]):
     def evaluate(self, context: AutomationContext[AssetKey]) -> AutomationResult[AssetKey]:
         """The candidates that may run, and for each reason those that it keeps back. Raises a DataForgeError where the
         ledger cannot be asked."""
-        verdicts = _tick(context.asset_graph_view, self._ledger or _installed(), self.last).of(context.key)
+        tick = _tick(context.asset_graph_view, self._ledger or _installed(), self.last)
+        verdicts = tick.of(context.key)
         reasons: dict[str, set[str | None]] = {}
         for partition, verdict in verdicts.items():
             for code in _codes(verdict):
                 reasons.setdefault(code, set()).add(partition)
         ready = {partition for partition, verdict in verdicts.items() if not _codes(verdict)}
+        for partition, backfill in tick.released(context.key).items():
+            tell(context.key, partition, backfill)
         told = []
         for place, child in enumerate(self.children):
             beside = context.for_child_condition(child, [place], context.candidate_subset)
@@ -147,7 +151,7 @@ class _Tick:
         self._assets = {key: (task, cut) for key, task, cut in assets}
         self._order = [key for key, _, _ in assets]
         self._answers: dict[AssetKey, _Answers] = {}
-        self._announced: dict[TaskRef, set[str | None]] | None = None
+        self._announced: dict[TaskRef, dict[str | None, str | None]] | None = None  # by partition its backfill
         self._refusal: DataForgeError | None = None
 
     def of(self, key: AssetKey) -> _Answers:
@@ -194,12 +198,17 @@ class _Tick:
             announced = [each for each in self._waiting().get(task, ()) if each is not None and each not in known]
             return [*known, *sorted(each for each in announced if cut.has_partition_key(each))]
 
-    def _waiting(self) -> Mapping[TaskRef, set[str | None]]:
+    def released(self, key: AssetKey) -> dict[str | None, str]:
+        """Of the partitions of an asset that were asked about, those that a backfill has released, with its id."""
+        announced = self._waiting().get(self._assets[key][0], {}) if self._answers.get(key) else {}
+        return {partition: backfill for partition, backfill in announced.items() if backfill is not None}
+
+    def _waiting(self) -> Mapping[TaskRef, Mapping[str | None, str | None]]:
         if self._announced is None:
             self._announced = {}
             for item in self._ledger.wakeups(MOST_QUESTIONS).items:
                 task = TaskRef(item.task.namespace, item.task.name)
-                self._announced.setdefault(task, set()).add(item.partition)
+                self._announced.setdefault(task, {})[item.partition] = item.backfill
         return self._announced
 
 

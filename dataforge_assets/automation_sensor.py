@@ -1,7 +1,8 @@
 """The sensor that evaluates automation conditions of the ledger's, and skips where the ledger cannot be asked.
 
 Guarantees that such a tick requests nothing and keeps its cursor: the next one asks about the same, so that nothing is
-lost and `~ledger_ready()` never becomes true because nobody could tell.
+lost and `~ledger_ready()` never becomes true because nobody could tell. A run of what a backfill has released is tagged
+with it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,9 @@ from dagster import AutomationConditionSensorDefinition, SensorEvaluationContext
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.definitions.target import ExecutableDefinition
 from dagster._utils.warnings import disable_dagster_warnings
+from dagster_shared.record import copy
 
+from dataforge_assets.released import heard, tagged
 from resources.model import DataForgeError
 from resources.refusal import one_line
 
@@ -22,13 +25,15 @@ class ReadySensor(AutomationConditionSensorDefinition):
     def evaluate_tick(self, context: SensorEvaluationContext) -> SensorExecutionData:
         """One tick. Dagster wraps what a condition raises in an error of its own, one for each asset."""
         try:
-            return super().evaluate_tick(context)
+            with heard() as released:
+                data = super().evaluate_tick(context)
         except Exception as error:
             refusal = _refusal(error)
             if refusal is None:
                 raise
             said = one_line(refusal, "Nothing is requested, and the cursor stays.")
             return SensorExecutionData(skip_message=said, cursor=context.cursor)
+        return copy(data, run_requests=[tagged(each, released) for each in data.run_requests or ()])
 
     def with_attributes(
         self,

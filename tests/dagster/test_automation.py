@@ -17,10 +17,12 @@ from dagster import (
     DagsterInstance,
     DailyPartitionsDefinition,
     Definitions,
+    RunRequest,
     asset,
     build_sensor_context,
     evaluate_automation_conditions,
 )
+from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.test_utils import freeze_time
 
@@ -31,6 +33,7 @@ from dataforge.storage.database import Database
 from dataforge_assets import automation
 from dataforge_assets.automation import LedgerReady, ledger_ready, ready_sensors, when_ready
 from dataforge_assets.automation_sensor import ReadySensor
+from dataforge_assets.released import BACKFILL, tagged
 from resources import LedgerResource
 from resources.identity import ledger_metadata
 from resources.model import Answers, Named, Unreachable
@@ -240,6 +243,17 @@ def test_no_sensor_has_more_assets_than_dagster_evaluates() -> None:
     assert ready_sensors(keys[:3])[0].name == "ledger_ready"
 
 
+def _released(ledger: LedgerResource, database: Database, day: str) -> str:
+    """A backfill that has released a day of clean anew; its id."""
+    target = Target(name="clean", namespace="ns", partitions=(day,))
+    begun = ledger.backfill(Backfilling(targets=(target,), overwrite="always", reason="a late file"))
+    tend(database, "dev", datetime.now(UTC))
+    while announce(database, "dev", datetime.now(UTC)):
+        pass
+    assert begun.id is not None
+    return begun.id
+
+
 def test_what_a_backfill_has_released_runs_in_dagster_however_old_it_is(
     ledger: LedgerResource, database: Database
 ) -> None:
@@ -248,13 +262,34 @@ def test_what_a_backfill_has_released_runs_in_dagster_however_old_it_is(
     defs = _world(when_ready(ledger))
     with DagsterInstance.ephemeral() as instance:
         before = _asked(defs, instance)
-        target = Target(name="clean", namespace="ns", partitions=("2026-11-01",))
-        ledger.backfill(Backfilling(targets=(target,), overwrite="always", reason="a late file"))
-        tend(database, "dev", datetime.now(UTC))
-        while announce(database, "dev", datetime.now(UTC)):
-            pass
+        _released(ledger, database, "2026-11-01")
         after = _asked(defs, instance, before.cursor)
     assert [_partitions(each, "clean") for each in (before, after)] == [set(), {"2026-11-01"}]
+
+
+def test_a_run_of_what_a_backfill_has_released_is_tagged_with_it(ledger: LedgerResource, database: Database) -> None:
+    for name in ("load", "clean"):
+        _told(ledger, name, "2026-11-01", "succeeded")
+    with DagsterInstance.ephemeral() as instance:
+        before = _ticked(when_ready(ledger), instance, None)
+        backfill = _released(ledger, database, "2026-11-01")
+        alone = _ticked(when_ready(ledger), instance, before.cursor)
+        _told(ledger, "load", DAYS[0], "succeeded")
+        live = _ticked(when_ready(ledger), instance, alone.cursor)
+    asked = [
+        {each.partition_key: each.tags.get(BACKFILL) for each in tick.run_requests or ()} for tick in (alone, live)
+    ]
+    assert asked == [{"2026-11-01": backfill}, {DAYS[0]: None}]
+
+
+def test_several_partitions_in_one_request_are_tagged_with_what_has_released_them() -> None:
+    days = DAILY.subset_with_partition_keys(DAYS)
+    several = AssetGraphSubset({AssetKey("clean"): days}, set())  # type: ignore[call-arg]  # its decorator hides it
+    request = RunRequest.for_asset_graph_subset(several, tags={"team": "shop"})
+    found = tagged(
+        request, {(AssetKey("clean"), DAYS[1]): "b", (AssetKey("clean"), DAYS[0]): "a", (AssetKey("mail"), None): "c"}
+    )
+    assert (found.tags, found.asset_graph_subset) == ({"team": "shop", BACKFILL: "a,b"}, several)
 
 
 def test_without_a_ledger_it_is_that_of_the_installation(
