@@ -8,15 +8,23 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from dagster import AssetsDefinition, DagsterInstance, DailyPartitionsDefinition, ExecuteInProcessResult, materialize
+from dagster import (
+    AssetsDefinition,
+    DagsterInstance,
+    DailyPartitionsDefinition,
+    Definitions,
+    ExecuteInProcessResult,
+    materialize,
+)
 from dagster_dbt import DagsterDbtTranslator
 
+from dataforge.storage.database import Database
+from dataforge_assets.declaration import declaration_of
 from dataforge_assets.hands.dbt import Selection, dbt_selection, event_time
 from resources import LedgerResource
 from resources.dbt import ShopDbt
 from resources.terms import Terms
 
-NOBODY = "http://127.0.0.1:9"
 DBT = Path(sys.executable).with_name("dbt")
 DAILY = DailyPartitionsDefinition("2026-11-01", end_date="2026-11-10")
 pytestmark = pytest.mark.xdist_group("dbt")
@@ -63,16 +71,20 @@ def _selected(project: Path) -> AssetsDefinition:
     )
 
 
-def _built(project: Path, first: str, last: str) -> ExecuteInProcessResult:
+def _built(project: Path, database: Database, first: str, last: str) -> ExecuteInProcessResult:
+    """Runs these days as a code location does that has declared its models."""
+    selected, ledger = _selected(project), LedgerResource(database_url=database.url, environment="dev")
     dbt = ShopDbt(project_dir=str(project), profiles_dir=str(project), dbt_executable=str(DBT))
+    doors = {"dbt": dbt, "ledger": ledger}
+    said = declaration_of(Definitions([selected], resources=doors).get_repository_def())
+    ledger.declare("dagster/events", said.manifest)
     tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
     with DagsterInstance.ephemeral() as instance:
-        doors = {"dbt": dbt, "ledger": LedgerResource(url=NOBODY)}  # which knows none of the models, and is not asked
-        return materialize([_selected(project)], instance=instance, resources=doors, tags=tags)
+        return materialize([selected], instance=instance, resources=doors, tags=tags)
 
 
-def test_the_days_of_a_run_and_no_other_are_built_by_one_invocation(project: Path) -> None:
-    result = _built(project, "2026-11-02", "2026-11-04")
+def test_the_days_of_a_run_and_no_other_are_built_by_one_invocation(project: Path, database: Database) -> None:
+    result = _built(project, database, "2026-11-02", "2026-11-04")
     made = result.asset_materializations_for_node("events")
     assert sorted(str(event.partition) for event in made) == ["2026-11-02", "2026-11-03", "2026-11-04"]
     assert len({(event.tags or {})["dagster/data_version"] for event in made}) == 1

@@ -12,8 +12,9 @@ alter table environment
     add column nodes_version bigint not null default (extract(epoch from clock_timestamp()) * 1000000)::bigint,
     add column nodes_changed_by xid8;
 
+-- Like the outbox it has no foreign key: whoever writes a row has just written that of its environment.
 create table node_change (
-    environment smallint not null references environment,
+    environment smallint not null,
     version bigint not null,
     id bigint generated always as identity,
     tasks bigint[] not null,
