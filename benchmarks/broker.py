@@ -24,6 +24,7 @@ LIBS = PROJECT / "build" / "kafka" / "libs"
 BY_HAND, PORT = PROJECT / "build" / "kafka" / "broker", 9092
 _POM = PROJECT / "deploy" / "kafka" / "pom.xml"
 _READY_SECONDS = 60
+_END_SECONDS = 20
 _CLUSTER = "MkU3OEVBNTcwNTJENDM2Qg"
 # A small heap, and no compiler that takes long. Below, sessions of a second and a half: after a kill -9 the controller
 # refuses the broker until the old session is over, 9 s by default.
@@ -99,10 +100,14 @@ class Kafka:
                 raise RuntimeError(f"the broker does not start: see {self._folder / 'log'}")
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Ends it by a signal, and waits until it is gone."""
+        """Ends it by a signal, and waits until it is gone: by force, where it does not go by itself."""
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait()
+            try:
+                self.process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
 
     @property
     def _properties(self) -> Path:
