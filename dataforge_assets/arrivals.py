@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 
 from dagster import AssetCheckResult, AssetCheckSeverity, AssetKey
 
-from dataforge_assets.check_result import DIGEST, digest_of, moment, row, table
-from resources.model import Arrival, Aspect, ColumnChange, amiss, recent, retyped
+from dataforge_assets.check_result import DIGEST, digest_of, row, table
+from resources.model import Arrival, Aspect, ColumnChange, amiss, moment, recent, retyped
 
 IN_TIME, IN_ORDER, COLUMNS, SEEN = "comes_in_time", "comes_in_order", "keeps_its_columns", "has_been_seen"
 _ASPECTS: dict[str, Aspect] = {IN_TIME: "late", IN_ORDER: "out of order", COLUMNS: "other columns", SEEN: "never seen"}

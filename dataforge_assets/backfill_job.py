@@ -87,7 +87,7 @@ def _wanted(context: OpExecutionContext, config: BackfillConfig, known: Mapping[
 
 def _target(config: TargetConfig, known: Mapping[AssetKey, Identity]) -> Target:
     identity = known.get(AssetKey.from_user_string(config.asset))
-    named = (identity.dataset or identity.task) if identity else None
+    named = identity.node if identity else None
     if named is None:
         what = "no asset of this code location" if identity is None else "an asset that names nothing of the ledger"
         raise Failure(f"targets: {config.asset} is {what}: name one that is, by its key.")

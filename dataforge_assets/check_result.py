@@ -5,7 +5,6 @@ news.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from hashlib import blake2b
 
 from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
@@ -16,11 +15,6 @@ DIGEST = "dataforge/digest"  # metadata of every result
 def digest_of(content: str) -> MetadataValue:
     """The name of an answer, given all that counts of it."""
     return MetadataValue.text(blake2b(content.encode(), digest_size=16).hexdigest())
-
-
-def moment(at: datetime) -> str:
-    """A time for people."""
-    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def row(columns: Sequence[str], values: Iterable[str | None]) -> dict[str, str]:

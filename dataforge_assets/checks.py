@@ -37,10 +37,10 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from msgspec.structs import replace
 
 from dataforge_assets.arrivals import COLUMNS, IN_ORDER, IN_TIME, SEEN, of_arrival
-from dataforge_assets.check_result import DIGEST, digest_of, moment, row, table
+from dataforge_assets.check_result import DIGEST, digest_of, row, table
 from dataforge_assets.partitions import last_keys
 from resources import LedgerResource
-from resources.identity import Identity, identities, identity_of
+from resources.identity import identities, identity_of
 from resources.model import (
     MOST_ASKED,
     MOST_QUESTIONS,
@@ -53,6 +53,7 @@ from resources.model import (
     NodeKind,
     Reason,
     TaskRef,
+    moment,
 )
 
 CURRENT, THERE = "upstreams_are_current", "upstreams_are_there"
@@ -92,7 +93,7 @@ class Checked(NamedTuple):
 
 def checked(assets: Iterable[AssetsDefinition | AssetSpec]) -> list[Checked]:
     """Those of these assets that are checked: all that the ledger knows, but for tasks without upstreams."""
-    found = [(spec, _node_of(identity)) for spec, identity in identities(assets)]
+    found = [(spec, identity.node) for spec, identity in identities(assets)]
     every = [
         Checked(spec.key, node, spec.partitions_def, made=bool(spec.deps)) for spec, node in found if node is not None
     ]
@@ -102,17 +103,12 @@ def checked(assets: Iterable[AssetsDefinition | AssetSpec]) -> list[Checked]:
 def checked_in(repository: RepositoryDefinition) -> list[Checked]:
     """All that are checked in a code location, in the order of their keys."""
     nodes = sorted(repository.asset_graph.asset_nodes, key=lambda node: node.key)
-    found = [(node, {check.name for check in node.check_keys}, _node_of(identity_of(node))) for node in nodes]
+    found = [(node, {check.name for check in node.check_keys}, identity_of(node).node) for node in nodes]
     return [
         Checked(node.key, of, node.partitions_def, made=CURRENT in names)
         for node, names, of in found
         if of is not None and not names.isdisjoint((CURRENT, SEEN))
     ]
-
-
-def _node_of(identity: Identity) -> DatasetRef | TaskRef | None:
-    """What is asked about: a dataset, or a task that writes none."""
-    return identity.dataset or identity.task
 
 
 def ledger_checks(assets: Iterable[AssetsDefinition | AssetSpec]) -> AssetChecksDefinition:

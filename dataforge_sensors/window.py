@@ -108,8 +108,7 @@ class Window:
         return cls.holding(
             Asset(
                 key=node.key,
-                dataset=_read(node).dataset,
-                task=_read(node).task,
+                **_read(node)._asdict(),
                 platform="dbt" if "dbt" in node.kinds else "dagster",
                 partitions=node.partitions_def,
                 only_observed=node.is_observable,

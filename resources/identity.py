@@ -54,6 +54,11 @@ class Identity(NamedTuple):
     task: TaskRef | None
     dataset: DatasetRef | None
 
+    @property
+    def node(self) -> DatasetRef | TaskRef | None:
+        """What it is asked about as: a dataset, or a task that writes none."""
+        return self.dataset or self.task
+
 
 def identity_of(node: BaseAssetNode) -> Identity:
     """That of an asset of a graph."""

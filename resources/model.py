@@ -6,7 +6,7 @@ from dataforge.ingest.dbt import task_name as dbt_task_name
 from dataforge.ledger.readiness import Answers, Named
 from dataforge.model import edge
 from dataforge.model.arrival import Arrival, ArrivalQuestion, Arrivals
-from dataforge.model.arrival_sentence import Aspect, amiss, recent, retyped
+from dataforge.model.arrival_sentence import Aspect, amiss, moment, recent, retyped
 from dataforge.model.asset import Asset, AssetName, Column, Snapshot, Upstream, key_of
 from dataforge.model.backfill import Backfilling, Plan, PlanItem, Target
 from dataforge.model.catalog import DatasetItem, NodeName, PartitionItem, RunItem, RunName, TaskItem
@@ -142,6 +142,7 @@ __all__ = [
     "key_problem",
     "mirror_id",
     "misfit",
+    "moment",
     "recent",
     "retyped",
 ]

@@ -115,8 +115,6 @@ _CLAIM_EXAMPLE: dict[str, Any] = {
     "lease_seconds": 300,
 }
 _CLAIM_ID = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.UUID)
-
-
 _TOGETHER_SCHEMA = Schema(
     type=OpenAPIType.OBJECT,
     required=["partitions", "worker", "lease_seconds"],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dataforge.cli.invocation import Invocation, pass_invocation
+from dataforge.cli.opened import opened
 
 if TYPE_CHECKING:
     from dataforge.model.arrival import Arrival, ArrivalQuestion
@@ -27,16 +28,11 @@ def arrivals(invocation: Invocation, names: Sequence[str], namespace: str | None
 
     All of them where no NAME is given. Exits with 0 when all come as they should, and with 1 when one does not.
     """
-    from dataforge.local.postgres import database_url
     from dataforge.model.arrival_sentence import amiss
-    from dataforge.storage.database import Database
 
     now = datetime.now(UTC)
-    database = Database(database_url(invocation.settings), max_size=1)
-    try:
+    with opened(invocation, patient=False) as database:
         found = list(_asked(database, invocation.settings.environment, names, namespace, now))
-    finally:
-        database.close()
     wrong = [(each, what, said) for each in found for what, said in amiss(each, now).items()]
     if as_json:
         import msgspec

@@ -12,6 +12,7 @@ import click
 from dataforge.cli import table
 from dataforge.cli.invocation import Invocation, pass_invocation
 from dataforge.cli.moment import moment
+from dataforge.cli.opened import opened
 
 if TYPE_CHECKING:
     from dataforge.model.manifest import Manifest
@@ -94,11 +95,8 @@ def _declare(invocation: Invocation, manifests: list[Manifest], *, dry_run: bool
     import msgspec
 
     from dataforge.ledger import declare as ledger
-    from dataforge.local.postgres import database_url
-    from dataforge.storage.database import Database
 
-    database = Database(database_url(invocation.settings), max_size=1)
-    try:
+    with opened(invocation, patient=False) as database:
         for manifest in manifests:
             found = ledger.declare(database, invocation.settings.environment, manifest, dry_run=dry_run)
             if as_json:
@@ -111,5 +109,3 @@ def _declare(invocation: Invocation, manifests: list[Manifest], *, dry_run: bool
                 f"{manifest.source}: {would}{counts}, unchanged {found.unchanged}{past};"
                 f" graph version {found.graph_version}"
             )
-    finally:
-        database.close()

@@ -3,6 +3,7 @@
 import click
 
 from dataforge.cli.invocation import Invocation, pass_invocation
+from dataforge.cli.opened import opened
 
 
 @click.command()
@@ -13,11 +14,6 @@ def digest(invocation: Invocation) -> None:
     The same events and definitions give the same digest in any database, whatever their order.
     """
     from dataforge.ledger import verify
-    from dataforge.local.postgres import database_url
-    from dataforge.storage.database import Database
 
-    database = Database(database_url(invocation.settings), max_size=1)
-    try:
+    with opened(invocation, patient=False) as database:
         click.echo(verify.digest(database, invocation.settings.environment))
-    finally:
-        database.close()

@@ -9,6 +9,7 @@ import click
 
 from dataforge.cli.invocation import Invocation, pass_invocation
 from dataforge.cli.moment import span
+from dataforge.cli.opened import opened
 from dataforge.cli.progress import Bar
 from dataforge.model import filter as filters
 from dataforge.model.filter import FindingFilter
@@ -63,22 +64,16 @@ def _collect(invocation: Invocation, wanted: FindingFilter) -> list[Finding]:
     from msgspec.structs import replace
 
     from dataforge.ledger.findings import findings
-    from dataforge.local.postgres import database_url
-    from dataforge.storage.database import Database
 
-    settings, found = invocation.settings, []
-    database = Database(database_url(settings), max_size=1)
-    try:
-        with Bar("looking through the runs", None) as bar:
-            while True:
-                page = findings(database, settings.environment, wanted, datetime.now(UTC))
-                found += page.items
-                bar.move(len(found))
-                if page.next_cursor is None:
-                    return sorted(found, key=lambda finding: finding.order)
-                wanted = replace(wanted, cursor=page.next_cursor)
-    finally:
-        database.close()
+    environment, found = invocation.settings.environment, []
+    with opened(invocation, patient=False) as database, Bar("looking through the runs", None) as bar:
+        while True:
+            page = findings(database, environment, wanted, datetime.now(UTC))
+            found += page.items
+            bar.move(len(found))
+            if page.next_cursor is None:
+                return sorted(found, key=lambda finding: finding.order)
+            wanted = replace(wanted, cursor=page.next_cursor)
 
 
 def _print(found: list[Finding], limit: int, since: datetime) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from dataforge.cli import table
 from dataforge.cli.invocation import Invocation, pass_invocation
 from dataforge.cli.moment import moment
+from dataforge.cli.opened import opened
 from dataforge.model import filter as filters
 from dataforge.model.filter import (
     DatasetFilter,
@@ -209,13 +210,10 @@ def _read(shape: type[_Filter], given: dict[str, Any]) -> _Filter:
 def _collect(invocation: Invocation, noun: str, wanted: Paging, **more: datetime) -> Page[Any]:
     """As many items as are wanted: a filtered page may hold fewer than there are."""
     from dataforge.ledger import catalog
-    from dataforge.local.postgres import database_url
-    from dataforge.storage.database import Database
 
     pages: Callable[..., Page[Any]] = getattr(catalog, noun)
     settings, items = invocation.settings, []
-    database = Database(database_url(settings), max_size=1)
-    try:
+    with opened(invocation, patient=False) as database:
         while True:
             page = pages(database, settings.environment, wanted, **more)
             items += page.items
@@ -223,8 +221,6 @@ def _collect(invocation: Invocation, noun: str, wanted: Paging, **more: datetime
             if page.next_cursor is None or rest == 0:
                 return Page(items, page.next_cursor)
             wanted = msgspec.structs.replace(wanted, limit=rest, cursor=page.next_cursor)
-    finally:
-        database.close()
 
 
 def print_page(

@@ -1,4 +1,4 @@
-"""What the verbs that read all of the state again work on: the database without haste, and the shelf of checkpoints."""
+"""What the verbs work on: the installation's database, and the shelf of checkpoints."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened(invocation: Invocation) -> Iterator[Database]:
-    """The installation's database, whose statements may take as long as they need."""
+def opened(invocation: Invocation, *, patient: bool = True) -> Iterator[Database]:
+    """The installation's database, whose statements may take as long as they need, or, where the verb is not `patient`,
+    as long as a service's."""
     from dataforge.local.postgres import database_url
     from dataforge.storage.database import Database
 
-    database = Database(database_url(invocation.settings), max_size=1, statement_timeout_ms=0)
+    unlimited = {"statement_timeout_ms": 0} if patient else {}
+    database = Database(database_url(invocation.settings), max_size=1, **unlimited)
     try:
         yield database
     finally:

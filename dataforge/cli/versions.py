@@ -9,11 +9,11 @@ import click
 import msgspec
 
 from dataforge.cli import table
+from dataforge.cli.opened import opened
 
 if TYPE_CHECKING:
     from dataforge.cli.invocation import Invocation
     from dataforge.model.history import History, VersionChange, VersionSpan
-    from dataforge.storage.database import Database
 
 _DIGITS = 12  # of a hash: enough to find the definition by
 _MOST_CHANGES = 3  # of one version, in a line of the table
@@ -26,11 +26,8 @@ def show_versions(
     """Prints a task's versions, the latest first."""
     from dataforge.ledger.version import versions
 
-    database = _database(invocation)
-    try:
+    with opened(invocation, patient=False) as database:
         found = versions(database, invocation.settings.environment, reference, limit, cursor)
-    finally:
-        database.close()
     if as_json:
         click.echo(msgspec.json.encode(found))
     elif found.items:
@@ -43,11 +40,8 @@ def show_definition(invocation: Invocation, version: str, *, as_json: bool) -> N
     """Prints the definition of a hash, as a manifest would have it."""
     from dataforge.ledger.version import definition
 
-    database = _database(invocation)
-    try:
+    with opened(invocation, patient=False) as database:
         found = definition(database, invocation.settings.environment, version)
-    finally:
-        database.close()
     if as_json:
         click.echo(msgspec.json.encode(found))
         return
@@ -56,13 +50,6 @@ def show_definition(invocation: Invocation, version: str, *, as_json: bool) -> N
     click.echo(f"# {found.kind} version {found.version}")
     named = {"namespace": found.namespace, "name": found.name}
     click.echo(yaml.safe_dump({**named, **found.definition}, sort_keys=False, allow_unicode=True), nl=False)
-
-
-def _database(invocation: Invocation) -> Database:
-    from dataforge.local.postgres import database_url
-    from dataforge.storage.database import Database
-
-    return Database(database_url(invocation.settings), max_size=1)
 
 
 def _print(found: History) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dataforge.cli.invocation import Invocation, pass_invocation
+from dataforge.cli.opened import opened
 
 if TYPE_CHECKING:
     from dataforge.model.verdict import Reason, Verdict
@@ -39,15 +40,10 @@ def _ask(invocation: Invocation, name: str, partition: str, namespace: str | Non
     from datetime import UTC, datetime
 
     from dataforge.ledger.readiness import Named, verdict
-    from dataforge.local.postgres import database_url
-    from dataforge.storage.database import Database
 
-    settings = invocation.settings
-    database = Database(database_url(settings), max_size=1)
-    try:
-        return verdict(database, settings.environment, Named(name, namespace, partition), datetime.now(UTC))
-    finally:
-        database.close()
+    with opened(invocation, patient=False) as database:
+        asked = Named(name, namespace, partition)
+        return verdict(database, invocation.settings.environment, asked, datetime.now(UTC))
 
 
 def explain(verdict: Verdict) -> None:

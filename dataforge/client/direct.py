@@ -6,11 +6,11 @@ every process that may reach a ledger imports this.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from dataforge.client.request import (
     ChangesQuestion,
@@ -100,6 +100,8 @@ from dataforge.model.state import PartitionStatus
 from dataforge.model.wakeup import Queue, Wakeups
 from dataforge.storage import schema
 from dataforge.storage.database import Database
+
+_Granted = TypeVar("_Granted")
 
 
 class DirectClient:
@@ -287,14 +289,7 @@ class DirectClient:
         asked = Claiming(
             name=name, namespace=namespace, partition=partition, worker=worker, lease_seconds=lease_seconds
         )
-        return claims.claim(
-            self._database,
-            self._environment,
-            sound(asked),
-            datetime.now(UTC),
-            trusted=self._trusted,
-            redaction=self._redaction,
-        )
+        return self._claimed(claims.claim, asked)
 
     def heartbeat(self, claim: str, lease_seconds: int = 300) -> Granted:
         return leases.beat(self._database, self._environment, claim_id(claim), lease_seconds, datetime.now(UTC))
@@ -309,24 +304,10 @@ class DirectClient:
         return self._end(claim, "released", Outcome(error=error))
 
     def claim_together(self, wanted: ClaimingTogether) -> Together:
-        return claims.claim_together(
-            self._database,
-            self._environment,
-            sound(wanted),
-            datetime.now(UTC),
-            trusted=self._trusted,
-            redaction=self._redaction,
-        )
+        return self._claimed(claims.claim_together, wanted)
 
     def claim_each(self, wanted: ClaimingEach) -> ClaimedEach:
-        return claims_each.claim_each(
-            self._database,
-            self._environment,
-            sound(wanted),
-            datetime.now(UTC),
-            trusted=self._trusted,
-            redaction=self._redaction,
-        )
+        return self._claimed(claims_each.claim_each, wanted)
 
     def heartbeat_all(self, claims: Sequence[str], lease_seconds: int = 300) -> Beaten:
         asked = sound(Beating(claims=tuple(claims), lease_seconds=lease_seconds))
@@ -337,6 +318,10 @@ class DirectClient:
         return leases.end_all(
             self._database, self._environment, said.ends, datetime.now(UTC), redaction=self._redaction
         )
+
+    def _claimed(self, claim: Callable[..., _Granted], wanted: Claiming | ClaimingTogether | ClaimingEach) -> _Granted:
+        now, may = datetime.now(UTC), {"trusted": self._trusted, "redaction": self._redaction}
+        return claim(self._database, self._environment, sound(wanted), now, **may)
 
     def _end(self, claim: str, ending: Said, outcome: Outcome) -> Ended:
         said, at = sound(outcome), datetime.now(UTC)

@@ -17,9 +17,8 @@ from msgspec.structs import replace
 
 from dataforge.dispatch.claim import is_ground
 from dataforge.dispatch.declared import around_declared
-from dataforge.ledger.aging import aged
+from dataforge.ledger.aging import questions
 from dataforge.ledger.need import Asked
-from dataforge.ledger.question import ask
 from dataforge.ledger.reach import listed, waiting_for
 from dataforge.model.readiness import decide
 from dataforge.model.verdict import Code, Verdict
@@ -102,10 +101,10 @@ def _decide(
 ) -> None:
     priorities = wakeups.priorities(connection, here.id, {task for task, _ in batch})
     asked = [Asked(task, key) for task, key in batch if task in priorities]  # an order may speak of what nobody knows
-    questions = aged(connection, here.id, ask(connection, here, asked, now, explain=False), now, warn=False)
+    found = questions(connection, here, asked, now, explain=False, warn=False)
     released = backfills.released(connection, here.id, batch)
     kept, gone = [], []
-    for each, question in questions.items():
+    for each, question in found.items():
         verdict = decide(question)
         if _is_kept(verdict, trusted):
             kept.append(replace(_wakeup(each, verdict, priorities[each.task_id], now), backfill=released.get(each)))

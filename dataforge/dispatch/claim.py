@@ -14,12 +14,12 @@ from dataforge.dispatch import lease
 from dataforge.dispatch.lease import Wanted, Worker
 from dataforge.dispatch.rerun import Saying, order
 from dataforge.ingest.redaction import NOTHING, Redaction
-from dataforge.ledger.aging import aged
+from dataforge.ledger.aging import questions
 from dataforge.ledger.need import Asked
-from dataforge.ledger.question import ask
 from dataforge.ledger.reach import made_by
 from dataforge.model.claim import (
     MOST_REFUSED,
+    MOST_TOGETHER,
     Claiming,
     ClaimingEach,
     ClaimingTogether,
@@ -97,7 +97,7 @@ def claim_together(
     Raises ClaimRefused with the verdicts on those that may not run, and then nothing is granted and nothing ordered;
     NotFound for a task nobody knows; Conflict for an attempt that is known; InvalidInput for what is out of bounds.
     """
-    check_group(wanted)
+    check_group(wanted, MOST_TOGETHER)
     worker = Worker(wanted.worker, wanted.lease_seconds, wanted.source)
     with database.transaction() as connection:
         here = environments.lock(connection, environment)
@@ -135,9 +135,10 @@ def members_of(connection: Connection, here: Environment, partitions: Sequence[M
 def _together(
     connection: Connection, here: Environment, members: Iterable[Wanted], now: datetime, *, whole: bool
 ) -> dict[Asked, Verdict]:
-    """Whether each may run once those before it in the group have; only the `whole` says of what to be warned."""
+    """Whether each may run once those before it in the group have; only the `whole` says of what to be warned. What a
+    dataset lacks is told of an explained question alone, and is a part of what is promised."""
     asked = [Asked(each.task.id, each.partition) for each in members]
-    question = aged(connection, here.id, ask(connection, here, asked, now), now, warn=whole)
+    question = questions(connection, here, asked, now, warn=whole)
     made = {(NodeRef("task", each.task.namespace, each.task.name), each.partition) for each in members}
     places = made_by(connection, here.id, asked, now)
     names = reference.names(connection, here.id, "dataset", {node for _, node, _ in places})
@@ -159,11 +160,11 @@ def _check(wanted: Claiming) -> None:
     lease.check_worker(wanted.worker)
 
 
-def check_group(wanted: ClaimingTogether | ClaimingEach) -> None:
+def check_group(wanted: ClaimingTogether | ClaimingEach, most: int) -> None:
     """Raises InvalidInput for bounds that are not kept, and for ids that are none or the same."""
     lease.check_seconds(wanted.lease_seconds)
     lease.check_worker(wanted.worker)
-    lease.check_many("partitions", wanted.partitions)
+    lease.check_many("partitions", wanted.partitions, most)
     for place, each in enumerate(wanted.partitions):
         lease.check_claim(f"partitions[{place}].claim", each.claim)
     claims = [each.claim for each in wanted.partitions if each.claim is not None]
@@ -177,8 +178,7 @@ def _verdict(
 ) -> Verdict:
     """Whether it may run; only the `whole` says by what it was kept waiting, and of what to be warned."""
     asked = Asked(task.id, partition)
-    question = ask(connection, here, [asked], now, explain=whole)
-    return decide(aged(connection, here.id, question, now, warn=whole)[asked])
+    return decide(questions(connection, here, [asked], now, explain=whole, warn=whole)[asked])
 
 
 def _may_run(

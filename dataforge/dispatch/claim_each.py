@@ -16,11 +16,9 @@ from dataforge.dispatch import lease
 from dataforge.dispatch.claim import check_group, is_claimable, members_of, refusal
 from dataforge.dispatch.lease import Wanted, Worker
 from dataforge.ingest.redaction import NOTHING, Redaction
-from dataforge.ledger.aging import aged
+from dataforge.ledger.aging import questions
 from dataforge.ledger.need import Asked
-from dataforge.ledger.question import ask
 from dataforge.model.claim import MOST_EACH, ClaimedEach, ClaimingEach, Refused
-from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.readiness import Question, decide
 from dataforge.model.verdict import Verdict
 from dataforge.storage import environment as environments
@@ -42,10 +40,7 @@ def claim_each(
     Raises NotFound for a task nobody knows, Conflict for an attempt that is known, InvalidInput for what is out of
     bounds; then nothing is granted.
     """
-    check_group(wanted)
-    if len(wanted.partitions) > MOST_EACH:
-        error = FieldError("partitions", len(wanted.partitions), f"1 to {MOST_EACH:,} of them")
-        raise InvalidInput(f"partitions has {len(wanted.partitions):,}: expected {error.expected}", [error])
+    check_group(wanted, MOST_EACH)
     worker = Worker(wanted.worker, wanted.lease_seconds, wanted.source)
     with database.transaction() as connection:
         here = environments.lock(connection, environment)
@@ -55,7 +50,7 @@ def claim_each(
         rest = [each for each in members if each not in found]
         lease.follow(connection, here, rest, now, redaction)
         asked = {each: Asked(each.task.id, each.partition) for each in rest}
-        question = aged(connection, here.id, ask(connection, here, asked.values(), now), now, warn=False)
+        question = questions(connection, here, asked.values(), now, warn=False)
         refused = _refused({each: question[asked[each]] for each in rest}, trusted)
         if chosen := [each for each in rest if each not in refused]:
             granted = lease.grant(connection, here, chosen, worker, now, redaction, as_one=False)
@@ -65,10 +60,10 @@ def claim_each(
         return ClaimedEach(tuple(map(found.get, members)), said)
 
 
-def _refused(questions: Mapping[Wanted, Question], trusted: frozenset[str]) -> dict[Wanted, Verdict]:
+def _refused(asked: Mapping[Wanted, Question], trusted: frozenset[str]) -> dict[Wanted, Verdict]:
     """The verdicts on those that may not run, once those before them have taken their slots."""
     found, taken = dict[Wanted, Verdict](), Counter[str]()
-    for each, question in questions.items():
+    for each, question in asked.items():
         verdict = decide(_beside(question, taken))
         if is_claimable(verdict, trusted):
             taken.update({pool.name: pool.wanted for pool in question.admission.pools})

@@ -327,10 +327,10 @@ def _id(field: str, claim: str) -> UUID:
     return UUID(claim)
 
 
-def check_many(field: str, given: Sequence[object]) -> None:
+def check_many(field: str, given: Sequence[object], most: int = MOST_TOGETHER) -> None:
     """Raises InvalidInput for none, and for more than are taken at once."""
-    if not 1 <= len(given) <= MOST_TOGETHER:
-        error = FieldError(field, len(given), f"1 to {MOST_TOGETHER:,} of them")
+    if not 1 <= len(given) <= most:
+        error = FieldError(field, len(given), f"1 to {most:,} of them")
         raise InvalidInput(f"{field} has {len(given):,}: expected {error.expected}", [error])
 
 

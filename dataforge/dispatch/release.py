@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from dataforge.dispatch.claim import is_ground
 from dataforge.dispatch.rerun import Saying, order
 from dataforge.ingest.redaction import NOTHING, Redaction
-from dataforge.ledger.aging import aged
+from dataforge.ledger.aging import questions
 from dataforge.ledger.backfill_answer import natures
 from dataforge.ledger.backfill_list import said_of
 from dataforge.ledger.need import Asked
@@ -132,8 +132,8 @@ def _outcomes(connection: Connection, here: Environment, found: Sequence[UnderWa
     statuses = basis.statuses(connection, here.id, places) if places else {}
     over = [each for place, each in places.items() if statuses.get(place) in _ENDED]
     asked = {Asked(each.task_id, each.partition): each.number for each in over}
-    questions = ask(connection, here, asked, now, explain=False) if asked else {}
-    said = {each: _outcome(question) for each, question in questions.items()}
+    ended = ask(connection, here, asked, now, explain=False) if asked else {}
+    said = {each: _outcome(question) for each, question in ended.items()}
     failed = [(each.task_id, each.partition) for each, outcome in said.items() if outcome]
     errors = basis.errors(connection, here.id, failed) if failed else {}
     return {
@@ -215,10 +215,10 @@ def _verdicts(
 ) -> dict[int, Verdict]:
     """By number whether each may run, were what there is of it not there."""
     asked = {Asked(each.task_id, each.partition): each for each in following}
-    questions = aged(connection, here.id, ask(connection, here, asked, now, explain=False), now, warn=False)
+    found = questions(connection, here, asked, now, explain=False, warn=False)
     return {
         asked[each].number: decide(replace(question, own=None) if _is_past(asked[each], question) else question)
-        for each, question in questions.items()
+        for each, question in found.items()
     }
 
 

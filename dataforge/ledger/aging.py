@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked
+from dataforge.ledger.question import ask
 from dataforge.ledger.staleness import FAR, NEAR, Staleness, staleness
 from dataforge.ledger.unchanged import suspected
 from dataforge.model.edge import Staleness as Meaning
@@ -23,9 +24,26 @@ from dataforge.model.state import PartitionStatus
 from dataforge.model.upstream import State, Upstream, half_known
 from dataforge.model.verdict import Reason
 from dataforge.storage.database import Connection
+from dataforge.storage.environment import Environment
 from dataforge.storage.readiness import Place
 
 MOST_WARNED = 1_000  # upstream partitions of one batch that are looked at for a warning alone; others get none
+
+
+def questions(
+    connection: Connection,
+    here: Environment,
+    asked: Iterable[Asked],
+    now: datetime,
+    *,
+    explain: bool = True,
+    warn: bool = True,
+    nodes: Nodes | None = None,
+) -> dict[Asked, Question]:
+    """The questions on these partitions, with what is stale by now; what is remembered is asked for once for both."""
+    nodes = nodes or Nodes(connection, here.id)
+    found = ask(connection, here, asked, now, explain=explain, nodes=nodes)
+    return aged(connection, here.id, found, now, warn=warn, nodes=nodes)
 
 
 def aged(

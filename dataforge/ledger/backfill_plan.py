@@ -13,13 +13,13 @@ import msgspec
 import numpy as np
 
 from dataforge.ledger.backfill_links import lacking
-from dataforge.ledger.backfill_search import GOOD, Search, by_task
+from dataforge.ledger.backfill_search import GOOD, Search
 from dataforge.ledger.backfill_targets import start
-from dataforge.ledger.reach import by_node
+from dataforge.ledger.reach import by_task
 from dataforge.model.backfill import Backfilling, Overwrite
 from dataforge.model.rebuild import Decision, Standing, rebuilt
 from dataforge.storage.database import Connection
-from dataforge.storage.readiness import Subject
+from dataforge.storage.readiness import Subject, by_node
 from dataforge.storage.wakeup import TaskPartition
 
 

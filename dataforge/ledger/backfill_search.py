@@ -18,7 +18,7 @@ from dataforge.ledger.backfill_links import Index, Links, links
 from dataforge.ledger.backfill_needs import needed, places
 from dataforge.ledger.comparison import Compared, examine
 from dataforge.ledger.need import cut_of, window
-from dataforge.ledger.reach import Written, by_node, waking, writing
+from dataforge.ledger.reach import Written, by_task, waking, writing
 from dataforge.ledger.staleness import FAR, staleness
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.model.backfill import MOST_ITEMS, Backfilling
@@ -28,7 +28,7 @@ from dataforge.model.rebuild import Standing, why_built
 from dataforge.model.task import is_test
 from dataforge.storage import backfill_basis as storage
 from dataforge.storage.database import Connection
-from dataforge.storage.readiness import Node, Place, Subject
+from dataforge.storage.readiness import Node, Place, Subject, by_node
 from dataforge.storage.wakeup import TaskPartition
 
 Keys = Mapping[int, Collection[str]]  # of each task
@@ -36,14 +36,6 @@ GOOD = frozenset({"ready", "stale", "skipped"})
 _LEADING: frozenset[Standing] = frozenset(get_args(Standing)) - {"early"}
 _AWAITED: frozenset[Standing] = frozenset({"missing", "failed"})
 _COMPARED = 2_000  # partitions that are compared with what they were built from, at once
-
-
-def by_task(partitions: Iterable[TaskPartition]) -> dict[int, set[str]]:
-    """The keys of each task."""
-    keys: dict[int, set[str]] = {}
-    for task, key in partitions:
-        keys.setdefault(task, set()).add(key)
-    return keys
 
 
 class Search:

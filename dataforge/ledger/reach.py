@@ -24,7 +24,7 @@ from dataforge.storage import partition_set as sets
 from dataforge.storage import reach as storage
 from dataforge.storage.database import Connection
 from dataforge.storage.reach import Product, Reader
-from dataforge.storage.readiness import Node, Place
+from dataforge.storage.readiness import Node, Place, by_node
 from dataforge.storage.wakeup import TaskPartition
 
 _log = logging.getLogger(__name__)
@@ -75,14 +75,6 @@ def needing(
         for key in of[led.node]
         for own in led.keys[key]
     }
-
-
-def by_node(places: Iterable[Place]) -> dict[Node, set[str]]:
-    """The keys of each node."""
-    of: dict[Node, set[str]] = {}
-    for kind, node, key in places:
-        of.setdefault((kind, node), set()).add(key)
-    return of
 
 
 class _Led(NamedTuple):
@@ -154,15 +146,21 @@ def making(
     connection: Connection, environment: int, runs: Iterable[TaskPartition], now: datetime
 ) -> set[tuple[TaskPartition, Place]]:
     """The same, each beside the partition whose runs write it."""
-    keys: dict[int, set[str]] = {}
-    for task_id, partition in runs:
-        keys.setdefault(task_id, set()).add(partition)
+    keys = by_task(runs)
     return {
         ((each.task_id, key), ("dataset", each.dataset_id, theirs))
         for each in writing(connection, environment, keys, now)
         for key in keys[each.task_id]
         for theirs in each.keys[key]
     }
+
+
+def by_task(partitions: Iterable[TaskPartition]) -> dict[int, set[str]]:
+    """The keys of each task."""
+    keys: dict[int, set[str]] = {}
+    for task, key in partitions:
+        keys.setdefault(task, set()).add(key)
+    return keys
 
 
 class Written(NamedTuple):

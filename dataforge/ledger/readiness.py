@@ -7,10 +7,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from dataforge.ledger.aging import aged
+from dataforge.ledger.aging import questions
 from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked
-from dataforge.ledger.question import ask
 from dataforge.model.readiness import decide
 from dataforge.model.reference import TaskRef
 from dataforge.model.verdict import Code, Reason, Status, Unanswered, Verdict
@@ -66,8 +65,7 @@ def verdicts(connection: Connection, here: Environment, asked: Iterable[Asked], 
 def _verdicts(
     connection: Connection, here: Environment, nodes: Nodes, asked: Iterable[Asked], now: datetime
 ) -> dict[Asked, Verdict]:
-    full = aged(connection, here.id, ask(connection, here, asked, now, nodes=nodes), now, nodes=nodes)
-    return {each: decide(question) for each, question in full.items()}
+    return {each: decide(one) for each, one in questions(connection, here, asked, now, nodes=nodes).items()}
 
 
 def _named(nodes: Nodes, questions: Iterable[Named]) -> set[TaskRef]:

@@ -39,8 +39,8 @@ def retyped(change: ColumnChange) -> list[str]:
 
 def _lateness(answer: Arrival) -> str:
     more = f", and {answer.late - 1} more" if answer.late > 1 else ""
-    expected = f", expected {_moment(answer.expected_at)}" if answer.expected_at else ""
-    due = f", due {_moment(answer.due_at)}" if answer.due_at else ""
+    expected = f", expected {moment(answer.expected_at)}" if answer.expected_at else ""
+    due = f", due {moment(answer.due_at)}" if answer.due_at else ""
     return f"{answer.awaited} is late{due or expected}{more}; the last that came is {answer.last}{_whose(answer)}."
 
 
@@ -49,7 +49,7 @@ def _disorder(day: OutOfOrder) -> str:
     about = f" for {day.partition}" if day.partition else ""
     return (
         f"{counted} came out of order on {day.day}; the last is of run {day.run} of {day.task.name}{about}: it occurred"
-        f" {_moment(day.occurred_at)}, and what occurred {_moment(day.behind)} had been recorded before."
+        f" {moment(day.occurred_at)}, and what occurred {moment(day.behind)} had been recorded before."
     )
 
 
@@ -69,5 +69,6 @@ def _whose(answer: Arrival) -> str:
     return f", owned by {answer.owner}" if answer.owner else ""
 
 
-def _moment(at: datetime) -> str:
+def moment(at: datetime) -> str:
+    """A time for people."""
     return f"{at:%Y-%m-%d %H:%M} UTC"

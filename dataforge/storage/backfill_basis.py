@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from psycopg import Connection
 
-from dataforge.storage.readiness import Node, Place
+from dataforge.storage.readiness import Node, Place, by_node
 from dataforge.storage.wakeup import TaskPartition
 
 # Many nodes are asked about by the same keys: those are passed once, and each node with the number of its set of them.
@@ -45,10 +45,8 @@ def standing(
 
 def statuses(connection: Connection, environment: int, places: Iterable[Place]) -> dict[Place, str]:
     """The same of each of a few partitions."""
-    of: dict[Node, set[str]] = {}
-    for kind, node, key in places:
-        of.setdefault((kind, node), set()).add(key)
-    return {(*node, key): status for node, status, keys in standing(connection, environment, of) for key in keys}
+    found = standing(connection, environment, by_node(places))
+    return {(*node, key): status for node, status, keys in found for key in keys}
 
 
 ERRORS = """

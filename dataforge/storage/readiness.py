@@ -202,6 +202,14 @@ def nodes(connection: Connection, environment: int, wanted: Iterable[Node]) -> d
     return {(row[0], row[1]): NodeRow(*row) for row in connection.execute(NODES, parameters).fetchall()}
 
 
+def by_node(places: Iterable[Place]) -> dict[Node, set[str]]:
+    """The keys of each node."""
+    of: dict[Node, set[str]] = {}
+    for kind, node, key in places:
+        of.setdefault((kind, node), set()).add(key)
+    return of
+
+
 def by_kind(wanted: Iterable[Node]) -> dict[str, list[int]]:
     """The ids of tasks and of datasets, as the parameters of a query."""
     found: dict[str, list[int]] = {"tasks": [], "datasets": []}
