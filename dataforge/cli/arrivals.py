@@ -79,7 +79,7 @@ def _print(wrong: Sequence[tuple[Arrival, str, str]], asked: int) -> None:
 
     if not wrong:
         come = "1 dataset comes as it should" if asked == 1 else f"{asked:,} datasets come as they should"
-        click.echo(f"{come}.", err=True)
+        click.echo(f"{come}." if asked else "there is no dataset", err=True)
         return
     rows = [(f"{each.node.namespace}/{each.node.name}", what, each.owner) for each, what, _ in wrong]
     table.show(("DATASET", "WHAT", "OWNER"), rows)

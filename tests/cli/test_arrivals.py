@@ -51,6 +51,11 @@ def test_what_comes_as_it_should_is_said_in_one_line(told: Run) -> None:
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "1 dataset comes as it should.\n")
 
 
+def test_where_there_is_nothing_to_come_that_is_said(told: Run) -> None:
+    done = told("arrivals", "--namespace", "s3://elsewhere")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "there is no dataset\n")
+
+
 def test_json_has_what_is_well_too(told: Run) -> None:
     done = told("arrivals", "--json", "--namespace", "s3://lake")
     items = json.loads(done.stdout)["items"]
