@@ -1,15 +1,14 @@
 """What an event says of the datasets it lists: names, aliases, partitions, versions, rows, reports."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from dataforge.ingest import facets, paths, report
 from dataforge.ingest.envelope import Envelope, Mention
 from dataforge.model.attempt import Direction, Touch, merge_touches
-from dataforge.model.column_list import ColumnList, listed
+from dataforge.model.column_list import ColumnList
 from dataforge.model.event import DatasetFact
 from dataforge.model.reference import DatasetRef
 
-_DEEPEST = 5  # levels of columns within columns
 _LONGEST_DESCRIPTION = 1_000  # characters; every list shows it, and the event keeps the whole
 
 
@@ -32,7 +31,7 @@ def _of(mention: Mention, direction: Direction, envelope: Envelope, *, streaming
     statistics = facets.section(own, "outputStatistics")
     at, whole = envelope.at, len(keys) == 1
     said = report.of(mention, direction, at, envelope.id, whole=whole)
-    shown = columns(mention) if direction == "output" else None
+    shown = mention.columns if direction == "output" else None
     return tuple(
         Touch(
             direction=direction,
@@ -64,7 +63,7 @@ def described(
 ) -> tuple[DatasetFact, ...]:
     """What the event says of each dataset it lists."""
     read = [describe(mention, streaming=streaming) for mention in inputs]
-    written = (describe(mention, columns(mention), streaming=streaming) for mention in outputs)
+    written = (describe(mention, mention.columns, streaming=streaming) for mention in outputs)
     return (*read, *written)
 
 
@@ -86,18 +85,6 @@ def _fields(own: object) -> list[dict[str, object]]:
         for field in facets.items(own, "schema", "fields")
         if isinstance(field, dict) and isinstance(field.get("name"), str)
     ]
-
-
-def columns(mention: Mention) -> ColumnList | None:
-    """The columns that a schema facet lists, those within others too; None where there are none."""
-    return listed(_columns("", facets.items(mention.facets, "schema", "fields"), _DEEPEST))
-
-
-def _columns(within: str, fields: list[object], deeper: int) -> Iterator[tuple[str, str]]:
-    for field in fields if deeper else ():
-        if name := facets.text(field, "name"):
-            yield f"{within}{name}", facets.text(field, "type") or ""
-            yield from _columns(f"{within}{name}.", facets.items(field, "fields"), deeper - 1)
 
 
 def _aliases(mention: Mention, dataset: DatasetRef) -> set[DatasetRef]:

@@ -4,11 +4,14 @@ Guarantees that an envelope's names, ids and time can be stored; what is wrong i
 """
 
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
 
+from dataforge.ingest import facets
 from dataforge.ingest.validation import LONGEST_KEY, LONGEST_NAME, name_problem, refusal
+from dataforge.model.column_list import ColumnList, listed
 from dataforge.model.decoding import convert, of_json
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.reference import TaskRef
@@ -29,7 +32,7 @@ class _Run(msgspec.Struct, rename="camel"):
     facets: Any = None
 
 
-class Mention(msgspec.Struct, rename="camel"):
+class Mention(msgspec.Struct, rename="camel", dict=True):
     """A dataset as an event lists it."""
 
     namespace: str
@@ -37,6 +40,11 @@ class Mention(msgspec.Struct, rename="camel"):
     facets: Any = None
     input_facets: Any = None
     output_facets: Any = None
+
+    @cached_property
+    def columns(self) -> ColumnList | None:
+        """The columns that its schema facet lists; None where there are none."""
+        return listed(facets.columns(self.facets))
 
 
 class _Document(msgspec.Struct, rename="camel"):

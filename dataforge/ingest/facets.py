@@ -4,8 +4,11 @@ Guarantees that nothing read here can fail later: strings carry no NUL (PostgreS
 """
 
 import ast
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
+
+_DEEPEST = 5  # levels of columns within columns
 
 
 def section(value: object, *path: str) -> dict[str, Any]:
@@ -45,6 +48,18 @@ def count(value: object, *path: str) -> int | None:
     """The whole number of zero or more at a path, at most what an integer of 32 bits holds."""
     found = number(value, *path)
     return found if found is not None and 0 <= found < 2**31 else None
+
+
+def columns(value: object) -> Iterator[tuple[str, str]]:
+    """Name and type of the columns that a schema facet lists, those within others as column.part; '' for no type."""
+    return _columns("", items(value, "schema", "fields"), _DEEPEST)
+
+
+def _columns(within: str, fields: list[object], deeper: int) -> Iterator[tuple[str, str]]:
+    for field in fields if deeper else ():
+        if name := text(field, "name"):
+            yield f"{within}{name}", text(field, "type") or ""
+            yield from _columns(f"{within}{name}.", items(field, "fields"), deeper - 1)
 
 
 def moment(value: object, *path: str) -> datetime | None:

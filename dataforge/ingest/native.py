@@ -20,7 +20,6 @@ from dataforge.ingest.native_stream import Late
 from dataforge.ingest.openlineage import canonical
 from dataforge.ingest.redaction import Redaction
 from dataforge.ingest.validation import LONGEST_KEY, LONGEST_NAME, name_problem, refusal
-from dataforge.model import column_list
 from dataforge.model.attempt import INSTANCES, Attempt, AttemptKey, Direction, Interval, Source, Touch, merge_touches
 from dataforge.model.column_list import ColumnList
 from dataforge.model.decoding import convert, shorten
@@ -212,22 +211,18 @@ def _source(shape: _Document) -> Source:
     return named if shape.instances is None else {**named, INSTANCES: shape.instances}
 
 
-def _columns(output: Output) -> ColumnList | None:
-    return column_list.listed((column.name, column.type) for column in output.columns)
-
-
 def _shown(outputs: Sequence[Output]) -> Iterator[tuple[DatasetRef, ColumnList]]:
     """The columns that the event shows of what the run wrote."""
     for output in outputs:
-        if output.columns and (shown := _columns(output)) is not None:
-            yield paths.split(output.namespace, output.name)[0], shown
+        if output.shown is not None:
+            yield paths.split(output.namespace, output.name)[0], output.shown
 
 
 def _touches(listed: Sequence[Input | Output], direction: Direction, at: datetime, event: bytes) -> tuple[Touch, ...]:
     merged: tuple[Touch, ...] = ()
     for dataset in listed:
         root, key = paths.split(dataset.namespace, dataset.name)
-        shown = _columns(dataset) if isinstance(dataset, Output) and dataset.columns else None
+        shown = dataset.shown if isinstance(dataset, Output) else None
         touch = Touch(
             direction=direction,
             dataset=root,

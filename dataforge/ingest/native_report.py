@@ -5,12 +5,14 @@ Guarantees that nothing is accepted that no report could keep: a name or a value
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import cached_property
 from typing import Literal
 
 import msgspec
 
 from dataforge.ingest import report
 from dataforge.ingest.validation import name_problem
+from dataforge.model.column_list import ColumnList, listed
 from dataforge.model.decoding import shorten
 from dataforge.model.errors import FieldError
 from dataforge.model.expression import COUNTS, LONGEST, Scalar, is_number, kind_of, plain_number
@@ -39,7 +41,7 @@ class Column(msgspec.Struct, forbid_unknown_fields=True):
     type: str = ""
 
 
-class Output(msgspec.Struct, forbid_unknown_fields=True):
+class Output(msgspec.Struct, forbid_unknown_fields=True, dict=True):
     namespace: str
     name: str
     partition: str | None = None
@@ -52,6 +54,11 @@ class Output(msgspec.Struct, forbid_unknown_fields=True):
     facets: dict[str, Scalar] = {}
     columns: list[Column] = []
     watermark: str | None = None
+
+    @cached_property
+    def shown(self) -> ColumnList | None:
+        """Its columns; None where it says none."""
+        return listed((column.name, column.type) for column in self.columns) if self.columns else None
 
 
 def problems(dataset: Input | Output, at: str) -> list[FieldError]:

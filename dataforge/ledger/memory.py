@@ -87,6 +87,7 @@ class Nodes:
 
     def __init__(self, connection: Connection, environment: int, version: int | None = None) -> None:
         self._here = (connection, environment)
+        self._still = version is not None  # in a snapshot nothing changes
         self._version, own = changes.moment(connection, environment) if version is None else (version, False)
         at = connection.info
         self._memory = _Memory(None, environment) if own else _memory((at.host, at.port, at.dbname), environment)
@@ -120,7 +121,7 @@ class Nodes:
 
     def remember(self) -> None:
         """Keeps what was read for whoever asks next."""
-        if self._read and changes.moment(*self._here) == (self._version, False):
+        if self._read and (self._still or changes.moment(*self._here) == (self._version, False)):
             self._memory.keep(self._version, self._read)
         self._read = []
 
