@@ -185,6 +185,8 @@ def _show_plan(found: Plan, *, as_json: bool) -> None:
     click.echo(f"{_partitions(found.planned)} to build{waves}, {found.skipped:,} left as they are")
     if found.waiting:
         click.echo(f"{found.waiting:,} of these wait for what is not there and not in the plan")
+    if not found.all_compared:
+        click.echo("more lies above than can be compared: there may be more that is stale in turn", err=True)
     if found.planned:
         _show_estimate(found)
     _show_deadlines(found.deadlines)

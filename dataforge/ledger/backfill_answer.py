@@ -57,6 +57,7 @@ def answer(
         truncated=len(shown) > MOST_SHOWN or len(tasks) > MOST_SHOWN,
         estimate=_estimate(planned, known, ends, now),
         deadlines=endangered(connection, here.id, planned.search, expected, UNTIMED, now),
+        all_compared=planned.search.all_compared,
         planned_at=now,
     )
 

@@ -11,20 +11,19 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
-from typing import Generic, NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from dataforge.ledger.backfill_needs import Groups, needed, standing_for
+from dataforge.ledger.once import Once
 from dataforge.ledger.reach import Written
 from dataforge.ledger.surroundings import Surroundings
 from dataforge.storage.readiness import Node
 from dataforge.storage.wakeup import TaskPartition
 
-_Given = ParamSpec("_Given")
-_Told = TypeVar("_Told")
 _Places = NDArray[np.int64]
 _NONE: _Places = np.empty(0, np.int64)
 
@@ -115,7 +114,7 @@ def links(
 ) -> Links:
     """What each of these partitions needs of the others, and of what else. Of each pair of tasks in `within` the
     first one's runs run within the second one's for the same key."""
-    makers, asking, joined = _makers(index, written), _Once(_asking), _Once(_joined)
+    makers, asking, joined = _makers(index, written), Once(_asking), Once(_joined)
     edges: list[_Edge] = []
     asks, required, asked, above = [_NONE], [np.empty(0, np.bool_)], [_NONE], [_NONE]
     first = 0
@@ -139,22 +138,8 @@ def links(
     )
 
 
-class _Once(Generic[_Given, _Told]):
-    """Asks a function once about the very same things, which it keeps."""
-
-    def __init__(self, told: Callable[_Given, _Told]) -> None:
-        self._told = told
-        self._known: dict[tuple[int, ...], tuple[object, _Told]] = {}
-
-    def __call__(self, *given: _Given.args, **none: _Given.kwargs) -> _Told:
-        same = tuple(map(id, given))
-        if same not in self._known:
-            self._known[same] = given, self._told(*given, **none)
-        return self._known[same][1]
-
-
 def _makers(index: Index, written: Iterable[Written]) -> dict[Node, list[_Maker]]:
-    alone, made = _Once(_alone), _Once(_made)
+    alone, made = Once(_alone), Once(_made)
     makers: dict[Node, list[_Maker]] = {
         ("task", task): [_Maker(index.begins[task], alone(own))] for task, own in index.keys.items()
     }

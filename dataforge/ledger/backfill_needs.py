@@ -25,9 +25,14 @@ class Needed(msgspec.Struct, frozen=True, gc=False):
     """What the partitions of one task need by one of its edges."""
 
     task: int
-    node: Node
+    edge: EdgeRow
     required: bool  # whether they wait for it to succeed
     groups: Mapping[str, Groups]  # by key of the task, keys of the node
+
+    @property
+    def node(self) -> Node:
+        """What is needed."""
+        return self.edge.node
 
 
 def needed(known: Surroundings, keys: Mapping[int, Collection[str]], now: datetime) -> Iterator[Needed]:
@@ -46,7 +51,7 @@ def needed(known: Surroundings, keys: Mapping[int, Collection[str]], now: dateti
             for key in own:
                 if key not in groups:
                     groups[key] = _groups(subject, edge, node, key, now)
-            yield Needed(task, edge.node, edge.required and edge.condition == "succeeded", groups)
+            yield Needed(task, edge, edge.required and edge.condition == "succeeded", groups)
 
 
 def places(known: Surroundings, need: Needed, keys: Iterable[str]) -> Iterator[Place]:

@@ -16,14 +16,12 @@ import msgspec
 
 from dataforge.ledger.backfill_links import Index, Links, links
 from dataforge.ledger.backfill_needs import needed, places
-from dataforge.ledger.comparison import Compared, examine
 from dataforge.ledger.need import cut_of, window
 from dataforge.ledger.reach import Written, by_task, waking, writing
-from dataforge.ledger.staleness import FAR, staleness
+from dataforge.ledger.stale_search import StaleSearch
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.model.backfill import MOST_ITEMS, Backfilling
 from dataforge.model.errors import FieldError, InvalidInput
-from dataforge.model.freshness import FreshnessStatus
 from dataforge.model.rebuild import Standing, why_built
 from dataforge.model.task import is_test
 from dataforge.storage import backfill_basis as storage
@@ -35,7 +33,6 @@ Keys = Mapping[int, Collection[str]]  # of each task
 GOOD = frozenset({"ready", "stale", "skipped"})
 _LEADING: frozenset[Standing] = frozenset(get_args(Standing)) - {"early"}
 _AWAITED: frozenset[Standing] = frozenset({"missing", "failed"})
-_COMPARED = 2_000  # partitions that are compared with what they were built from, at once
 
 
 class Search:
@@ -48,8 +45,7 @@ class Search:
         self.statuses: dict[Node, dict[str, str]] = {}  # of what was found, and of what it needs
         self._number = 0
         self._parents: dict[int, list[int]] = {}  # of tasks that others run
-        self._examined: dict[Place, Compared] = {}
-        self._compared: set[TaskPartition] = set()  # of which it is known whether they are stale
+        self._stale = StaleSearch(connection, environment, now)
         self._opens: dict[tuple[str, str, str | None], dict[str, datetime | None]] = {}  # by cut, and by key
 
     def add(self, asked: Keys, *, tests: bool = True) -> dict[int, set[str]]:
@@ -85,13 +81,7 @@ class Search:
         self._parents |= storage.run_by(self._connection, self._environment, tasks)
         parents = {each for task in tasks for each in self._parents.get(task, ())}
         tasks = (tasks | parents) - self.known.subjects.keys()
-        more, known = around(self._connection, self._environment, tasks), self.known
-        self.known = Surroundings(
-            {**known.subjects, **more.subjects},
-            {**known.edges, **more.edges},
-            {**known.nodes, **more.nodes},
-            {**known.producers, **more.producers},
-        )
+        self.known = self.known.joined(around(self._connection, self._environment, tasks))
 
     def _run_by(self, task: int) -> list[int]:
         """The tasks that run this one, as Airflow runs a Spark application, for the same keys: where they are cut
@@ -192,24 +182,18 @@ class Search:
         early = {key for key in keys if (at := opens[key]) is not None and at > self._now}
         return {key: "early" if key in early else _STANDING[statuses[key]] for key in keys}
 
+    @property
+    def all_compared(self) -> bool:
+        """Whether all that lies above what may be stale was looked at."""
+        return self._stale.is_whole
+
     def look_for_stale(self) -> None:
         """Tells what is stale from what is good, where that matters; once of each."""
         if self._wanted.overwrite != "stale":
             return
-        stood = ((task, key, how) for task, keys in self.standing.items() for key, how in keys.items())
-        good = [(task, key) for task, key, how in stood if how == "good" and (task, key) not in self._compared]
-        if not good:
-            return
-        asked: list[Place] = [("task", *each) for each in good]
-        for begin in range(0, len(asked), _COMPARED):
-            some = [place for place in asked[begin : begin + _COMPARED] if place not in self._examined]
-            self._examined |= examine(self._connection, self._environment, some, self._now)
-        found = staleness(self._connection, self._environment, asked, self._now, FAR, self._examined)
-        self._examined |= found.compared
-        self._compared.update(good)
-        for task, key in good:
-            if found.status(("task", task, key)) is FreshnessStatus.STALE:
-                self.standing[task][key] = "stale"
+        good = {task: [key for key, how in keys.items() if how == "good"] for task, keys in self.standing.items()}
+        for task, stale in self._stale.stale(good).items():
+            self.standing[task] |= dict.fromkeys(stale, "stale")
 
 
 _STANDING: dict[str, Standing] = {

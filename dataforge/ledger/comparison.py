@@ -36,7 +36,7 @@ from dataforge.storage import readiness
 from dataforge.storage import stream as streams
 from dataforge.storage.database import Connection
 from dataforge.storage.freshness import Built, Standing
-from dataforge.storage.readiness import Place, Producer
+from dataforge.storage.readiness import EdgeRow, Place, Producer
 
 _UNWANTED = frozenset({"failed", "skipped"})  # conditions by which a task comes after what was not done
 
@@ -156,7 +156,7 @@ def _needs(known: Surroundings, place: Place, sketches: Iterable[Sketch]) -> lis
     """Upstream partitions that count, each once. A task does not count where a dataset between tells more of it."""
     found: dict[Place, Need] = {}
     for each in sketches:
-        counting = [need for need in each.needs if _counts(need) and place not in need.places]
+        counting = [need for need in each.needs if counts(need.edge) and place not in need.places]
         between = {writer.task_id for need in counting for writer in known.writers(need.node)}
         for need in counting:
             if need.node.kind == "dataset" or need.node.id not in between:
@@ -164,9 +164,9 @@ def _needs(known: Surroundings, place: Place, sketches: Iterable[Sketch]) -> lis
     return [found[each] for each in sorted(found)]
 
 
-def _counts(need: Need) -> bool:
-    edge = need.edge
-    waited_for = need.node.kind == "dataset" or edge.condition not in _UNWANTED
+def counts(edge: EdgeRow) -> bool:
+    """Whether what an edge leads to is compared with what is made from it."""
+    waited_for = edge.node[0] == "dataset" or edge.condition not in _UNWANTED
     return edge.required and edge.staleness != "ignore" and waited_for
 
 

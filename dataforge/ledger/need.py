@@ -103,9 +103,9 @@ def sketch(
     """What the partition asked for needs, by all edges of its task. What the task itself writes in place it does
     not wait for, nor for any one partition of a dataset whose updates trigger it."""
     cut = cut_of(subject.partitioning, declared=subject.partitioning_origin == "declared")
-    misfit = _misfit(subject, cut, asked.partition)
-    if misfit is not None:
-        return Sketch(asked, cut, misfit, (), ())
+    amiss = misfit(subject, cut, asked.partition)
+    if amiss is not None:
+        return Sketch(asked, cut, amiss, (), ())
     side = Side(asked.partition, cut, now)
     own = _written(found, nodes, side)
     needs: list[Need] = []
@@ -167,7 +167,8 @@ def chosen(needs: Sequence[Need], serves: Callable[[Need], bool]) -> list[Need]:
     return list(counting.values())
 
 
-def _misfit(subject: Subject, cut: Partitioning | None, key: str) -> Reason | None:
+def misfit(subject: Subject, cut: Partitioning | None, key: str) -> Reason | None:
+    """Why the task has no such partition; None where it has."""
     if cut is None:
         return None
     if not key and cut.kind != "none":

@@ -4,6 +4,8 @@ Guarantees at most six queries, however many tasks are asked for, and one where 
 where a dynamic set cuts one of them: then its partitioning says which keys the set holds.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -39,6 +41,15 @@ class Surroundings(msgspec.Struct, frozen=True):
         if kind == "task":
             return [Asked(node_id, key)]
         return [maker for each in reversed(self.producers.get(node_id, [])) for maker in makers(each, key, now)]
+
+    def joined(self, more: Surroundings) -> Surroundings:
+        """Both, of which `more` is believed where they speak of the same."""
+        return Surroundings(
+            {**self.subjects, **more.subjects},
+            {**self.edges, **more.edges},
+            {**self.nodes, **more.nodes},
+            {**self.producers, **more.producers},
+        )
 
     def owner(self, node: NodeRow) -> str | None:
         """Who answers for it: of a dataset without an owner the first of its writers that has one."""

@@ -243,6 +243,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     truncated: Annotated[bool, Meta(description="Whether there is more than is shown here.")]
     estimate: Annotated[Estimate, Meta(description="How long it takes, and what it costs.")]
     deadlines: Annotated[Deadlines, Meta(description="The deadlines to come that it would endanger.")]
+    all_compared: Annotated[
+        bool,
+        Meta(description="Whether all above was compared to tell what is stale; false: more may be stale in turn."),
+    ] = True
     planned_at: Annotated[datetime, Meta(description="The moment that it was planned for.")]
 
 

@@ -7,6 +7,7 @@ needs that is built too; and that what is good is left alone unless what it was 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from typing import Literal
 
 import msgspec
@@ -37,36 +38,31 @@ def rebuilt(
 ) -> list[Decision]:
     """What becomes of each partition. `needs` says by place which of the others each is made from, and `name` what
     the one at a place is called."""
-    decisions: list[Decision | None] = [None] * len(standing)
     feeds: list[list[int]] = [[] for _ in standing]
     left = [len(above) for above in needs]
     for place, above in enumerate(needs):
         for each in above:
             feeds[each].append(place)
+    decisions = [_IN_A_CIRCLE] * len(standing)
     waves = [0] * len(standing)  # 0 of what is not built
+    because = {each: why_built(each, overwrite) for each in set(standing)}
+    outdated = _OUTDATED if overwrite == "stale" else frozenset()
+    decided = cache(Decision)  # the same one of all that are built for one reason in one wave
     ready = [place for place, number in enumerate(left) if not number]
     for place in ready:  # it grows while it is walked
-        made = max([waves[each] for each in needs[place]], default=0)
-        last = next(each for each in needs[place] if waves[each] == made) if made else None
-        decisions[place] = decision = _decide(standing[place], made, last, overwrite, name)
+        made, last = 0, place
+        for each in needs[place]:
+            if waves[each] > made:
+                made, last = waves[each], each
+        here = standing[place]
+        why = because[here] or (f"{name(last)} is built anew" if made and here in outdated else None)
+        decisions[place] = decision = decided(made + 1, why) if why else _AS_IT_IS[here]
         waves[place] = decision.wave
         for below in feeds[place]:
             left[below] -= 1
             if not left[below]:
                 ready.append(below)
-    return [each or _IN_A_CIRCLE for each in decisions]
-
-
-def _decide(
-    standing: Standing, made: int, last: int | None, overwrite: Overwrite, name: Callable[[int], str]
-) -> Decision:
-    """`made` is the last wave in which anything is built that it is made from, and `last` one of these."""
-    why = why_built(standing, overwrite)
-    if why is None and last is not None and overwrite == "stale" and standing in _OUTDATED:
-        why = f"{name(last)} is built anew"
-    if why is None:
-        return _AS_IT_IS[standing]
-    return Decision(made + 1, why)
+    return decisions
 
 
 def why_built(standing: Standing, overwrite: Overwrite) -> str | None:

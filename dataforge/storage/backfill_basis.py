@@ -29,9 +29,15 @@ def standing(
 ) -> Iterator[tuple[Node, str, list[str]]]:
     """How these partitions stand, those of a node that stand alike together; what nothing has happened to is left
     out."""
+    for kind, node, status, keys in connection.execute(STATUSES, of_nodes(environment, of)):
+        yield (kind, node), status, keys
+
+
+def of_nodes(environment: int, of: Mapping[Node, Collection[str]]) -> dict[str, Any]:
+    """What to ask for these partitions: each set of keys once, and each node with the number of its set."""
     numbers: dict[frozenset[str], int] = {}
     sets = [numbers.setdefault(frozenset(keys), len(numbers)) for keys in of.values()]
-    parameters = {
+    return {
         "environment": environment,
         "kinds": [kind for kind, _ in of],
         "nodes": [node for _, node in of],
@@ -39,8 +45,6 @@ def standing(
         "set": [number for keys, number in numbers.items() for _ in keys],
         "partitions": [key.replace("\0", "\ufffd") for keys in numbers for key in keys],
     }
-    for kind, node, status, keys in connection.execute(STATUSES, parameters):
-        yield (kind, node), status, keys
 
 
 def statuses(connection: Connection, environment: int, places: Iterable[Place]) -> dict[Place, str]:
