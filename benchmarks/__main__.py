@@ -10,10 +10,25 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from benchmarks import answers, backfill, dispatch, graph, hands, ingest, mirror, report, shards, size, start, window
+from benchmarks import (
+    answers,
+    backfill,
+    curve,
+    dispatch,
+    graph,
+    hands,
+    ingest,
+    mirror,
+    report,
+    shards,
+    size,
+    start,
+    window,
+)
 from benchmarks.figure import RESULTS, commit
 
 SCALED: dict[str, Callable[[float], None]] = {"answers": answers.main, "dispatch": dispatch.main, "graph": graph.main}
+LONG: dict[str, Callable[[float], None]] = {"curve": curve.main}  # takes an hour, so only where it is named
 OTHERS: dict[str, Callable[[], None]] = {
     "ingest": ingest.main,
     "backfill": backfill.main,
@@ -39,7 +54,7 @@ class Part(msgspec.Struct, frozen=True):
         if self.factor is None:
             OTHERS[self.group]()
         else:
-            SCALED[self.group](self.factor)
+            (SCALED | LONG)[self.group](self.factor)
 
 
 class _Done(msgspec.Struct, frozen=True):
@@ -51,12 +66,12 @@ class _Done(msgspec.Struct, frozen=True):
 def main() -> int:
     """Runs the named groups; all of them where none is named."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join((*SCALED, *OTHERS))}")
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join((*SCALED, *OTHERS, *LONG))}")
     parser.add_argument("--factor", type=float, default=FACTOR, help="the size, 1 being 120,000 tasks")
     parser.add_argument("--full", action="store_true", help="at three sizes, going on where it was stopped")
     asked = parser.parse_args()
-    if unknown := set(asked.groups) - {*SCALED, *OTHERS}:
-        parser.error(f"no group is named {min(unknown)}: choose of {', '.join((*SCALED, *OTHERS))}")
+    if unknown := set(asked.groups) - {*SCALED, *OTHERS, *LONG}:
+        parser.error(f"no group is named {min(unknown)}: choose of {', '.join((*SCALED, *OTHERS, *LONG))}")
     for part in _parts(asked.groups or [*SCALED, *OTHERS], FACTORS if asked.full else (asked.factor,)):
         if asked.full and _is_done(part):
             print(f"{part.group} at {part.factor or 'its size'} is measured already")
@@ -69,7 +84,7 @@ def main() -> int:
 
 
 def _parts(groups: list[str], factors: tuple[float, ...]) -> list[Part]:
-    scaled = [Part(group, factor) for factor in factors for group in groups if group in SCALED]
+    scaled = [Part(group, factor) for factor in factors for group in groups if group in SCALED | LONG]
     return [*(Part(group, None) for group in groups if group in OTHERS), *scaled]
 
 

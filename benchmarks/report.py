@@ -16,6 +16,7 @@ from benchmarks.figure import RESULTS, Figure
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 _TITLES = {
     "ingest": "Ingestion",
+    "curve": "Half an hour",
     "answers": "Answers",
     "dispatch": "Claims and wake-ups",
     "backfill": "Backfills",

@@ -24,11 +24,11 @@ def main() -> None:
             ("native", "staging", workload.native(COUNT), record_native),
             ("airflow", "prod", workload.airflow(COUNT), record_openlineage),
         ):
-            before, logged = _total(database), _logged(database)
+            before, logged = total(database), _logged(database)
             for begin in range(0, COUNT, 500):
                 record(database, environment, bodies[begin : begin + 500], NOTHING)
             came = sum(map(len, bodies)) / COUNT
-            whole, body = (_total(database) - before) / COUNT, _bodies(database, environment) / COUNT
+            whole, body = (total(database) - before) / COUNT, _bodies(database, environment) / COUNT
             figure = "size.event" if name == "airflow" else f"size.event.{name}"
             bench.size(figure, whole, f"the event as it came ({came:,.0f} bytes)", whole / came)
             wal = (_logged(database) - logged) / COUNT
@@ -36,7 +36,8 @@ def main() -> None:
             bench.size(f"size.body.{name}", body, f"the event as it came ({came:,.0f} bytes)", body / came)
 
 
-def _total(database: Database) -> float:
+def total(database: Database) -> float:
+    """What all tables hold, with their indexes, in bytes."""
     with database.transaction() as connection:
         row = connection.execute(TOTAL.encode()).fetchone()
     return float(row[0]) if row else 0.0

@@ -38,6 +38,7 @@ from dataforge.storage.readiness import Place, Success
 
 LEVELS_AHEAD = 2  # from a missing upstream to what that is itself missing
 MOST_AHEAD = 1_000  # partitions looked at on one level; what lies beyond counts as able to come
+AHEAD_OF_EACH = 100  # likewise, for each question: of a verdict that waits for thousands not all are told of
 _STRICTNESS = {"ignore": 0, "warn": 1, "block": 2}
 
 
@@ -61,7 +62,7 @@ def ask(
     pending = seen.pending
     facts = _Facts(
         histories=storage.history(connection, here.id, pending),
-        obstacles=_obstacles(connection, here, nodes, seen, now, LEVELS_AHEAD),
+        obstacles=_obstacles(connection, here, nodes, seen, now, min(MOST_AHEAD, AHEAD_OF_EACH * len(seen.sketches))),
         progress=storage.observed_through(connection, here.id, seen.known.namespaces),
         told={},
     )
@@ -192,16 +193,23 @@ def _runs(state: State) -> bool:
 
 
 def _obstacles(
-    connection: Connection, here: Environment, nodes: Nodes, seen: _Seen, now: datetime, ahead: int
+    connection: Connection,
+    here: Environment,
+    nodes: Nodes,
+    seen: _Seen,
+    now: datetime,
+    most: int,
+    ahead: int = LEVELS_AHEAD,
 ) -> dict[Place, str]:
     """Why missing upstreams will not come by themselves, of those for which that can be told: a task that itself
-    waits for something that failed, and a dataset whose producer did not or cannot run."""
+    waits for something that failed, and a dataset whose producer did not or cannot run. At most so many are looked at
+    on each of the levels ahead."""
     behind = {place: seen.known.makers(place, now) for place in seen.missing} if ahead else {}
-    wanted = sorted({maker for found in behind.values() for maker in found})[:MOST_AHEAD]
+    wanted = sorted({maker for found in behind.values() for maker in found})[:most]
     if not wanted:
         return {}
     next_ = _see(connection, here.id, nodes, wanted, now)
-    facts = _Facts({}, _obstacles(connection, here, nodes, next_, now, ahead - 1), {}, {}, ahead=True)
+    facts = _Facts({}, _obstacles(connection, here, nodes, next_, now, most, ahead - 1), {}, {}, ahead=True)
     questions = ((each.asked, _question(next_, each, facts, here.graph_version, now)) for each in next_.sketches)
     why = {maker: text for maker, question in questions if (text := obstacle(question)) is not None}
     return {place: why[maker] for place, found in behind.items() for maker in found if maker in why}

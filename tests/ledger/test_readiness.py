@@ -192,6 +192,20 @@ def test_a_failure_further_up_is_told_from_what_will_come(database: Database, le
     assert "will not by itself: load failed" in ask(database, "report").reasons[0].message
 
 
+def test_of_a_verdict_that_waits_for_very_many_the_first_are_looked_behind(
+    database: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = ledger.declared("last")
+    for name in ("a", "b", "c"):
+        failed, between = ledger.declared(f"before_{name}"), ledger.declared(name)
+        ledger.edge(between, failed)
+        ledger.edge(last, between)
+        ledger.state(failed, "failed")
+    assert sum("will not by itself" in reason.message for reason in ask(database, "last").reasons) == 3
+    monkeypatch.setattr("dataforge.ledger.question.AHEAD_OF_EACH", 2)
+    assert sum("will not by itself" in reason.message for reason in ask(database, "last").reasons) == 2
+
+
 def test_weak_evidence_confirms_nothing(database: Database, ledger: Ledger) -> None:
     load, orders = ledger.declared("load"), ledger.dataset("orders")
     ledger.edge(load, orders)

@@ -1,0 +1,128 @@
+"""Recording on top of days of history, for half an hour and with autovacuum running: whether it slows down meanwhile.
+
+The world's own events, hour after hour, in batches of 500, while somebody asks for verdicts over HTTP five times a
+second. What it takes to draw the events is not counted; the history is held against the world's truth before anything
+is measured.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import islice
+from random import Random
+from threading import Event, Thread
+
+import httpx
+
+from benchmarks.figure import Bench
+from benchmarks.ingest import server_version
+from benchmarks.scratch import scratch_database
+from benchmarks.served import served
+from benchmarks.size import total
+from benchmarks.world import World
+from benchmarks.world.event import native, said
+from benchmarks.world.graph import NAMESPACE, Cadence
+from benchmarks.world.hours import statements
+from benchmarks.world.truth import truth, wrong
+from dataforge.ingest.batch import collect_less, record_native
+from dataforge.ingest.redaction import NOTHING
+from dataforge.ledger.declare import declare
+from dataforge.model import definition
+from dataforge.storage.database import Database
+
+DAYS = 3  # of history
+MINUTES = 30  # of recording
+STEP = 5  # minutes that make one figure
+_BATCH, _AT_ONCE = 500, 20_000  # events
+_ASKED = "2026-06-02"  # a day of the history
+_PAUSE = 0.2  # seconds between two questions
+_YEAR = 24 * 365  # hours: more than is recorded in the time
+_Part = tuple[float, int]  # seconds, events
+
+
+def main(factor: float) -> None:
+    """Measures each five minutes, and the last beside the first."""
+    collect_less()
+    world = World(factor)
+    with scratch_database({}) as database:
+        bench = Bench("curve", server_version(database))
+        _declared(database, world)
+        _history(database, world)
+        begun = total(database)
+        with served(database.url) as one, _asking(one.url, world) as waits:
+            recorded = _recorded(database, world)
+            first = 0.0
+            for step in range(STEP, MINUTES + 1, STEP):
+                seconds, events = _step(recorded)
+                rate, asked = events / seconds, waits[:]
+                del waits[: len(asked)]
+                first = first or rate
+                bench.rate(f"curve.record.{step:02}", rate, "the first five minutes", rate / first, factor)
+                bench.times(f"curve.verdict.{step:02}", asked, factor=factor)
+                bench.size(f"curve.size.{step:02}", total(database), "before", total(database) / begun, factor)
+
+
+def _declared(database: Database, world: World) -> None:
+    for manifest in world.manifests():
+        if manifest["tasks"]:
+            declare(database, "dev", definition.parse(manifest), now=datetime(2026, 5, 31, tzinfo=UTC))
+
+
+def _history(database: Database, world: World) -> None:
+    hours = range(24 * DAYS)
+    events = _events(world, hours)
+    while batch := list(islice(events, _BATCH)):
+        assert not record_native(database, "dev", batch, NOTHING).rejected, "the world says what is refused"
+    with database.transaction() as connection:
+        found = wrong(connection, "dev", truth(world, hours))
+    assert not found, f"the ledger believes otherwise: {found[0]}"
+
+
+def _events(world: World, hours: range) -> Iterator[bytes]:
+    return (native(each) for some in statements(world, hours) for each in said(world, some))
+
+
+def _recorded(database: Database, world: World) -> Iterator[_Part]:
+    """Records what comes after the history, part by part."""
+    events = _events(world, range(24 * DAYS, _YEAR))
+    while drawn := list(islice(events, _AT_ONCE)):
+        began = time.perf_counter()
+        for begin in range(0, len(drawn), _BATCH):
+            record_native(database, "dev", drawn[begin : begin + _BATCH], NOTHING)
+        yield time.perf_counter() - began, len(drawn)
+
+
+def _step(recorded: Iterator[_Part]) -> _Part:
+    seconds, events = 0.0, 0
+    while seconds < 60 * STEP:
+        more, number = next(recorded)
+        seconds, events = seconds + more, events + number
+    return seconds, events
+
+
+@contextmanager
+def _asking(url: str, world: World) -> Iterator[list[float]]:
+    """Asks whether daily tasks may run, one after the other, and notes what each answer took, in seconds."""
+    daily = [world.name(task) for task in range(world.size) if world.cadence[task] == Cadence.DAILY]
+    waits: list[float] = []
+    ended = Event()
+    asker = Thread(target=_ask, args=(url, daily, waits, ended))
+    asker.start()
+    try:
+        yield waits
+    finally:
+        ended.set()
+        asker.join()
+
+
+def _ask(url: str, names: Sequence[str], waits: list[float], ended: Event) -> None:
+    random = Random(5)
+    with httpx.Client(base_url=url, timeout=60) as client:
+        while not ended.wait(_PAUSE):
+            named = {"name": random.choice(names), "namespace": NAMESPACE, "partition": _ASKED}
+            began = time.perf_counter()
+            client.get("/dev/readiness", params=named).raise_for_status()
+            waits.append(time.perf_counter() - began)
