@@ -32,7 +32,6 @@ from dataforge.client.request import (
     sound,
     source_name,
 )
-from dataforge.ledger.readiness import Answers, Named
 from dataforge.model.arrival import ArrivalQuestion, Arrivals
 from dataforge.model.backfill import (
     BackfillDetail,
@@ -80,6 +79,7 @@ from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
 from dataforge.model.mirror import MirrorItem, MirrorReport, Mirrors
 from dataforge.model.partition_set import KeyFilter, SetKey
+from dataforge.model.question import Answers, Named
 from dataforge.model.recorded import BatchAnswer, Recorded, joined, joined_batches
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Rerunning, Reruns
