@@ -373,16 +373,3 @@ def test_a_source_leaves_no_trace_of_what_it_said_before(database: Database, sai
     for each in last.values():
         declare(database, plain, each)
     assert digest(database, changing) == digest(database, plain)
-
-
-EDGE_ROWS_READ = """
-select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from (select pg_stat_force_next_flush()) now_told,
-    pg_stat_user_tables where relname = 'edge'
-"""
-
-
-def test_a_first_manifest_reads_the_edges_of_each_task_and_not_all_for_each(database: Database) -> None:
-    tasks = [task(f"t{n}", *(reads(f"d{n - back}") for back in (1, 2, 3)), makes=(f"d{n}",)) for n in range(300)]
-    declare(database, new_environment(database), manifest("lake", *tasks, datasets=[]))
-    [(read,)] = rows(database, EDGE_ROWS_READ)
-    assert 0 < read < 50_000, "of 1,200 edges; a plan for an empty table reads 300 times as many"
