@@ -17,12 +17,14 @@ from benchmarks.scratch import scratch_database
 from benchmarks.served import served
 from benchmarks.world.graph import TASKS
 from dataforge.graph.follower import Follower
-from dataforge.ingest.batch import collect_less, record_native
+from dataforge.ingest.batch import record_native
+from dataforge.ingest.garbage import collect_less
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger.declare import declare
 from dataforge.ledger.lineage import lineage
-from dataforge.ledger.readiness import Named, readiness, verdict
+from dataforge.ledger.readiness import readiness, verdict
 from dataforge.model import definition
+from dataforge.model.question import Named
 from dataforge.storage.database import Database
 
 LAYERS, UPSTREAMS, DAYS = 15, 20, ("2026-11-01", "2026-11-02")

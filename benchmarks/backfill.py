@@ -14,7 +14,8 @@ from benchmarks.ingest import server_version
 from benchmarks.scratch import scratch_database
 from dataforge.dispatch import backfill as dispatch
 from dataforge.dispatch.release import tend
-from dataforge.ingest.batch import collect_less, record_native
+from dataforge.ingest.batch import record_native
+from dataforge.ingest.garbage import collect_less
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger.declare import declare
 from dataforge.model import definition

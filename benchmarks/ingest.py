@@ -19,7 +19,8 @@ from benchmarks.figure import Bench, timed
 from benchmarks.load import Answered, Load, measure
 from benchmarks.scratch import scratch_database
 from benchmarks.served import served
-from dataforge.ingest.batch import collect_less, record_native, record_openlineage
+from dataforge.ingest.batch import record_native, record_openlineage
+from dataforge.ingest.garbage import collect_less
 from dataforge.ingest.redaction import NOTHING
 from dataforge.storage.database import Database
 

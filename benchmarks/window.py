@@ -16,7 +16,8 @@ from typing import Any
 from benchmarks.figure import Bench, timed
 from benchmarks.ingest import server_version
 from benchmarks.scratch import scratch_database
-from dataforge.ingest.batch import collect_less, record_native
+from dataforge.ingest.batch import record_native
+from dataforge.ingest.garbage import collect_less
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger.asset import snapshot
 from dataforge.ledger.declare import declare

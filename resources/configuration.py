@@ -9,7 +9,6 @@ import os
 from dagster import EnvVar
 
 from dataforge import settings as installation
-from dataforge.dispatch.claim import is_ground
 from dataforge.model.verdict import Verdict
 from resources.airflow import AirflowResource
 from resources.ledger import LedgerResource
@@ -37,6 +36,8 @@ def airflow_resource() -> AirflowResource:
 def may_start(verdict: Verdict) -> bool:
     """Whether something may be started on a verdict that lets it run: on what was only observed, where this
     installation trusts the namespace."""
+    from dataforge.dispatch.claim import is_ground  # which imports all that a claim does
+
     return is_ground(verdict, installation.current().trusted)
 
 

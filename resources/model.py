@@ -3,7 +3,6 @@
 from dataforge.client import each
 from dataforge.client.request import MOST_QUESTIONS
 from dataforge.ingest.dbt import task_name as dbt_task_name
-from dataforge.ledger.readiness import Answers, Named
 from dataforge.model import edge
 from dataforge.model.arrival import Arrival, ArrivalQuestion, Arrivals
 from dataforge.model.arrival_sentence import Aspect, amiss, moment, recent, retyped
@@ -43,6 +42,7 @@ from dataforge.model.listing import Page
 from dataforge.model.partition import NONE, Partitioning, bound, endless
 from dataforge.model.partition_check import key_problem
 from dataforge.model.partition_set import KeyFilter, SetKey
+from dataforge.model.question import Answers, Named
 from dataforge.model.recorded import BatchAnswer, Recorded, RejectedEvent, joined
 from dataforge.model.reference import DatasetRef, NodeKind, TaskRef
 from dataforge.model.state import PartitionStatus, RunKind, RunState

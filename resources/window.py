@@ -4,7 +4,7 @@ when it loads.
 
 from pathlib import Path
 
-from dataforge.ingest.batch import collect_less
+from dataforge.ingest.garbage import collect_less
 from dataforge.model import asset
 from dataforge.model.asset import Snapshot
 from dataforge.model.errors import NotFound

@@ -15,8 +15,9 @@ from benchmarks.airflow_truth.spec import Dag
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger.declare import declare
-from dataforge.ledger.readiness import Named, readiness
+from dataforge.ledger.readiness import readiness
 from dataforge.model.definition import parse
+from dataforge.model.question import Named
 from dataforge.model.verdict import Verdict
 from dataforge.storage.database import Database
 

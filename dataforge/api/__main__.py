@@ -8,7 +8,7 @@ import uvicorn
 from litestar.concurrency import set_asyncio_executor
 
 from dataforge import settings as installation
-from dataforge.ingest.batch import collect_less
+from dataforge.ingest.garbage import collect_less
 
 # Questions, declarations and claims are served by threads. Writers of one environment take turns, each waiting in a
 # thread of its own, so there are more of them than cores by far. Events wait in no thread: they are written in groups.

@@ -14,7 +14,7 @@ from litestar.params import QueryParameter, RawBody
 from dataforge.api.operation import EnvironmentName, answers, takes_body
 from dataforge.api.questions import MOST_QUESTIONS, read_questions
 from dataforge.ledger import readiness as ledger
-from dataforge.ledger.readiness import Answers, Named
+from dataforge.model.question import Answers, Named
 from dataforge.model.reference import TaskRef
 from dataforge.model.verdict import Code, NodeRef, Reason, Status, Unanswered, Verdict
 from dataforge.storage.database import Database

@@ -83,7 +83,7 @@ def _broker(settings: Settings) -> Broker:
 
 def _run(settings: Settings, broker: Broker) -> None:
     from dataforge.ingest import redaction
-    from dataforge.ingest.batch import collect_less
+    from dataforge.ingest.garbage import collect_less
     from dataforge.ingest.kafka import Reader, consume
     from dataforge.local.postgres import database_url
     from dataforge.storage.database import Database

@@ -39,7 +39,8 @@ def why(invocation: Invocation, name: str, partition: str | None, namespace: str
 def _ask(invocation: Invocation, name: str, partition: str, namespace: str | None) -> Verdict:
     from datetime import UTC, datetime
 
-    from dataforge.ledger.readiness import Named, verdict
+    from dataforge.ledger.readiness import verdict
+    from dataforge.model.question import Named
 
     with opened(invocation, patient=False) as database:
         asked = Named(name, namespace, partition)

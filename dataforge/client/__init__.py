@@ -15,12 +15,15 @@
             print(partition.partition, partition.state)
 
 What the ledger refuses, and what it cannot answer, is raised as an error of `dataforge.model.errors`.
+
+The way straight to the database is imported when it is asked for: it takes longer to load than all else here together,
+and who asks over HTTP, as a code location of Dagster's, never needs it.
 """
 
-from dataforge.client.direct import DirectClient
+from typing import TYPE_CHECKING, Any
+
 from dataforge.client.http import Client
 from dataforge.client.ledger import Ledger, each
-from dataforge.ledger.readiness import Named
 from dataforge.model.arrival import ArrivalQuestion
 from dataforge.model.claim import ClaimRefused, Fenced, Outcome
 from dataforge.model.filter import (
@@ -34,6 +37,10 @@ from dataforge.model.filter import (
 )
 from dataforge.model.freshness import FreshnessQuestion
 from dataforge.model.partition_set import KeyFilter
+from dataforge.model.question import Named
+
+if TYPE_CHECKING:
+    from dataforge.client.direct import DirectClient
 
 __all__ = [
     "ArrivalQuestion",
@@ -55,3 +62,11 @@ __all__ = [
     "UpdateFilter",
     "each",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "DirectClient":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from dataforge.client.direct import DirectClient
+
+    return DirectClient

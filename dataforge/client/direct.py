@@ -45,7 +45,6 @@ from dataforge.ledger import mirror as mirroring
 from dataforge.ledger import partition_set as sets
 from dataforge.ledger import readiness as verdicts
 from dataforge.ledger.newest import newest as feed_from_its_end
-from dataforge.ledger.readiness import Answers, Named
 from dataforge.model import definition
 from dataforge.model.arrival import ArrivalQuestion, Arrivals
 from dataforge.model.backfill import (
@@ -93,6 +92,7 @@ from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
 from dataforge.model.mirror import MirrorItem, MirrorReport, Mirrors
 from dataforge.model.partition_set import KeyFilter, SetKey
+from dataforge.model.question import Answers, Named
 from dataforge.model.recorded import BatchAnswer, Recorded, joined, joined_batches
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Rerunning, Reruns

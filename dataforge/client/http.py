@@ -32,7 +32,6 @@ from dataforge.client.request import (
     sound,
     source_name,
 )
-from dataforge.ledger.readiness import Answers, Named
 from dataforge.model.arrival import ArrivalQuestion, Arrivals
 from dataforge.model.backfill import (
     BackfillDetail,
@@ -80,6 +79,7 @@ from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
 from dataforge.model.mirror import MirrorItem, MirrorReport, Mirrors
 from dataforge.model.partition_set import KeyFilter, SetKey
+from dataforge.model.question import Answers, Named
 from dataforge.model.recorded import BatchAnswer, Recorded, joined, joined_batches
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Rerunning, Reruns
@@ -127,10 +127,12 @@ class Client:
         api_key: str | None = None,
         *,
         patience: float = 60.0,  # seconds for an answer, before the server counts as unreachable
+        manifest_patience: float = 60.0,  # the same for a manifest, which may be of thousands of tasks
     ) -> None:
         self.url = _checked(url)
         timeout = httpx.Timeout(patience, connect=_CONNECT_SECONDS)
         self._http = httpx.Client(timeout=timeout, headers=_authorization(api_key))
+        self._manifest_timeout = httpx.Timeout(manifest_patience, connect=_CONNECT_SECONDS)
         self._base = f"{self.url}/api/v1/{quote(environment, safe='')}"
 
     def record(self, events: Sequence[Mapping[str, Any]]) -> Recorded:
@@ -216,7 +218,8 @@ class Client:
 
     def declare(self, source: str, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Declared:
         path = f"/definitions/{quote(source_name(source), safe='')}"
-        return self._send("PUT", path, encoded(manifest, "$"), Declared, {"dry_run": _text(dry_run)})
+        parameters = {"dry_run": _text(dry_run)}
+        return self._send("PUT", path, encoded(manifest, "$"), Declared, parameters, self._manifest_timeout)
 
     def rerun(
         self,
@@ -318,13 +321,22 @@ class Client:
         return self._ask(self._http.build_request("GET", self._base + path, params=parameters), kind)
 
     def _send(
-        self, method: str, path: str, body: bytes, kind: type[_Answer], parameters: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        kind: type[_Answer],
+        parameters: Mapping[str, str] | None = None,
+        timeout: httpx.Timeout | None = None,
     ) -> _Answer:
         headers = {"Content-Type": _JSON}
         if len(body) >= _COMPRESSED_FROM:
             body, headers["Content-Encoding"] = gzip.compress(body, compresslevel=1), "gzip"
         url = self._base + path
-        return self._ask(self._http.build_request(method, url, params=parameters, content=body, headers=headers), kind)
+        request = self._http.build_request(
+            method, url, params=parameters, content=body, headers=headers, timeout=timeout or self._http.timeout
+        )
+        return self._ask(request, kind)
 
     def _ask(self, request: httpx.Request, kind: type[_Answer]) -> _Answer:
         response = self._answer(request)
@@ -341,8 +353,7 @@ class Client:
             try:
                 return self._http.send(request)
             except httpx.TimeoutException as error:
-                timeout = self._http.timeout
-                limit = timeout.connect if isinstance(error, httpx.ConnectTimeout) else timeout.read
+                limit = request.extensions["timeout"]["connect" if isinstance(error, httpx.ConnectTimeout) else "read"]
                 raise Unreachable(f"the ledger at {self.url} does not answer within {limit:g} s; {REMEDY}") from error
             except httpx.DecodingError as error:
                 raise no_ledger(self.url, _reason(error)) from error

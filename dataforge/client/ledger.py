@@ -14,7 +14,6 @@ from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
-from dataforge.ledger.readiness import Answers, Named
 from dataforge.model.arrival import ArrivalQuestion, Arrivals
 from dataforge.model.backfill import (
     BackfillDetail,
@@ -58,6 +57,7 @@ from dataforge.model.lineage import Direction, Graph, PartitionGraph
 from dataforge.model.listing import Page
 from dataforge.model.mirror import MirrorItem, Mirrors
 from dataforge.model.partition_set import KeyFilter, SetKey
+from dataforge.model.question import Answers, Named
 from dataforge.model.recorded import BatchAnswer, Recorded
 from dataforge.model.reference import DatasetRef, NodeKind
 from dataforge.model.rerun import Downstream, Reruns

@@ -9,7 +9,7 @@ from threading import Event
 from dataforge import settings as installation
 from dataforge.dispatch.worker import work
 from dataforge.ingest import redaction
-from dataforge.ingest.batch import collect_less
+from dataforge.ingest.garbage import collect_less
 from dataforge.local.postgres import database_url
 from dataforge.storage.database import Database
 

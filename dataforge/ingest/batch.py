@@ -4,7 +4,6 @@ Guarantees that when a call returns, every event of its batches is either record
 bytes, durably; when it raises, none of it is. What is bad in one batch changes nothing of what another is told.
 """
 
-import gc
 import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -52,16 +51,6 @@ class Batch(NamedTuple):
     events: dict[int, Event]
     unread: list[Rejected]
     places: Sequence[MessagePlace] = ()  # of messages: which each of the bodies was
-
-
-_VALUES_BEFORE_COLLECTION = 20_000
-
-
-def collect_less() -> None:
-    """Lets a process that records or loads much look for cycles of garbage less often: a batch, like a window's assets,
-    makes tens of thousands of values and no cycle, and to look for one after every 700 of them takes a tenth of a
-    batch's time and a third of a window's."""
-    gc.set_threshold(_VALUES_BEFORE_COLLECTION, *gc.get_threshold()[1:])
 
 
 def record_openlineage(

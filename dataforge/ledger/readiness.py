@@ -2,14 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Annotated
-
-import msgspec
-from msgspec import Meta
 
 from dataforge.ledger.aging import questions
 from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked
+from dataforge.model.question import Answers, Named
 from dataforge.model.readiness import decide
 from dataforge.model.reference import TaskRef
 from dataforge.model.verdict import Code, Reason, Status, Unanswered, Verdict
@@ -21,23 +18,6 @@ from dataforge.storage.environment import Environment
 from dataforge.storage.readiness import Name
 
 _CANDIDATES = 5
-
-
-class Named(msgspec.Struct, frozen=True):
-    """A question as a client puts it; without a namespace the name must be unique in the environment."""
-
-    name: str
-    namespace: str | None = None
-    partition: str = ""
-
-
-class Answers(msgspec.Struct, frozen=True):
-    """Verdicts in the order of the questions, all of one moment. The item of a task that no name, or more than
-    one, fits has a code and candidates as well."""
-
-    items: Annotated[tuple[Verdict, ...], Meta(description="A verdict for each question, in the order asked.")]
-    decided_at: Annotated[datetime, Meta(description="The moment they all hold for.")]
-    graph_version: Annotated[int, Meta(description="The version of the graph they were decided on.")]
 
 
 def verdict(database: Database, environment: str, question: Named, now: datetime) -> Verdict:

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from dataforge.model.reference import TaskRef
 from dataforge.model.schedule import NO_INTERVAL
 from dataforge.model.state import RunKind
+from dataforge.storage.record_set import spread
 
 Registers = dict[str, list[Any]]  # {field: [event time, event id, value]}
 
@@ -115,17 +116,16 @@ class EffectiveTask(msgspec.Struct, frozen=True):
 
 
 SET_EFFECTIVE = """
-update task set platform = %s, owner = %s, domain = %s, partitioning = %s, partitioning_origin = %s
-where environment = %s and id = %s
+update task set platform = said.platform, owner = said.owner, domain = said.domain,
+    partitioning = said.partitioning, partitioning_origin = said.partitioning_origin
+from json_to_recordset(%(tasks)s::json) as said
+    (id bigint, platform text, owner text, domain text, partitioning jsonb, partitioning_origin origin)
+where task.environment = %(environment)s and task.id = said.id
 """
 
 
 def set_effective(connection: Connection, environment: int, tasks: Iterable[EffectiveTask]) -> None:
     """Stores the effective columns."""
-    connection.cursor().executemany(
-        SET_EFFECTIVE,
-        [
-            (t.platform, t.owner, t.domain, Jsonb(t.partitioning), t.partitioning_origin, environment, t.id)
-            for t in tasks
-        ],
-    )
+    rows = [msgspec.structs.asdict(task) for task in tasks]
+    if rows:
+        connection.execute(SET_EFFECTIVE, {"environment": environment, "tasks": spread(rows)})

@@ -30,13 +30,13 @@ from dataforge.client import (
     each,
     request,
 )
-from dataforge.ledger.readiness import Answers
 from dataforge.model.arrival import Arrivals
 from dataforge.model.backfill import BackfillFilter, Backfilling, ItemFilter, Target
 from dataforge.model.claim import ClaimingEach, Member
 from dataforge.model.declaration import CycleError, Declared
 from dataforge.model.errors import Conflict, DataForgeError, InvalidInput, NotFound
 from dataforge.model.freshness import FreshnessAnswers
+from dataforge.model.question import Answers
 from dataforge.model.recorded import BatchAnswer, Recorded
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.state import PartitionStatus, RunState

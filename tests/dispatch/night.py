@@ -12,9 +12,10 @@ from dataforge.dispatch import lease as leases
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger.declare import declare
-from dataforge.ledger.readiness import Named, verdict
+from dataforge.ledger.readiness import verdict
 from dataforge.model import definition
 from dataforge.model.claim import Claiming, Ended, Granted, Outcome, Said
+from dataforge.model.question import Named
 from dataforge.model.verdict import Verdict
 from dataforge.storage.database import Database
 

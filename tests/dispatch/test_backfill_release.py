@@ -13,7 +13,7 @@ from dataforge.dispatch import release, rerun
 from dataforge.dispatch.waiting import waiting
 from dataforge.ingest.replay import verify
 from dataforge.ledger.backfill_list import backfills, detail, items
-from dataforge.ledger.readiness import Named, verdict
+from dataforge.ledger.readiness import verdict
 from dataforge.model.backfill import (
     BackfillDetail,
     BackfillFilter,
@@ -25,6 +25,7 @@ from dataforge.model.backfill import (
     Verb,
 )
 from dataforge.model.errors import Conflict, InvalidInput, NotFound
+from dataforge.model.question import Named
 from dataforge.storage.database import Database
 from tests.dispatch.backfilled import (
     DAYS,

@@ -18,11 +18,12 @@ from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import verify
 from dataforge.ledger.declare import declare
 from dataforge.ledger.partition_set import keys
-from dataforge.ledger.readiness import Named, verdict
+from dataforge.ledger.readiness import verdict
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
 from dataforge.model.errors import InvalidInput
 from dataforge.model.partition_set import KeyFilter, Registering
+from dataforge.model.question import Named
 from dataforge.model.verdict import Verdict
 from dataforge.storage.database import Database
 from tests.dispatch.night import DAY, LAKE, at, codes, declared, ordered, recorded, said, task

@@ -8,8 +8,9 @@ import pytest
 
 from dataforge.dispatch import rerun as dispatch
 from dataforge.ingest.replay import verify
-from dataforge.ledger.readiness import Named, readiness
+from dataforge.ledger.readiness import readiness
 from dataforge.model.errors import Conflict, InvalidInput, NotFound
+from dataforge.model.question import Named
 from dataforge.model.rerun import Downstream, Rerunning
 from dataforge.storage.database import Database
 from tests.dispatch.night import DAY, LAKE, asked, at, claimed, codes, declared, ended, ordered, recorded, task

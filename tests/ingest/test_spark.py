@@ -12,8 +12,9 @@ from dataforge.ingest.batch import record_any
 from dataforge.ingest.insert_statement import partition
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger.declare import declare
-from dataforge.ledger.readiness import Named, verdict
+from dataforge.ledger.readiness import verdict
 from dataforge.model.definition import parse
+from dataforge.model.question import Named
 from dataforge.storage.database import Database
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

@@ -8,7 +8,8 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from dataforge.ledger.readiness import Named, verdict
+from dataforge.ledger.readiness import verdict
+from dataforge.model.question import Named
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.verdict import Verdict
 from dataforge.storage.database import Database

@@ -16,9 +16,10 @@ from dataforge.ingest.batch import record_any
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import verify
 from dataforge.ledger.declare import declare
-from dataforge.ledger.readiness import Named, verdict
+from dataforge.ledger.readiness import verdict
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
+from dataforge.model.question import Named
 from dataforge.model.verdict import Verdict
 from dataforge.storage.database import Database
 

@@ -8,9 +8,10 @@ import pytest
 
 from dataforge.ledger.catalog import partitions
 from dataforge.ledger.freshness import freshness
-from dataforge.ledger.readiness import Named, readiness, verdict
+from dataforge.ledger.readiness import readiness, verdict
 from dataforge.model.filter import PartitionFilter
 from dataforge.model.freshness import FreshnessQuestion
+from dataforge.model.question import Named
 from dataforge.model.reference import TaskRef
 from dataforge.model.state import PartitionStatus
 from dataforge.model.verdict import NodeRef

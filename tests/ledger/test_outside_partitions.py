@@ -11,9 +11,10 @@ from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger import catalog
 from dataforge.ledger.declare import declare
-from dataforge.ledger.readiness import Named, verdict
+from dataforge.ledger.readiness import verdict
 from dataforge.model import definition
 from dataforge.model.filter import PartitionFilter
+from dataforge.model.question import Named
 from dataforge.storage.database import Database
 
 NOW = datetime(2026, 11, 9, tzinfo=UTC)

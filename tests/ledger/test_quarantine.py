@@ -20,11 +20,12 @@ from dataforge.ingest.replay import verify
 from dataforge.ledger import catalog
 from dataforge.ledger.declare import declare
 from dataforge.ledger.freshness import freshness
-from dataforge.ledger.readiness import Named, verdict
+from dataforge.ledger.readiness import verdict
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
 from dataforge.model.filter import PartitionFilter
 from dataforge.model.freshness import FreshnessQuestion
+from dataforge.model.question import Named
 from dataforge.model.verdict import Verdict
 from dataforge.storage.database import Database
 

@@ -9,8 +9,9 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from dataforge.ledger.readiness import Answers, Named, readiness, verdict
+from dataforge.ledger.readiness import readiness, verdict
 from dataforge.model.errors import NotFound
+from dataforge.model.question import Answers, Named
 from dataforge.model.verdict import Unanswered
 from dataforge.storage.database import Database
 from tests.ledger.readiness_rows import DAILY, DAY, ENVIRONMENT, NOW, Ledger, ask, reasons

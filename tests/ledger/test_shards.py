@@ -19,12 +19,13 @@ from dataforge.ingest.replay import checkpoint, replay, verify
 from dataforge.ledger import catalog, shard
 from dataforge.ledger.checkpoint import Shelf
 from dataforge.ledger.declare import declare
-from dataforge.ledger.readiness import Named, verdict
+from dataforge.ledger.readiness import verdict
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
 from dataforge.model.catalog import PartitionItem, RunItem, ShardItem
 from dataforge.model.errors import InvalidInput, NotFound
 from dataforge.model.filter import PartitionFilter, RunFilter, ShardFilter
+from dataforge.model.question import Named
 from dataforge.model.shard import ShardCounts, ShardState
 from dataforge.storage import shard as storage
 from dataforge.storage.database import Database

@@ -23,12 +23,13 @@ from dataforge.ledger.declare import declare
 from dataforge.ledger.findings import findings
 from dataforge.ledger.freshness import freshness
 from dataforge.ledger.partition_graph import lineage_of
-from dataforge.ledger.readiness import Named, verdict
+from dataforge.ledger.readiness import verdict
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
 from dataforge.model.errors import InvalidInput
 from dataforge.model.filter import FindingFilter, PartitionFilter, UpdateFilter
 from dataforge.model.freshness import FreshnessQuestion
+from dataforge.model.question import Named
 from dataforge.model.state import PartitionStatus
 from dataforge.model.verdict import Verdict
 from dataforge.storage.database import Database

@@ -19,11 +19,12 @@ from dataforge.ingest.replay import verify
 from dataforge.ledger import catalog
 from dataforge.ledger.declare import declare
 from dataforge.ledger.lineage import lineage
-from dataforge.ledger.readiness import Named, verdict
+from dataforge.ledger.readiness import verdict
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
 from dataforge.model.errors import InvalidInput, NotFound
 from dataforge.model.filter import UpdateFilter
+from dataforge.model.question import Named
 from dataforge.model.verdict import Verdict
 from dataforge.storage.database import Database
 

@@ -23,11 +23,12 @@ from dataforge.ingest.batch import record_native, record_openlineage
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger import backfill_list, catalog
 from dataforge.ledger.declare import declare
-from dataforge.ledger.readiness import Named, readiness, verdict
+from dataforge.ledger.readiness import readiness, verdict
 from dataforge.model import definition
 from dataforge.model.backfill import Backfilling, Cap, Target
 from dataforge.model.claim import Claiming, Outcome
 from dataforge.model.filter import PartitionFilter, RunFilter
+from dataforge.model.question import Named
 from dataforge.storage.database import Database
 from tests.storage.executed import Scan, executed
 

@@ -11,11 +11,12 @@ from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger import catalog
 from dataforge.ledger.declare import declare
 from dataforge.ledger.freshness import freshness
-from dataforge.ledger.readiness import Named, readiness
+from dataforge.ledger.readiness import readiness
 from dataforge.ledger.verify import digest
 from dataforge.model import definition
 from dataforge.model.filter import UpdateFilter
 from dataforge.model.freshness import FreshnessQuestion
+from dataforge.model.question import Named
 from dataforge.storage import environment as environments
 from dataforge.storage import event as event_log
 from dataforge.storage.database import Database

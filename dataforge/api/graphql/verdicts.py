@@ -11,8 +11,8 @@ from msgspec import Meta
 from dataforge.api.graphql.reading import MOST_AT_ONCE, Within
 from dataforge.api.graphql.shape import link, takes
 from dataforge.ledger import readiness
-from dataforge.ledger.readiness import Named
 from dataforge.model.errors import FieldError, InvalidInput
+from dataforge.model.question import Named
 from dataforge.model.verdict import Code, Verdict
 
 
