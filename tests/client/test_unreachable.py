@@ -17,6 +17,7 @@ import pytest
 
 from benchmarks.scratch import free_port
 from dataforge.client import Client, DirectClient, Ledger, TaskFilter
+from dataforge.model.declaration import Declared
 from dataforge.model.errors import SettingsError, Unreachable
 from dataforge.storage.database import Database
 from resources import LedgerResource
@@ -56,7 +57,7 @@ class Server:
                     self.end_headers()
                     self.wfile.write(server.body)
 
-            do_POST = do_GET  # noqa: N815  # as the library has it
+            do_POST = do_PUT = do_GET  # noqa: N815  # as the library has it
 
             def log_message(self, *_: Any) -> None:
                 """Says nothing."""
@@ -154,6 +155,16 @@ def test_an_answer_that_takes_too_long_is_not_waited_for_again(server: Server) -
     server.seconds = 0.5
     assert "does not answer within 0.1 s" in _refused(Client(server.url, patience=0.1))
     assert len(server.asked) == 1
+
+
+def test_a_manifest_has_a_patience_of_its_own(server: Server) -> None:
+    server.seconds = 0.5
+    server.body = msgspec.json.encode(Declared(created=1, changed=0, retired=0, unchanged=0, graph_version=1))
+    with Client(server.url, patience=0.1, manifest_patience=60.0) as client:
+        assert client.declare("shop", {"tasks": []}).created == 1
+        assert "does not answer within 0.1 s" in _refused(client)
+    with Client(server.url, manifest_patience=0.2) as client, pytest.raises(Unreachable, match=r"within 0\.2 s"):
+        client.declare("shop", {"tasks": []})
 
 
 @pytest.mark.parametrize("lost", [1, 2])

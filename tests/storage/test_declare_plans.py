@@ -44,3 +44,35 @@ def test_how_a_few_are_cut_is_read_by_their_ids(filled: psycopg.Connection[Any],
 def test_who_uses_a_node_is_read_by_the_node(filled: psycopg.Connection[Any]) -> None:
     given = {"environment": 1, "kind": "dataset", "nodes": [3, 4], "source": "source9"}
     assert sum(rows_read(filled, edge.TO_NODES, given).values()) <= 8
+
+
+def test_what_a_changed_task_writes_is_read_by_the_task_though_the_session_knew_the_table_when_it_was_small(
+    database: Database,
+) -> None:
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute(_SMALL)
+        connection.execute("vacuum analyze edge, dataset, task")
+        for _ in range(10):  # by then a plan is kept
+            connection.execute("update task set owner = coalesce(owner, '') || 'a'")
+        connection.execute(_LARGE)
+        with connection.transaction():
+            connection.execute("update task set owner = 'b' where id <= 200")
+            assert _edges_read(connection) < 10_000  # of all for each it would be 400,000
+
+
+_SMALL = """
+insert into task (environment, id, namespace, name) select 1, n, 'ns', 'task' || n from generate_series(1, 20) n;
+insert into edge (environment, task_id, relation, node_kind, node_id, origin, source)
+select 1, n, 'produces', 'dataset', n, 'declared', 'x' from generate_series(1, 20) n;
+"""
+_LARGE = """
+insert into task (environment, id, namespace, name) select 1, n, 'ns', 'task' || n from generate_series(21, 2000) n;
+insert into edge (environment, task_id, relation, node_kind, node_id, origin, source)
+select 1, n, 'produces', 'dataset', n, 'declared', 'x' from generate_series(21, 2000) n;
+"""
+
+
+def _edges_read(connection: psycopg.Connection[Any]) -> int:
+    """How many edges this transaction has read."""
+    query = "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'edge'"
+    return int(connection.execute(query).fetchone()[0])  # type: ignore[index]  # the table is there
