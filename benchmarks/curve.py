@@ -27,7 +27,8 @@ from benchmarks.world.event import native, said
 from benchmarks.world.graph import NAMESPACE, Cadence
 from benchmarks.world.hours import statements
 from benchmarks.world.truth import truth, wrong
-from dataforge.ingest.batch import collect_less, record_native
+from dataforge.ingest.batch import record_native
+from dataforge.ingest.garbage import collect_less
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger.declare import declare
 from dataforge.model import definition
