@@ -171,7 +171,11 @@ class Search:
             return
         for node, keys in unread.items():
             self.statuses.setdefault(node, {}).update(dict.fromkeys(keys, "missing"))
-        for node, status, stored in storage.standing(self._connection, self._environment, unread):
+        if self._wanted.overwrite == "stale":  # then more is asked of them later
+            found = self._stale.standing(unread)
+        else:
+            found = storage.standing(self._connection, self._environment, unread)
+        for node, status, stored in found:
             self.statuses[node].update(dict.fromkeys(stored, status))
 
     def _how_they_stand(self, task: int, keys: Collection[str]) -> dict[str, Standing]:

@@ -28,7 +28,8 @@ _COLUMNS = np.dtype(
         ("ended", "f8"),  # when it was made, in seconds since 1970
         ("versioned", "?"),  # whether its version is known
         ("begun", "f8"),  # when the run began that made it, where that is simple
-        ("seen", "?"),  # whether it was compared with what it is made from
+        ("wanted", "?"),  # whether it is to be compared with what it is made from
+        ("seen", "?"),  # whether it was
         ("simple", "?"),  # and whether runs and times told all
         ("changed", "?"),  # whether what it is made from has changed
         ("stale", "?"),  # and whether it is stale by that or by itself
@@ -51,18 +52,20 @@ class Columns:
         found: NDArray[Any] = self._table[column]
         return found
 
-    def read(self, of: Mapping[Node, Collection[str]]) -> None:
-        """Reads how these partitions stand, unless it is known."""
+    def read(self, of: Mapping[Node, Collection[str]]) -> list[Stood]:
+        """Reads how these partitions stand, unless it is known, and returns what it has read."""
         unread = {node: more for node, keys in of.items() if (more := set(keys).difference(self._at.get(node, ())))}
         if not unread:
-            return
+            return []
         for node, keys in unread.items():
             begin, ordered = len(self.names), sorted(keys)
             self._at.setdefault(node, {}).update(zip(ordered, range(begin, begin + len(keys)), strict=True))
             self.names += [(*node, key) for key in ordered]
         self._grow()
-        for found in storage.stood(self._connection, self._environment, unread):
-            self._keep(found)
+        found = list(storage.stood(self._connection, self._environment, unread))
+        for each in found:
+            self._keep(each)
+        return found
 
     def _grow(self) -> None:
         begin = len(self._table)
@@ -74,7 +77,7 @@ class Columns:
     def _keep(self, found: Stood) -> None:
         at = self.at(found.node, found.keys)
         self["there"][at] = True
-        self["ready"][at] = found.ready
+        self["ready"][at] = [status == "ready" for status in found.statuses]
         self["versioned"][at] = found.versioned
         self["run"][at] = [self._number(task, run) for task, run in zip(found.tasks, found.runs, strict=True)]
         self["ended"][at] = np.array(found.ended, np.float64)
@@ -104,5 +107,5 @@ class Columns:
         return [self._runs[run] for run in self["run"][places].tolist()]
 
     def unseen(self) -> Places:
-        """What was made and is not compared yet."""
-        return np.flatnonzero(~self["seen"] & (self["run"] >= 0))
+        """What was made and is to be compared."""
+        return np.flatnonzero(self["wanted"] & ~self["seen"] & (self["run"] >= 0))

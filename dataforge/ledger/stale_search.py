@@ -40,9 +40,19 @@ class StaleSearch:
         self._links: list[tuple[Places, Places]] = []  # what is made, and from what that was made itself
         self._needs = Needs(now)
 
+    def standing(self, of: Mapping[Node, Collection[str]]) -> Iterator[tuple[Node, str, list[str]]]:
+        """How these partitions stand, which were not read yet: those of a node that stand alike together."""
+        for found in self._all.read(of):
+            alike: dict[str, list[str]] = {}
+            for status, key in zip(found.statuses, found.keys, strict=True):
+                alike.setdefault(status, []).append(key)
+            yield from ((found.node, status, keys) for status, keys in alike.items())
+
     def stale(self, of: Mapping[int, Collection[str]]) -> dict[int, list[str]]:
         """Which of these partitions of tasks are stale, of those that were ever made."""
         self._all.read({("task", task): keys for task, keys in of.items()})
+        for task, keys in of.items():
+            self._all["wanted"][self._all.at(("task", task), keys)] = True
         asked = sum(map(len, of.values()))
         for _ in range(MOST_LEVELS):
             new = self._all.unseen()
@@ -61,6 +71,11 @@ class StaleSearch:
         """Whether all that lies above what was asked about was looked at."""
         return not len(self._all.unseen())
 
+    def _link(self, own: Places, inputs: Places) -> None:
+        """Notes what these are made from, which is to be compared too."""
+        self._links.append((own, inputs))
+        self._all["wanted"][inputs] = True
+
     def _reached(self) -> NDArray[np.bool_]:
         """What has changed inputs, or is made from what has, in any number of steps."""
         own = np.concatenate([_NONE, *(own for own, _ in self._links)])
@@ -75,10 +90,11 @@ class StaleSearch:
         datasets = new[~self._all["is_task"][new]]
         makers = list(zip(self._all.named(datasets), self._all.made(datasets), strict=True))
         self._all.read(by_node(("task", task, key) for (_, _, key), (task, _) in makers))
+        by = np.array([self._all.place(("task", task, key)) for (_, _, key), (task, _) in makers], np.int64)
+        self._all["wanted"][by] = True
         above = self._all.unseen()
         tasks = above[self._all["is_task"][above]]
         self._compare(tasks)
-        by = np.array([self._all.place(("task", task, key)) for (_, _, key), (task, _) in makers], np.int64)
         self._follow(datasets, by)
         looked_at = np.concatenate((datasets, tasks))
         self._compare_each(looked_at[~self._all["simple"][looked_at]])
@@ -89,7 +105,7 @@ class StaleSearch:
         same = self._all["simple"][makers] & self._all["ready"][datasets]
         same &= self._all["run"][makers] == self._all["run"][datasets]
         self._all["simple"][datasets[same]] = True
-        self._links.append((datasets[same], makers[same]))
+        self._link(datasets[same], makers[same])
 
     def _compare_each(self, places: Places) -> None:
         """Compares one by one what takes more than runs and times."""
@@ -102,7 +118,7 @@ class StaleSearch:
                 self._all["changed"][at] = bool(each.changed)
                 self._all["stale"][at] = each.status is FreshnessStatus.STALE
                 for node, keys in by_node(each.inputs).items():
-                    self._links.append((np.full(len(keys), at), self._all.at(node, keys)))
+                    self._link(np.full(len(keys), at), self._all.at(node, keys))
 
     def _compare(self, tasks: Places) -> None:
         """Compares partitions of tasks with what they are made from where runs and times tell it, and says of which."""
@@ -117,7 +133,7 @@ class StaleSearch:
         missing = told & is_dataset & ~is_made & (written | known["there"][above])
         known["changed"][own[changed]] = True
         known["stale"][own[changed | missing]] = True
-        self._links.append((own[told & is_made], above[told & is_made]))
+        self._link(own[told & is_made], above[told & is_made])
 
     def _linked(self, of: Mapping[int, Places]) -> tuple[Places, Places, NDArray[np.bool_]]:
         """What these are compared with, and whether a task is known that writes it: pair by pair."""

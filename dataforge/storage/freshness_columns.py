@@ -13,7 +13,7 @@ from dataforge.storage.readiness import Node
 
 # When a success was there is what `storage.freshness` says of it.
 STOOD = """
-select w.kind, w.node, array_agg(s.partition), array_agg(s.status = 'ready'), array_agg(s.ready_task_id),
+select w.kind, w.node, array_agg(s.partition), array_agg(s.status::text), array_agg(s.ready_task_id),
     array_agg(s.ready_run),
     array_agg(extract(epoch from
         case when s.status in ('ready', 'stale') then greatest(s.ready_since, s.since) else s.ready_since end)::float8),
@@ -33,7 +33,7 @@ class Stood(NamedTuple):
 
     node: Node
     keys: Sequence[str]
-    ready: Sequence[bool]
+    statuses: Sequence[str]
     tasks: Sequence[int | None]  # of the last success, as what follows
     runs: Sequence[str | None]
     ended: Sequence[float | None]  # seconds since 1970
