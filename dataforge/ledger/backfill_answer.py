@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
+from itertools import pairwise
 from typing import NamedTuple
+
+import numpy as np
 
 from dataforge.ledger.backfill_deadlines import endangered
 from dataforge.ledger.backfill_plan import Planned
@@ -40,22 +43,22 @@ def answer(
     """The plan in figures, with the first of its tasks and partitions."""
     of = {task for task, _ in planned.places}
     known = _Known(natures(connection, here.id, of), storage.recent(connection, here.id, of))
-    built = [at for at, each in enumerate(planned.decisions) if each.built]
+    built = np.flatnonzero(planned.waves).tolist()
     shown = planned.order
-    ends = _ends(wanted, planned, known, now)
+    counted = _counted(planned)
+    ends = _ends(wanted, counted, known, now)
     expected = {planned.places[at]: ends[planned.decisions[at].wave - 1].at for at in built}
-    waves = Counter(planned.decisions[at].wave for at in built)
     tasks = _by_task(planned, known)
     return Plan(
         id=backfill,
         planned=len(built),
         skipped=len(planned.places) - len(built),
         waiting=len(planned.lacking),
-        waves=tuple(waves[wave] for wave in sorted(waves)),
+        waves=tuple(sum(tasks.values()) for tasks in counted),
         tasks=tuple(tasks[:MOST_SHOWN]),
         items=tuple(_item(planned, at) for at in shown[:MOST_SHOWN]),
         truncated=len(shown) > MOST_SHOWN or len(tasks) > MOST_SHOWN,
-        estimate=_estimate(planned, known, ends, now),
+        estimate=_estimate(counted, known, ends, now),
         deadlines=endangered(connection, here.id, planned.search, expected, UNTIMED, now),
         all_compared=planned.search.all_compared,
         planned_at=now,
@@ -99,32 +102,44 @@ def _name(planned: Planned, task: int) -> NodeName:
 
 
 def _by_task(planned: Planned, known: _Known) -> list[TaskPart]:
-    keys: dict[int, list[str]] = {}
-    number: Counter[int] = Counter()
-    first: dict[int, int] = {}  # the wave in which a task first comes
-    for (task, key), decision in zip(planned.places, planned.decisions, strict=True):
-        number[task] += 1
-        mine = keys.setdefault(task, [])
-        if decision.built:
-            mine.append(key)
-            first[task] = min(first.get(task, decision.wave), decision.wave)
-    ordered = sorted(keys, key=lambda task: (first.get(task, MOST_SHOWN * 1_000), planned.subjects[task].name))
-    return [
-        TaskPart(
+    """What becomes of the partitions of each task, in the order of the plan."""
+    tasks = np.array([task for task, _ in planned.places], np.int64)
+    begins = np.flatnonzero(np.diff(tasks, prepend=-1)).tolist()
+    parts: list[tuple[int, TaskPart]] = []  # beside the wave in which each first comes
+    for begin, end in pairwise([*begins, len(tasks)]):
+        waves = planned.waves[begin:end]
+        built = np.flatnonzero(waves).tolist()
+        task = planned.places[begin][0]
+        part = TaskPart(
             task=_name(planned, task),
-            planned=len(keys[task]),
-            skipped=number[task] - len(keys[task]),
-            first=min(keys[task], default=None) or None,
-            last=max(keys[task], default=None) or None,
+            planned=len(built),
+            skipped=end - begin - len(built),
+            first=planned.places[begin + built[0]][1] or None if built else None,
+            last=planned.places[begin + built[-1]][1] or None if built else None,
             seconds=known.seconds.get(task),
             cost=known.natures[task].cost,
         )
-        for task in ordered
-    ]
+        parts.append((int(waves[built].min()) if built else _NEVER, part))
+    return [part for _, part in sorted(parts, key=lambda each: (each[0], each[1].task.name))]
 
 
-def _estimate(planned: Planned, known: _Known, ends: Sequence[_End], now: datetime) -> Estimate:
-    number = Counter(task for (task, _), each in zip(planned.places, planned.decisions, strict=True) if each.built)
+_NEVER = MOST_SHOWN * 1_000  # after every wave
+
+
+def _counted(planned: Planned) -> list[dict[int, int]]:
+    """How many partitions of each task are built, wave by wave."""
+    waves: list[dict[int, int]] = [{} for _ in range(int(planned.waves.max(initial=0)))]
+    built = np.flatnonzero(planned.waves)
+    tasks, of = np.unique([planned.places[at][0] for at in built.tolist()], return_inverse=True)
+    pairs, counts = np.unique(planned.waves[built] * (len(tasks) + 1) + of, return_counts=True)
+    for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
+        wave, task = divmod(pair, len(tasks) + 1)
+        waves[wave - 1][int(tasks[task])] = count
+    return waves
+
+
+def _estimate(counted: Sequence[Mapping[int, int]], known: _Known, ends: Sequence[_End], now: datetime) -> Estimate:
+    number = sum(map(Counter, counted), Counter[int]())
     last = ends[-1] if ends else _End(now, 0.0, "nothing")
     return Estimate(
         runs=sum(number.values()),
@@ -137,14 +152,9 @@ def _estimate(planned: Planned, known: _Known, ends: Sequence[_End], now: dateti
     )
 
 
-def _ends(wanted: Backfilling, planned: Planned, known: _Known, now: datetime) -> list[_End]:
+def _ends(wanted: Backfilling, counted: Sequence[Mapping[int, int]], known: _Known, now: datetime) -> list[_End]:
     """Wave by wave."""
-    number = Counter(
-        (each.wave, task) for (task, _), each in zip(planned.places, planned.decisions, strict=True) if each.built
-    )
-    waves: list[list[Runs]] = [[] for _ in range(max((wave for wave, _ in number), default=0))]
-    for (wave, task), count in number.items():
-        waves[wave - 1].append(Runs(known.natures[task], count, known.takes(task)))
+    waves = [[Runs(known.natures[task], count, known.takes(task)) for task, count in each.items()] for each in counted]
     return [
         _End(ends_at(wanted.hours, now, seconds), seconds, limited)
         for seconds, limited in durations(waves, wanted.caps, wanted.budget)

@@ -94,9 +94,8 @@ class Links(msgspec.Struct, frozen=True):
         listed = (pairs % size).tolist()
         return [listed[begin:end] for begin, end in pairwise(ends)]
 
-    def unmet(self, built: Sequence[bool]) -> Iterator[Unmet]:
+    def unmet(self, is_built: NDArray[np.bool_]) -> Iterator[Unmet]:
         """What is built and waits for what nothing that is built makes, unless it makes it itself."""
-        is_built = np.array(built, np.bool_)
         met = np.zeros(len(self.asking), np.bool_)
         met[self.asked[is_built[self.makers] | (self.makers == self.asking[self.asked])]] = True
         begins = [edge.first for edge in self.edges]

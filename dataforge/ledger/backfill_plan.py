@@ -11,6 +11,7 @@ from datetime import datetime
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from dataforge.ledger.backfill_links import lacking
 from dataforge.ledger.backfill_search import GOOD, Search
@@ -26,8 +27,9 @@ from dataforge.storage.wakeup import TaskPartition
 class Planned(msgspec.Struct, frozen=True):
     """What becomes of each partition that was looked at."""
 
-    places: Sequence[TaskPartition]
+    places: Sequence[TaskPartition]  # those of a task beside each other, in the order of their keys
     decisions: Sequence[Decision]
+    waves: NDArray[np.int64]  # by place; 0 of what is not built
     needs: Sequence[Sequence[int]]  # by place: which of the others it is made from
     standing: Sequence[Standing]
     lacking: Mapping[int, str]  # by place: what it waits for that is not there and not built here
@@ -40,7 +42,7 @@ class Planned(msgspec.Struct, frozen=True):
         tasks = sorted(self.subjects, key=lambda task: (self.subjects[task].name, task))
         named = {task: at for at, task in enumerate(tasks)}
         keyed = {key: at for at, key in enumerate(sorted({key for _, key in self.places}))}
-        waves = [each.wave or _LAST for each in self.decisions]
+        waves = np.where(self.waves, self.waves, _LAST).tolist()
         last_first = [named[task] for task, _ in self.places], [keyed[key] for _, key in self.places], waves
         ordered: list[int] = np.lexsort(last_first).tolist()
         return ordered
@@ -74,11 +76,13 @@ def _decided(search: Search, overwrite: Overwrite) -> Planned:
     standing = [search.standing[task][key] for task, key in index.places]
     needs = links.needs(len(standing))
     decisions = rebuilt(standing, needs, overwrite, name)
-    waiting = list(links.unmet([each.built for each in decisions]))
+    waves = np.array([each.wave for each in decisions], np.int64)
+    waiting = list(links.unmet(waves > 0))
     search.read(by_node((*each.node, key) for each in waiting for key in each.keys))
     return Planned(
         places=index.places,
         decisions=decisions,
+        waves=waves,
         needs=needs,
         standing=standing,
         lacking=lacking(waiting, search.statuses, GOOD, lambda node: nodes[node].name),
