@@ -26,6 +26,7 @@ _TITLES = {
     "size": "Size on disk",
     "shards": "Shards",
     "window": "The window",
+    "location": "Locations that declare themselves",
     "start": "The command line",
 }
 _HEAD = """# Measured
