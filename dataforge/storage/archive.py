@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pyarrow import ArrowException, NativeFile, fs
+from pyarrow import ArrowException, NativeFile, dataset, fs
 
 from dataforge.model.errors import ArchiveUnavailable
 
@@ -43,6 +43,11 @@ class Archive:
         """A file that is there."""
         with _reached(f"{self.place}/{file}"), self._files.open_input_file(f"{self._root}/{file}") as stream:
             yield stream
+
+    def dataset(self, file: str) -> dataset.Dataset:
+        """A Parquet file that is there, for a query that reads of it what it needs."""
+        with _reached(f"{self.place}/{file}"):
+            return dataset.dataset(f"{self._root}/{file}", format="parquet", filesystem=self._files)
 
     def rename(self, file: str, name: str) -> None:
         """Gives a file another name, where another may be that is the same then."""

@@ -63,6 +63,8 @@ def write(archive: Archive, file: str, form: Form, pages: Iterable[Sequence[Any]
             compression_level=_LEVEL,
             use_dictionary=list(form.dictionaries),
             column_encoding=form.encodings,
+            write_statistics=list(form.encodings),  # of what is looked for by ranges; a short file is half footer else
+            store_schema=False,
         ) as writer,
     ):
         for page in pages:
