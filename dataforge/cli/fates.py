@@ -30,13 +30,14 @@ def show_ended(ended: Ended, *, for_program: bool) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(ended), indent=2).decode())
         return
     show_fates(ended.fates, dropped=True, for_program=False)
-    show_exported(ended.files, "events")
+    show_exported(ended.files, "event")
 
 
 def show_exported(files: Sequence[Exported], what: str) -> None:
     """Prints a line for each file that was written."""
     for each in files:
-        click.echo(f"exported, and read back: {each.file} ({each.rows:,} {what}, {each.size / 1e6:,.1f} MB)")
+        number = f"{each.rows:,} {what}{'' if each.rows == 1 else 's'}"
+        click.echo(f"exported, and read back: {each.file} ({number}, {each.size / 1e3:,.1f} KB)")
 
 
 def _line(fate: Fate, gone: str) -> tuple[object, ...]:

@@ -56,6 +56,6 @@ def _show(judged: list[Fate], files: list[Exported], due: list[str], *, dropped:
         click.echo(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
         return
     show_fates(judged, dropped=dropped, for_program=False)
-    show_exported(files, "runs")
+    show_exported(files, "run")
     for stem in due:
         click.echo(f"runs to export: {stem}")

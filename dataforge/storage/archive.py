@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from pyarrow import ArrowException, NativeFile, dataset, fs
+from pyarrow import ArrowException, NativeFile, fs
 
 from dataforge.model.errors import ArchiveUnavailable
+
+if TYPE_CHECKING:
+    from pyarrow.dataset import Dataset
 
 _REMEDY = "correct DATAFORGE_ARCHIVE or what it leads to, and try again"
 
@@ -44,8 +48,10 @@ class Archive:
         with _reached(f"{self.place}/{file}"), self._files.open_input_file(f"{self._root}/{file}") as stream:
             yield stream
 
-    def dataset(self, file: str) -> dataset.Dataset:
+    def dataset(self, file: str) -> Dataset:
         """A Parquet file that is there, for a query that reads of it what it needs."""
+        from pyarrow import dataset  # half a second, and most archives hold nothing of what is asked for
+
         with _reached(f"{self.place}/{file}"):
             return dataset.dataset(f"{self._root}/{file}", format="parquet", filesystem=self._files)
 

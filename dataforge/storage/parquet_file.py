@@ -79,6 +79,6 @@ def read_back(archive: Archive, file: str, form: Form) -> tuple[Written, int]:
     digest = _Digest()
     with archive.reading(file) as stream:
         size = int(stream.size())
-        for batch in parquet.ParquetFile(stream).iter_batches(batch_size=1_000):
+        for batch in parquet.ParquetFile(stream, pre_buffer=True).iter_batches(batch_size=1_000):
             digest.add(form.row(**row) for row in batch.to_pylist())
     return digest.written(), size

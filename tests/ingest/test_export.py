@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import boto3
 import duckdb
 import pytest
-from moto.server import ThreadedMotoServer
 
 from benchmarks import workload
 from dataforge.ingest.batch import record_native
@@ -25,6 +23,7 @@ from dataforge.storage.archive import Archive
 from dataforge.storage.database import Database
 from dataforge.storage.event import Recorded
 from dataforge.storage.signing_key import signing_key
+from tests.ingest.bucket import s3
 
 DAYS = 90
 LATER = datetime.now(UTC) + timedelta(days=DAYS + 8)
@@ -190,21 +189,12 @@ def test_killed_at_any_step_the_next_call_goes_on_and_all_is_in_the_files_once(
     assert read(f"{home}/archive/dev/bodies/*.parquet") == rows(dev)
 
 
-def test_a_bucket_is_an_archive_too(database: Database, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        _, port = server.get_host_and_port()
-        s3 = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1")
-        query = f"region=us-east-1&scheme=http&endpoint_override=127.0.0.1:{port}"
+def test_a_bucket_is_an_archive_too(database: Database, home: Path) -> None:
+    with s3() as (client, query):
         with pytest.raises(ArchiveUnavailable, match="s3://ledger/kept"):
             end(database, home, Archive(f"s3://ledger/kept?{query}"))
-        s3.create_bucket(Bucket="ledger")
+        client.create_bucket(Bucket="ledger")
         found = end(database, home, Archive(f"s3://ledger/kept?{query}"))
-        there = {each["Key"]: each["Size"] for each in s3.list_objects_v2(Bucket="ledger")["Contents"]}
-        assert there == {f"kept/{each.file}": each.size for each in found.files}
-        assert left(database) == (0, 0)
-    finally:
-        server.stop()
+        there = {each["Key"]: each["Size"] for each in client.list_objects_v2(Bucket="ledger")["Contents"]}
+    assert there == {f"kept/{each.file}": each.size for each in found.files}
+    assert left(database) == (0, 0)

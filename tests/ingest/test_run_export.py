@@ -23,6 +23,7 @@ from dataforge.model.errors import ArchiveUnavailable, NotFound
 from dataforge.model.filter import RunFilter
 from dataforge.storage.archive import Archive
 from dataforge.storage.database import Database
+from tests.ingest.bucket import s3
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 JANUARY = datetime(2025, 1, 1, tzinfo=UTC)  # over for 393 days; the month before for 424
@@ -119,6 +120,20 @@ def test_openlineage_runs_come_back_as_they_were(database: Database, archive: Ar
     after = whole(database, archive, wanted)
     assert before
     assert [found.run for found in after] == [untouched(item) for item in before]
+
+
+def test_runs_are_found_in_a_bucket_too(database: Database) -> None:
+    record(database, told(JANUARY - timedelta(days=1)))
+    before = catalog.runs(database, "dev", ALL).items
+    with s3() as (client, query):
+        client.create_bucket(Bucket="ledger")
+        archive = Archive(f"s3://ledger/kept?{query}")
+        (file,) = run_export.export_old(database, NOW, archive)
+        there = {each["Key"]: each["Size"] for each in client.list_objects_v2(Bucket="ledger")["Contents"]}
+        assert {key: size for key, size in there.items() if size} == {f"kept/{file.file}": file.size}
+        forget(database)
+        (found,) = whole(database, archive, ALL)
+    assert (found.run, found.origin) == (untouched(before[0]), file.file)
 
 
 _RUNS = st.lists(
