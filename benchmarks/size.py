@@ -1,4 +1,9 @@
-"""Size: what an event costs on disk, its body and all that follows from it, beside its bytes as they came."""
+"""Size: what an event costs on disk, its body and all that follows from it, beside its bytes as they came; and what
+a run and a body cost in the files of the archive."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks import workload
 from benchmarks.figure import Bench
@@ -6,9 +11,12 @@ from benchmarks.ingest import server_version
 from benchmarks.scratch import scratch_database
 from dataforge.ingest.batch import record_native, record_openlineage
 from dataforge.ingest.redaction import NOTHING
+from dataforge.ledger import run_export
+from dataforge.storage.archive import Archive
 from dataforge.storage.database import Database
 
 COUNT = 4_000
+RUNS = 40_000  # events
 TOTAL = """
 select sum(pg_total_relation_size(c.oid)) from pg_class c
 where c.relnamespace = 'public'::regnamespace and c.relkind = 'r'
@@ -34,6 +42,22 @@ def main() -> None:
             wal = (_logged(database) - logged) / COUNT
             bench.size(f"size.wal.{name}", wal, f"the event as it came ({came:,.0f} bytes)", wal / came)
             bench.size(f"size.body.{name}", body, f"the event as it came ({came:,.0f} bytes)", body / came)
+        _exported(bench)
+
+
+def _exported(bench: Bench) -> None:
+    """Runs in files: many native ones in a month, and Airflow's as they came."""
+    far = datetime(2100, 1, 1, tzinfo=UTC)
+    for name, bodies, record in (
+        ("native", workload.native(RUNS), record_native),
+        ("airflow", workload.airflow(RUNS), record_openlineage),
+    ):
+        with scratch_database({}) as database, TemporaryDirectory() as folder:
+            for begin in range(0, RUNS, 500):
+                record(database, "dev", bodies[begin : begin + 500], NOTHING)
+            files = run_export.export_old(database, far, Archive(str(Path(folder))))
+            runs, size = sum(each.rows for each in files), sum(each.size for each in files)
+            bench.size(f"size.run.file.{name}", size / runs, f"the bound of 25 bytes ({runs:,} runs)", size / runs / 25)
 
 
 def total(database: Database) -> float:

@@ -30,6 +30,7 @@ NAMES = (
     "DATAFORGE_WORKSPACE",
     "DATAFORGE_BODY_DAYS",
     "DATAFORGE_EVENT_DAYS",
+    "DATAFORGE_ARCHIVE",
     "DATAFORGE_TRUSTED",
     "DATAFORGE_KAFKA_BOOTSTRAP",
     "DATAFORGE_KAFKA_TOPICS",
@@ -58,6 +59,7 @@ class Settings:
     trusted: frozenset[str]  # namespaces whose tasks may be claimed on what was only observed; "*" is all
     body_days: int = 90  # how long what events said is kept, if a checkpoint covers it
     event_days: int = 400  # how long it is known which events were recorded
+    archive: str | None = None  # where what ends is exported to, a folder or an s3:// URI; None: nowhere
     kafka_bootstrap: str | None = None  # a cluster whose messages `up` lets consume
     kafka_topics: tuple[str, ...] = ("openlineage.events",)
     kafka_group: str = "dataforge"  # whose consumers share the work; another for each installation on one cluster
@@ -98,6 +100,7 @@ def load(environ: Mapping[str, str], toml_path: Path) -> Settings:
         workspace=_existing_file("DATAFORGE_WORKSPACE", values.get("DATAFORGE_WORKSPACE"), folder),
         body_days=_days("DATAFORGE_BODY_DAYS", values.get("DATAFORGE_BODY_DAYS", "90")),
         event_days=_days("DATAFORGE_EVENT_DAYS", values.get("DATAFORGE_EVENT_DAYS", "400")),
+        archive=_archive(values, folder),
         trusted=_names(values.get("DATAFORGE_TRUSTED")),
         kafka_bootstrap=_bootstrap(values.get("DATAFORGE_KAFKA_BOOTSTRAP")),
         kafka_topics=_topics(values.get("DATAFORGE_KAFKA_TOPICS", "openlineage.events")),
@@ -128,6 +131,7 @@ def as_environ(settings: Settings) -> dict[str, str]:
         "DATAFORGE_DAGSTER": "1" if settings.dagster else "0",
         "DATAFORGE_BODY_DAYS": str(settings.body_days),
         "DATAFORGE_EVENT_DAYS": str(settings.event_days),
+        "DATAFORGE_ARCHIVE": settings.archive or "none",
         "DATAFORGE_KAFKA_TOPICS": ",".join(settings.kafka_topics),
         "DATAFORGE_KAFKA_GROUP": settings.kafka_group,
         **{name: value for name, value in optional.items() if value},
@@ -168,6 +172,19 @@ def _database_url(value: str | None) -> str | None:
     if value is not None and not re.match(r"postgres(ql)?://", value):
         expected = "a URL such as postgresql://user:password@host:5432/dataforge"
         raise SettingsError("DATAFORGE_DATABASE_URL", _without_password(value), expected)
+    return value
+
+
+def _archive(values: Mapping[str, str], folder: Path) -> str | None:
+    """A folder's absolute path, the one below `home` where nothing is said; or the URI of a bucket, as it stands."""
+    value = values.get("DATAFORGE_ARCHIVE", str(Path(values.get("DATAFORGE_HOME", ".dataforge")) / "archive"))
+    if value == "none":
+        return None
+    if "://" not in value:
+        return str(folder / Path(value).expanduser())
+    if not re.match(r"s3://[^/?]", value):
+        expected = "a folder, a URI such as s3://bucket/prefix?region=eu-central-1, or none"
+        raise SettingsError("DATAFORGE_ARCHIVE", _without_password(value), expected)
     return value
 
 

@@ -15,7 +15,7 @@ import msgspec
 from dataforge.cli import table
 from dataforge.cli.invocation import Invocation, pass_invocation
 from dataforge.cli.moment import moment
-from dataforge.cli.opened import opened
+from dataforge.cli.opened import archive_of, opened
 from dataforge.model import filter as filters
 from dataforge.model.filter import (
     DatasetFilter,
@@ -70,16 +70,27 @@ def _parameter(field: FilterField) -> Callable[[Callable[..., None]], Callable[.
     )
 
 
+RUN_TITLES = ("TASK", "PARTITION", "STATE", "TRY", "STARTED (UTC)", "TOOK", "EVIDENCE", "VERSION")
+
+
 @click.command()
 @filtered_by(RunFilter)
 @pass_invocation
 def runs(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
-    """List runs, the latest start first."""
-    titles = ("TASK", "PARTITION", "STATE", "TRY", "STARTED (UTC)", "TOOK", "EVIDENCE", "VERSION")
-    print_page(_collect(invocation, "runs", _read(RunFilter, given)), titles, _run, as_json=as_json)
+    """List runs, the latest start first.
+
+    With --since also those that only files of the archive have, each with where it was found.
+    """
+    wanted = _read(RunFilter, given)
+    if wanted.since is not None and not wanted.attempts and (archive := archive_of(invocation.settings)) is not None:
+        from dataforge.cli.history import show_history
+
+        show_history(invocation, wanted, archive, as_json=as_json)
+        return
+    print_page(_collect(invocation, "runs", wanted), RUN_TITLES, run_row, as_json=as_json)
 
 
-def _run(run: RunItem) -> Sequence[object]:
+def run_row(run: RunItem) -> Sequence[object]:
     took = table.duration(run.started_at, run.ended_at)
     partitions = table.several(run.partitions)
     started, version = table.moment(run.started_at), run.version and run.version[:_DIGITS]

@@ -1,4 +1,4 @@
-"""What the verbs work on: the installation's database, and the shelf of checkpoints."""
+"""What the verbs work on: the installation's database, the shelf of checkpoints, and the archive."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataforge.cli.invocation import Invocation
 if TYPE_CHECKING:
     from dataforge.ledger.checkpoint import Shelf
     from dataforge.settings import Settings
+    from dataforge.storage.archive import Archive
     from dataforge.storage.database import Database
 
 
@@ -36,3 +37,10 @@ def shelf_of(settings: Settings, environment: str | None = None) -> Shelf:
 
     trusted = trusted_key(settings.home / "keys")
     return Shelf(settings.home / "checkpoints", environment or settings.environment, trusted)
+
+
+def archive_of(settings: Settings) -> Archive | None:
+    """Where the installation exports what ends to; None where it is told to export nothing."""
+    from dataforge.storage.archive import Archive
+
+    return Archive(settings.archive) if settings.archive is not None else None

@@ -1,30 +1,61 @@
-"""`retention`: how long it is known which events were recorded, and ending what is old."""
+"""`retention`: how long it is known which events were recorded, and when runs are exported."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
-from dataforge.cli.fates import show_fates
+from dataforge.cli.fates import show_exported, show_fates
 from dataforge.cli.invocation import Invocation, pass_invocation
-from dataforge.cli.opened import opened, shelf_of
+from dataforge.cli.opened import archive_of, opened, shelf_of
+
+if TYPE_CHECKING:
+    from dataforge.ledger.bodies import Fate
+    from dataforge.ledger.export import Exported
 
 
 @click.command()
-@click.option("--apply", "apply_", is_flag=True, help="Drop the months that may go.")
+@click.option("--apply", "apply_", is_flag=True, help="Export the runs that are due, and drop the months that may go.")
+@click.option(
+    "--run-days",
+    type=click.IntRange(1, 36_500),
+    help="Set after how many days a month of this environment's runs is exported.",
+)
 @click.option("--json", "for_program", is_flag=True, help="Print JSON.")
 @pass_invocation
-def retention(invocation: Invocation, apply_: bool, for_program: bool) -> None:
+def retention(invocation: Invocation, apply_: bool, run_days: int | None, for_program: bool) -> None:
     """List the months for which it is known which events were recorded, and whether each may go.
 
     A month may go when all of it occurred and was recorded more than DATAFORGE_EVENT_DAYS ago. From then on what
     occurred no later than the last of it is refused, since a repeat could not be told from news.
+
+    Months of runs that have been over for longer than their environment says (400 days) are exported to
+    DATAFORGE_ARCHIVE; `dataforge runs --since` reads them where the database does not have them.
     """
+    from dataforge.ledger import run_export
     from dataforge.ledger.retention import end_old, fates
 
-    settings = invocation.settings
-    days, now = settings.event_days, datetime.now(UTC)
+    settings, now = invocation.settings, datetime.now(UTC)
+    archive, shelves = archive_of(settings), partial(shelf_of, settings)
     with opened(invocation) as database:
-        judged = (end_old if apply_ else fates)(database, lambda name: shelf_of(settings, name), days, now)
-    show_fates(judged, dropped=apply_, for_program=for_program)
+        if run_days is not None:
+            run_export.set_days(database, settings.environment, run_days)
+        files = run_export.export_old(database, now, archive) if apply_ and archive is not None else []
+        due = run_export.due(database, now) if archive is not None else []
+        judged = (end_old if apply_ else fates)(database, shelves, settings.event_days, now)
+    _show(judged, files, [each.stem for each in due], dropped=apply_, for_program=for_program)
+
+
+def _show(judged: list[Fate], files: list[Exported], due: list[str], *, dropped: bool, for_program: bool) -> None:
+    if for_program:
+        told = {"fates": judged, "files": files, "due": due}
+        click.echo(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
+        return
+    show_fates(judged, dropped=dropped, for_program=False)
+    show_exported(files, "run")
+    for stem in due:
+        click.echo(f"runs to export: {stem}")

@@ -1,7 +1,8 @@
 """How long bodies live: until they are older than the setting says and a good checkpoint covers them.
 
 Guarantees that no body ends which anything could still have to be read from: every environment's share of a part is
-covered, by a checkpoint whose signature and files were checked just now.
+covered, by a checkpoint whose signature and files were checked just now. And that none is dropped before it was read
+back, the same, from the archive, where there is one.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from datetime import datetime, timedelta
 import msgspec
 
 from dataforge.ledger.checkpoint import Shelf
+from dataforge.ledger.export import Exported, end, on_the_way
 from dataforge.ledger.start import covered
 from dataforge.storage import body_part
+from dataforge.storage.archive import Archive
 from dataforge.storage.body_part import Content
 from dataforge.storage.database import Connection, Database
+from dataforge.storage.ending import alone
 from dataforge.storage.part import Part
 
 Shelves = Callable[[str], Shelf]  # by an environment's name
@@ -32,19 +36,32 @@ class Fate(msgspec.Struct, frozen=True):
 def fates(database: Database, shelves: Shelves, days: int, now: datetime) -> list[Fate]:
     """Every part that has begun, and whether it may go."""
     with database.transaction() as connection:
-        return [fate for fate, _ in _judged(connection, shelves, days, now)]
+        away = [Fate(each.part, each.events, None) for each in on_the_way(connection)]
+        return away + [fate for fate, _ in _judged(connection, shelves, days, now)]
 
 
-def drop_old(database: Database, shelves: Shelves, days: int, now: datetime) -> list[Fate]:
-    """Drops the parts that may go, all in one transaction, makes those of the coming weeks, and returns what became of
-    each. `now` is the present time; bodies recorded less than `days` before it stay."""
-    with database.transaction() as connection:
-        judged = _judged(connection, shelves, days, now)
-        for fate, held in judged:
-            if fate.stays is None:
-                body_part.drop(connection, fate.part, held)
-        body_part.premake(connection)
-        return [fate for fate, _ in judged]
+class Ended(msgspec.Struct, frozen=True):
+    """What became of all parts, and the files that hold what has gone."""
+
+    fates: list[Fate]
+    files: list[Exported]
+
+
+def end_old(database: Database, shelves: Shelves, days: int, now: datetime, archive: Archive | None) -> Ended:
+    """Ends the parts that may go, makes those of the coming weeks, and tells what became of each. `now` is the present
+    time; bodies recorded less than `days` before it stay. Without an archive nothing is exported.
+
+    They are detached in one transaction; from then on each is exported, read back and dropped, and a call that comes
+    after one that was killed goes on with what that had detached.
+    """
+    with alone(database):
+        with database.transaction() as connection:
+            judged = _judged(connection, shelves, days, now)
+            now_away = {body_part.detach(connection, fate.part, held) for fate, held in judged if fate.stays is None}
+            body_part.premake(connection)
+        found = end(database, archive)
+        before = [Fate(each.part, each.events, None) for each in found.parts if each.name not in now_away]
+        return Ended(before + [fate for fate, _ in judged], found.files)
 
 
 def _judged(connection: Connection, shelves: Shelves, days: int, now: datetime) -> list[tuple[Fate, list[Content]]]:

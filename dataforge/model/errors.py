@@ -51,6 +51,10 @@ class DatabaseUnavailable(Unreachable):
     """The database cannot be reached, was lost on the way, or is too old to serve."""
 
 
+class ArchiveUnavailable(Unreachable):
+    """The archive cannot be written or read, or what was read back from it is not what was written."""
+
+
 class Overloaded(Unreachable):
     """More waits to be done than is held at once; nothing of the call was."""
 

@@ -45,20 +45,22 @@ def content(connection: Connection, part: Part) -> list[Content]:
     return [Content(*row) for row in connection.execute(statement)]
 
 
-DROP = "select drop_event_bodies(%s::regclass)"
+DETACH = "select detach_event_bodies(%s::regclass)"
 REMEMBER = """
 insert into event_body_dropped (environment, number) values (%s, %s)
 on conflict (environment) do update set number = greatest(event_body_dropped.number, excluded.number)
 """
 
 
-def drop(connection: Connection, part: Part, held: list[Content]) -> None:
-    """Ends a part with all it holds, and remembers up to which number bodies are gone. Raises DatabaseUnavailable where
-    others are in its way for five seconds."""
+def detach(connection: Connection, part: Part, held: list[Content]) -> str:
+    """Takes a part from the table with all it holds, and remembers up to which number bodies are gone. Returns the name
+    it has from now on. Raises DatabaseUnavailable where others are in its way for five seconds."""
     with impatient(connection, part, "others read or wrote bodies"):
-        connection.execute(DROP, [part.name])
+        row = connection.execute(DETACH, [part.name]).fetchone()
     for each in held:
         connection.execute(REMEMBER, [each.environment, each.last])
+    assert row is not None, "a function gives one row"
+    return str(row[0])
 
 
 WEEKS_AHEAD = 26

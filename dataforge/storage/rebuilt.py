@@ -67,6 +67,7 @@ STATE: tuple[Table, ...] = (
 )
 # What is not rebuilt: facts themselves, what was refused, the memory of feeds, and who works on what.
 NOT_STATE: tuple[LiteralString, ...] = (
+    "archived",
     "backfill",
     "backfill_change",
     "backfill_item",

@@ -16,5 +16,5 @@ def test_this_week_is_listed_as_young_and_stays(database: Database, run: Run) ->
     run("checkpoint")
     assert "younger than 90 days" in run("bodies").stdout
     told = json.loads(run("bodies", "--drop", "--json").stdout)
-    assert all(fate["stays"] for fate in told)
+    assert all(fate["stays"] for fate in told["fates"])
     assert "valid: 10 events" in run("verify", "--from-start").stdout

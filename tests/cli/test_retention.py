@@ -16,7 +16,7 @@ def test_this_month_is_listed_as_young_and_stays(database: Database, run: Run) -
     record_native(database, "dev", events, NOTHING)
     assert "younger than 400 days" in run("retention").stdout
     told = json.loads(run("retention", "--apply", "--json").stdout)
-    assert not any(fate["events"] for fate in told if not fate["stays"])
+    assert not any(fate["events"] for fate in told["fates"] if not fate["stays"])
     assert record_native(database, "dev", events, NOTHING).duplicates == 10
 
 
@@ -32,4 +32,26 @@ def test_an_old_month_is_listed_and_only_dropped_when_asked_to(database: Databas
     assert refused.errors[0].field == "time"
 
 
+def test_old_runs_are_exported_by_apply_and_found_in_their_file_where_the_database_has_them_not(
+    database: Database, run: Run
+) -> None:
+    record_native(database, "dev", [workload.encode(each) for each in (_BEGUN, _ENDED)], NOTHING)
+    assert "runs to export: dev/runs/2025-01\n" in run("retention", "--run-days", "300").stdout
+    assert "exported, and read back: dev/runs/2025-01-" in run("retention", "--apply").stdout
+    asked = ("runs", "load", "--since", "2025-01-01")
+    assert run(*asked).stdout.splitlines()[1].split()[-1] == "database"
+    with database.transaction() as connection:
+        connection.execute("delete from run")
+        connection.execute("delete from archived")
+    file = run(*asked).stdout.splitlines()[1].split()[-1]
+    assert file.startswith("dev/runs/2025-01-")
+    (item,) = json.loads(run(*asked, "--json").stdout)["items"]
+    assert (item["origin"], item["state"], item["ended_at"]) == (file, "succeeded", "2025-01-04T05:16:07Z")
+    assert (item["inputs"], item["outputs"]) == (None, None)
+    assert run("runs", "lod", "--since", "2025-01-01").exit_code == 2
+
+
+_TOLD = {"task": {"namespace": "n", "name": "load"}, "run": "one", "partition": "2025-01-03"}
+_BEGUN = {**_TOLD, "time": "2025-01-04T05:06:07Z", "state": "running"}
+_ENDED = {**_TOLD, "time": "2025-01-04T05:16:07Z", "state": "succeeded"}
 _OLD = {"time": "2021-03-04T05:06:07Z", "task": {"namespace": "n", "name": "load"}, "state": "succeeded"}

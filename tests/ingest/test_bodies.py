@@ -12,10 +12,11 @@ from dataforge.ingest import rebuild
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import checkpoint, replay, verify
-from dataforge.ledger.bodies import Fate, drop_old, fates
+from dataforge.ledger.bodies import Fate, end_old, fates
 from dataforge.ledger.checkpoint import Shelf
 from dataforge.ledger.verify import digest
 from dataforge.model.errors import Conflict
+from dataforge.storage.archive import Archive
 from dataforge.storage.body_part import REST, premake
 from dataforge.storage.database import Database
 from dataforge.storage.signing_key import signing_key
@@ -30,9 +31,13 @@ class Installation:
     def __init__(self, home: Path) -> None:
         self.key = signing_key(home / "keys")
         self.folder = home / "checkpoints"
+        self.archive = Archive(str(home / "archive"))
 
     def shelf(self, environment: str = "dev") -> Shelf:
         return Shelf(self.folder, environment, self.key.public)
+
+    def end(self, database: Database, now: datetime = LATER) -> list[Fate]:
+        return end_old(database, self.shelf, DAYS, now, self.archive).fates
 
     def keep(self, database: Database, environment: str = "dev") -> Path:
         made = checkpoint(database, environment, self.shelf(environment), self.key, datetime.now(UTC)).checkpoint
@@ -62,7 +67,7 @@ def test_old_bodies_that_are_covered_are_dropped_and_verifying_goes_on(
     record_native(database, "dev", events[:40], NOTHING)
     installation.keep(database)
     before = digest(database, "dev")
-    assert dropped(drop_old(database, installation.shelf, DAYS, LATER)) == 40
+    assert dropped(installation.end(database)) == 40
     assert (count(database, "event_body"), count(database, "event")) == (0, 40)
     assert record_native(database, "dev", events[:40], NOTHING).duplicates == 40
     assert digest(database, "dev") == before
@@ -74,28 +79,28 @@ def test_old_bodies_that_are_covered_are_dropped_and_verifying_goes_on(
     replay(database, "dev", shelf=installation.shelf())
     assert verify(database, "dev", shelf=installation.shelf()).found.agrees
     installation.keep(database)
-    assert dropped(drop_old(database, installation.shelf, DAYS, LATER)) == 20
+    assert dropped(installation.end(database)) == 20
 
 
 def test_what_no_checkpoint_covers_is_never_dropped(database: Database, installation: Installation) -> None:
     events = workload.native(60)
     record_native(database, "dev", events[:40], NOTHING)
-    assert dropped(drop_old(database, installation.shelf, DAYS, LATER)) == 0
+    assert dropped(installation.end(database)) == 0
     kept = installation.keep(database)
     record_native(database, "staging", events[40:], NOTHING)
-    (reason,) = {fate.stays for fate in drop_old(database, installation.shelf, DAYS, LATER) if fate.events}
+    (reason,) = {fate.stays for fate in installation.end(database) if fate.events}
     assert reason is not None
     assert reason.startswith("no checkpoint of staging covers event number")
     installation.keep(database, "staging")
     (kept / "task.zst").write_bytes(b"")
-    assert dropped(drop_old(database, installation.shelf, DAYS, LATER)) == 0
+    assert dropped(installation.end(database)) == 0
     assert count(database, "event_body") == 60
 
 
 def test_young_bodies_stay(database: Database, installation: Installation) -> None:
     record_native(database, "dev", workload.native(20), NOTHING)
     installation.keep(database)
-    assert dropped(drop_old(database, installation.shelf, DAYS, LATER - timedelta(days=9))) == 0
+    assert dropped(installation.end(database, LATER - timedelta(days=9))) == 0
     assert dropped(fates(database, installation.shelf, DAYS, LATER)) == 20
     assert count(database, "event_body") == 20
 
@@ -105,7 +110,7 @@ def test_without_a_good_checkpoint_dropped_bodies_are_missed_by_name(
 ) -> None:
     record_native(database, "dev", workload.native(20), NOTHING)
     kept = installation.keep(database)
-    drop_old(database, installation.shelf, DAYS, LATER)
+    installation.end(database)
     with pytest.raises(Conflict, match="the bodies of events up to number 20 were dropped"):
         verify(database, "dev")
     (kept / "attempt.zst").write_bytes(b"")
@@ -121,7 +126,7 @@ def test_facts_of_other_rules_are_started_from_only_where_bodies_are_gone(
     monkeypatch.setattr(rebuild, "rules_version", lambda: "0" * 16)
     found = verify(database, "dev", shelf=installation.shelf())
     assert (found.checkpoint, found.events) == (None, 20)
-    drop_old(database, installation.shelf, DAYS, LATER)
+    installation.end(database)
     found = verify(database, "dev", shelf=installation.shelf())
     assert (found.checkpoint, found.other_rules, found.found.agrees) == (kept.name, True, True)
 
@@ -131,7 +136,7 @@ def test_a_repeat_that_is_no_longer_known_gives_the_same_state(database: Databas
     record_native(database, "dev", events, NOTHING)
     installation.keep(database)
     before = digest(database, "dev")
-    drop_old(database, installation.shelf, DAYS, LATER)
+    installation.end(database)
     with database.transaction() as connection:
         connection.execute("delete from event where number < 15")
     assert record_native(database, "dev", events, NOTHING).applied == 14
@@ -146,7 +151,7 @@ def test_bodies_that_are_dropped_while_they_are_read_are_no_silent_gap(
     installation.keep(database)
 
     def meanwhile(_done: int, _total: int) -> None:
-        drop_old(database, installation.shelf, DAYS, LATER)
+        installation.end(database)
 
     with pytest.raises(Conflict, match="bodies were dropped while events were read"):
         replay(database, "dev", meanwhile)
@@ -168,7 +173,7 @@ def test_what_no_week_is_made_for_is_kept_and_ends_like_the_others(
         connection.execute("update event set number = number + 100 where id in (select id from event_body_rest)")
     installation.keep(database)
     far = datetime(2091, 1, 1, tzinfo=UTC)
-    assert dropped(drop_old(database, installation.shelf, DAYS, far)) == 21
+    assert dropped(installation.end(database, far)) == 21
     assert count(database, REST) == 0
     assert record_native(database, "dev", workload.native(30), NOTHING).applied == 10
 
@@ -177,4 +182,4 @@ def test_a_part_is_the_only_thing_that_can_be_dropped(database: Database) -> Non
     import psycopg
 
     with pytest.raises(psycopg.errors.RestrictViolation), database.transaction() as connection:
-        connection.execute("select drop_event_bodies('event'::regclass)")
+        connection.execute("select detach_event_bodies('event'::regclass)")

@@ -19,7 +19,8 @@ from dataforge.ingest.batch import BatchResult, record_native, record_openlineag
 from dataforge.ingest.native import parse
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import checkpoint, verify
-from dataforge.ledger.bodies import Fate, drop_old
+from dataforge.ledger import bodies
+from dataforge.ledger.bodies import Fate
 from dataforge.ledger.checkpoint import Shelf
 from dataforge.ledger.retention import end_old, fates
 from dataforge.ledger.verify import digest
@@ -133,7 +134,7 @@ def test_the_event_that_a_checkpoint_ends_with_stays_known(database: Database, t
     key = signing_key(tmp_path / "keys")
     checkpoint(database, "dev", shelf_of(tmp_path), key, datetime.now(UTC))
     shelves = partial(shelf_of, tmp_path)
-    drop_old(database, shelves, 90, LATER)
+    bodies.end_old(database, shelves, 90, LATER, None)
     for _ in range(2):
         end_old(database, shelves, DAYS, LATER)
         assert (count(database, "event"), count(database, REST)) == (1, 1)

@@ -61,6 +61,8 @@ def test_loopback_hosts_are_accepted(toml: Path, host: str) -> None:
         ("DATAFORGE_BODY_DAYS", "0", "a number of days from 1 to 36500"),
         ("DATAFORGE_BODY_DAYS", "ninety", "a number of days from 1 to 36500"),
         ("DATAFORGE_EVENT_DAYS", "0", "a number of days from 1 to 36500"),
+        ("DATAFORGE_ARCHIVE", "gs://bucket/x", "s3://bucket/prefix?region=eu-central-1"),
+        ("DATAFORGE_ARCHIVE", "s3:///x", "s3://bucket/prefix?region=eu-central-1"),
         ("DATAFORGE_WORKSPACE", "nowhere.yaml", "the path of a file"),
         ("DATAFORGE_ENVIRONMENT", "Prod!", "a name such as dev, staging or prod"),
         ("DATAFORGE_DATABASE_URL", "mysql://db/x", "postgresql://"),
