@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import msgspec
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from benchmarks import workload
 from dataforge.ingest.batch import record_native, record_openlineage
 from dataforge.ingest.redaction import NOTHING
-from dataforge.ledger import catalog, run_export
+from dataforge.ledger import catalog, run_export, run_history
 from dataforge.ledger.run_history import DATABASE, FoundRun, runs
 from dataforge.model.catalog import RunItem
 from dataforge.model.errors import ArchiveUnavailable, NotFound
@@ -149,6 +150,7 @@ _RUNS = st.lists(
     old=_RUNS,
     new=_RUNS,
     limit=st.integers(1, 4),
+    stretch=st.integers(1, 5),
     wanted=st.sampled_from([{}, {"name": "load"}, {"state": "failed"}, {"until": JANUARY - timedelta(days=20)}]),
 )
 def test_every_run_is_listed_once_in_its_place_wherever_it_is(
@@ -157,6 +159,7 @@ def test_every_run_is_listed_once_in_its_place_wherever_it_is(
     old: list[tuple[int, str, str]],
     new: list[tuple[int, str, str]],
     limit: int,
+    stretch: int,
     wanted: dict[str, Any],
 ) -> None:
     """What files and the database hold is listed as if the database held all of it; of both, as the database has it."""
@@ -173,7 +176,8 @@ def test_every_run_is_listed_once_in_its_place_wherever_it_is(
         connection.execute("delete from attempt")
     record(database, *(told(day_before(day, 7), name, f"{name}-{day}", state) for day, name, state in new))
     asked = RunFilter(since=ALL.since, limit=limit, **wanted)
-    found = whole(database, archive, asked)
+    with mock.patch.object(run_history, "MOST_EXAMINED", stretch):
+        found = whole(database, archive, asked)
     latest = {each[:2]: (each[2], "file", 0) for each in old} | {each[:2]: (each[2], DATABASE, 7) for each in new}
     expected = [
         (f"{name}-{day}", state, origin)
