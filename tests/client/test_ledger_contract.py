@@ -32,7 +32,7 @@ from dataforge.client import (
 )
 from dataforge.model.arrival import Arrivals
 from dataforge.model.backfill import BackfillFilter, Backfilling, ItemFilter, Target
-from dataforge.model.claim import ClaimingEach, Member
+from dataforge.model.claim import ClaimingEach, ClaimingTogether, EndOf, Member
 from dataforge.model.declaration import CycleError, Declared
 from dataforge.model.errors import Conflict, DataForgeError, InvalidInput, NotFound
 from dataforge.model.freshness import FreshnessAnswers
@@ -399,6 +399,38 @@ def test_what_is_claimed_each_for_itself_is_the_same_by_every_way(ledger: Ledger
     assert refused.message.startswith(f"orders.report for {DAY} may not run now: ")
     with pytest.raises(InvalidInput):
         ledger.claim_each(ClaimingEach(partitions=(), worker="w", lease_seconds=600))
+
+
+def test_what_is_claimed_together_is_the_same_by_every_way(ledger: Ledger) -> None:
+    ledger.declare("shop", MANIFEST)
+    load, waits = (Member(name=name, partition=DAY) for name in ("orders.load", "orders.report"))
+    both = ledger.claim_together(ClaimingTogether(partitions=(load, waits), worker="w", lease_seconds=600))
+    claims = [granted.claim for granted in both.granted]
+    assert [granted.attempt for granted in both.granted] == [1, 1]
+    with pytest.raises(ClaimRefused):
+        ledger.claim_together(ClaimingTogether(partitions=(load,), worker="other", lease_seconds=600))
+    beaten = ledger.heartbeat_all(claims, 900)
+    assert [granted.claim for granted in beaten.held] == claims
+    assert all(late.expires_at > soon.expires_at for late, soon in zip(beaten.held, both.granted, strict=True))
+    assert ledger.release(claims[1], "no room").claim == claims[1]
+    ends = [EndOf(claim=claim, ending="completed") for claim in claims]
+    told = ledger.end_all(ends)
+    assert [each.claim for each in told.ended] == claims[:1]
+    assert [each.claim for each in told.lost] == claims[1:]
+
+
+def test_how_far_mirrors_are_is_the_same_by_every_way(ledger: Ledger) -> None:
+    assert ledger.mirrors().items == ()
+    told = ledger.tell_mirror("dagster", _ANY_TIME, 3)
+    (listed,) = ledger.mirrors().items
+    assert (listed.name, listed.shown_through, listed.waiting) == ("dagster", _ANY_TIME, 3)
+    assert listed.told_at == told.told_at
+
+
+def test_there_is_no_verb_that_is_not_asked_by_every_way() -> None:
+    verbs = {name for name in vars(Ledger) if not name.startswith("_")} - {"close"}
+    asked = Path(__file__).read_text(encoding="utf-8")
+    assert {verb for verb in verbs if f".{verb}(" not in asked} == set()
 
 
 def test_backfills_are_the_same_by_every_way(ledger: Ledger) -> None:
