@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dataforge.cli.invocation import Invocation
-from dataforge.cli.lists import RUN_TITLES, print_page, run_row
+from dataforge.cli.lists import RUN_TITLES, collected, print_page, run_row
 from dataforge.cli.opened import opened
 from dataforge.model.filter import RunFilter
 from dataforge.model.listing import Page
@@ -22,7 +22,7 @@ def show_history(invocation: Invocation, wanted: RunFilter, archive: Archive, *,
     from dataforge.ledger.run_history import runs
 
     with opened(invocation, patient=False) as database:
-        page = runs(database, invocation.settings.environment, wanted, archive)
+        page = collected(lambda asked: runs(database, invocation.settings.environment, asked, archive), wanted)
     if as_json:
         told = Page([_told(found) for found in page.items], page.next_cursor)
         print_page(told, (), tuple, as_json=True)

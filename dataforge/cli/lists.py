@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, ShardItem, TaskItem, UpdateItem
 
 _Filter = TypeVar("_Filter", bound=Paging)
+_Item = TypeVar("_Item")
 _ARGUMENTS = ("name", "partition")  # given by place, as everywhere on the command line
 _LONGEST_REASON = 200
 _DIGITS = 12  # of a version: enough to find its definition by
@@ -219,19 +220,23 @@ def _read(shape: type[_Filter], given: dict[str, Any]) -> _Filter:
 
 
 def _collect(invocation: Invocation, noun: str, wanted: Paging, **more: datetime) -> Page[Any]:
-    """As many items as are wanted: a filtered page may hold fewer than there are."""
     from dataforge.ledger import catalog
 
     pages: Callable[..., Page[Any]] = getattr(catalog, noun)
-    settings, items = invocation.settings, []
     with opened(invocation, patient=False) as database:
-        while True:
-            page = pages(database, settings.environment, wanted, **more)
-            items += page.items
-            rest = wanted.limit - len(page.items)
-            if page.next_cursor is None or rest == 0:
-                return Page(items, page.next_cursor)
-            wanted = msgspec.structs.replace(wanted, limit=rest, cursor=page.next_cursor)
+        return collected(lambda asked: pages(database, invocation.settings.environment, asked, **more), wanted)
+
+
+def collected(read: Callable[[_Filter], Page[_Item]], wanted: _Filter) -> Page[_Item]:
+    """As many items as are wanted: a filtered page may hold fewer than there are."""
+    items: list[_Item] = []
+    while True:
+        page = read(wanted)
+        items += page.items
+        rest = wanted.limit - len(page.items)
+        if page.next_cursor is None or rest == 0:
+            return Page(items, page.next_cursor)
+        wanted = msgspec.structs.replace(wanted, limit=rest, cursor=page.next_cursor)
 
 
 def print_page(

@@ -15,7 +15,7 @@ from dataforge.ledger import catalog
 from dataforge.model.catalog import IntervalItem, RunItem
 from dataforge.model.errors import NotFound
 from dataforge.model.filter import RunFilter
-from dataforge.model.listing import Page, read_cursor, write_cursor
+from dataforge.model.listing import MOST_EXAMINED, Page, read_cursor, write_cursor
 from dataforge.model.reference import TaskRef
 from dataforge.model.shard import ShardCounts
 from dataforge.storage import environment as environments
@@ -37,38 +37,29 @@ class FoundRun(msgspec.Struct, frozen=True):
 
 
 def runs(database: Database, name: str, wanted: RunFilter, archive: Archive) -> Page[FoundRun]:
-    """Runs of the environment `name`, the latest start first."""
-    filed = _filed(database, name, wanted, archive)
+    """Runs of the environment `name`, the latest start first. A page may hold fewer than are wanted and yet have a next
+    one, where the database has most of what a file holds."""
+    filed, filed_until = _filed(database, name, wanted, archive)
     try:
-        page = _in_database(database, name, wanted)
+        page = catalog.runs(database, name, wanted)
     except NotFound:
         if not filed:
             raise
         page = Page([], None)
-    last = read_cursor(page.next_cursor, Place)
+    ends = [end for end in (read_cursor(page.next_cursor, Place), filed_until) if end is not None]
+    last = min(ends, key=_order, default=None)  # what is behind it was not read of both
     placed = [(_place(item), FoundRun(item, DATABASE)) for item in page.items]
     placed += [(_place_of(each.run), FoundRun(_shown(each.run), each.file)) for each in filed]
     placed.sort(key=lambda each: _order(each[0]))
     within = [each for each in placed if last is None or _order(each[0]) <= _order(last)]
     shown = within[: wanted.limit]
-    more = len(within) > wanted.limit or (page.next_cursor is None and len(filed) == wanted.limit)
-    return Page([found for _, found in shown], write_cursor(shown[-1][0]) if more else page.next_cursor)
+    return Page([found for _, found in shown], write_cursor(shown[-1][0] if len(within) > len(shown) else last))
 
 
-def _in_database(database: Database, name: str, wanted: RunFilter) -> Page[RunItem]:
-    """As many as are wanted: a filtered page may hold fewer than there are."""
-    items: list[RunItem] = []
-    while True:
-        page = catalog.runs(database, name, wanted)
-        items += page.items
-        rest = wanted.limit - len(page.items)
-        if page.next_cursor is None or rest == 0:
-            return Page(items, page.next_cursor)
-        wanted = replace(wanted, limit=rest, cursor=page.next_cursor)
-
-
-def _filed(database: Database, name: str, wanted: RunFilter, archive: Archive) -> list[ArchivedRun]:
-    """What files have and the database does not, at most as many as are wanted."""
+def _filed(
+    database: Database, name: str, wanted: RunFilter, archive: Archive
+) -> tuple[list[ArchivedRun], Place | None]:
+    """What files have and the database does not, of one stretch; and where that ends, if there is more behind it."""
     with database.transaction() as connection:
         here = environments.find(connection, name)
         own = run_archive.own(connection, here.id)
@@ -76,18 +67,11 @@ def _filed(database: Database, name: str, wanted: RunFilter, archive: Archive) -
     if task is not None:
         wanted = replace(wanted, namespace=task.namespace, name=task.name)
     among = [file for file in run_archive.files(archive, name, wanted) if file not in own]
-    found: list[ArchivedRun] = []
-    after = read_cursor(wanted.cursor, Place)
-    with run_archive.opened(archive, among, wanted) as reading:
-        while some := reading.page(after, wanted.limit):
-            keys = [(each.run.task_id, each.run.run) for each in some]
-            with database.transaction() as connection:
-                known = run_archive.in_database(connection, here.id, keys)
-            found += [each for key, each in zip(keys, some, strict=True) if key not in known]
-            if len(found) >= wanted.limit:
-                break
-            after = _place_of(some[-1].run)
-    return found[: wanted.limit]
+    some = run_archive.find(archive, among, wanted, read_cursor(wanted.cursor, Place), MOST_EXAMINED)
+    with database.transaction() as connection:
+        known = run_archive.in_database(connection, here.id, [(each.run.task_id, each.run.run) for each in some])
+    found = [each for each in some if (each.run.task_id, each.run.run) not in known]
+    return found, _place_of(some[-1].run) if len(some) == MOST_EXAMINED else None
 
 
 def _task(connection: Connection, environment: int, wanted: RunFilter) -> TaskRef | None:

@@ -7,16 +7,17 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks import workload
 from dataforge.ingest.batch import record_native, record_openlineage
 from dataforge.ingest.redaction import NOTHING
-from dataforge.ledger import catalog, run_export
+from dataforge.ledger import catalog, run_export, run_history
 from dataforge.ledger.run_history import DATABASE, FoundRun, runs
 from dataforge.model.catalog import RunItem
 from dataforge.model.errors import ArchiveUnavailable, NotFound
@@ -126,10 +127,10 @@ def test_runs_are_found_in_a_bucket_too(database: Database) -> None:
     record(database, told(JANUARY - timedelta(days=1)))
     before = catalog.runs(database, "dev", ALL).items
     with s3() as (client, query):
-        client.create_bucket(Bucket="ledger")
-        archive = Archive(f"s3://ledger/kept?{query}")
+        client.create_bucket(Bucket="runs")
+        archive = Archive(f"s3://runs/kept?{query}")
         (file,) = run_export.export_old(database, NOW, archive)
-        there = {each["Key"]: each["Size"] for each in client.list_objects_v2(Bucket="ledger")["Contents"]}
+        there = {each["Key"]: each["Size"] for each in client.list_objects_v2(Bucket="runs")["Contents"]}
         assert {key: size for key, size in there.items() if size} == {f"kept/{file.file}": file.size}
         forget(database)
         (found,) = whole(database, archive, ALL)
@@ -149,7 +150,15 @@ _RUNS = st.lists(
     old=_RUNS,
     new=_RUNS,
     limit=st.integers(1, 4),
+    stretch=st.integers(1, 5),
     wanted=st.sampled_from([{}, {"name": "load"}, {"state": "failed"}, {"until": JANUARY - timedelta(days=20)}]),
+)
+@example(  # a stretch of files that ends before the page does
+    old=[(0, "load", "failed"), (1, "load", "failed")],
+    new=[(2, "load", "failed")],
+    limit=4,
+    stretch=1,
+    wanted={},
 )
 def test_every_run_is_listed_once_in_its_place_wherever_it_is(
     database: Database,
@@ -157,6 +166,7 @@ def test_every_run_is_listed_once_in_its_place_wherever_it_is(
     old: list[tuple[int, str, str]],
     new: list[tuple[int, str, str]],
     limit: int,
+    stretch: int,
     wanted: dict[str, Any],
 ) -> None:
     """What files and the database hold is listed as if the database held all of it; of both, as the database has it."""
@@ -173,7 +183,8 @@ def test_every_run_is_listed_once_in_its_place_wherever_it_is(
         connection.execute("delete from attempt")
     record(database, *(told(day_before(day, 7), name, f"{name}-{day}", state) for day, name, state in new))
     asked = RunFilter(since=ALL.since, limit=limit, **wanted)
-    found = whole(database, archive, asked)
+    with mock.patch.object(run_history, "MOST_EXAMINED", stretch):
+        found = whole(database, archive, asked)
     latest = {each[:2]: (each[2], "file", 0) for each in old} | {each[:2]: (each[2], DATABASE, 7) for each in new}
     expected = [
         (f"{name}-{day}", state, origin)
