@@ -763,7 +763,7 @@ MUTANTS = (
     Mutant(
         "a run that the database has is not shown as a file has it",
         "dataforge/ledger/run_history.py",
-        " if key not in known]",
+        " if (each.run.task_id, each.run.run) not in known]",
         "]",
         ("tests/ingest/test_run_export.py",),
     ),

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import msgspec
 from psycopg import Connection, sql
+from psycopg.errors import LockNotAvailable
 
 from dataforge.model.errors import Conflict
 from dataforge.storage.body import decompress
@@ -18,16 +19,20 @@ from dataforge.storage.body_file import KeptBody
 from dataforge.storage.database import Database, connect
 from dataforge.storage.parquet_file import Written
 
-ALONE = "select pg_try_advisory_lock(hashtextextended('dataforge.ending', 0))"
+# The server learns a moment later that a process has gone which held the lock.
+PATIENCE = "set lock_timeout = '2s'"
+ALONE = "select pg_advisory_lock(hashtextextended('dataforge.ending', 0))"
 
 
 @contextmanager
 def alone(database: Database) -> Iterator[None]:
     """For as long as the block nobody else ends anything. Raises Conflict where another does."""
     with connect(database.url, autocommit=True) as guard:
-        row = guard.execute(ALONE).fetchone()
-        if row is None or not row[0]:
-            raise Conflict("another process is ending parts now: wait for it")
+        guard.execute(PATIENCE)
+        try:
+            guard.execute(ALONE)
+        except LockNotAvailable as error:
+            raise Conflict("another process is ending parts now: wait for it") from error
         yield
 
 

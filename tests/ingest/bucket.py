@@ -17,7 +17,8 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 @contextmanager
 def s3() -> Iterator[tuple[Any, str]]:
-    """A client, and the query of a URI that leads to the server; there is no bucket yet."""
+    """A client, and the query of a URI that leads to the server; buckets are those of all servers of
+    the process, so each test names its own."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:

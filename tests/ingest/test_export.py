@@ -191,10 +191,10 @@ def test_killed_at_any_step_the_next_call_goes_on_and_all_is_in_the_files_once(
 
 def test_a_bucket_is_an_archive_too(database: Database, home: Path) -> None:
     with s3() as (client, query):
-        with pytest.raises(ArchiveUnavailable, match="s3://ledger/kept"):
-            end(database, home, Archive(f"s3://ledger/kept?{query}"))
-        client.create_bucket(Bucket="ledger")
-        found = end(database, home, Archive(f"s3://ledger/kept?{query}"))
-        there = {each["Key"]: each["Size"] for each in client.list_objects_v2(Bucket="ledger")["Contents"]}
+        with pytest.raises(ArchiveUnavailable, match="s3://bodies/kept"):
+            end(database, home, Archive(f"s3://bodies/kept?{query}"))
+        client.create_bucket(Bucket="bodies")
+        found = end(database, home, Archive(f"s3://bodies/kept?{query}"))
+        there = {each["Key"]: each["Size"] for each in client.list_objects_v2(Bucket="bodies")["Contents"]}
     assert there == {f"kept/{each.file}": each.size for each in found.files}
     assert left(database) == (0, 0)

@@ -11,7 +11,7 @@ from unittest import mock
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks import workload
@@ -127,10 +127,10 @@ def test_runs_are_found_in_a_bucket_too(database: Database) -> None:
     record(database, told(JANUARY - timedelta(days=1)))
     before = catalog.runs(database, "dev", ALL).items
     with s3() as (client, query):
-        client.create_bucket(Bucket="ledger")
-        archive = Archive(f"s3://ledger/kept?{query}")
+        client.create_bucket(Bucket="runs")
+        archive = Archive(f"s3://runs/kept?{query}")
         (file,) = run_export.export_old(database, NOW, archive)
-        there = {each["Key"]: each["Size"] for each in client.list_objects_v2(Bucket="ledger")["Contents"]}
+        there = {each["Key"]: each["Size"] for each in client.list_objects_v2(Bucket="runs")["Contents"]}
         assert {key: size for key, size in there.items() if size} == {f"kept/{file.file}": file.size}
         forget(database)
         (found,) = whole(database, archive, ALL)
@@ -152,6 +152,13 @@ _RUNS = st.lists(
     limit=st.integers(1, 4),
     stretch=st.integers(1, 5),
     wanted=st.sampled_from([{}, {"name": "load"}, {"state": "failed"}, {"until": JANUARY - timedelta(days=20)}]),
+)
+@example(  # a stretch of files that ends before the page does
+    old=[(0, "load", "failed"), (1, "load", "failed")],
+    new=[(2, "load", "failed")],
+    limit=4,
+    stretch=1,
+    wanted={},
 )
 def test_every_run_is_listed_once_in_its_place_wherever_it_is(
     database: Database,
