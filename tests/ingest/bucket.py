@@ -9,7 +9,6 @@ from typing import Any
 from unittest import mock
 
 import boto3
-import httpx
 from moto.server import ThreadedMotoServer
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -23,9 +22,6 @@ def s3() -> Iterator[tuple[Any, str]]:
     server.start()
     try:
         _, port = server.get_host_and_port()
-        httpx.post(
-            f"http://127.0.0.1:{port}/moto-api/reset"
-        ).raise_for_status()  # buckets outlive a server of its process
         with mock.patch.dict(os.environ, CREDENTIALS):
             client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1")
             yield client, f"region=us-east-1&scheme=http&endpoint_override=127.0.0.1:{port}"

@@ -267,4 +267,4 @@ def test_every_unique_key_of_what_is_spread_holds_what_it_is_spread_by(module_da
     assert len(of_spread) >= len(SPREAD)
     assert [(table, index) for table, index, columns in of_spread if SPREAD[table] not in columns] == []
     without = {index for _, index, columns in keys if "environment" not in columns and "yoyo" not in index}
-    assert without == {"body_dictionary_pkey", "environment_name_key", "environment_pkey"}
+    assert without == {"body_dictionary_pkey", "ending_pkey", "environment_name_key", "environment_pkey"}
