@@ -77,7 +77,7 @@ def _judge(
     young = f"younger than {days} days"
     if part.ends is not None and part.ends > before:
         return Fate(part, None, young), []
-    held = body_part.content(connection, part)
+    held = body_part.content(connection, part.name)
     events = sum(each.events for each in held)
     if part.ends is None and not held:
         return Fate(part, 0, "empty, for what no week is made for"), held

@@ -9,10 +9,11 @@ from __future__ import annotations
 import msgspec
 
 from dataforge.model.errors import ArchiveUnavailable
-from dataforge.storage import body_file, ending, parquet_file
+from dataforge.storage import body_file, body_part, ending, parquet_file
 from dataforge.storage.archive import Archive
+from dataforge.storage.body_part import Content
 from dataforge.storage.database import Connection, Database
-from dataforge.storage.ending import Ending, Share
+from dataforge.storage.ending import Ending
 from dataforge.storage.parquet_file import Form, Written
 from dataforge.storage.part import Part
 
@@ -42,7 +43,7 @@ class Gone(msgspec.Struct, frozen=True):
 
 def on_the_way(connection: Connection) -> list[Away]:
     """The parts that are detached and not dropped."""
-    return [_away(each, ending.shares(connection, each)) for each in ending.endings(connection)]
+    return [_away(each, body_part.content(connection, each.part)) for each in ending.endings(connection)]
 
 
 def end(database: Database, archive: Archive | None) -> Gone:
@@ -53,7 +54,7 @@ def end(database: Database, archive: Archive | None) -> Gone:
     files: list[Exported] = []
     for each in left:
         with database.transaction() as connection:
-            shares = ending.shares(connection, each)
+            shares = body_part.content(connection, each.part)
         if archive is not None:
             files += [found for share in shares if (found := _export(database, archive, each, share)) is not None]
         with database.transaction() as connection:
@@ -62,7 +63,7 @@ def end(database: Database, archive: Archive | None) -> Gone:
     return Gone(parts, files)
 
 
-def _export(database: Database, archive: Archive, each: Ending, share: Share) -> Exported | None:
+def _export(database: Database, archive: Archive, each: Ending, share: Content) -> Exported | None:
     """Writes an environment's share to its file; None where that was done before."""
     file = f"{share.name}/bodies/{each.was}-{share.first}-{share.last}.parquet"
     with database.transaction() as connection:
@@ -86,5 +87,5 @@ def read_back(archive: Archive, file: str, form: Form, written: Written) -> tupl
     return found, size
 
 
-def _away(each: Ending, shares: list[Share]) -> Away:
+def _away(each: Ending, shares: list[Content]) -> Away:
     return Away(each.part, Part(each.was, None, None, each.size), sum(share.events for share in shares))

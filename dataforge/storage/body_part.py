@@ -29,19 +29,20 @@ class Content(msgspec.Struct, frozen=True):
     environment: int
     name: str
     events: int
+    first: int  # the least number
     last: int  # the greatest number
     recorded_until: datetime
 
 
 CONTENT = """
-select e.id, e.name, count(*), max(b.number), max(b.recorded_at)
+select e.id, e.name, count(*), min(b.number), max(b.number), max(b.recorded_at)
 from {part} b join environment e on e.id = b.environment group by e.id, e.name order by e.id
 """
 
 
-def content(connection: Connection, part: Part) -> list[Content]:
-    """What a part holds, by environment. Reads all of its index."""
-    statement = sql.SQL(CONTENT).format(part=sql.Identifier(part.name))
+def content(connection: Connection, part: str) -> list[Content]:
+    """What a part of this name holds, attached or not, by environment. Reads all of its index."""
+    statement = sql.SQL(CONTENT).format(part=sql.Identifier(part))
     return [Content(*row) for row in connection.execute(statement)]
 
 

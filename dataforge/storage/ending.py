@@ -16,6 +16,7 @@ from psycopg.errors import LockNotAvailable
 from dataforge.model.errors import Conflict
 from dataforge.storage.body import decompress
 from dataforge.storage.body_file import KeptBody
+from dataforge.storage.body_part import Content
 from dataforge.storage.database import Database, connect
 from dataforge.storage.parquet_file import Written
 
@@ -52,28 +53,6 @@ def endings(connection: Connection) -> list[Ending]:
     return [Ending(*row) for row in connection.execute(ENDING)]
 
 
-class Share(msgspec.Struct, frozen=True):
-    """What a detached part holds of one environment."""
-
-    environment: int
-    name: str
-    events: int
-    first: int
-    last: int
-
-
-SHARES = """
-select e.id, e.name, count(*), min(b.number), max(b.number)
-from {part} b join environment e on e.id = b.environment group by e.id, e.name order by e.id
-"""
-
-
-def shares(connection: Connection, ending: Ending) -> list[Share]:
-    """What it holds, by environment. Reads all of its index."""
-    statement = sql.SQL(SHARES).format(part=sql.Identifier(ending.part))
-    return [Share(*row) for row in connection.execute(statement)]
-
-
 PAGE = """
 select number, recorded_at, occurred_at, id, kind, body from {part}
 where environment = %s and number > %s order by number limit %s
@@ -81,7 +60,7 @@ where environment = %s and number > %s order by number limit %s
 _PAGE = 2_000  # bodies in memory at a time, some megabytes
 
 
-def pages(database: Database, ending: Ending, share: Share) -> Iterator[list[KeptBody]]:
+def pages(database: Database, ending: Ending, share: Content) -> Iterator[list[KeptBody]]:
     """The bodies of one environment, in the order of recording; a transaction for each page, none of them long."""
     statement, after = sql.SQL(PAGE).format(part=sql.Identifier(ending.part)), share.first - 1
     while True:
