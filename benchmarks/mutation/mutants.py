@@ -637,8 +637,8 @@ MUTANTS = (
     Mutant(
         "only what its task has a partition for needs anything",
         "dataforge/ledger/stale_search.py",
-        "yield task, places[np.array(fits, np.bool_)]",
-        "yield task, places",
+        "yield task, places[np.array(fits, np.bool_)], tuple(compress(keys, fits))",
+        "yield task, places, tuple(keys)",
         ("tests/ledger/test_stale_search.py",),
     ),
     Mutant(

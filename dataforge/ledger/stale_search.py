@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,23 +138,26 @@ class StaleSearch:
 
     def _linked(self, of: Mapping[int, Places]) -> tuple[Places, Places, NDArray[np.bool_]]:
         """What these are compared with, and whether a task is known that writes it: pair by pair."""
-        having = dict(self._having(of))
+        having: dict[int, Places] = {}
+        keys: dict[int, tuple[str, ...]] = {}
         alike: dict[tuple[str, ...], tuple[str, ...]] = {}
-        named = {task: tuple(key for _, _, key in self._all.named(places)) for task, places in having.items()}
-        wanted = list(self._needs.of(self._known, {task: alike.setdefault(keys, keys) for task, keys in named.items()}))
+        for task, places, own in self._having(of):
+            having[task], keys[task] = places, alike.setdefault(own, own)
+        wanted = list(self._needs.of(self._known, keys))
         self._all.read(_nodes(wanted))
         self._all["simple"][np.concatenate([_NONE, *of.values()])] = True
         self._all["simple"][np.concatenate([_NONE, *(having[each.task][each.choosing] for each in wanted)])] = False
-        own = np.concatenate([_NONE, *(having[each.task][each.own] for each in wanted)])
+        made = np.concatenate([_NONE, *(having[each.task][each.own] for each in wanted)])
         above = np.concatenate([_NONE, *(self._above(each) for each in wanted)])
         written = np.repeat([each.written for each in wanted], [len(each.own) for each in wanted])
-        return own, above, written.astype(np.bool_)
+        return made, above, written.astype(np.bool_)
 
-    def _having(self, of: Mapping[int, Places]) -> Iterator[tuple[int, Places]]:
-        """Those that need anything: what its task has no partition for needs nothing."""
+    def _having(self, of: Mapping[int, Places]) -> Iterator[tuple[int, Places, tuple[str, ...]]]:
+        """Those that need anything, with their keys: what its task has no partition for needs nothing."""
         for task, places in of.items():
-            fits = self._needs.fitting(self._known.subjects[task], [key for _, _, key in self._all.named(places)])
-            yield task, places[np.array(fits, np.bool_)]
+            keys = [key for _, _, key in self._all.named(places)]
+            fits = self._needs.fitting(self._known.subjects[task], keys)
+            yield task, places[np.array(fits, np.bool_)], tuple(compress(keys, fits))
 
     def _above(self, wanted: Wanted) -> Places:
         """What each key means: itself, unless only the node as a whole is there."""
