@@ -56,9 +56,9 @@ def endangered(
 
 def _expected(later: Search, built: _Expected, takes: Callable[[int], timedelta]) -> _Expected:
     """When what is built and what waits for it will be there."""
-    index, links = later.joined()
-    if len(index.places) == len(built):
+    if sum(map(len, later.standing.values())) == len(built):
         return built
+    index, links = later.joined()
     standing = [later.standing[task][key] for task, key in index.places]
     needs = links.needs(len(standing))
     decisions = rebuilt(standing, needs, "never")

@@ -17,7 +17,7 @@ import msgspec
 from dataforge.ledger.backfill_links import Index, Links, links
 from dataforge.ledger.backfill_needs import needed, places
 from dataforge.ledger.need import cut_of, window
-from dataforge.ledger.reach import Written, by_task, waking, writing
+from dataforge.ledger.reach import Ways, Written, by_task, waking, writing
 from dataforge.ledger.stale_search import StaleSearch
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.model.backfill import MOST_ITEMS, Backfilling
@@ -44,6 +44,7 @@ class Search:
         self.known = Surroundings({}, {}, {}, {})
         self.statuses: dict[Node, dict[str, str]] = {}  # of what was found, and of what it needs
         self._number = 0
+        self._ways = Ways(connection, environment)
         self._parents: dict[int, list[int]] = {}  # of tasks that others run
         self._stale = StaleSearch(connection, environment, now)
         self._opens: dict[tuple[str, str, str | None], dict[str, datetime | None]] = {}  # by cut, and by key
@@ -99,13 +100,13 @@ class Search:
         new: Keys = self.standing
         while new:
             over = {task: [key for key in keys if self.standing[task][key] in leading] for task, keys in new.items()}
-            ended = waking(self._connection, self._environment, self._made(over), self._now)
+            ended = waking(self._ways, self._made(over), self._now)
             new = self.add(ended, tests=False)
 
     def after(self, built: Iterable[TaskPartition], then: datetime) -> tuple[Search, bool]:
         """What waits for these as it stands then, if they have not been built by then; and whether that is all."""
         later = Search(self._connection, self._environment, self._wanted, then)
-        later.known, later.statuses, later._parents = self.known, self.statuses, self._parents
+        later.known, later.statuses, later._parents, later._ways = self.known, self.statuses, self._parents, self._ways
         later.standing = {task: dict.fromkeys(keys, "missing") for task, keys in by_task(built).items()}
         try:
             later.follow_down(leading=_AWAITED)
@@ -125,12 +126,12 @@ class Search:
 
     def written(self) -> Iterator[Written]:
         """What of datasets that which was found makes."""
-        return writing(self._connection, self._environment, self.standing, self._now)
+        return writing(self._ways, self.standing, self._now)
 
     def _made(self, keys: Keys) -> dict[Node, Collection[str]]:
         """What these make: themselves, and partitions of datasets."""
         datasets: dict[int, set[str]] = {}
-        for each in writing(self._connection, self._environment, keys, self._now):
+        for each in writing(self._ways, keys, self._now):
             datasets.setdefault(each.dataset_id, set()).update(*map(each.keys.__getitem__, keys[each.task_id]))
         made: dict[Node, Collection[str]] = {("task", task): own for task, own in keys.items()}
         return made | {("dataset", dataset): theirs for dataset, theirs in datasets.items()}

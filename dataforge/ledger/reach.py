@@ -30,6 +30,35 @@ from dataforge.storage.wakeup import TaskPartition
 _log = logging.getLogger(__name__)
 
 
+class Ways:
+    """The edges that lead downstream, within one snapshot: those of a node are read once."""
+
+    def __init__(self, connection: Connection, environment: int) -> None:
+        self._connection, self._environment = connection, environment
+        self._readers: dict[Node, list[Reader]] = {}
+        self._products: dict[int, list[Product]] = {}
+
+    def readers(self, nodes: Collection[Node]) -> list[Reader]:
+        """The edges by which tasks wait for these nodes (of datasets by canonical id)."""
+        if unread := [node for node in nodes if node not in self._readers]:
+            self._readers |= {node: [] for node in unread}
+            for each in storage.readers(self._connection, self._environment, unread):
+                self._readers[each.node].append(each)
+        return [each for node in nodes for each in self._readers[node]]
+
+    def products(self, tasks: Collection[int]) -> list[Product]:
+        """The edges by which these tasks write datasets."""
+        if unread := [task for task in tasks if task not in self._products]:
+            self._products |= {task: [] for task in unread}
+            for each in storage.products(self._connection, self._environment, unread):
+                self._products[each.task_id].append(each)
+        return [each for task in tasks for each in self._products[task]]
+
+    def completed(self, shapes: set[str | None]) -> dict[str, str]:
+        """Of these ways of cutting those that dynamic sets complete, as they stand."""
+        return completed(self._connection, self._environment, shapes)
+
+
 def waiting_for(
     connection: Connection,
     environment: int,
@@ -40,21 +69,16 @@ def waiting_for(
 ) -> set[TaskPartition]:
     """The partitions of tasks that need one of these partitions (of datasets by canonical id); of these tasks alone,
     where some are given."""
-    found = waking(connection, environment, by_node(places), now, only=only)
+    found = waking(Ways(connection, environment), by_node(places), now, only=only)
     return {(task_id, own) for task_id, woken in found.items() for own in woken}
 
 
 def waking(
-    connection: Connection,
-    environment: int,
-    of: Mapping[Node, Collection[str]],
-    now: datetime,
-    *,
-    only: Set[int] | None = None,
+    ways: Ways, of: Mapping[Node, Collection[str]], now: datetime, *, only: Set[int] | None = None
 ) -> dict[int, set[str]]:
     """The same by node and by task, for hundreds of thousands of them."""
     found: dict[int, set[str]] = {}
-    for led in _leading(connection, environment, of, now, only):
+    for led in _leading(ways, of, now, only):
         found.setdefault(led.task_id, set()).update(chain.from_iterable(map(led.keys.__getitem__, of[led.node])))
     return found
 
@@ -71,7 +95,7 @@ def needing(
     of = by_node(places)
     return {
         ((*led.node, key), (led.task_id, own))
-        for led in _leading(connection, environment, of, now, only)
+        for led in _leading(Ways(connection, environment), of, now, only)
         for key in of[led.node]
         for own in led.keys[key]
     }
@@ -85,16 +109,9 @@ class _Led(NamedTuple):
     keys: Mapping[str, Sequence[str]]  # by partition of the node, those of the task that need it
 
 
-def _leading(
-    connection: Connection,
-    environment: int,
-    of: Mapping[Node, Collection[str]],
-    now: datetime,
-    only: Set[int] | None,
-) -> Iterator[_Led]:
-    readers = storage.readers(connection, environment, of) if of else []
-    readers = [each for each in readers if only is None or each.task_id in only]
-    full = completed(connection, environment, {shape for each in readers for shape in (each.task_cut, each.node_cut)})
+def _leading(ways: Ways, of: Mapping[Node, Collection[str]], now: datetime, only: Set[int] | None) -> Iterator[_Led]:
+    readers = [each for each in ways.readers(of) if only is None or each.task_id in only]
+    full = ways.completed({shape for each in readers for shape in (each.task_cut, each.node_cut)})
     told: dict[tuple[object, ...], dict[str, Sequence[str]]] = {}  # of a thousand readers most read in the same way
     for reader in readers:
         if reader.triggers:
@@ -149,7 +166,7 @@ def making(
     keys = by_task(runs)
     return {
         ((each.task_id, key), ("dataset", each.dataset_id, theirs))
-        for each in writing(connection, environment, keys, now)
+        for each in writing(Ways(connection, environment), keys, now)
         for key in keys[each.task_id]
         for theirs in each.keys[key]
     }
@@ -171,13 +188,10 @@ class Written(NamedTuple):
     keys: Mapping[str, Sequence[str]]  # by partition of the task, those of the dataset; tasks that write alike share it
 
 
-def writing(
-    connection: Connection, environment: int, of: Mapping[int, Collection[str]], now: datetime
-) -> Iterator[Written]:
+def writing(ways: Ways, of: Mapping[int, Collection[str]], now: datetime) -> Iterator[Written]:
     """The same by task and dataset, for hundreds of thousands of them."""
-    products = storage.products(connection, environment, of) if of else []
-    shapes = {shape for each in products for shape in (each.task_cut, each.dataset_cut)}
-    full = completed(connection, environment, shapes)
+    products = ways.products(of)
+    full = ways.completed({shape for each in products for shape in (each.task_cut, each.dataset_cut)})
     told: dict[tuple[object, ...], dict[str, Sequence[str]]] = {}
     for product in products:
         way = (product.mapping, product.task_cut, product.task_cut_declared, product.dataset_cut)

