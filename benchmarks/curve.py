@@ -8,17 +8,20 @@ is measured.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
+from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
 from random import Random
-from threading import Event, Thread
 
 import httpx
 
-from benchmarks.figure import Bench
+from benchmarks.figure import Bench, timed
 from benchmarks.ingest import server_version
+from benchmarks.processor import Spent, spent
 from benchmarks.scratch import scratch_database
 from benchmarks.served import served
 from benchmarks.size import total
@@ -41,7 +44,7 @@ _BATCH, _AT_ONCE = 500, 20_000  # events
 _ASKED = "2026-06-02"  # a day of the history
 _PAUSE = 0.2  # seconds between two questions
 _YEAR = 24 * 365  # hours: more than is recorded in the time
-_Part = tuple[float, int]  # seconds, events
+_Part = tuple[Spent, int]  # what it took, and how many events
 
 
 def main(factor: float) -> None:
@@ -53,16 +56,17 @@ def main(factor: float) -> None:
         _declared(database, world)
         _history(database, world)
         begun = total(database)
-        with served(database.url) as one, _asking(one.url, world) as waits:
+        with served(database.url) as one, _asking(one.url, world) as asked:
             recorded = _recorded(database, world)
             first = 0.0
             for step in range(STEP, MINUTES + 1, STEP):
-                seconds, events = _step(recorded)
-                rate, asked = events / seconds, waits[:]
-                del waits[: len(asked)]
+                taken, events = _step(recorded)
+                rate = events / taken.clock
                 first = first or rate
                 bench.rate(f"curve.record.{step:02}", rate, "the first five minutes", rate / first, factor)
-                bench.times(f"curve.verdict.{step:02}", asked, factor=factor)
+                bench.cost(f"curve.python.{step:02}", taken.python / events, factor)
+                bench.cost(f"curve.postgres.{step:02}", taken.postgres / events, factor)
+                bench.times(f"curve.verdict.{step:02}", asked(), factor=factor)
                 bench.size(f"curve.size.{step:02}", total(database), "before", total(database) / begun, factor)
 
 
@@ -90,40 +94,51 @@ def _recorded(database: Database, world: World) -> Iterator[_Part]:
     """Records what comes after the history, part by part."""
     events = _events(world, range(24 * DAYS, _YEAR))
     while drawn := list(islice(events, _AT_ONCE)):
-        began = time.perf_counter()
-        for begin in range(0, len(drawn), _BATCH):
-            record_native(database, "dev", drawn[begin : begin + _BATCH], NOTHING)
-        yield time.perf_counter() - began, len(drawn)
+        yield spent(database, partial(_record, database, drawn)), len(drawn)
+
+
+def _record(database: Database, events: Sequence[bytes]) -> None:
+    for begin in range(0, len(events), _BATCH):
+        record_native(database, "dev", events[begin : begin + _BATCH], NOTHING)
 
 
 def _step(recorded: Iterator[_Part]) -> _Part:
-    seconds, events = 0.0, 0
-    while seconds < 60 * STEP:
+    taken, events = Spent(0.0, 0.0, 0.0), 0
+    while taken.clock < 60 * STEP:
         more, number = next(recorded)
-        seconds, events = seconds + more, events + number
-    return seconds, events
+        taken, events = Spent(*map(sum, zip(taken, more, strict=True))), events + number
+    return taken, events
 
 
 @contextmanager
-def _asking(url: str, world: World) -> Iterator[list[float]]:
-    """Asks whether daily tasks may run, one after the other, and notes what each answer took, in seconds."""
+def _asking(url: str, world: World) -> Iterator[Callable[[], list[float]]]:
+    """Asks whether daily tasks may run, one after the other, in a process of its own; gives what the answers took since
+    it was asked last, in seconds."""
     daily = [world.name(task) for task in range(world.size) if world.cadence[task] == Cadence.DAILY]
-    waits: list[float] = []
-    ended = Event()
-    asker = Thread(target=_ask, args=(url, daily, waits, ended))
+    context = get_context("spawn")
+    waits: SimpleQueue[float] = context.SimpleQueue()
+    asker = context.Process(target=_ask, args=(url, daily, waits), daemon=True)
     asker.start()
     try:
-        yield waits
+        yield lambda: list(_drained(waits))
     finally:
-        ended.set()
+        asker.terminate()
         asker.join()
 
 
-def _ask(url: str, names: Sequence[str], waits: list[float], ended: Event) -> None:
+def _drained(waits: SimpleQueue[float]) -> Iterator[float]:
+    while not waits.empty():
+        yield waits.get()
+
+
+def _ask(url: str, names: Sequence[str], waits: SimpleQueue[float]) -> None:
     random = Random(5)
     with httpx.Client(base_url=url, timeout=60) as client:
-        while not ended.wait(_PAUSE):
+        while True:
+            time.sleep(_PAUSE)
             named = {"name": random.choice(names), "namespace": NAMESPACE, "partition": _ASKED}
-            began = time.perf_counter()
-            client.get("/dev/readiness", params=named).raise_for_status()
-            waits.append(time.perf_counter() - began)
+            waits.put(timed(partial(_answered, client, named)))
+
+
+def _answered(client: httpx.Client, named: dict[str, str]) -> None:
+    client.get("/dev/readiness", params=named).raise_for_status()

@@ -4,19 +4,17 @@ The floors and the contestants take turns in one run; fsync and synchronous_comm
 median of the rounds, the first one left out.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import count
 from statistics import median
 from typing import Any, TypeVar
 
-import psutil
-
 from benchmarks import consumed, floor, workload
 from benchmarks.checked import check
 from benchmarks.figure import Bench, timed
 from benchmarks.load import Answered, Load, measure
+from benchmarks.processor import spent
 from benchmarks.scratch import scratch_database
 from benchmarks.served import served
 from dataforge.ingest.batch import record_native, record_openlineage
@@ -93,20 +91,6 @@ def _least(database: Database, batches: Sequence[Sequence[floor.Row]]) -> None:
         floor.least(database, batch)
 
 
-def _servers(database: Database) -> list[psutil.Process]:
-    """The processes of the server, which runs on this machine."""
-    with database.transaction() as connection:
-        row = connection.execute("select pg_backend_pid()").fetchone()
-    assert row is not None, "a session has a process"
-    above = psutil.Process(row[0]).parent()
-    return above.children() if above else []
-
-
-def _used(processes: Sequence[psutil.Process]) -> float:
-    """Seconds of processor time that they have used."""
-    return float(sum(sum(each.cpu_times()[:2]) for each in processes if each.is_running()))
-
-
 def _native(bench: Bench, database: Database) -> None:
     """The ledger in one process beside both floors."""
     rates: dict[str, list[float]] = {"ingest.floor.bare": [], "ingest.floor.least": [], "ingest.record": []}
@@ -115,11 +99,9 @@ def _native(bench: Bench, database: Database) -> None:
         parsed = [floor.rows(batch) for batch in _batches(part)]
         copied = timed(partial(_bare, database, part))
         kept = timed(partial(_least, database, parsed))
-        servers = _servers(database)
-        before = time.process_time(), _used(servers)
-        recorded = timed(partial(_record, database, record_native, part))
-        costs.append(((time.process_time() - before[0]) / len(part), (_used(servers) - before[1]) / len(part)))
-        for found, seconds in zip(rates.values(), (copied, kept, recorded), strict=True):
+        recorded = spent(database, partial(_record, database, record_native, part))
+        costs.append((recorded.python / len(part), recorded.postgres / len(part)))
+        for found, seconds in zip(rates.values(), (copied, kept, recorded.clock), strict=True):
             found.append(len(part) / seconds)
     bare, least, ours = (median(found[1:]) for found in rates.values())
     bench.rate("ingest.floor.bare", bare)

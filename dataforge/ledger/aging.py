@@ -5,12 +5,13 @@ edge blocks on staleness) is looked at as far up as an answer about freshness is
 other upstreams) up to a bound, and further than its direct upstreams only where those are few.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import datetime
 
 import msgspec
 from msgspec.structs import replace
 
+from dataforge.ledger.comparison import examine
 from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked
 from dataforge.ledger.question import ask
@@ -22,12 +23,15 @@ from dataforge.model.readiness import Question
 from dataforge.model.reference import node_id
 from dataforge.model.state import PartitionStatus
 from dataforge.model.upstream import State, Upstream, half_known
-from dataforge.model.verdict import Reason
+from dataforge.model.verdict import Code, Reason
 from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
 from dataforge.storage.readiness import Place
 
 MOST_WARNED = 1_000  # upstream partitions of one batch that are looked at for a warning alone; others get none
+MOST_COMPARED = 2_000  # upstreams that those are compared with; the partitions that were asked about always are
+MOST_TOLD = 100  # upstreams of one partition that are named for having changed since
+_AT_FIRST = 25  # partitions that are compared at once; then twice as many, and so on, while that is affordable
 
 
 def questions(
@@ -59,32 +63,51 @@ def aged(
     only what decides is looked at."""
     upstreams = [each for question in questions.values() for each in question.upstreams if _was_made(each.state)]
     deciding = _places(upstreams, "block")
-    near = {_own(asked) for asked, question in questions.items() if _was_made(question.own)} if warn else set()
-    near |= set(sorted(_places(upstreams, "warn"))[:MOST_WARNED]) if warn else set()
-    warned = _warned(connection, environment, nodes, near, now)
-    told = _told(warned)
+    own = {_own(asked) for asked, question in questions.items() if _was_made(question.own)} if warn else set()
+    near = set(sorted(_places(upstreams, "warn"))[:MOST_WARNED]) if warn else set()
+    warned = _warned(connection, environment, nodes, own, near, now)
+    told = _told(warned, own)
     if deciding:
-        told |= _told(staleness(connection, environment, deciding, now, FAR, warned.compared), deciding=True)
+        told |= _told(staleness(connection, environment, deciding, now, FAR, warned.compared), own, deciding=True)
     return {asked: _age(asked, question, told) for asked, question in questions.items()}
 
 
 def _warned(
-    connection: Connection, environment: int, nodes: Nodes | None, places: Iterable[Place], now: datetime
+    connection: Connection, environment: int, nodes: Nodes | None, own: set[Place], near: set[Place], now: datetime
 ) -> Staleness:
-    suspects, bounds = suspected(connection, environment, places, NEAR, nodes)
-    return staleness(connection, environment, suspects, now, bounds)
+    """What may be stale of what was asked about (`own`), and of what lies near it as far as that is affordable."""
+    suspects, bounds = suspected(connection, environment, own | near, NEAR, nodes)
+    compared = examine(connection, environment, suspects & own, now)
+    left, at_once, affordable = sorted(suspects - own), _AT_FIRST, MOST_COMPARED
+    while left and affordable > 0:
+        more = examine(connection, environment, left[:at_once], now)
+        compared |= more
+        affordable -= sum(len(each.inputs) for each in more.values())
+        left, at_once = left[at_once:], 2 * at_once
+    return staleness(connection, environment, compared.keys(), now, bounds, compared)
 
 
 class _Told(msgspec.Struct, frozen=True):
     """What is said of a partition that was made."""
 
-    reasons: tuple[Reason, ...]  # why it is stale; none where it is not
+    reasons: tuple[Reason, ...]  # why it is stale, of an upstream the first; none where it is not
     half_known: bool  # it decides, and was not looked at as far up as there is something
 
 
-def _told(found: Staleness, *, deciding: bool = False) -> dict[Place, _Told]:
-    told = {place: _Told(found.stale(place), deciding and found.truncated(place)) for place in found.compared}
+def _told(found: Staleness, own: Container[Place], *, deciding: bool = False) -> dict[Place, _Told]:
+    told = {place: _Told(_reasons(found, place, own), deciding and found.truncated(place)) for place in found.compared}
     return {place: each for place, each in told.items() if each.reasons or each.half_known}
+
+
+def _reasons(found: Staleness, place: Place, own: Container[Place]) -> tuple[Reason, ...]:
+    """Of what was asked about the first reasons, and how many more there are; of an upstream the first alone."""
+    if place not in own:
+        return found.stale(place, 1)
+    reasons, more = found.stale(place, MOST_TOLD), found.number(place) - MOST_TOLD
+    if more <= 0:
+        return reasons
+    message = f"{more:,} more upstream partitions have changed since: ask for its freshness, which names them"
+    return (*reasons, Reason(code=Code.UPSTREAM_STALE, message=message))
 
 
 def _own(asked: Asked) -> Place:

@@ -18,19 +18,23 @@ from dataforge.ledger.data_version import successes
 from dataforge.ledger.need import Asked, Need, Sketch, chosen, makers, ref, sketch, used_edges, window
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.model.freshness import (
+    Change,
     FreshnessStatus,
     Input,
     Read,
     RunKey,
     Success,
-    compare,
+    is_missing,
     looks_back,
+    missing,
     newer,
     quiet,
+    status_of,
+    told,
 )
 from dataforge.model.state import PartitionStatus
 from dataforge.model.upstream import LateData
-from dataforge.model.verdict import Code, Reason
+from dataforge.model.verdict import Code, NodeRef, Reason
 from dataforge.storage import freshness as storage
 from dataforge.storage import readiness
 from dataforge.storage import stream as streams
@@ -42,14 +46,31 @@ _UNWANTED = frozenset({"failed", "skipped"})  # conditions by which a task comes
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """How one partition stands to its direct upstreams."""
+    """How one partition stands to its direct upstreams. What is said of those is put into words where it is asked for:
+    there may be thousands of them."""
 
     status: FreshnessStatus
-    reasons: tuple[Reason, ...]
     built: Built | None
-    changed: Mapping[Place, Reason]  # the upstreams that are newer, and what is said of each
+    changed: Mapping[Place, Change]  # the upstreams that are newer
     inputs: Mapping[Place, Input]  # those that are there
+    missing: Sequence[Reason]
+    untold: Sequence[Reason]  # why some upstreams cannot be told
     late: Reason | None = None  # what came for it after its watermark
+
+    def told(self, place: Place) -> Reason:
+        """What is said of an upstream that is newer."""
+        assert self.built is not None, "what is newer is so than what was built"
+        return told(self.built.success, self.inputs[place], self.changed[place])
+
+    def named(self, place: Place) -> tuple[NodeRef, str]:
+        """What an upstream that is there is called, in the order in which reasons are given."""
+        return self.inputs[place].node, self.inputs[place].partition
+
+    @property
+    def reasons(self) -> set[Reason]:
+        """All there is to say of its direct upstreams."""
+        found = {*self.missing, *self.untold, *map(self.told, self.changed)}
+        return found if self.late is None else found | {self.late}
 
 
 def examine(connection: Connection, environment: int, places: Iterable[Place], now: datetime) -> dict[Place, Compared]:
@@ -85,7 +106,7 @@ def examine(connection: Connection, environment: int, places: Iterable[Place], n
 def _late(compared: Compared, late: LateData) -> Compared:
     """A partition that a stream made is stale by what came for it after that, whatever its upstreams."""
     reason = Reason(code=Code.UPSTREAM_STALE, message=f"it {late.said}", since=late.last)
-    return replace(compared, status=FreshnessStatus.STALE, reasons=(reason, *compared.reasons), late=reason)
+    return replace(compared, status=FreshnessStatus.STALE, late=reason)
 
 
 def _readers(built: Mapping[Place, Built], needs: Mapping[Place, Sequence[Need]]) -> Iterator[Success]:
@@ -243,7 +264,12 @@ def _compare(
     success = built.success if built else None
     untold = [problem.reason for each in sketches for problem in each.problems if problem.required]
     untold += [each.misfit for each in sketches if each.misfit is not None]
-    loud = [(place, each) for place, each in given if success is None or not quiet(success, each)]
-    status, reasons = compare(success, [each for _, each in loud], untold, now)
-    changed = {place: reason for place, each in loud if success and (reason := newer(success, each))}
-    return Compared(status, reasons, built, changed, {place: each for place, each in given if each.success})
+    lacking = [missing(each, now) for _, each in given if is_missing(each)]
+    there = {place: each for place, each in given if each.success}
+    changed = {place: change for place, each in there.items() if success and (change := _change(success, each))}
+    status = status_of(success, is_amiss=bool(lacking or changed), is_untold=bool(untold))
+    return Compared(status, built, changed, there, lacking, untold)
+
+
+def _change(built: Success, given: Input) -> Change | None:
+    return None if quiet(built, given) else newer(built, given)

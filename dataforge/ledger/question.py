@@ -6,6 +6,7 @@ ahead to tell what will come by itself from what will not.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import NamedTuple
 
 import msgspec
@@ -38,7 +39,7 @@ from dataforge.storage.readiness import Place, Success
 
 LEVELS_AHEAD = 2  # from a missing upstream to what that is itself missing
 MOST_AHEAD = 1_000  # partitions looked at on one level; what lies beyond counts as able to come
-AHEAD_OF_EACH = 100  # likewise, for each question: of a verdict that waits for thousands not all are told of
+AHEAD_OF_EACH = 25  # likewise, for each question: of a verdict that waits for thousands not all are told of
 _STRICTNESS = {"ignore": 0, "warn": 1, "block": 2}
 
 
@@ -205,7 +206,7 @@ def _obstacles(
     waits for something that failed, and a dataset whose producer did not or cannot run. At most so many are looked at
     on each of the levels ahead."""
     behind = {place: seen.known.makers(place, now) for place in seen.missing} if ahead else {}
-    wanted = sorted({maker for found in behind.values() for maker in found})[:most]
+    wanted = _in_rounds({maker for found in behind.values() for maker in found})[:most]
     if not wanted:
         return {}
     next_ = _see(connection, here.id, nodes, wanted, now)
@@ -213,6 +214,14 @@ def _obstacles(
     questions = ((each.asked, _question(next_, each, facts, here.graph_version, now)) for each in next_.sketches)
     why = {maker: text for maker, question in questions if (text := obstacle(question)) is not None}
     return {place: why[maker] for place, found in behind.items() for maker in found if maker in why}
+
+
+def _in_rounds(makers: Iterable[Asked]) -> list[Asked]:
+    """One of each task, then a second one of each, and so on."""
+    of_tasks: dict[int, list[Asked]] = {}
+    for each in sorted(makers):
+        of_tasks.setdefault(each.task_id, []).append(each)
+    return [each for round_ in zip_longest(*of_tasks.values()) for each in round_ if each is not None]
 
 
 def _question(seen: _Seen, sketch: Sketch, facts: _Facts, graph_version: int, now: datetime) -> Question:

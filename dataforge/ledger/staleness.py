@@ -3,7 +3,7 @@
 Guarantees a number of queries that grows with the levels alone, and a bounded search: what was not looked at is said.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ import msgspec
 
 from dataforge.ledger.comparison import Compared, examine
 from dataforge.model.freshness import FreshnessStatus, cause, stale_itself, step
-from dataforge.model.stale_in_turn import Trail, Trails, trails
+from dataforge.model.stale_in_turn import MOST_ROOTS, Trail, Trails, trails
 from dataforge.model.verdict import Reason
 from dataforge.storage.database import Connection
 from dataforge.storage.readiness import Place
@@ -38,42 +38,51 @@ class Staleness(msgspec.Struct, frozen=True):
     def status(self, place: Place) -> FreshnessStatus:
         """How a partition stands to what it was built from, near and far."""
         found = self.compared[place]
-        return FreshnessStatus.STALE if found.built is not None and self.stale(place) else found.status
+        return FreshnessStatus.STALE if found.built is not None and self.is_stale(place) else found.status
 
-    def stale(self, place: Place) -> tuple[Reason, ...]:
+    def is_stale(self, place: Place) -> bool:
+        """Whether a partition is not what a run of today would make of it."""
+        found = self.compared[place]
+        return found.late is not None or bool(found.changed) or any(True for _ in self._in_turn(place))
+
+    def stale(self, place: Place, most: int | None = None) -> tuple[Reason, ...]:
         """Why a partition is not what a run of today would make of it: what came late for it, its upstreams that have
-        changed, and those that are themselves stale."""
+        changed, and those that are themselves stale; the first `most` reasons of these."""
         found = self.compared[place]
         late = (found.late,) if found.late is not None else ()
-        changed = {*found.changed.values(), *self._in_turn(place)}
-        return (*late, *sorted(changed, key=lambda reason: reason.order))
+        first = sorted(found.changed, key=found.named)[:most]
+        turned = sorted(self._in_turn(place), key=lambda trail: found.named(trail.through[0]))
+        if most is not None:
+            del turned[most * MOST_ROOTS :]
+        changed = {*map(found.told, first), *(self._reason(place, trail) for trail in turned)}
+        return (*late, *sorted(changed, key=lambda reason: reason.order))[:most]
+
+    def number(self, place: Place) -> int:
+        """How many upstreams of a partition have changed, directly or in turn."""
+        return len({*self.compared[place].changed, *(trail.through[0] for trail in self._in_turn(place))})
 
     def reasons(self, place: Place) -> tuple[Reason, ...]:
         """All there is to say about a partition."""
-        found = self.compared[place]
-        return tuple(sorted({*found.reasons, *self._in_turn(place)}, key=lambda reason: reason.order))
+        turned = {self._reason(place, trail) for trail in self._in_turn(place)}
+        return tuple(sorted(self.compared[place].reasons | turned, key=lambda reason: reason.order))
 
     def truncated(self, place: Place) -> bool:
         """Whether more lies above than was looked at or is told."""
         return place in self.trails.cut
 
-    def _in_turn(self, place: Place) -> list[Reason]:
+    def _in_turn(self, place: Place) -> Iterator[Trail[Place]]:
         found = self.compared[place]
         if found.built is None:
-            return []
-        return [
-            self._reason(place, trail)
-            for each in found.inputs
-            for trail in self.trails.of.get(each, ())
-            if place not in trail.through
-        ]
+            return
+        for each in found.inputs:
+            yield from (trail for trail in self.trails.of.get(each, ()) if place not in trail.through)
 
     def _reason(self, place: Place, trail: Trail[Place]) -> Reason:
         """That an input of the partition is stale, with the way up to what changed."""
         through = trail.through
         steps = [step(self.compared[below].inputs[above]) for below, above in pairwise(through)]
         last = self.compared[through[-1]]
-        end = cause(last.changed[trail.root], last.inputs[trail.root])
+        end = cause(last.told(trail.root), last.inputs[trail.root])
         return stale_itself(self.compared[place].inputs[through[0]], [*steps, end])
 
 

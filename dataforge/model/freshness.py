@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -146,6 +146,13 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
         return Version(made.ended_at, made.by, made.version) if made else None
 
 
+class Change(NamedTuple):
+    """That an input is another by now than what was built from it."""
+
+    now: Version
+    built_from: str | None = None  # the version that was recorded, where that tells it
+
+
 def compare(
     built: Success | None, inputs: Iterable[Input], problems: Iterable[Reason], now: datetime
 ) -> tuple[FreshnessStatus, tuple[Reason, ...]]:
@@ -155,18 +162,24 @@ def compare(
     itself, and not as built from something stale, is a reason from here: another kind of cause joins those in `amiss`.
     """
     given, untold = list(inputs), list(problems)
-    amiss = [_missing(each, now) for each in given if _is_missing(each)]
+    amiss = [missing(each, now) for each in given if is_missing(each)]
     if built is not None:
-        amiss += [reason for each in given if (reason := newer(built, each)) is not None]
+        amiss += [told(built, each, change) for each in given if (change := newer(built, each)) is not None]
     found = tuple(sorted({*amiss, *untold}, key=lambda reason: reason.order))
+    return status_of(built, is_amiss=bool(amiss), is_untold=bool(untold)), found
+
+
+def status_of(built: Success | None, *, is_amiss: bool, is_untold: bool) -> FreshnessStatus:
+    """How it stands, where inputs that are newer or missing are `amiss`, and some cannot be told."""
     if built is None:
-        return FreshnessStatus.NOT_BUILT, found
-    if amiss:
-        return FreshnessStatus.STALE, found
-    return FreshnessStatus.UNKNOWN if untold else FreshnessStatus.FRESH, found
+        return FreshnessStatus.NOT_BUILT
+    if is_amiss:
+        return FreshnessStatus.STALE
+    return FreshnessStatus.UNKNOWN if is_untold else FreshnessStatus.FRESH
 
 
-def _is_missing(given: Input) -> bool:
+def is_missing(given: Input) -> bool:
+    """Whether no run ever made it, though one is known that would."""
     return given.node.kind == "dataset" and given.success is None and (given.written or given.state is not None)
 
 
@@ -193,8 +206,8 @@ def _later(built: Success, given: Input) -> bool:
     return built.begun is not None and ended is not None and ended > built.begun
 
 
-def newer(built: Success, given: Input) -> Reason | None:
-    """Why this input is newer than what was built from it; None where it is not."""
+def newer(built: Success, given: Input) -> Change | None:
+    """How this input is newer than what was built from it; None where it is not."""
     success, read = given.success, given.read
     if success is None or given.present is None or success.by == built.by:
         return None
@@ -204,14 +217,25 @@ def newer(built: Success, given: Input) -> Reason | None:
         if read.version == success.version and _is_read(history, read, built, given.policy):
             return None
         if read.version != success.version and not read.whole:
-            now_at = f"is at version {success.version} now, and this was built from version {read.version}"
-            return _changed(given, now, now_at)
+            return Change(now, read.version)
     if built.begun is None or now.since is None or now.since <= built.begun:
         return None
     then = version_at(history, built.begun) if given.policy == "content" else None
-    if then is not None and same(then, now):
-        return None
-    return _changed(given, now, f"{_verb(given)} {_when(now.since, built, built.begun)}")
+    return None if then is not None and same(then, now) else Change(now)
+
+
+def told(built: Success, given: Input, change: Change) -> Reason:
+    """Why this input is newer than what was built from it, in words."""
+    now = change.now
+    if change.built_from is not None and given.success is not None:
+        is_at = f"is at version {given.success.version} now"
+        said = f"{is_at}, and this was built from version {change.built_from}"
+    elif now.since is not None and built.begun is not None:
+        said = f"{_verb(given)} {_when(now.since, built, built.begun)}"
+    else:
+        raise AssertionError("it is newer by a version or by a time")
+    reason = _about(given, Code.UPSTREAM_STALE, said, PartitionStatus.READY.value, now.since)
+    return replace(reason, run=now.by[1])
 
 
 def _is_read(history: Sequence[Version], read: Read, built: Success, policy: VersionPolicy) -> bool:
@@ -224,11 +248,6 @@ def _is_read(history: Sequence[Version], read: Read, built: Success, policy: Ver
 
 def _verb(given: Input) -> str:
     return given.late or ("was written again" if given.node.kind == "dataset" else "ran again")
-
-
-def _changed(given: Input, now: Version, said: str) -> Reason:
-    reason = _about(given, Code.UPSTREAM_STALE, said, PartitionStatus.READY.value, now.since)
-    return replace(reason, run=now.by[1])
 
 
 def cause(reason: Reason, given: Input) -> Cause:
@@ -293,7 +312,8 @@ def _when(changed_at: datetime, built: Success, begun: datetime) -> str:
     return f"at {changed_at:%Y-%m-%d} {changed_at:{form}} UTC, {what} ({then:%Y-%m-%d} {then:{form}} UTC)"
 
 
-def _missing(given: Input, now: datetime) -> Reason:
+def missing(given: Input, now: datetime) -> Reason:
+    """That no run made it, and why."""
     state = given.state
     why = "no run of it is known" if state is None else _why(state)
     since = state.since if state else missing_since(given.window, now)
