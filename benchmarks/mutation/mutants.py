@@ -280,9 +280,23 @@ MUTANTS = (
     Mutant(
         "what was built from something stale is stale in turn",
         "dataforge/ledger/staleness.py",
-        "changed = {*found.changed.values(), *self._in_turn(place)}",
-        "changed = {*found.changed.values()}",
+        "for each in found.inputs:",
+        "for each in ():",
         ("tests/ledger/test_freshness.py", MACHINE),
+    ),
+    Mutant(
+        "what is compared for a warning alone is bounded by what that takes",
+        "dataforge/ledger/aging.py",
+        "affordable -= sum(len(each.inputs) for each in more.values())",
+        "affordable -= 0",
+        ("tests/ledger/test_wide_verdicts.py",),
+    ),
+    Mutant(
+        "what has changed and is not named is counted",
+        "dataforge/ledger/aging.py",
+        "found.number(place) - MOST_TOLD",
+        "0",
+        ("tests/ledger/test_wide_verdicts.py",),
     ),
     Mutant(
         "an order to run again is carried out by a later run",
