@@ -18,6 +18,7 @@ from multiprocessing.queues import SimpleQueue
 from random import Random
 
 import httpx
+import numpy as np
 
 from benchmarks.figure import Bench, timed
 from benchmarks.ingest import server_version
@@ -27,7 +28,7 @@ from benchmarks.served import served
 from benchmarks.size import total
 from benchmarks.world import World
 from benchmarks.world.event import native, said
-from benchmarks.world.graph import NAMESPACE, Cadence
+from benchmarks.world.graph import NAMESPACE
 from benchmarks.world.hours import statements
 from benchmarks.world.truth import truth, wrong
 from dataforge.ingest.batch import record_native
@@ -41,7 +42,7 @@ DAYS = 3  # of history
 MINUTES = 30  # of recording
 STEP = 5  # minutes that make one figure
 _BATCH, _AT_ONCE = 500, 20_000  # events
-_ASKED = "2026-06-02"  # a day of the history
+_ASKED = 2_000  # partitions that are asked about
 _PAUSE = 0.2  # seconds between two questions
 _YEAR = 24 * 365  # hours: more than is recorded in the time
 _Part = tuple[Spent, int]  # what it took, and how many events
@@ -112,12 +113,11 @@ def _step(recorded: Iterator[_Part]) -> _Part:
 
 @contextmanager
 def _asking(url: str, world: World) -> Iterator[Callable[[], list[float]]]:
-    """Asks whether daily tasks may run, one after the other, in a process of its own; gives what the answers took since
+    """Asks whether partitions may run, one after the other, in a process of its own; gives what the answers took since
     it was asked last, in seconds."""
-    daily = [world.name(task) for task in range(world.size) if world.cadence[task] == Cadence.DAILY]
     context = get_context("spawn")
     waits: SimpleQueue[float] = context.SimpleQueue()
-    asker = context.Process(target=_ask, args=(url, daily, waits), daemon=True)
+    asker = context.Process(target=_ask, args=(url, _some(world), waits), daemon=True)
     asker.start()
     try:
         yield lambda: list(_drained(waits))
@@ -126,18 +126,32 @@ def _asking(url: str, world: World) -> Iterator[Callable[[], list[float]]]:
         asker.join()
 
 
+def _some(world: World) -> list[dict[str, str]]:
+    """Some of what ran on the second day, as often as it ran: most of it every five minutes, and a daily task, which
+    needs some two thousand partitions, once."""
+    random = np.random.default_rng(5)
+    day = (each for hour in range(24, 48) for each in statements(world, range(hour, hour + 1)))
+    taken = (each.of(random.random(len(each.at)) < _ASKED / _a_day(world)) for each in day)
+    said_then = (one for each in taken for one in said(world, each))
+    return [{"name": one.task, "namespace": NAMESPACE, "partition": one.partition} for one in said_then]
+
+
+def _a_day(world: World) -> float:
+    """About how many statements there are of a day's runs."""
+    return 250 * world.size
+
+
 def _drained(waits: SimpleQueue[float]) -> Iterator[float]:
     while not waits.empty():
         yield waits.get()
 
 
-def _ask(url: str, names: Sequence[str], waits: SimpleQueue[float]) -> None:
+def _ask(url: str, named: Sequence[dict[str, str]], waits: SimpleQueue[float]) -> None:
     random = Random(5)
     with httpx.Client(base_url=url, timeout=60) as client:
         while True:
             time.sleep(_PAUSE)
-            named = {"name": random.choice(names), "namespace": NAMESPACE, "partition": _ASKED}
-            waits.put(timed(partial(_answered, client, named)))
+            waits.put(timed(partial(_answered, client, random.choice(named))))
 
 
 def _answered(client: httpx.Client, named: dict[str, str]) -> None:
