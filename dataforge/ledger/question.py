@@ -12,34 +12,31 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from dataforge.ledger.admission import Orders, admission, orders
-from dataforge.ledger.completeness import Lack, Reading, lacking
+from dataforge.ledger.admission import admission
+from dataforge.ledger.completeness import Lack
 from dataforge.ledger.memory import Nodes
-from dataforge.ledger.need import Asked, Need, Sketch, chosen, cut_of, ref, sketch, spelled, used_edges, window
+from dataforge.ledger.need import Asked, Need, Sketch, chosen, cut_of, ref, spelled, used_edges, window
+from dataforge.ledger.sight import Sight, see
 from dataforge.ledger.standing import basis_of, going_on, never_cut, rule_of
-from dataforge.ledger.surroundings import Surroundings, around
-from dataforge.ledger.turn import Turns, turns
-from dataforge.ledger.update import queues
+from dataforge.ledger.turn import turns
 from dataforge.model import expression
 from dataforge.model.completeness import Claimed, Standing
 from dataforge.model.edge import TriggerRule
 from dataforge.model.partition import Partitioning
 from dataforge.model.readiness import Question, obstacle
-from dataforge.model.report import UNSEEN, Seen, what_counts
+from dataforge.model.report import UNSEEN
 from dataforge.model.state import PartitionStatus, RunState
-from dataforge.model.trigger import Queue
-from dataforge.model.upstream import CONDITIONS, History, LateData, State, Upstream
+from dataforge.model.upstream import CONDITIONS, History, State, Upstream
 from dataforge.model.verdict import NodeRef
 from dataforge.storage import readiness as storage
-from dataforge.storage import report as reports
-from dataforge.storage import stream as streams
 from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
-from dataforge.storage.readiness import Place, Success
+from dataforge.storage.readiness import Node, Place, Success
 
 LEVELS_AHEAD = 2  # from a missing upstream to what that is itself missing
 MOST_AHEAD = 1_000  # partitions looked at on one level; what lies beyond counts as able to come
 AHEAD_OF_EACH = 25  # likewise, for each question: of a verdict that waits for thousands not all are told of
+EXPECTED_OF_EACH = 500  # pending partitions of each question of which it is told when they should come
 _STRICTNESS = {"ignore": 0, "warn": 1, "block": 2}
 
 
@@ -55,12 +52,12 @@ def ask(
     """The question of each asked partition, with all that its answer depends on. Without `explain` what only tells more
     of a refusal is left out: when something will come, and whether it will at all."""
     nodes = nodes or Nodes(connection, here.id)
-    seen = _see(connection, here.id, nodes, asked, now, explain=explain)
+    seen = see(connection, here.id, nodes, asked, now, explain=explain)
     seen = replace(seen, turns=turns(connection, here.id, seen.known, seen.sketches, seen.states, now))
     if not explain:
         bare = _Facts({}, {}, {}, {})
         return {each.asked: _question(seen, each, bare, here.graph_version, now) for each in seen.sketches}
-    pending = seen.pending
+    pending = _in_rounds(sorted(seen.pending))[: EXPECTED_OF_EACH * len(seen.sketches)]
     facts = _Facts(
         histories=storage.history(connection, here.id, pending),
         obstacles=_obstacles(connection, here, nodes, seen, now, min(MOST_AHEAD, AHEAD_OF_EACH * len(seen.sketches))),
@@ -68,108 +65,6 @@ def ask(
         told={},
     )
     return {each.asked: _question(seen, each, facts, here.graph_version, now) for each in seen.sketches}
-
-
-class _Seen(msgspec.Struct, frozen=True):
-    """What was read for some partitions: the graph around them, and the states of what they need."""
-
-    known: Surroundings
-    sketches: Sequence[Sketch]
-    states: Mapping[Place, State]
-    reported: Mapping[Place, Seen]
-    queues: Mapping[int, Queue]
-    orders: Orders
-    lacking: Mapping[Reading, tuple[Lack, ...]]
-    late: Mapping[Place, LateData]
-    turns: Turns
-
-    @property
-    def pending(self) -> set[Place]:
-        """The places of upstreams that are missing or running."""
-        places = {need.stands(self.states) for each in self.sketches for need in each.needs}
-        places = {place for place in places if (place[1], place[2], False) not in self.lacking or place[0] == "task"}
-        places |= _producing(self.lacking)
-        return {place for place in places if place not in self.states or _runs(self.states[place])}
-
-    @property
-    def missing(self) -> list[Place]:
-        return sorted(place for place in self.pending if place not in self.states)
-
-
-def _see(
-    connection: Connection,
-    environment: int,
-    nodes: Nodes,
-    asked: Iterable[Asked],
-    now: datetime,
-    *,
-    explain: bool = True,
-) -> _Seen:
-    wanted = sorted(set(asked))
-    known = around(connection, environment, {each.task_id for each in wanted}, nodes)
-    sketches = [
-        sketch(known.subjects[each.task_id], known.edges.get(each.task_id, []), known.nodes, each, now)
-        for each in wanted
-    ]
-    places = {place for each in sketches for place in _places(each)}
-    states = storage.states(connection, environment, places)
-    lacking = _lacking(connection, environment, sketches, states, explain=explain)
-    if producing := _producing(lacking):
-        states |= storage.states(connection, environment, producing)
-    reported = _reported(connection, environment, sketches, states)
-    ordered = orders(connection, environment, known.subjects, wanted, states, now)
-    stale = [place for place, state in states.items() if state.status is PartitionStatus.STALE]
-    late = streams.late_data(connection, environment, stale)
-    return _Seen(known, sketches, states, reported, queues(connection, environment, known), ordered, lacking, late, {})
-
-
-def _lacking(
-    connection: Connection,
-    environment: int,
-    sketches: Iterable[Sketch],
-    states: Mapping[Place, State],
-    *,
-    explain: bool,
-) -> dict[Reading, tuple[Lack, ...]]:
-    """What is not there of the partitions that tasks update in place, and to explain of those that are asked for and
-    not ready."""
-    readings: set[Reading] = set()
-    for each in sketches:
-        readings |= {(need.node.id, need.key, True) for need in each.updates if need.node.kind == "dataset"}
-        for need in each.needs if explain else ():
-            kind, node, key = place = need.stands(states)
-            if kind == "dataset" and (place not in states or states[place].status not in _THERE):
-                readings.add((node, key, False))
-    return lacking(connection, environment, readings) if readings else {}
-
-
-_THERE = frozenset({PartitionStatus.READY, PartitionStatus.STALE, PartitionStatus.SKIPPED})
-
-
-def _producing(lacking: Mapping[Reading, Iterable[Lack]]) -> set[Place]:
-    """The partitions of the producers that would bring what is not there, where it is known which."""
-    found: set[Place] = set()
-    for lack in (each for lacks in lacking.values() for each in lacks):
-        partition = lack.standing.due.share.partition
-        if lack.product and lack.standing.latest is None and partition is not None:
-            found.add(("task", lack.product.task_id, partition))
-    return found
-
-
-def _reported(
-    connection: Connection, environment: int, sketches: Iterable[Sketch], states: Mapping[Place, State]
-) -> dict[Place, Seen]:
-    """What was reported of the partitions whose edges ask for more than a success."""
-    asking = (need for each in sketches for need in each.needs if need.edge.where is not None)
-    wanted = {place[1:] for need in asking if (place := need.stands(states)) in states}
-    if not wanted:
-        return {}
-    written = reports.written(connection, environment, wanted)
-    checked = reports.checked(connection, environment, {place: each.since for place, each in written.items()})
-    return {
-        ("dataset", *place): what_counts(each.written, each.since, checked.get(place, ()))
-        for place, each in written.items()
-    }
 
 
 class _Facts(NamedTuple):
@@ -182,22 +77,11 @@ class _Facts(NamedTuple):
     ahead: bool = False  # of what is missing only what keeps it from coming is told
 
 
-def _places(sketch: Sketch) -> Iterator[Place]:
-    for key in {sketch.asked.partition, ""}:
-        yield ("task", sketch.asked.task_id, key)
-    for need in sketch.needs:
-        yield from need.places
-
-
-def _runs(state: State) -> bool:
-    return state.status is PartitionStatus.RUNNING
-
-
 def _obstacles(
     connection: Connection,
     here: Environment,
     nodes: Nodes,
-    seen: _Seen,
+    seen: Sight,
     now: datetime,
     most: int,
     ahead: int = LEVELS_AHEAD,
@@ -205,26 +89,27 @@ def _obstacles(
     """Why missing upstreams will not come by themselves, of those for which that can be told: a task that itself
     waits for something that failed, and a dataset whose producer did not or cannot run. At most so many are looked at
     on each of the levels ahead."""
-    behind = {place: seen.known.makers(place, now) for place in seen.missing} if ahead else {}
-    wanted = _in_rounds({maker for found in behind.values() for maker in found})[:most]
+    places = _in_rounds(seen.missing)[:most] if ahead else []
+    behind = {place: seen.known.makers(place, now) for place in places}
+    wanted = sorted({maker for found in behind.values() for maker in found})[:most]
     if not wanted:
         return {}
-    next_ = _see(connection, here.id, nodes, wanted, now)
+    next_ = see(connection, here.id, nodes, wanted, now)
     facts = _Facts({}, _obstacles(connection, here, nodes, next_, now, most, ahead - 1), {}, {}, ahead=True)
     questions = ((each.asked, _question(next_, each, facts, here.graph_version, now)) for each in next_.sketches)
     why = {maker: text for maker, question in questions if (text := obstacle(question)) is not None}
     return {place: why[maker] for place, found in behind.items() for maker in found if maker in why}
 
 
-def _in_rounds(makers: Iterable[Asked]) -> list[Asked]:
-    """One of each task, then a second one of each, and so on."""
-    of_tasks: dict[int, list[Asked]] = {}
-    for each in sorted(makers):
-        of_tasks.setdefault(each.task_id, []).append(each)
-    return [each for round_ in zip_longest(*of_tasks.values()) for each in round_ if each is not None]
+def _in_rounds(places: Iterable[Place]) -> list[Place]:
+    """One of each node, then a second one of each, and so on."""
+    of_nodes: dict[Node, list[Place]] = {}
+    for place in places:
+        of_nodes.setdefault(place[:2], []).append(place)
+    return [each for round_ in zip_longest(*of_nodes.values()) for each in round_ if each is not None]
 
 
-def _question(seen: _Seen, sketch: Sketch, facts: _Facts, graph_version: int, now: datetime) -> Question:
+def _question(seen: Sight, sketch: Sketch, facts: _Facts, graph_version: int, now: datetime) -> Question:
     known, states = seen.known, seen.states
     subject, asked = known.subjects[sketch.asked.task_id], sketch.asked
     used = used_edges(known.edges.get(asked.task_id, []))
@@ -254,7 +139,7 @@ def _question(seen: _Seen, sketch: Sketch, facts: _Facts, graph_version: int, no
     )
 
 
-def _upstreams(seen: _Seen, sketch: Sketch, rule: TriggerRule | None, facts: _Facts) -> tuple[Upstream, ...]:
+def _upstreams(seen: Sight, sketch: Sketch, rule: TriggerRule | None, facts: _Facts) -> tuple[Upstream, ...]:
     """One for each place, condition and expression; where several edges ask for the same, the strictest counts."""
     found: dict[tuple[Place, str, str | None], Upstream] = {}
     needs = chosen(sketch.needs, lambda need: _upstream(seen, need, facts).serves(CONDITIONS[need.edge.condition]))
@@ -267,7 +152,7 @@ def _upstreams(seen: _Seen, sketch: Sketch, rule: TriggerRule | None, facts: _Fa
     return (*found.values(), *_updated(seen, sketch, facts))
 
 
-def _is_served(seen: _Seen, need: Need) -> bool:
+def _is_served(seen: Sight, need: Need) -> bool:
     """Whether a need is plainly met, so that it stands in the way of no task that waits for all of its upstreams."""
     edge, node, place = need.edge, need.node, need.stands(seen.states)
     state = seen.states.get(place)
@@ -288,7 +173,7 @@ def _in_turn(upstream: Upstream, way: tuple[str, ...]) -> Upstream:
     return replace(upstream, required=False, turn=way) if way else upstream
 
 
-def _updated(seen: _Seen, sketch: Sketch, facts: _Facts) -> Iterator[Upstream]:
+def _updated(seen: Sight, sketch: Sketch, facts: _Facts) -> Iterator[Upstream]:
     """What the task updates in place and finds not yet written, or not as it asks for it."""
     for need in sketch.updates:
         lacks = seen.lacking.get((need.node.id, need.key, True), ())
@@ -303,7 +188,7 @@ def _updated(seen: _Seen, sketch: Sketch, facts: _Facts) -> Iterator[Upstream]:
 _ENDED = {PartitionStatus.FAILED: RunState.FAILED, PartitionStatus.SKIPPED: RunState.SKIPPED}
 
 
-def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
+def _upstream(seen: Sight, need: Need, facts: _Facts) -> Upstream:
     edge, place = need.edge, need.stands(seen.states)
     how = (edge.mapping, edge.condition, edge.where, edge.required, edge.staleness, edge.role)
     asked = (place, need.key, need.among, id(need.window_cut), *how)  # which lives as long as the need
@@ -312,7 +197,7 @@ def _upstream(seen: _Seen, need: Need, facts: _Facts) -> Upstream:
     return facts.told[asked]
 
 
-def _told_of(seen: _Seen, need: Need, place: Place, facts: _Facts) -> Upstream:
+def _told_of(seen: Sight, need: Need, place: Place, facts: _Facts) -> Upstream:
     node = need.node
     state = seen.states.get(place)
     return Upstream(
@@ -347,7 +232,7 @@ def _told_of(seen: _Seen, need: Need, place: Place, facts: _Facts) -> Upstream:
     )
 
 
-def _producer(seen: _Seen, need: Need, lack: Lack, facts: _Facts) -> Upstream:
+def _producer(seen: Sight, need: Need, lack: Lack, facts: _Facts) -> Upstream:
     """Who is to bring a share, as it stands: by its claim on the partition, else by its own partition's state."""
     product, standing = lack.product, lack.standing
     key, own = standing.due.share.key, standing.due.share.partition
@@ -374,7 +259,7 @@ def _producer(seen: _Seen, need: Need, lack: Lack, facts: _Facts) -> Upstream:
     )
 
 
-def _listed(seen: _Seen, need: Need, standing: Standing) -> Upstream:
+def _listed(seen: Sight, need: Need, standing: Standing) -> Upstream:
     """A key of a manifest, by the run for it, whichever task that is of."""
     state = _claimed(standing.latest) if standing.latest is not None else None
     said = f"lacks {standing.due.share.key}, which its manifest lists"

@@ -25,6 +25,7 @@ from msgspec.structs import replace
 
 from dataforge.model import edge
 from dataforge.model.attempt import EARLIEST
+from dataforge.model.edge import Same
 from dataforge.model.partition import Partitioning
 from dataforge.model.share import Share, shares
 from dataforge.model.state import Evidence, PartitionStatus, RunState
@@ -59,6 +60,12 @@ class Writers(msgspec.Struct, frozen=True):
     when: CompleteWhen
     cut: Partitioning | None  # of the dataset
     writers: tuple[Writer, ...]
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether one task alone writes each partition, by its run for the same one."""
+        alone = self.writers[0] if len(self.writers) == 1 and not isinstance(self.when, Listed) else None
+        return alone is not None and isinstance(alone.mapping, Same) and alone.cut == self.cut
 
     @property
     def unstaged(self) -> "Writers":
@@ -164,6 +171,8 @@ class Judged(msgspec.Struct, frozen=True):
 
 def dues(given: Writers, key: str) -> tuple[Due, ...]:
     """The shares of the dataset's partition; none where a single run makes it."""
+    if given.is_alike:
+        return ()
     found = all_dues(given, key)
     return found if len(found) > 1 or isinstance(given.when, Listed) else ()
 

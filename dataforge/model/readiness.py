@@ -333,7 +333,7 @@ def _fate(question: Question) -> Fate | None:
         return None
     upstreams = scheduling.concerned(question.upstreams)
     others = [u for u in question.upstreams if u.required and not scheduling.concerns(u)]
-    held = bool(_each(question, others))
+    held = any(_judged(upstream, question.now) for upstream in others)
     outcome = scheduling.ruling(question.rule, upstreams, question.instances, held=held).outcome
     return None if outcome is None else _FATES[outcome]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import psycopg
 import pytest
@@ -205,6 +205,35 @@ def test_of_a_verdict_that_waits_for_very_many_the_first_are_looked_behind(
     assert sum("will not by itself" in reason.message for reason in ask(database, "last").reasons) == 3
     monkeypatch.setattr("dataforge.ledger.question.AHEAD_OF_EACH", 2)
     assert sum("will not by itself" in reason.message for reason in ask(database, "last").reasons) == 2
+
+
+def test_one_partition_of_each_upstream_is_looked_behind_before_a_second_one_of_any(
+    database: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = ledger.declared("last")
+    for name, first in (("a", -3), ("b", 0)):
+        failed, between = ledger.declared(f"before_{name}"), ledger.declared(name)
+        ledger.edge(between, failed)
+        ledger.edge(last, between, mapping={"kind": "window", "from": first, "to": 0})
+        for day in range(-3, 1):
+            ledger.state(failed, "failed", f"{date.fromisoformat(DAY) + timedelta(days=day)}")
+    monkeypatch.setattr("dataforge.ledger.question.AHEAD_OF_EACH", 2)
+    told = [reason for reason in ask(database, "last").reasons if "will not by itself" in reason.message]
+    assert sorted(reason.upstream.name for reason in told if reason.upstream) == ["a", "b"]
+
+
+def test_of_very_many_that_are_missing_the_first_are_told_when_to_expect_them(
+    database: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = ledger.declared("last")
+    for name in ("a", "b", "c"):
+        above = ledger.declared(name)
+        ledger.edge(last, above)
+        end = datetime(2026, 10, 28, 2, tzinfo=UTC)
+        ledger.state(above, "succeeded", "2026-10-27", started_at=end - timedelta(hours=1), ended_at=end)
+    assert [reason.expected_at is None for reason in ask(database, "last").reasons] == [False, False, False]
+    monkeypatch.setattr("dataforge.ledger.question.EXPECTED_OF_EACH", 2)
+    assert sum(reason.expected_at is None for reason in ask(database, "last").reasons) == 1
 
 
 def test_weak_evidence_confirms_nothing(database: Database, ledger: Ledger) -> None:
