@@ -188,11 +188,11 @@ def _fold_attempts(
     keys = sorted({(key.task.id, key.run) for key in merged})
     known = {each.attempt.key: each for each in attempts.of_runs(connection, environment, keys)} if keys else {}
     late = list(out_of_order.within_runs(said, (each.attempt for each in known.values())))
-    renamed: set[str] = set()  # what children name these attempts by, where that or what stands above them changed
+    renamed: set[str] = set()  # what children name these by, where that, their begin or what stands above them changed
     for key in merged.keys() & known.keys():
         before = known[key].attempt
         grown = merged[key] = merge(before, merged[key])
-        if (grown.external_run, grown.parent) != (before.external_run, before.parent):
+        if _shown_below(grown) != _shown_below(before):
             renamed |= {before.external_run, grown.external_run}
     ordered = [merged[key] for key in sorted(merged)]
     attempts.save(connection, environment, ordered)
@@ -200,6 +200,11 @@ def _fold_attempts(
     below = attempts.children(connection, environment, renamed) if renamed else set()
     groups = {(a.key.task.id, a.group_run) for a in ordered if a.map_index >= 0}
     return dict.fromkeys(below | groups) | attempts.by_run(known.values()), late
+
+
+def _shown_below(attempt: Attempt) -> tuple[object, ...]:
+    """What the claims of runs below follow from, of an attempt's own facts."""
+    return attempt.external_run, attempt.parent, attempt.started_at
 
 
 def _fold_outcomes(connection: Connection, environment: int, events: Sequence[Event]) -> set[RunKey]:

@@ -4,7 +4,7 @@ A Spark application's outcome and a missing data interval come from the run abov
 elsewhere than before, the runs below it are settled again.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -249,13 +249,35 @@ def _claims(level: _Level, key: RunKey, run: Run, stood: list[tuple[Standing, An
     if run.kind is RunKind.DAG:
         return []
     if run.kind is RunKind.STEP:
-        return [claim for each in stood for claim in _output_claims(level, key, run, *each)]
+        return [
+            claim
+            for each in stood
+            for claim in _with_maker(level, run, each[0], _output_claims(level, key, run, *each))
+        ]
     found = [_own_claim(level, key, run, place) for place in run.partitions or ("",)]
     for each in stood[-1:]:
         found += _output_claims(level, key, run, *each)
     if run.belief.evidence is Evidence.OPERATOR:
         found = [_as_marked(claim, run, level.marks[key]) for claim in found]
-    return found + kept(found, run.belief, _before(level, key, run, stood))
+    found += kept(found, run.belief, _before(level, key, run, stood))
+    return list(_with_maker(level, run, stood[-1][0], found)) if stood else found
+
+
+def _with_maker(level: _Level, run: Run, standing: Standing, claims: Iterable[Claim]) -> Iterator[Claim]:
+    """Claims with what is asked of the run that answers for them: of a step the one that it is part of."""
+    above = _parent(level, standing.attempt) if run.kind is RunKind.STEP else None
+    began = above.attempt.started_at if above else run.started_at
+    own = (above.ancestor.partitions if above else run.partitions) or ("",)
+    parent = (above.attempt if above else standing.attempt).parent
+    for claim in claims:
+        earlier = began is not None and (claim.started_at is None or began < claim.started_at)
+        elsewhere = claim.node_kind == "dataset" and own != (claim.partition,)
+        yield replace(
+            claim,
+            began=began if earlier else None,
+            parent=parent.task.id if parent else None,
+            made_for=own if elsewhere else (),
+        )
 
 
 def _before(level: _Level, key: RunKey, run: Run, stood: list[tuple[Standing, Ancestor]]) -> list[Claim]:

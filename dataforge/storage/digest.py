@@ -114,7 +114,8 @@ QUERIES: tuple[tuple[str, str], ...] = (
         f"""
         select jsonb_build_array(node_kind, {_NODE}, partition, status, run_state, evidence, since,
             {_TASK.format("x.task_id")}, run, version, {_TASK.format("x.ready_task_id")}, ready_run, ready_since,
-            ready_version, held - 'task_id', {_TASK.format("(x.held -> 'task_id')::bigint")})
+            ready_version, held - 'task_id', {_TASK.format("(x.held -> 'task_id')::bigint")}, began, group_run,
+            ready_began, {_TASK.format("x.ready_parent_task_id")}, ready_made_for)
         from partition_state x where environment = %s
         """,
     ),

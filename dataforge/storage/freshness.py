@@ -51,29 +51,23 @@ class Built(msgspec.Struct, frozen=True):
 
     success: Success
     task: TaskRef
-    partitions: tuple[str, ...]  # of the run
+    partitions: tuple[str, ...]  # of the run, where it is not the only one
     parent_task_id: int | None  # of the run above it
     late: bool  # whether data came for it after its watermark had passed it
 
 
-# When the run began is the earliest of what is known: the run's own last attempt, which may be one that came after
-# the success; the attempt whose claim it is; and of a mapped task all its instances, the map indexes being one run.
+# Whether data came late is told by the state itself, or by the claim of the last success where a later run decides.
 BUILT = """
-select w.kind, w.node, w.partition, s.ready_task_id, s.ready_run,
-    case when claim.streamed then claim.started_at else least(r.started_at, claim.started_at, mapped.started_at) end,
+select w.kind, w.node, w.partition, s.ready_task_id, s.ready_run, s.ready_began,
     case when s.status in ('ready', 'stale') then greatest(s.ready_since, s.since) else s.ready_since end,
-    s.ready_version, t.namespace, t.name, coalesce(r.partitions, '{}'), a.parent_task_id,
-    s.status = 'stale' or (s.status <> 'ready' and coalesce(claim.late, false))
+    s.ready_version, t.namespace, t.name, coalesce(nullif(s.ready_made_for, '{""}'), '{}'), s.ready_parent_task_id,
+    s.status = 'stale' or coalesce(claim.late, false)
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
     and s.partition = w.partition
 join task t on t.environment = %(environment)s and t.id = s.ready_task_id
-left join run r on r.environment = %(environment)s and r.task_id = s.ready_task_id and r.run = s.ready_run
-left join attempt a on a.environment = %(environment)s and a.task_id = r.task_id and a.run = r.run
-    and a.attempt_id = r.attempt_id
 left join lateral (
-    select max(c.started_at) as started_at, bool_or(c.attempt_id = '~watermark') as streamed,
-        bool_or(c.status = 'stale') as late
+    select bool_or(c.status = 'stale') as late
     from (
         select w.node as id where w.kind = 'task'
         union all
@@ -87,16 +81,7 @@ left join lateral (
             and c.producer_run = s.ready_run
         order by c.started_at desc nulls last limit 1
     ) c
-) claim on true
-left join lateral (
-    select min(i.started_at) as started_at
-    from (
-        select distinct g.run from attempt g
-        where g.environment = %(environment)s and g.task_id = r.task_id and g.group_run = r.group_run
-            and r.map_index >= 0
-    ) g
-    join run i on i.environment = %(environment)s and i.task_id = r.task_id and i.run = g.run
-) mapped on true
+) claim on s.status not in ('ready', 'stale')
 """
 
 

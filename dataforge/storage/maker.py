@@ -23,8 +23,9 @@ cross join lateral (
     where environment = %(environment)s and node_kind = w.kind and node_id = d.id and partition = w.partition
     order by started_at desc nulls last limit 100
 ) c
-join run r on r.environment = %(environment)s and r.task_id = c.producer_task_id and r.run = c.producer_run
-cross join lateral unnest(case when r.partitions = '{}' then '{""}' else r.partitions end) as made (key)
+cross join lateral unnest(
+    case when c.attempt_id = '~watermark' then '{""}' else coalesce(c.made_for, array[w.partition]) end
+) as made (key)
 where not c.past
 """
 

@@ -86,8 +86,7 @@ def instances(connection: Connection, environment: int, runs: Iterable[RunKey]) 
 
 
 DECIDING = """
-select r.group_run from partition_state s
-join run r on r.environment = s.environment and r.task_id = s.task_id and r.run = s.run
+select coalesce(s.group_run, s.run) from partition_state s
 where s.environment = %s and s.node_kind = 'task' and s.node_id = %s and s.partition = %s
 """
 

@@ -34,6 +34,9 @@ class Claim(msgspec.Struct, frozen=True):
     version: str | None = None
     rows: int | None = None
     past: bool = False  # of a success with a later attempt of its run: only the last success rests on it
+    began: datetime | None = None  # when the run that answers for it did, where that is before `started_at`
+    parent: int | None = None  # the task whose run is above that one
+    made_for: tuple[str, ...] = ()  # of a dataset: the partitions of that run ('' of none), unless this is the only one
 
 
 class Contested(msgspec.Struct, frozen=True):
@@ -52,11 +55,12 @@ class Contested(msgspec.Struct, frozen=True):
 
 CLAIM = """
 insert into write (environment, node_kind, node_id, partition, task_id, run, attempt_id, group_run,
-    producer_task_id, producer_run, status, run_state, evidence, started_at, since, version, rows, past)
+    producer_task_id, producer_run, status, run_state, evidence, started_at, since, version, rows, past, began,
+    parent_task_id, made_for)
 select %s, * from json_to_recordset(%s::json) as said (node_kind node_kind, node_id bigint, partition text,
     task_id bigint, run text, attempt_id text, group_run text, producer_task_id bigint, producer_run text,
     status partition_status, run_state run_state, evidence evidence, started_at timestamptz, since timestamptz,
-    version text, rows bigint, past boolean)
+    version text, rows bigint, past boolean, began timestamptz, parent_task_id bigint, made_for text[])
 """
 
 
@@ -68,7 +72,9 @@ def claim(connection: Connection, environment: int, claims: Sequence[Claim]) -> 
 
 
 def _row(claim: Claim) -> Row:
+    seldom = {"began": claim.began, "parent_task_id": claim.parent, "made_for": claim.made_for}
     return {
+        **{column: value for column, value in seldom.items() if value not in (None, ())},
         "node_kind": claim.node_kind,
         "node_id": claim.node_id,
         "partition": claim.partition,
@@ -145,15 +151,21 @@ def canonical(places: Iterable[Place], names: Names) -> set[Place]:
 # Most places have one claim, and nothing else is known of them: they stand as it says (`sole`), and need none of this.
 # A partition that several runs make together comes with those that count (`groups`, of which the worst state and the
 # weakest evidence stand for the whole), whether more has to come (`short`), and whether it was ever whole (`made`).
+# What is asked of the run that decided, and of that of the last success, stands with the state: when it began, of which
+# mapped task it is an instance (`group_run`), which task's run is above it, and for which partitions it ran.
+# Mapped instances began when the first of them did.
 RESOLVE = """
 with said as (
     select * from json_to_recordset(%(places)s::json) as w (kind node_kind, node bigint, key text, members bigint[],
         groups jsonb, short boolean, made boolean)
 ), sole as materialized (
-    select said.*, c.claimed, c.status, c.run_state, c.evidence, c.since, c.version, c.producer_task_id, c.producer_run
+    select said.*, c.claimed, c.status, c.run_state, c.evidence, c.since, c.version, c.producer_task_id, c.producer_run,
+        c.began, c.group_run, c.parent_task_id, c.made_for
     from said left join lateral (
         select true as claimed, c.status, c.run_state, c.evidence, c.since, c.version, c.producer_task_id,
-            c.producer_run, c.past, count(*) over () as number
+            c.producer_run, c.past, least(c.began, c.started_at) as began, c.parent_task_id, c.made_for,
+            case when c.run <> c.group_run and c.run = c.producer_run and c.attempt_id <> '~watermark'
+                then c.group_run end as group_run, count(*) over () as number
         from unnest(said.members) as member (id) cross join lateral (
             select * from write
             where environment = (select %(environment)s::smallint)
@@ -181,8 +193,8 @@ with said as (
 ), believed as (
     select place.kind, place.node, place.key, place.members, place.made, seen.since as ended,
         case when place.kind = 'dataset' and place.groups is null then latest.groups end as groups,
-        seen.run_state, seen.evidence, seen.version, seen.producer_task_id, seen.producer_run,
-        case when held.at is not null then 'quarantined' else seen.status end as status,
+        seen.run_state, seen.evidence, seen.version, seen.producer_task_id, seen.producer_run, seen.began,
+        seen.group_run, case when held.at is not null then 'quarantined' else seen.status end as status,
         greatest(seen.since, held.at) as since, held.why as held
     from place cross join lateral (
         select coalesce(place.groups, (
@@ -208,7 +220,9 @@ with said as (
                array_remove(array_agg(c.version), null) as versions,
                min(c.producer_task_id) as producer_task_id,
                (array_agg(c.producer_run order by c.producer_task_id, c.producer_run))[1] as producer_run,
-               min(c.started_at) as begun
+               (array_agg(case when c.run <> c.group_run and c.run = c.producer_run and c.attempt_id <> '~watermark'
+                   then c.group_run end order by c.producer_task_id, c.producer_run))[1] as group_run,
+               min(c.started_at) as begun, min(least(c.began, c.started_at)) as began
         from jsonb_array_elements(latest.groups) as run (key) cross join lateral (
             select * from write
             where environment = (select %(environment)s::smallint)
@@ -264,19 +278,23 @@ with said as (
     ) held on seen.status in ('ready', 'stale')
 ), changed as (
     insert into partition_state as known (environment, node_kind, node_id, partition, status, run_state, evidence,
-        since, task_id, run, version, ready_task_id, ready_run, ready_since, ready_version, held)
+        since, task_id, run, version, ready_task_id, ready_run, ready_since, ready_version, held, began, group_run,
+        ready_began, ready_parent_task_id, ready_made_for)
     select %(environment)s, a.kind, a.node, a.key, a.status, case when done then 'succeeded' else a.run_state end,
         a.evidence, a.since, a.producer_task_id, a.producer_run, a.version, case when done then a.producer_task_id end,
-        case when done then a.producer_run end, case when done then a.since end, case when done then a.version end, null
+        case when done then a.producer_run end, case when done then a.since end, case when done then a.version end,
+        null, a.began, a.group_run, case when done then a.began end, case when done then a.parent_task_id end,
+        case when done then a.made_for end
     from sole a cross join lateral (select a.status in ('ready', 'stale')) as how (done)
     where a.claimed
     union all
     select %(environment)s, b.kind, b.node, b.key, b.status, b.run_state, b.evidence, b.since, b.producer_task_id,
-        b.producer_run, b.version, done.producer_task_id, done.producer_run, done.since, done.version, b.held
+        b.producer_run, b.version, done.producer_task_id, done.producer_run, done.since, done.version, b.held, b.began,
+        b.group_run, least(done.began, done.started_at, mapped.began), done.parent_task_id, done.made_for
     from believed b left join lateral (
         select c.* from unnest(b.members) as member (id) cross join lateral (
             select c.producer_task_id, c.producer_run, c.since, c.version, c.started_at, c.task_id, c.run,
-                c.attempt_id, c.node_id
+                c.attempt_id, c.node_id, c.group_run, c.began, c.parent_task_id, c.made_for
             from write c
             where c.environment = (select %(environment)s::smallint) and c.node_kind = b.kind and c.node_id = member.id
               and c.partition = b.key and c.status in ('ready', 'stale') and b.made is distinct from false
@@ -298,17 +316,30 @@ with said as (
         ) c
         order by c.started_at desc nulls last, c.task_id, c.run desc, c.version desc nulls last, c.attempt_id desc,
             c.node_id limit 1
-    ) done on true
+    ) done on true left join lateral (
+        select min(least(c.began, c.started_at)) as began
+        from (
+            select * from write
+            where environment = (select %(environment)s::smallint)
+              and task_id = done.task_id and group_run = done.group_run offset 0
+        ) c
+        where c.node_kind = b.kind and c.node_id = any(b.members) and c.partition = b.key
+    ) mapped on done.run <> done.group_run and done.attempt_id <> '~watermark'
     on conflict (environment, node_kind, node_id, partition) do update set
         status = excluded.status, run_state = excluded.run_state, evidence = excluded.evidence,
         since = excluded.since, task_id = excluded.task_id, run = excluded.run, version = excluded.version,
         ready_task_id = excluded.ready_task_id, ready_run = excluded.ready_run, ready_since = excluded.ready_since,
-        ready_version = excluded.ready_version, held = excluded.held, changed_by = excluded.changed_by
+        ready_version = excluded.ready_version, held = excluded.held, began = excluded.began,
+        group_run = excluded.group_run, ready_began = excluded.ready_began,
+        ready_parent_task_id = excluded.ready_parent_task_id, ready_made_for = excluded.ready_made_for,
+        changed_by = excluded.changed_by
     where (known.status, known.run_state, known.evidence, known.since, known.task_id, known.run, known.version,
-            known.ready_task_id, known.ready_run, known.ready_since, known.ready_version, known.held)
+            known.ready_task_id, known.ready_run, known.ready_since, known.ready_version, known.held, known.began,
+            known.group_run, known.ready_began, known.ready_parent_task_id, known.ready_made_for)
         is distinct from (excluded.status, excluded.run_state, excluded.evidence, excluded.since, excluded.task_id,
             excluded.run, excluded.version, excluded.ready_task_id, excluded.ready_run, excluded.ready_since,
-            excluded.ready_version, excluded.held)
+            excluded.ready_version, excluded.held, excluded.began, excluded.group_run, excluded.ready_began,
+            excluded.ready_parent_task_id, excluded.ready_made_for)
     returning node_kind, node_id, partition, status, run_state, evidence
 ), woken as (
     insert into outbox (environment, node_kind, node_id, partition, change)

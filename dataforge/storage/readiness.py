@@ -263,13 +263,13 @@ def producers(connection: Connection, environment: int, datasets: Iterable[int])
 # is mapped is asked where they are looked for: asked of what was found, they would be looked for of every task.
 STATES = """
 select w.kind, w.node, w.partition, s.status, s.run_state, s.evidence, s.since,
-    case when s.status = 'running' then r.started_at end, mapped.instances, mapped.told,
-    s.held, case when s.status = 'failed' and r.shards is not null then r.error end
+    case when s.status = 'running' then s.began end, mapped.instances, mapped.told,
+    s.held, case when r.shards is not null then r.error end
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
     and s.partition = w.partition
 left join run r on r.environment = %(environment)s and r.task_id = s.task_id and r.run = s.run
-    and (s.status in ('running', 'failed') or w.kind = 'task')
+    and s.status = 'failed'
 left join lateral (
     select jsonb_agg(jsonb_build_array(run_state, settled, number) order by run_state, settled) as instances,
         max(told) as told
@@ -278,13 +278,13 @@ left join lateral (
             max(case when jsonb_typeof(i.source -> 'instances') = 'number' then (i.source ->> 'instances')::bigint end)
                 as told
         from write c
-        join run i on i.environment = %(environment)s and i.task_id = c.task_id and i.run = c.run
+        left join run i on i.environment = %(environment)s and i.task_id = c.task_id and i.run = c.run
         where c.environment = %(environment)s and c.node_kind = w.kind and c.node_id = w.node
-            and c.partition = w.partition and c.task_id = s.task_id and c.group_run = r.group_run
-            and c.run <> c.group_run and not c.past and w.kind = 'task' and r.map_index >= 0
+            and c.partition = w.partition and c.task_id = s.task_id and c.group_run = s.group_run
+            and c.run <> c.group_run and not c.past
         group by c.run_state, settled
     ) as counted
-) mapped on true
+) mapped on w.kind = 'task' and s.group_run is not null
 """
 
 
@@ -340,10 +340,9 @@ select w.kind, w.node, w.partition, m.state, m.at, m.marked_by, m.reason
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
     and s.partition = w.partition
-left join run r on r.environment = %(environment)s and r.task_id = s.task_id and r.run = s.run
 cross join lateral (
     select * from mark
-    where environment = %(environment)s and task_id = s.task_id and run in (s.run, r.group_run)
+    where environment = %(environment)s and task_id = s.task_id and run in (s.run, s.group_run)
     order by at desc, said_by desc limit 1
 ) m
 """
@@ -356,11 +355,10 @@ def _marked(connection: Connection, environment: int, places: Sequence[Place]) -
 
 
 BEGUN = """
-select w.kind, w.node, w.partition, coalesce(r.started_at, s.since)
+select w.kind, w.node, w.partition, coalesce(s.began, s.since)
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
     and s.partition = w.partition
-left join run r on r.environment = %(environment)s and r.task_id = s.task_id and r.run = s.run
 """
 
 
@@ -384,17 +382,18 @@ class Success(msgspec.Struct, frozen=True):
     took: timedelta | None
 
 
-# The keys of time windows sort by time, so the last 20 before a key are the end of one range of the primary key.
+# The keys of time windows sort by time, so the last 20 before a key are the end of one range of the primary key. What a
+# watermark has passed took no time, and began just after it was there.
 HISTORY = """
-select w.kind, w.node, w.partition, s.partition, s.ready_since, r.ended_at - r.started_at
+select w.kind, w.node, w.partition, s.partition, s.ready_since,
+    case when s.ready_since >= s.ready_began and s.status <> 'stale' then s.ready_since - s.ready_began end
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 cross join lateral (
-    select s.partition, s.ready_since, s.ready_task_id, s.ready_run from partition_state s
+    select s.partition, s.status, s.ready_since, s.ready_began, s.ready_run from partition_state s
     where s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
         and s.partition <= w.partition
     order by s.partition desc limit 20
 ) s
-left join run r on r.environment = %(environment)s and r.task_id = s.ready_task_id and r.run = s.ready_run
 where s.ready_run is not null
 """
 

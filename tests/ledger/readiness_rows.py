@@ -104,7 +104,12 @@ class Ledger:
         **more: Any,
     ) -> None:
         status = {"succeeded": "ready", "skipped": "skipped", "running": "running"}.get(run_state, "failed")
-        ready = {"ready_task_id": node.id, "ready_run": partition or "r", "ready_since": ended_at}
+        ready = {
+            "ready_task_id": node.id,
+            "ready_run": partition or "r",
+            "ready_since": ended_at,
+            "ready_began": started_at,
+        }
         self._insert(
             "partition_state",
             environment=ENVIRONMENT,
@@ -113,31 +118,10 @@ class Ledger:
             partition=partition,
             task_id=node.id,
             run=partition or "r",
+            began=started_at,
             **{"status": status, "run_state": run_state, "evidence": "reported", "since": ended_at or started_at}
             | (ready if status == "ready" else {})
             | more,
-        )
-        if started_at is not None:
-            self._run(node, run_state, partition, started_at, ended_at)
-
-    def _run(
-        self, node: TaskRef | DatasetRef, state: str, partition: str, started_at: datetime, ended_at: datetime | None
-    ) -> None:
-        self._insert(
-            "run",
-            environment=ENVIRONMENT,
-            task_id=node.id,
-            run=partition or "r",
-            kind="task",
-            group_run="g",
-            map_index=-1,
-            state=state,
-            evidence="reported",
-            attempt=1,
-            partitions=[partition],
-            started_at=started_at,
-            ended_at=ended_at,
-            source=Jsonb({}),
         )
 
     def _insert(self, table: str, **values: Any) -> None:
