@@ -665,8 +665,8 @@ MUTANTS = (
     Mutant(
         "where a task tells nothing that counts which ran it",
         "dataforge/ledger/stale_search.py",
-        "if parent is None or not self._uses(parent)]",
-        "]",
+        "parent < 0 or not self._uses(parent) for parent",
+        "True for parent",
         ("tests/ledger/test_stale_search.py",),
     ),
     Mutant(
@@ -691,17 +691,10 @@ MUTANTS = (
         ("tests/ledger/test_stale_search.py",),
     ),
     Mutant(
-        "a run of several attempts may have begun before its last one",
-        "dataforge/storage/freshness_columns.py",
-        "and a.number = 1 and",
-        "and",
-        ("tests/ledger/test_stale_search.py",),
-    ),
-    Mutant(
-        "an instance may have begun before the others",
-        "dataforge/storage/freshness_columns.py",
-        "where r.map_index < 0 and",
-        "where",
+        "a later try that wrote nothing says nothing of what the one before wrote",
+        "dataforge/ledger/stale_search.py",
+        'self._all["begun"][makers] == self._all["begun"][datasets]',
+        "True",
         ("tests/ledger/test_stale_search.py",),
     ),
     Mutant(

@@ -27,7 +27,8 @@ _COLUMNS = np.dtype(
         ("run", "i8"),  # the number of the run that made it last; -1 of what was never made
         ("ended", "f8"),  # when it was made, in seconds since 1970
         ("versioned", "?"),  # whether its version is known
-        ("begun", "f8"),  # when the run began that made it, where that is simple
+        ("begun", "f8"),  # when the run began that made it, or else when it was made
+        ("parent", "i8"),  # the task whose run that one ran within; -1 of none
         ("wanted", "?"),  # whether it is to be compared with what it is made from
         ("seen", "?"),  # whether it was
         ("simple", "?"),  # and whether runs and times told all
@@ -70,7 +71,7 @@ class Columns:
     def _grow(self) -> None:
         begin = len(self._table)
         more = np.zeros(len(self.names) - begin, _COLUMNS)
-        more["run"], more["ended"], more["begun"] = -1, np.nan, np.nan
+        more["run"], more["parent"], more["ended"], more["begun"] = -1, -1, np.nan, np.nan
         more["is_task"] = [kind == "task" for kind, _, _ in self.names[begin:]]
         self._table = np.concatenate((self._table, more))
 
@@ -80,7 +81,10 @@ class Columns:
         self["ready"][at] = [status == "ready" for status in found.statuses]
         self["versioned"][at] = found.versioned
         self["run"][at] = [self._number(task, run) for task, run in zip(found.tasks, found.runs, strict=True)]
-        self["ended"][at] = np.array(found.ended, np.float64)
+        self["ended"][at] = ended = np.array(found.ended, np.float64)
+        began = np.array(found.began, np.float64)
+        self["begun"][at] = np.where(np.isnan(began), ended, began)
+        self["parent"][at] = [-1 if parent is None else parent for parent in found.parents]
 
     def _number(self, task: int | None, run: str | None) -> int:
         if task is None or run is None:

@@ -2,8 +2,8 @@
 
 Guarantees what `ledger.staleness` says of each, without its reasons and however much lies on a level; and a number of
 queries that grows with the levels alone. Where runs and times tell it they are compared here, in arrays. Where it takes
-more (an input with versions, one of several that is enough, a run of several attempts or on behalf of another one), the
-partition is compared by `ledger.comparison`.
+more (an input with versions, one of several that is enough, a run on behalf of another one), the partition is compared
+by `ledger.comparison`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from dataforge.ledger.stale_columns import Columns, Places
 from dataforge.ledger.stale_needs import Needs, Wanted
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.model.freshness import FreshnessStatus
-from dataforge.storage import freshness_columns as storage
 from dataforge.storage.database import Connection
 from dataforge.storage.readiness import Node, by_node
 
@@ -102,9 +101,10 @@ class StaleSearch:
         self._all["seen"][looked_at] = True
 
     def _follow(self, datasets: Places, makers: Places) -> None:
-        """What a run wrote is as stale as its task's partition is, where that run made it too, and simply."""
+        """What a run wrote is as stale as its task's partition is, where the same try of it made that, and simply."""
         same = self._all["simple"][makers] & self._all["ready"][datasets]
         same &= self._all["run"][makers] == self._all["run"][datasets]
+        same &= self._all["begun"][makers] == self._all["begun"][datasets]
         self._all["simple"][datasets[same]] = True
         self._link(datasets[same], makers[same])
 
@@ -123,7 +123,7 @@ class StaleSearch:
 
     def _compare(self, tasks: Places) -> None:
         """Compares partitions of tasks with what they are made from where runs and times tell it, and says of which."""
-        of = self._begun(tasks)
+        of = self._by_task(tasks)
         own, above, written = self._linked(of)
         known, is_made = self._all, self._all["run"][above] >= 0
         is_dataset = ~known["is_task"][above]
@@ -168,24 +168,19 @@ class StaleSearch:
         there = self._all["there"]
         return np.where(there[exact] | ~there[whole], exact, whole)
 
-    def _begun(self, tasks: Places) -> dict[int, Places]:
+    def _by_task(self, tasks: Places) -> dict[int, Places]:
         """By task those of which its edges, and when one run began, tell all."""
         ready = tasks[self._all["ready"][tasks]]
-        began = storage.began(self._connection, self._environment, self._all.made(ready))
-        simple = ready[np.array(began.places, np.int64)]
-        self._all["begun"][simple] = began.started
         of: dict[int, list[int]] = {}
-        parents: dict[int, list[int | None]] = {}
-        for at, (_, task, _), parent in zip(simple.tolist(), self._all.named(simple), began.parents, strict=True):
+        for at, (_, task, _) in zip(ready.tolist(), self._all.named(ready), strict=True):
             of.setdefault(task, []).append(at)
-            parents.setdefault(task, []).append(parent)
-        self._look_around(of.keys())
-        bare = {task for task in of if not self._uses(task)}
-        self._look_around({parent for task in bare for parent in parents[task] if parent is not None})
-        for task in bare:  # where nobody knows what it consumes, that counts which ran it
-            pairs = zip(of[task], parents[task], strict=True)
-            of[task] = [at for at, parent in pairs if parent is None or not self._uses(parent)]
-        return {task: np.array(places, np.int64) for task, places in of.items() if not self._updates(task)}
+        found = {task: np.array(places, np.int64) for task, places in of.items()}
+        self._look_around(found.keys())
+        bare = {task: self._all["parent"][found[task]] for task in found if not self._uses(task)}
+        self._look_around({parent for parents in bare.values() for parent in parents.tolist() if parent >= 0})
+        for task, parents in bare.items():  # where nobody knows what it consumes, that counts which ran it
+            found[task] = found[task][[parent < 0 or not self._uses(parent) for parent in parents.tolist()]]
+        return {task: places for task, places in found.items() if not self._updates(task)}
 
     def _look_around(self, tasks: Iterable[int]) -> None:
         new = set(tasks) - self._known.subjects.keys()
