@@ -286,9 +286,16 @@ MUTANTS = (
     ),
     Mutant(
         "what is compared for a warning alone is bounded by what that takes",
-        "dataforge/ledger/aging.py",
-        "affordable -= sum(len(each.inputs) for each in more.values())",
-        "affordable -= 0",
+        "dataforge/ledger/comparison.py",
+        "most - sum(len(each.inputs) for each in more.values())",
+        "most",
+        ("tests/ledger/test_wide_verdicts.py",),
+    ),
+    Mutant(
+        "what was not compared for want of time is said to be unseen",
+        "dataforge/ledger/staleness.py",
+        "unseen |= above - level",
+        "unseen |= above - taken",
         ("tests/ledger/test_wide_verdicts.py",),
     ),
     Mutant(

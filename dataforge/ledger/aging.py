@@ -11,7 +11,7 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
-from dataforge.ledger.comparison import examine
+from dataforge.ledger.comparison import examine, examine_some
 from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked
 from dataforge.ledger.question import ask
@@ -31,7 +31,6 @@ from dataforge.storage.readiness import Place
 MOST_WARNED = 1_000  # upstream partitions of one batch that are looked at for a warning alone; others get none
 MOST_COMPARED = 2_000  # upstreams that those are compared with; the partitions that were asked about always are
 MOST_TOLD = 100  # upstreams of one partition that are named for having changed since
-_AT_FIRST = 25  # partitions that are compared at once; then twice as many, and so on, while that is affordable
 
 
 def questions(
@@ -78,12 +77,7 @@ def _warned(
     """What may be stale of what was asked about (`own`), and of what lies near it as far as that is affordable."""
     suspects, bounds = suspected(connection, environment, own | near, NEAR, nodes)
     compared = examine(connection, environment, suspects & own, now)
-    left, at_once, affordable = sorted(suspects - own), _AT_FIRST, MOST_COMPARED
-    while left and affordable > 0:
-        more = examine(connection, environment, left[:at_once], now)
-        compared |= more
-        affordable -= sum(len(each.inputs) for each in more.values())
-        left, at_once = left[at_once:], 2 * at_once
+    compared |= examine_some(connection, environment, sorted(suspects - own), now, MOST_COMPARED)
     return staleness(connection, environment, compared.keys(), now, bounds, compared)
 
 
@@ -106,7 +100,7 @@ def _reasons(found: Staleness, place: Place, own: Container[Place]) -> tuple[Rea
     reasons, more = found.stale(place, MOST_TOLD), found.number(place) - MOST_TOLD
     if more <= 0:
         return reasons
-    message = f"{more:,} more upstream partitions have changed since: ask for its freshness, which names them"
+    message = f"{more:,} more upstream partitions have changed since"
     return (*reasons, Reason(code=Code.UPSTREAM_STALE, message=message))
 
 

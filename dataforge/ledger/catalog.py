@@ -153,7 +153,7 @@ def _stale_partitions(
     judged, last = cut(partition_list.find(connection, within, built, node, after), MOST_JUDGED)
     places = [(each.kind, each.node_id, each.partition) for each in judged]
     found = staleness(connection, within, places, now, FAR)
-    why = {each: found.stale(place) for each, place in zip(judged, places, strict=True)}
+    why = {each: found.stale(place, 1) for each, place in zip(judged, places, strict=True)}
     shown, last = cut(Examined([each for each in judged if why[each]], last), wanted.limit)
     loaded = zip(partition_list.load(connection, within, shown), shown, strict=True)
     items = [replace(item, state=PartitionStatus.STALE, reason=why[each][0].message) for item, each in loaded]

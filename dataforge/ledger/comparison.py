@@ -42,6 +42,7 @@ from dataforge.storage.database import Connection
 from dataforge.storage.freshness import Built, Standing
 from dataforge.storage.readiness import EdgeRow, Place, Producer
 
+_AT_FIRST = 25
 _UNWANTED = frozenset({"failed", "skipped"})  # conditions by which a task comes after what was not done
 
 
@@ -53,8 +54,9 @@ class Compared(msgspec.Struct, frozen=True):
     built: Built | None
     changed: Mapping[Place, Change]  # the upstreams that are newer
     inputs: Mapping[Place, Input]  # those that are there
-    missing: Sequence[Reason]
+    missing: Sequence[Input]
     untold: Sequence[Reason]  # why some upstreams cannot be told
+    now: datetime
     late: Reason | None = None  # what came for it after its watermark
 
     def told(self, place: Place) -> Reason:
@@ -66,10 +68,11 @@ class Compared(msgspec.Struct, frozen=True):
         """What an upstream that is there is called, in the order in which reasons are given."""
         return self.inputs[place].node, self.inputs[place].partition
 
-    @property
-    def reasons(self) -> set[Reason]:
-        """All there is to say of its direct upstreams."""
-        found = {*self.missing, *self.untold, *map(self.told, self.changed)}
+    def reasons(self, most: int | None = None) -> set[Reason]:
+        """What there is to say of its direct upstreams: of what is missing, and of what is newer, the first `most`."""
+        lacking = sorted(self.missing, key=lambda each: (each.node, each.partition))[:most]
+        newer_ones = sorted(self.changed, key=self.named)[:most]
+        found = {*(missing(each, self.now) for each in lacking), *self.untold, *map(self.told, newer_ones)}
         return found if self.late is None else found | {self.late}
 
 
@@ -101,6 +104,20 @@ def examine(connection: Connection, environment: int, places: Iterable[Place], n
     given = _looked_back(connection, environment, built, given)
     compared = {place: _compare(built.get(place), given[place], sketches[place], now) for place in wanted}
     return compared | {place: _late(compared[place], seen.late[place]) for place in wanted if place in seen.late}
+
+
+def examine_some(
+    connection: Connection, environment: int, places: Sequence[Place], now: datetime, most: int
+) -> dict[Place, Compared]:
+    """The same of the first of these partitions, until about `most` inputs were compared: of a few at first, then of
+    twice as many, and so on."""
+    found: dict[Place, Compared] = {}
+    at_once = _AT_FIRST
+    while most > 0 and (taken := places[len(found) : len(found) + at_once]):
+        more = examine(connection, environment, taken, now)
+        found |= more
+        most, at_once = most - sum(len(each.inputs) for each in more.values()), 2 * at_once
+    return found
 
 
 def _late(compared: Compared, late: LateData) -> Compared:
@@ -264,11 +281,11 @@ def _compare(
     success = built.success if built else None
     untold = [problem.reason for each in sketches for problem in each.problems if problem.required]
     untold += [each.misfit for each in sketches if each.misfit is not None]
-    lacking = [missing(each, now) for _, each in given if is_missing(each)]
+    lacking = [each for _, each in given if is_missing(each)]
     there = {place: each for place, each in given if each.success}
     changed = {place: change for place, each in there.items() if success and (change := _change(success, each))}
     status = status_of(success, is_amiss=bool(lacking or changed), is_untold=bool(untold))
-    return Compared(status, built, changed, there, lacking, untold)
+    return Compared(status, built, changed, there, lacking, untold, now)
 
 
 def _change(built: Success, given: Input) -> Change | None:

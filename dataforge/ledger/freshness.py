@@ -18,6 +18,9 @@ from dataforge.storage.database import Connection, Database
 from dataforge.storage.environment import Environment
 from dataforge.storage.readiness import Place
 
+MOST_TOLD, LEAST_TOLD = 100, 5  # reasons of one partition that are told; of more questions at once fewer of each
+MOST_TOLD_AT_ONCE = 20_000  # reasons in one answer
+
 
 def freshness(
     database: Database, environment: str, questions: Sequence[FreshnessQuestion], now: datetime
@@ -32,8 +35,9 @@ def freshness(
             for question, found in zip(questions, fitting, strict=True)
         ]
         found = staleness(connection, here.id, filter(None, places), now, FAR)
+    most = max(LEAST_TOLD, min(MOST_TOLD, MOST_TOLD_AT_ONCE // max(1, len(questions))))
     items = [
-        _item(question, named[0], found, place) if place is not None else _unanswered(question, named)
+        _item(question, named[0], found, place, most) if place is not None else _unanswered(question, named)
         for question, place, named in zip(questions, places, fitting, strict=True)
     ]
     return FreshnessAnswers(tuple(items), now, here.graph_version)
@@ -48,7 +52,9 @@ def _resolve(
     return [next(tasks) if question.kind == "task" else next(datasets) for question in questions]
 
 
-def _item(question: FreshnessQuestion, named: TaskRef | DatasetRef, found: Staleness, place: Place) -> Freshness:
+def _item(
+    question: FreshnessQuestion, named: TaskRef | DatasetRef, found: Staleness, place: Place, most: int
+) -> Freshness:
     built = found.compared[place].built
     return Freshness(
         node=NodeRef(question.kind, named.namespace, named.name),
@@ -56,8 +62,8 @@ def _item(question: FreshnessQuestion, named: TaskRef | DatasetRef, found: Stale
         status=found.status(place),
         built_at=built.success.ended_at if built else None,
         built_by=BuiltBy(built.task, built.success.by[1]) if built else None,
-        reasons=found.reasons(place),
-        truncated=found.truncated(place),
+        reasons=found.reasons(place, most),
+        truncated=found.is_cut(place, most),
     )
 
 

@@ -65,7 +65,7 @@ def test_nothing_that_is_stale_is_left_out(
     environment = _new_environment(module_database, world)
     for run in history:
         assert record_native(module_database, environment, _events(world, history, run), NOTHING).rejected == []
-    random, bounds = Random(seed), Bounds(levels=levels, places=most, partly=False)
+    random, bounds = Random(seed), Bounds(levels=levels, places=most, partly=False, inputs=10_000)
     with module_database.transaction() as connection:
         here = environments.find(connection, environment).id
         made = _made(connection, here)
@@ -112,8 +112,8 @@ def test_who_read_another_version_than_there_was_is_suspected(database: Database
     assert record_native(database, "dev", events, NOTHING).rejected == []
     asked: set[Place] = {("task", node_id("ns", "read"), DAY)}
     with database.transaction() as connection:
-        assert suspected(connection, 1, asked, Bounds(levels=1, places=10, partly=False))[0] == asked
-        _look_alike(connection, 1, asked, Bounds(levels=1, places=10, partly=False), NOW)
+        assert suspected(connection, 1, asked, Bounds(levels=1, places=10, partly=False, inputs=10_000))[0] == asked
+        _look_alike(connection, 1, asked, Bounds(levels=1, places=10, partly=False, inputs=10_000), NOW)
 
 
 @pytest.mark.parametrize("changed", range(6))
@@ -138,7 +138,7 @@ def test_what_lies_beyond_the_most_that_is_told_is_looked_at(
         events += [_said(each, "running", f"0{hour}:10:00"), _said(each, "succeeded", f"0{hour}:20:00")]
     events.append(_said(f"first{changed}", "succeeded", "05:00:00", attempt=2))
     assert record_native(database, "dev", events, NOTHING).rejected == []
-    bounds = Bounds(levels=2, places=100, partly=False)
+    bounds = Bounds(levels=2, places=100, partly=False, inputs=10_000)
     with database.transaction() as connection:
         asked: set[Place] = {("task", node_id("ns", "last"), DAY)}
         assert staleness(connection, 1, asked, NOW, bounds).stale(min(asked))

@@ -1,12 +1,16 @@
-"""Verdicts on what is made from very many partitions: what has changed of these is told within bounds, and counted."""
+"""What is made from very many partitions: what has changed of these is told within bounds, and that there is more."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from dataforge.ledger import freshness
 from dataforge.ledger.readiness import verdict
+from dataforge.ledger.staleness import FAR
+from dataforge.model.freshness import Freshness
 from dataforge.model.question import Named
 from dataforge.model.verdict import Reason
 from dataforge.storage.database import Database
@@ -45,7 +49,7 @@ def test_of_very_many_upstreams_that_have_changed_the_first_are_named_and_the_ot
     first, second, others = _warnings(database, "sum")
     assert [each.upstream and each.upstream.name for each in (first, second)] == _SOURCES[:2]
     assert (others.upstream, others.code) == (None, "upstream_stale")
-    assert others.message == "3 more upstream partitions have changed since: ask for its freshness, which names them"
+    assert others.message == "3 more upstream partitions have changed since"
     assert len(one(database, "sum", kind="task").reasons) == 5
 
 
@@ -55,9 +59,41 @@ def test_upstreams_are_looked_at_for_a_warning_while_that_is_affordable(
     _written_again(database)
     all_of_them = _warnings(database, "top")
     assert [each.upstream and each.upstream.name for each in all_of_them] == [f"clean_{name}" for name in _SOURCES]
-    monkeypatch.setattr("dataforge.ledger.aging._AT_FIRST", 1)
+    monkeypatch.setattr("dataforge.ledger.comparison._AT_FIRST", 1)
     assert _warnings(database, "top") == all_of_them
     monkeypatch.setattr("dataforge.ledger.aging.MOST_COMPARED", 2)
     some = _warnings(database, "top")
     assert len(some) == 3  # one is compared, then two together
     assert {each.message for each in some} < {each.message for each in all_of_them}
+
+
+def test_of_very_many_reasons_the_first_are_told_and_that_there_are_more(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _written_again(database)
+    whole = one(database, "sum", kind="task")
+    assert (len(whole.reasons), whole.truncated) == (5, False)
+    monkeypatch.setattr(freshness, "MOST_TOLD", 2)
+    monkeypatch.setattr(freshness, "LEAST_TOLD", 1)
+    cut = one(database, "sum", kind="task")
+    assert (cut.status, cut.reasons, cut.truncated) == (whole.status, whole.reasons[:2], True)
+    monkeypatch.setattr(freshness, "MOST_TOLD_AT_ONCE", 0)
+    assert one(database, "sum", kind="task").reasons == whole.reasons[:1]
+
+
+def test_what_lies_above_is_compared_while_that_is_affordable(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _written_again(database)
+    record(database, run("top", 4, 5))
+
+    def top() -> Freshness:
+        return one(database, "top", kind="task")
+
+    whole = top()
+    assert (whole.status, len(whole.reasons), whole.truncated) == ("stale", 5, False)
+    monkeypatch.setattr("dataforge.ledger.comparison._AT_FIRST", 1)
+    monkeypatch.setattr(freshness, "FAR", replace(FAR, inputs=2))
+    some = top()
+    assert (some.status, len(some.reasons), some.truncated) == ("stale", 3, True)
+    assert set(some.reasons) < set(whole.reasons)
