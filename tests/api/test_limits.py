@@ -18,7 +18,7 @@ from litestar.testing import TestClient
 
 from benchmarks.served import Served, served
 from dataforge.api.app import create_app
-from dataforge.model.definition import MOST_ITEMS
+from dataforge.model.manifest_text import MOST_ITEMS
 from dataforge.settings import Settings
 from dataforge.storage.database import Database
 
