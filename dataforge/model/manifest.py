@@ -191,6 +191,12 @@ def to_json(definition: Manifest | TaskDefinition | DatasetDefinition) -> dict[s
     return shape
 
 
+def content(manifest: Manifest) -> str:
+    """The same shape of a manifest as JSON."""
+    whole = {"source": manifest.source, "tasks": manifest.tasks, "datasets": manifest.datasets, "pools": manifest.pools}
+    return msgspec.json.encode(whole).decode()
+
+
 def stored_manifest(shape: object) -> Manifest:
     """The manifest that `to_json` gave."""
     return msgspec.convert(shape, Manifest)

@@ -188,17 +188,24 @@ def partitions_of(connection: Connection, environment: int, datasets: Iterable[i
 
 
 DECLARED = """
-select e.task_id, e.relation, e.node_kind, coalesce(d.canonical_id, e.node_id), e.mapping::text
-from edge e
-left join dataset d on e.node_kind = 'dataset' and d.environment = %(environment)s and d.id = e.node_id
-where e.environment = %(environment)s and e.task_id = any(%(tasks)s) and e.origin = 'declared'
-    and e.condition ->> 'kind' <> 'trigger'
+with said as materialized (
+    select e.task_id, e.relation, e.node_kind, coalesce(d.canonical_id, e.node_id) as node_id, e.mapping
+    from edge e
+    left join dataset d
+        on e.node_kind = 'dataset' and d.environment = (select %(environment)s::smallint) and d.id = e.node_id
+    where e.environment = (select %(environment)s::smallint) and e.task_id = any(%(tasks)s) and e.origin = 'declared'
+        and e.condition ->> 'kind' <> 'trigger'
+)
+select task_id, relation, node_kind, node_id, mapping::text from said
+where relation = 'produces' or task_id in (
+    select task_id from said where node_kind = 'dataset' group by task_id, node_id having count(distinct relation) > 1)
 """
 DeclaredEdge = tuple[int, str, NodeKind, int, str]  # task, relation, kind and id (of datasets the canonical), mapping
 
 
 def declared(connection: Connection, environment: int, tasks: Iterable[int]) -> set[DeclaredEdge]:
-    """What these tasks are declared to consume and produce, beside what only triggers them."""
+    """What these tasks are declared to produce; and of those that update a dataset in place what they consume, beside
+    what only triggers them."""
     asked = sorted(set(tasks))
     rows = connection.execute(DECLARED, {"environment": environment, "tasks": asked}) if asked else ()
     return {(row[0], row[1], row[2], row[3], row[4]) for row in rows}
@@ -206,8 +213,8 @@ def declared(connection: Connection, environment: int, tasks: Iterable[int]) -> 
 
 PRODUCED = """
 select d.canonical_id from edge e
-join dataset d on d.environment = %(environment)s and d.id = e.node_id
-where e.environment = %(environment)s and e.task_id = any(%(tasks)s) and e.relation = 'produces'
+join dataset d on d.environment = (select %(environment)s::smallint) and d.id = e.node_id
+where e.environment = (select %(environment)s::smallint) and e.task_id = any(%(tasks)s) and e.relation = 'produces'
     and e.origin = 'declared'
 """
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 from psycopg import Connection
-from psycopg.types.json import Jsonb
 
 from dataforge.model.reference import DatasetRef
+from dataforge.storage.record_set import spread
 from dataforge.storage.task import Registers
 
 ENSURE = """
@@ -53,13 +53,17 @@ def known(
     return found | dict(rows)
 
 
-SAVE = "update dataset set observed = %s where environment = %s and id = %s"
+SAVE = """
+update dataset set observed = said.observed
+from json_to_recordset(%s::json) as said (id bigint, observed jsonb)
+where dataset.environment = %s and dataset.id = said.id
+"""
 
 
 def save(connection: Connection, environment: int, registers: Mapping[int, Registers]) -> None:
     """Replaces what was observed of the datasets."""
-    rows = [(Jsonb(values), environment, dataset_id) for dataset_id, values in sorted(registers.items())]
-    connection.cursor().executemany(SAVE, rows)
+    if rows := [{"id": dataset_id, "observed": values} for dataset_id, values in sorted(registers.items())]:
+        connection.execute(SAVE, [spread(rows), environment])
 
 
 ALIAS = """
@@ -140,14 +144,18 @@ def basis(
     return [(row[0], row[1], row[2], row[3]) for row in connection.execute(BASIS, [environment, list(ids)]).fetchall()]
 
 
-SET_EFFECTIVE = "update dataset set owner = %s, partitioning = %s where environment = %s and id = %s"
+SET_EFFECTIVE = """
+update dataset set owner = said.owner, partitioning = said.partitioning
+from json_to_recordset(%s::json) as said (id bigint, owner text, partitioning jsonb)
+where dataset.environment = %s and dataset.id = said.id
+    and (dataset.owner, dataset.partitioning) is distinct from (said.owner, said.partitioning)
+"""
 
 
 def set_effective(
     connection: Connection, environment: int, rows: Iterable[tuple[int, str | None, dict[str, Any] | None]]
 ) -> None:
     """Stores the owner and the declared partitioning of datasets."""
-    connection.cursor().executemany(
-        SET_EFFECTIVE,
-        [(owner, Jsonb(cut) if cut else None, environment, dataset_id) for dataset_id, owner, cut in rows],
-    )
+    said = [{"id": dataset_id, "owner": owner, "partitioning": cut} for dataset_id, owner, cut in rows]
+    if said:
+        connection.execute(SET_EFFECTIVE, [spread(said), environment])

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from psycopg import Connection
-from psycopg.types.json import Jsonb
 
 from dataforge.model import partition
 from dataforge.model.manifest import (
@@ -13,7 +12,6 @@ from dataforge.model.manifest import (
     TaskDefinition,
     stored_dataset,
     stored_manifest,
-    to_json,
     version,
 )
 from dataforge.model.partition import Partitioning
@@ -30,14 +28,15 @@ def manifest_of(connection: Connection, environment: int, source: str) -> Manife
 
 
 STORE = """
-insert into definition_source (environment, source, manifest) values (%s, %s, %s)
+insert into definition_source (environment, source, manifest)
+select environment, %s, content from manifest where environment = %s and hash = %s
 on conflict (environment, source) do update set manifest = excluded.manifest, declared_at = now()
 """
 
 
-def store(connection: Connection, environment: int, manifest: Manifest) -> None:
-    """Keeps the manifest as what its source declared last."""
-    connection.execute(STORE, [environment, manifest.source, Jsonb(to_json(manifest))])
+def store(connection: Connection, environment: int, source: str, found_by: bytes) -> None:
+    """Makes a manifest that is kept (`version.keep_manifest`) what its source declared last."""
+    connection.execute(STORE, [source, environment, found_by])
 
 
 TASKS_ELSEWHERE = """
@@ -107,7 +106,7 @@ where task.environment = %s and task.id = said.id
 
 def define_tasks(connection: Connection, environment: int, source: str, tasks: Sequence[TaskDefinition]) -> None:
     """Sets the definitions of tasks."""
-    said = spread({"id": task.ref.id, "definition": to_json(task), "version": version(task)} for task in tasks)
+    said = spread({"id": task.ref.id, "definition": task, "version": version(task)} for task in tasks)
     if tasks:
         connection.execute(DEFINE_TASKS, [source, said, environment])
 
@@ -140,7 +139,7 @@ def define_datasets(
         {
             "id": ref.id,
             "source": said[0] if said else None,
-            "definition": to_json(said[1]) if said else None,
+            "definition": said[1] if said else None,
         }
         for ref, said in standing.items()
     ]
@@ -203,9 +202,9 @@ ALIASES = """
 select dataset_id, alias_id
 from unnest(%(ids)s::bigint[]) as wanted (id)
 cross join lateral (
-    select * from alias where environment = %(environment)s and dataset_id = wanted.id
+    select * from alias where environment = (select %(environment)s::smallint) and dataset_id = wanted.id
     union all
-    select * from alias where environment = %(environment)s and alias_id = wanted.id
+    select * from alias where environment = (select %(environment)s::smallint) and alias_id = wanted.id
     offset 0
 ) with_name
 where origin = 'declared' and source <> %(source)s
