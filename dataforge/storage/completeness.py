@@ -198,7 +198,8 @@ with said as materialized (
 )
 select task_id, relation, node_kind, node_id, mapping::text from said
 where relation = 'produces' or task_id in (
-    select task_id from said where node_kind = 'dataset' group by task_id, node_id having count(distinct relation) > 1)
+    select task_id from said where node_kind = 'dataset' group by task_id, node_id
+    having bool_or(relation = 'produces') and bool_or(relation = 'consumes'))
 """
 DeclaredEdge = tuple[int, str, NodeKind, int, str]  # task, relation, kind and id (of datasets the canonical), mapping
 

@@ -98,17 +98,20 @@ def datasets_elsewhere(
 
 
 DEFINE_TASKS = """
-update task set declared_by = %s, definition = said.definition, version = said.version
-from json_to_recordset(%s::json) as said (id bigint, definition jsonb, version bytea)
-where task.environment = %s and task.id = said.id
+update task set declared_by = %s, definition = kept.definition, version = kept.version
+from unnest(%s::bigint[], %s::bytea[]) as said (id, version)
+join task_version kept
+    on kept.environment = (select %s::smallint) and kept.task_id = said.id and kept.version = said.version
+where task.environment = kept.environment and task.id = kept.task_id
 """
 
 
 def define_tasks(connection: Connection, environment: int, source: str, tasks: Sequence[TaskDefinition]) -> None:
-    """Sets the definitions of tasks."""
-    said = spread({"id": task.ref.id, "definition": task, "version": version(task)} for task in tasks)
+    """Makes these the definitions of their tasks; they are kept as versions already (`version.keep_tasks`)."""
+    columns = [task.ref.id for task in tasks], [version(task) for task in tasks]
     if tasks:
-        connection.execute(DEFINE_TASKS, [source, said, environment])
+        done = connection.execute(DEFINE_TASKS, [source, *columns, environment]).rowcount
+        assert done == len(tasks), "each is kept"
 
 
 RETIRE_TASKS = """

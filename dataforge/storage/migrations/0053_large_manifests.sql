@@ -57,11 +57,14 @@ declare
     each record;
 begin
     for each in
-        select environment, array_agg(distinct id) as datasets from (
-            select environment, id, canonical_id, owner, definition, partitioning from new_rows where environment > 0
-            except
-            select environment, id, canonical_id, owner, definition, partitioning from old_rows
-        ) as otherwise group by environment
+        select environment, array_agg(distinct named) as datasets from (
+            (select environment, id, canonical_id, owner, definition, partitioning from new_rows
+             except select environment, id, canonical_id, owner, definition, partitioning from old_rows)
+            union all
+            (select environment, id, canonical_id, owner, definition, partitioning from old_rows
+             except select environment, id, canonical_id, owner, definition, partitioning from new_rows)
+        ) as otherwise cross join lateral unnest(array[id, canonical_id]) as named
+        where environment > 0 group by environment
     loop
         perform note_nodes(each.environment, (
             select array_agg(distinct e.task_id)
@@ -72,15 +75,7 @@ begin
                 where environment = (select each.environment) and node_kind = 'dataset' and node_id = renamed.id offset 0
             ) e
             where renamed.environment = each.environment
-        ), (
-            select array_agg(distinct id) from (
-                select unnest(each.datasets) as id
-                union all select canonical_id from old_rows
-                where environment = each.environment and id = any(each.datasets)
-                union all select canonical_id from new_rows
-                where environment = each.environment and id = any(each.datasets)
-            ) as named
-        ));
+        ), each.datasets);
     end loop;
     return null;
 end
