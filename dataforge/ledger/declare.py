@@ -11,6 +11,7 @@ from dataforge.ledger import declaration as declarations
 from dataforge.ledger.acyclic import refuse_cycles
 from dataforge.ledger.cuts import Cuts
 from dataforge.ledger.declaration import Placed
+from dataforge.ledger.define import Defined, define_datasets, define_tasks
 from dataforge.ledger.edge import edges_of
 from dataforge.ledger.fitting import refuse_misfits
 from dataforge.ledger.producer_count import refuse_counts
@@ -121,8 +122,8 @@ def _write(
     touched_datasets = {dataset.ref.id for dataset in decided.datasets.touched}
     before = production(connection, environment, touched, touched_datasets)
     definitions.store(connection, environment, manifest.source, found_by)
-    _write_tasks(connection, environment, decided, written)
-    _write_datasets(connection, environment, decided)
+    recut = _write_tasks(connection, environment, decided, written)
+    recut_datasets = _write_datasets(connection, environment, decided)
     if decided.pools.touched:
         definitions.replace_pools(connection, environment, manifest.source, manifest.pools)
     changed = otherwise(before, production(connection, environment, touched, touched_datasets))
@@ -133,22 +134,29 @@ def _write(
         runs=dict.fromkeys(shards.runs_of(connection, environment, changed.allowed)),
         datasets=touched_datasets,
         places=completeness.partitions_of(connection, environment, changed.staged),
-        produced=changed.produced,
+        defined=Defined(
+            tasks={task.ref.id for task in decided.tasks.written},
+            datasets=touched_datasets,
+            recut_tasks=recut,
+            recut_datasets=recut_datasets,
+            produced=changed.produced,
+        ),
     )
     # What waits around all this is decided on: its upstreams may be there already.
     around: set[Node] = {("task", each) for each in touched} | {("dataset", each) for each in touched_datasets}
     wakeups.declared(connection, environment, around)
 
 
-def _write_tasks(connection: Connection, environment: int, decided: Plan, written: Sequence[AlikeEdges]) -> None:
+def _write_tasks(connection: Connection, environment: int, decided: Plan, written: Sequence[AlikeEdges]) -> set[int]:
     change, source = decided.tasks, decided.manifest.source
-    definitions.define_tasks(connection, environment, source, change.written)
+    recut = define_tasks(connection, environment, source, change.written)
     definitions.retire_tasks(connection, environment, change.retired)
     touched = {task.ref.id for task in change.touched}
     edges.replace_declared(connection, environment, source, touched, written)
+    return recut
 
 
-def _write_datasets(connection: Connection, environment: int, decided: Plan) -> None:
+def _write_datasets(connection: Connection, environment: int, decided: Plan) -> set[int]:
     change, source = decided.datasets, decided.manifest.source
     touched = {dataset.ref for dataset in change.touched}
     ours = {dataset.ref: dataset for dataset in change.written}
@@ -159,8 +167,8 @@ def _write_datasets(connection: Connection, environment: int, decided: Plan) -> 
         if ref in ours:
             said[source] = ours[ref]
         standing[ref] = holder(said)
-    definitions.define_datasets(connection, environment, standing)
     definitions.replace_aliases(connection, environment, source, touched, ours.values())
+    return define_datasets(connection, environment, standing)
 
 
 def restore(connection: Connection, environment: int, manifest: Manifest) -> None:

@@ -1,7 +1,8 @@
 """What sources have declared: their manifests, and the definition that stands of each task, dataset and pool."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
+import msgspec
 from psycopg import Connection
 
 from dataforge.model import partition
@@ -17,6 +18,7 @@ from dataforge.model.manifest import (
 from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.storage.record_set import spread
+from dataforge.storage.task import EffectiveTask
 
 MANIFEST = "select manifest from definition_source where environment = %s and source = %s"
 
@@ -98,20 +100,26 @@ def datasets_elsewhere(
 
 
 DEFINE_TASKS = """
-update task set declared_by = %s, definition = kept.definition, version = kept.version
-from unnest(%s::bigint[], %s::bytea[]) as said (id, version)
+update task set declared_by = %s, definition = kept.definition, version = kept.version, platform = said.platform,
+    owner = said.owner, domain = said.domain, partitioning = said.partitioning,
+    partitioning_origin = said.partitioning_origin
+from json_to_recordset(%s::json) as said (id bigint, version bytea, platform text, owner text, domain text,
+    partitioning jsonb, partitioning_origin origin)
 join task_version kept
     on kept.environment = (select %s::smallint) and kept.task_id = said.id and kept.version = said.version
 where task.environment = kept.environment and task.id = kept.task_id
 """
 
 
-def define_tasks(connection: Connection, environment: int, source: str, tasks: Sequence[TaskDefinition]) -> None:
-    """Makes these the definitions of their tasks; they are kept as versions already (`version.keep_tasks`)."""
-    columns = [task.ref.id for task in tasks], [version(task) for task in tasks]
-    if tasks:
-        done = connection.execute(DEFINE_TASKS, [source, *columns, environment]).rowcount
-        assert done == len(tasks), "each is kept"
+def define_tasks(
+    connection: Connection, environment: int, source: str, tasks: Iterable[tuple[TaskDefinition, EffectiveTask]]
+) -> None:
+    """Makes these the definitions of their tasks, with the columns that follow; they are kept as versions already
+    (`version.keep_tasks`)."""
+    rows = [{"version": version(task), **msgspec.structs.asdict(effective)} for task, effective in tasks]
+    if rows:
+        done = connection.execute(DEFINE_TASKS, [source, spread(rows), environment]).rowcount
+        assert done == len(rows), "each is kept"
 
 
 RETIRE_TASKS = """
@@ -126,8 +134,9 @@ def retire_tasks(connection: Connection, environment: int, tasks: Iterable[TaskD
 
 
 DEFINE_DATASETS = """
-update dataset set declared_by = said.source, definition = said.definition
-from json_to_recordset(%s::json) as said (id bigint, source text, definition jsonb)
+update dataset set declared_by = said.source, definition = said.definition, owner = said.owner,
+    partitioning = said.definition -> 'partitioning'
+from json_to_recordset(%s::json) as said (id bigint, source text, definition jsonb, owner text)
 where dataset.environment = %s and dataset.id = said.id
 """
 
@@ -136,13 +145,16 @@ def define_datasets(
     connection: Connection,
     environment: int,
     standing: Mapping[DatasetRef, tuple[str, DatasetDefinition] | None],
+    owners: Mapping[int, str | None],
 ) -> None:
-    """Sets whose statement of each dataset stands; None where nobody declares it any more."""
+    """Sets whose statement of each dataset stands, None where nobody declares it any more; and the columns that follow,
+    of which the owner may be an observed one."""
     rows = [
         {
             "id": ref.id,
             "source": said[0] if said else None,
             "definition": said[1] if said else None,
+            "owner": owners[ref.id],
         }
         for ref, said in standing.items()
     ]

@@ -84,6 +84,24 @@ drop trigger dataset_is_noted_as_changed on dataset;
 create trigger datasets_are_noted_as_changed after update on dataset
     referencing old table as old_rows new table as new_rows for each statement execute function note_datasets();
 
+-- Of the edges that a statement adds most are of one task with many others, and read; neither is looked at one by one.
+create or replace function note_edges() returns trigger language plpgsql as $$
+declare
+    each record;
+begin
+    for each in
+        select named.environment, array_agg(task_id) as tasks, (
+            select array_agg(distinct d.canonical_id) from moved m
+            join dataset d on d.environment = m.environment and d.id = m.node_id
+            where m.environment = named.environment and m.relation = 'produces') as datasets
+        from (select distinct environment, task_id from moved where environment > 0) named group by named.environment
+    loop
+        perform note_nodes(each.environment, each.tasks, each.datasets);
+    end loop;
+    return null;
+end
+$$;
+
 -- The edges of a version, one row for all of one relation and kind: they come and are read together, and never change.
 -- A row for each took a sixth of a large manifest's time, most of it for its keys. From the other end they are found by
 -- their ids, which are hashes, so that hardly an id of another environment is met.
