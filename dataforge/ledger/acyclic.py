@@ -5,7 +5,7 @@ never stands in the way of a definition, so it does not matter which of the two 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -64,21 +64,24 @@ class _Search:
     """
 
     def __init__(
-        self, connection: Connection, environment: int, source: str, own: Iterable[AlikeEdges], cuts: Cuts
+        self, connection: Connection, environment: int, source: str, own: Sequence[AlikeEdges], cuts: Cuts
     ) -> None:
         self._cuts = cuts
         self._connection = connection
         self._environment = environment
         self._source = source  # its edges in the tables are those of before
+        self._alike = own
         self._own: dict[int, list[edges.EdgeEnds]] = {}
         self._own_users: dict[tuple[Relation, NodeKind, int], set[int]] = {}
-        for alike in own:
-            for ends in alike.ends:
-                self._own.setdefault(ends[0], []).append(ends)
-                self._own_users.setdefault((alike.relation, alike.node_kind, ends[3]), set()).add(ends[0])
 
     def around(self, tasks: set[int], datasets: set[int]) -> Ends | None:
         """The edges of everything upstream, or of everything downstream; None where both are much."""
+        if len(tasks) > MOST_NEAR:
+            return None
+        for alike in self._alike:
+            for ends in alike.ends:
+                self._own.setdefault(ends[0], []).append(ends)
+                self._own_users.setdefault((alike.relation, alike.node_kind, ends[3]), set()).add(ends[0])
         downstream = _Side("consumes", set(tasks), set(datasets))
         upstream = _Side("produces", set(tasks), set(datasets))
         while upstream.ahead and downstream.ahead:
@@ -93,7 +96,11 @@ class _Search:
         """The edges of all tasks."""
         stored = edges.all_ends(self._connection, self._environment, declared_but_by=self._source)
         del stored["declared"]
-        return Ends(**stored).and_those(Ends.of(each for found in self._own.values() for each in found))
+        own = [
+            Ends.alike(each.tasks, each.nodes, each.relation == "consumes", each.node_kind == "dataset")
+            for each in self._alike
+        ]
+        return Ends(**stored).and_those(*own)
 
     def _advance(self, side: "_Side") -> None:
         """One step on: over the datasets and tasks ahead to those who use them, and to what these use."""

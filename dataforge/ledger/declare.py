@@ -174,7 +174,7 @@ def _write_datasets(connection: Connection, environment: int, decided: Plan) -> 
 def restore(connection: Connection, environment: int, manifest: Manifest) -> None:
     """Declares a manifest that stands elsewhere, without asking again whether it may; part of the caller's transaction.
     Restoring what is there already changes nothing, and a newer manifest takes the place of its source's older one.
-    That it was declared, and when, is a fact of its own (`restore_history`)."""
+    That it was declared, and when, is a fact of its own, and restored before (`restore_history`)."""
     decided = plan(definitions.manifest_of(connection, environment, manifest.source), manifest)
     if decided.any:
         _ensure_named(connection, environment, manifest)
