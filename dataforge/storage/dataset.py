@@ -96,16 +96,21 @@ class Member(msgspec.Struct, frozen=True):
 # All that is, or was until now, tied to the given datasets by aliases.
 RELATED = """
 with recursive reached (id) as (
-    select id from dataset where environment = %(environment)s and canonical_id in (
-        select canonical_id from dataset where environment = %(environment)s and id = any(%(ids)s))
+    select id from dataset where environment = (select %(environment)s::smallint) and canonical_id in (
+        select canonical_id from dataset where environment = (select %(environment)s::smallint) and id = any(%(ids)s))
     union
-    select case when alias.dataset_id = reached.id then alias.alias_id else alias.dataset_id end
-    from reached join alias on alias.environment = %(environment)s
-        and (alias.dataset_id = reached.id or alias.alias_id = reached.id)
+    select other from reached cross join lateral (
+        select alias_id from alias where environment = (select %(environment)s::smallint) and dataset_id = reached.id
+        union all
+        select dataset_id from alias where environment = (select %(environment)s::smallint) and alias_id = reached.id
+        offset 0
+    ) tied (other)
 )
 select dataset.id, namespace, name, canonical_id,
     case when definition ? 'aliases' then 0 when definition is not null then 1 else 2 end
-from reached join dataset on dataset.environment = %(environment)s and dataset.id = reached.id
+from reached cross join lateral (
+    select * from dataset where environment = (select %(environment)s::smallint) and id = reached.id offset 0
+) dataset
 order by dataset.id
 """
 
