@@ -34,15 +34,16 @@ def refuse_misfits(connection: Connection, environment: int, decided: Plan, cuts
 
 
 def _own(written: Iterable[TaskDefinition], cuts: Cuts) -> Iterator[FieldError]:
+    """Edges to what others cut. What this manifest itself cuts was compared when it was read (`model.definition`)."""
     fits, cut = Fits(), [task for task in written if task.cut]
-    named = {edge.node for task in cut for edge in _edges(task)}
+    named = cuts.others({edge.node for task in cut for edge in _edges(task)})
     tasks = cuts.tasks(ref.id for ref in named if isinstance(ref, TaskRef))
     datasets = cuts.datasets(ref.id for ref in named if isinstance(ref, DatasetRef))
     known = {ref: fits.one((tasks if isinstance(ref, TaskRef) else datasets).get(ref.id)) for ref in named}
-    for task in cut:
+    for task in cut if known else ():
         ours = fits.one(task.cut)
         for edge in _edges(task):
-            theirs = known[edge.node]
+            theirs = known.get(edge.node)
             if ours and theirs and (expected := fits.misfit(edge.mapping, ours, theirs)):
                 how = "consumes" if isinstance(edge, Consumes) else "produces"
                 field = f"tasks[{_shown(task.ref)}].{how}[{_shown(edge.node)}].mapping"
