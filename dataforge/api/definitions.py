@@ -23,7 +23,7 @@ from dataforge.model.errors import FieldError
 from dataforge.storage.database import Database
 
 _MOST_BYTES = 32 * 2**20  # of a manifest, decompressed: it is in memory as a whole, at ten times that
-_MOST_YAML = 4 * 2**20  # which takes ten seconds to read, and a hundred times its bytes of memory
+_MOST_YAML = 4 * 2**20  # which takes ten seconds to read, and sixty times its bytes of memory
 DryRun = Annotated[
     bool, QueryParameter(description="Answer what would be created, changed and retired, and change nothing.")
 ]
@@ -120,11 +120,10 @@ def _as_sent(request: Request[Any, Any, Any]) -> str:
 def _document(request: Request[Any, Any, Any], body: bytes) -> object:
     """The body decoded, or as it is where it is JSON. Raises TooLarge."""
     is_yaml = request.content_type[0].endswith("yaml")
-    most, remedy = (
-        (_MOST_YAML, "of YAML: send it as JSON") if is_yaml else (_MOST_BYTES, ": declare it as several sources")
-    )
+    most = _MOST_YAML if is_yaml else _MOST_BYTES
     if len(body) > most:
-        expected = f"at most {most >> 20} MB {remedy}".replace(" :", ":")
+        remedy = " of YAML: send it as JSON" if is_yaml else ": declare it as several sources"
+        expected = f"at most {most >> 20} MB{remedy}"
         raise TooLarge(
             f"the manifest has {len(body):,} bytes: expected {expected}", [FieldError("$", len(body), expected)]
         )
