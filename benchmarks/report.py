@@ -23,6 +23,7 @@ _TITLES = {
     "mirror": "The mirror in Dagster",
     "hands": "Hands",
     "graph": "The graph in memory",
+    "manifest": "A manifest of 100,000 edges",
     "size": "Size on disk",
     "shards": "Shards",
     "window": "The window",
@@ -92,6 +93,7 @@ GOALS = {
     "graph.page": Goal(10, most=True),
     "graph.follow": Goal(20, most=True),
     "declare.task": Goal(20, most=True),
+    "graph.manifest": Goal(3_000, most=True),
 }
 
 

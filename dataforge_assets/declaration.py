@@ -16,7 +16,7 @@ from dagster._core.definitions.assets.graph.asset_graph import AssetGraph, Asset
 
 from dataforge_assets.inverse import NotInLedger, mapping_in_ledger, partitioning_of
 from resources.identity import TOLD_BY, dataset_of, identity_of, is_declared_here, own_dataset, own_task
-from resources.model import DatasetRef, FieldError, InvalidInput, Partitioning, TaskRef
+from resources.model import DatasetRef, FieldError, InvalidInput, TaskRef
 
 KIND, COLUMNS, SYSTEM = "dagster/kind/", "dagster/column_schema", ("dagster/", "dataforge/")
 UNGROUPED = "default"
@@ -39,9 +39,10 @@ def declaration_of(repository: RepositoryDefinition) -> Declaration:
     _refuse_one_for_two(graph, own)
     tasks, datasets, left_out = list[Item](), list[Item](), list[str]()
     columns: dict[DatasetRef, TableSchema] = {}
+    mappings = _Mappings(graph)
     for node in own:
         try:
-            tasks.append(_task(graph, node, left_out))
+            tasks.append(_task(graph, mappings, node, left_out))
         except NotInLedger as error:
             left_out.append(f"{node.key.to_user_string()}, since {error}")
             continue
@@ -81,17 +82,17 @@ def _one_for_two(ref: TaskRef | DatasetRef, keys: Iterable[AssetKey]) -> Invalid
     return InvalidInput(f"{assets} would both be the {kind} {ref.namespace}/{ref.name}: expected {expected}", [field])
 
 
-def _task(graph: AssetGraph, node: AssetNode, left_out: list[str]) -> Item:
-    cut = partitioning_of(node.partitions_def)
+def _task(graph: AssetGraph, mappings: "_Mappings", node: AssetNode, left_out: list[str]) -> Item:
+    own, by_parent = _said(node), node.partition_mappings
     consumes = [
-        {**upstream, "mapping": _mapping(graph, node, cut, parent)}
+        {**upstream, "mapping": mappings.of(node, parent, by_parent.get(parent))}
         for parent in sorted(node.parent_keys)
         if (upstream := _upstream(graph.get(parent), node, left_out))
     ]
     dataset = own_dataset(node.key, node.metadata)
     return {
         **_named(own_task(node.key, node.metadata)),
-        **_said(node),
+        **own,
         "platform": "dbt" if "dbt" in node.kinds else "dagster",
         **({"domain": node.group_name} if node.group_name != UNGROUPED else {}),
         "consumes": consumes,
@@ -111,14 +112,31 @@ def _upstream(parent: AssetNode, node: AssetNode, left_out: list[str]) -> Item |
     return None
 
 
-def _mapping(graph: AssetGraph, node: AssetNode, ours: Partitioning, parent: AssetKey) -> Item:
-    try:
-        theirs = partitioning_of(graph.get(parent).partitions_def)
-        found = mapping_in_ledger(graph.get_partition_mapping(node.key, parent), ours, theirs)
-    except NotInLedger as error:
-        raise NotInLedger(f"it is made from {parent.to_user_string()}: {error}") from None
-    told: Item = msgspec.to_builtins(found)
-    return told
+class _Mappings:
+    """Which partitions assets are made from, told once for all that are alike: thousands share a few partitionings."""
+
+    def __init__(self, graph: AssetGraph) -> None:
+        self._graph = graph
+        # By the objects that tell it, which are held here, so that none of their numbers is given to another.
+        self._told: dict[tuple[int, int, int], tuple[Item, tuple[object, ...]]] = {}
+
+    def of(self, node: AssetNode, parent: AssetKey, said: object) -> Item:
+        """The mapping from one asset to one that it is made from; `said` is what the code says of it."""
+        ends = node.partitions_def, self._graph.get(parent).partitions_def
+        alike = (id(said), id(ends[0]), id(ends[1]))
+        if alike not in self._told:
+            self._told[alike] = self._find(node, parent), (said, *ends)
+        return self._told[alike][0]
+
+    def _find(self, node: AssetNode, parent: AssetKey) -> Item:
+        ours = partitioning_of(node.partitions_def)
+        try:
+            theirs = partitioning_of(self._graph.get(parent).partitions_def)
+            found = mapping_in_ledger(self._graph.get_partition_mapping(node.key, parent), ours, theirs)
+        except NotInLedger as error:
+            raise NotInLedger(f"it is made from {parent.to_user_string()}: {error}") from None
+        told: Item = msgspec.to_builtins(found)
+        return told
 
 
 def _named(ref: TaskRef | DatasetRef) -> Item:

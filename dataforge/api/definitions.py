@@ -23,6 +23,7 @@ from dataforge.model.errors import FieldError
 from dataforge.storage.database import Database
 
 _MOST_BYTES = 32 * 2**20  # of a manifest, decompressed: it is in memory as a whole, at ten times that
+_MOST_YAML = 4 * 2**20  # which takes ten seconds to read, and sixty times its bytes of memory
 DryRun = Annotated[
     bool, QueryParameter(description="Answer what would be created, changed and retired, and change nothing.")
 ]
@@ -118,10 +119,12 @@ def _as_sent(request: Request[Any, Any, Any]) -> str:
 
 def _document(request: Request[Any, Any, Any], body: bytes) -> object:
     """The body decoded, or as it is where it is JSON. Raises TooLarge."""
-    if len(body) > _MOST_BYTES:
-        expected = f"at most {_MOST_BYTES >> 20} MB: declare it as several sources"
+    is_yaml = request.content_type[0].endswith("yaml")
+    most = _MOST_YAML if is_yaml else _MOST_BYTES
+    if len(body) > most:
+        remedy = " of YAML: send it as JSON" if is_yaml else ": declare it as several sources"
+        expected = f"at most {most >> 20} MB{remedy}"
         raise TooLarge(
             f"the manifest has {len(body):,} bytes: expected {expected}", [FieldError("$", len(body), expected)]
         )
-    media_type, _ = request.content_type
-    return decoding.of_yaml(body) if media_type.endswith("yaml") else body
+    return decoding.of_yaml(body) if is_yaml else body

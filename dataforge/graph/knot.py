@@ -3,7 +3,7 @@
 Guarantees numbers alone, no names and no mappings, so that the edges of a whole platform are looked at in a second.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,9 +28,15 @@ class Ends(NamedTuple):
         rows = np.array(list(edges), dtype=np.int64).reshape(-1, 4)
         return cls(rows[:, 0], rows[:, 1].astype(bool), rows[:, 2].astype(bool), rows[:, 3])
 
-    def and_those(self, other: "Ends") -> "Ends":
+    @classmethod
+    def alike(cls, tasks: Sequence[int], nodes: Sequence[int], *said: bool) -> "Ends":
+        """Edges of one relation to nodes of one kind: whether they consume, and whether datasets."""
+        consumes, of_dataset = (np.full(len(tasks), each) for each in said)
+        return cls(np.array(tasks, dtype=np.int64), consumes, of_dataset, np.array(nodes, dtype=np.int64))
+
+    def and_those(self, *others: "Ends") -> "Ends":
         """These edges and the others."""
-        return Ends._make(np.concatenate(pair) for pair in zip(self, other, strict=True))
+        return Ends._make(np.concatenate(columns) for columns in zip(self, *others, strict=True))
 
 
 def knotted(ends: Ends, aliases: Iterable[tuple[int, int]], tasks: Iterable[int], datasets: Iterable[int]) -> set[int]:

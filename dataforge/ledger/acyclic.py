@@ -5,7 +5,7 @@ never stands in the way of a definition, so it does not matter which of the two 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -22,18 +22,17 @@ from dataforge.model.reference import NodeKind, TaskRef
 from dataforge.storage import edge as edges
 from dataforge.storage import reference as references
 from dataforge.storage.database import Connection
-from dataforge.storage.edge import DeclaredEdge
+from dataforge.storage.edge import AlikeEdges, DeclaredEdge
 
 MOST_NEAR = 2_000  # tasks looked at one by one around a change; where more lie there, all edges are read at once
 
 
 def refuse_cycles(
-    connection: Connection, environment: int, decided: Plan, declared: Iterable[DeclaredEdge], cuts: Cuts
+    connection: Connection, environment: int, decided: Plan, own: Sequence[AlikeEdges], cuts: Cuts
 ) -> None:
-    """Raises CycleError when the edges of the whole manifest (`declared`) would close one, with what other
+    """Raises CycleError when the edges of the whole manifest (`own`) would close one, with what other
     sources declare. What was registered before is free of cycles, so a new one leads through what changed, and lies on
     a loop of edges: the partitions that edges lead to are looked at there alone."""
-    own = list(declared)
     changed = {task.ref.id for task in decided.tasks.written}
     renamed = {dataset.ref.id for dataset in decided.datasets.written if dataset.aliases or dataset.partitioning}
     search = _Search(connection, environment, decided.manifest.source, own, cuts)
@@ -43,7 +42,7 @@ def refuse_cycles(
     if not knot:
         return
     others = edges.declared_of_tasks(connection, environment, knot, decided.manifest.source)
-    near = (*others, *(each for each in own if each.task_id in knot))
+    near = (*others, *(edge for each in own for edge in each.of_tasks(knot)))
     links = [link for edge in near for link in _links(edge)]
     found = cycle.find(links, aliases, lambda names: _cuts(cuts, names))
     if found is not None:
@@ -65,21 +64,24 @@ class _Search:
     """
 
     def __init__(
-        self, connection: Connection, environment: int, source: str, own: Iterable[DeclaredEdge], cuts: Cuts
+        self, connection: Connection, environment: int, source: str, own: Sequence[AlikeEdges], cuts: Cuts
     ) -> None:
         self._cuts = cuts
         self._connection = connection
         self._environment = environment
         self._source = source  # its edges in the tables are those of before
+        self._alike = own
         self._own: dict[int, list[edges.EdgeEnds]] = {}
         self._own_users: dict[tuple[Relation, NodeKind, int], set[int]] = {}
-        for edge in own:
-            ends = (edge.task_id, edge.relation == "consumes", edge.node_kind == "dataset", edge.node_id)
-            self._own.setdefault(edge.task_id, []).append(ends)
-            self._own_users.setdefault((edge.relation, edge.node_kind, edge.node_id), set()).add(edge.task_id)
 
     def around(self, tasks: set[int], datasets: set[int]) -> Ends | None:
         """The edges of everything upstream, or of everything downstream; None where both are much."""
+        if len(tasks) > MOST_NEAR:
+            return None
+        for alike in self._alike:
+            for ends in alike.ends:
+                self._own.setdefault(ends[0], []).append(ends)
+                self._own_users.setdefault((alike.relation, alike.node_kind, ends[3]), set()).add(ends[0])
         downstream = _Side("consumes", set(tasks), set(datasets))
         upstream = _Side("produces", set(tasks), set(datasets))
         while upstream.ahead and downstream.ahead:
@@ -94,7 +96,11 @@ class _Search:
         """The edges of all tasks."""
         stored = edges.all_ends(self._connection, self._environment, declared_but_by=self._source)
         del stored["declared"]
-        return Ends(**stored).and_those(Ends.of(each for found in self._own.values() for each in found))
+        own = [
+            Ends.alike(each.tasks, each.nodes, each.relation == "consumes", each.node_kind == "dataset")
+            for each in self._alike
+        ]
+        return Ends(**stored).and_those(*own)
 
     def _advance(self, side: "_Side") -> None:
         """One step on: over the datasets and tasks ahead to those who use them, and to what these use."""

@@ -3,10 +3,11 @@
 Guarantees an answer that does not depend on events, nor on what this source declared before.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from dataforge.model.declaration import Plan
 from dataforge.model.partition import Partitioning
+from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.storage import definition as definitions
 from dataforge.storage.database import Connection
 
@@ -20,6 +21,13 @@ class Cuts:
         self.aliases = {(dataset.ref.id, alias.id) for dataset in manifest.datasets for alias in dataset.aliases}
         self._tasks = {task.ref.id: task.cut for task in manifest.tasks}
         self._datasets = {dataset.ref.id: dataset.partitioning for dataset in manifest.datasets if dataset.partitioning}
+
+    def others(self, refs: Set[TaskRef | DatasetRef]) -> set[TaskRef | DatasetRef]:
+        """Those of these of which not the manifest alone says how they are cut: as its tasks, and as its datasets that
+        have no other names."""
+        names = self.names({ref.id for ref in refs if isinstance(ref, DatasetRef) and ref.id in self._datasets})
+        alone = names - {dataset for pair in self.aliases for dataset in pair}
+        return {ref for ref in refs if ref.id not in (self._tasks if isinstance(ref, TaskRef) else alone)}
 
     def tasks(self, ids: Iterable[int]) -> dict[int, Partitioning]:
         """Of those tasks whose partitioning is declared, how they are cut."""
@@ -41,7 +49,8 @@ class Cuts:
 
     def names(self, datasets: Iterable[int]) -> set[int]:
         """The datasets with all names that mean the same, as far as they are declared."""
-        names, new = set(datasets), set(datasets)
+        names = set(datasets)
+        new = set(names)
         while new:
             pairs = definitions.declared_aliases(self._connection, self._environment, new, self._source)
             pairs |= {pair for pair in self.aliases if not new.isdisjoint(pair)}

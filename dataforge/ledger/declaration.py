@@ -12,11 +12,11 @@ import msgspec
 
 from dataforge.model.declaration import Plan
 from dataforge.model.errors import FieldError, InvalidInput
-from dataforge.model.manifest import Manifest, stored_manifest, to_json
+from dataforge.model.manifest import Manifest, stored_manifest
 from dataforge.model.version import Declaration, Node, overwritten
 from dataforge.storage import version as versions
 from dataforge.storage.database import Connection
-from dataforge.storage.edge import DeclaredEdge
+from dataforge.storage.edge import AlikeEdges
 from dataforge.storage.version import NodeSpan
 
 
@@ -39,8 +39,11 @@ class Placed(msgspec.Struct, frozen=True):
         return self.until is None or self.said.valid_from < self.until
 
 
-def place(connection: Connection, environment: int, manifest: Manifest, now: datetime | None) -> Placed:
+def place(
+    connection: Connection, environment: int, manifest: Manifest, now: datetime | None, *, dry_run: bool
+) -> Placed:
     """Where a declaration that is received `now` (None: now, by the database's clock) belongs among its source's.
+    Unless it is a dry run the manifest is kept.
 
     Raises InvalidInput for a manifest that is to hold from a later time on: what is true then, nobody knows yet.
     """
@@ -50,7 +53,11 @@ def place(connection: Connection, environment: int, manifest: Manifest, now: dat
         expected = f"a time not after that of its receipt ({received_at.isoformat(timespec='seconds')})"
         given = valid_from.isoformat(timespec="seconds")
         raise InvalidInput(f"valid_from is {given!r}: expected {expected}", [FieldError("valid_from", given, expected)])
-    found_by = versions.content_hash(connection, to_json(manifest))
+    found_by = (
+        versions.content_hash(connection, manifest)
+        if dry_run
+        else versions.keep_manifest(connection, environment, manifest)
+    )
     said = Declaration(valid_from, received_at, found_by, manifest.source, manifest.valid_from is not None)
     return _placed(connection, environment, said)
 
@@ -65,16 +72,13 @@ def _placed(connection: Connection, environment: int, said: Declaration) -> Plac
     )
 
 
-def keep(
-    connection: Connection, environment: int, placed: Placed, decided: Plan, edges: Iterable[DeclaredEdge]
-) -> None:
+def keep(connection: Connection, environment: int, placed: Placed, decided: Plan, edges: Iterable[AlikeEdges]) -> None:
     """Adds the declaration to the facts, and lets its versions hold for its stretch of time.
 
-    `edges` are those of the tasks that it writes. The tasks and datasets that it names have their rows already.
+    `edges` are those of the tasks that it writes. The tasks and datasets that it names have their rows already, and its
+    manifest is kept.
     """
     said, tasks, datasets = placed.said, decided.tasks, decided.datasets
-    if not placed.repeats:
-        versions.keep_manifest(connection, environment, said.manifest, to_json(decided.manifest))
     versions.keep(connection, environment, said)
     if placed.repeats or not placed.holds:
         return

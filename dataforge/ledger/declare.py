@@ -4,22 +4,20 @@ Guarantees that a declaration is atomic and idempotent, that a dry run is the sa
 and that no cycle is ever registered (invariant I4).
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-
-import msgspec
 
 from dataforge.ledger import declaration as declarations
 from dataforge.ledger.acyclic import refuse_cycles
 from dataforge.ledger.cuts import Cuts
 from dataforge.ledger.declaration import Placed
+from dataforge.ledger.define import Defined, define_datasets, define_tasks
+from dataforge.ledger.edge import edges_of
 from dataforge.ledger.fitting import refuse_misfits
 from dataforge.ledger.producer_count import refuse_counts
 from dataforge.ledger.production import otherwise, production
 from dataforge.ledger.settle import settle
-from dataforge.model import trigger
 from dataforge.model.declaration import Declared, Plan, holder, plan, refuse_conflicts
-from dataforge.model.edge import All, Consumes, Produces
 from dataforge.model.manifest import Manifest, TaskDefinition, named
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.storage import completeness
@@ -32,7 +30,7 @@ from dataforge.storage import task as tasks
 from dataforge.storage import version as versions
 from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Connection, Database
-from dataforge.storage.edge import DeclaredEdge
+from dataforge.storage.edge import AlikeEdges
 from dataforge.storage.readiness import Node
 
 
@@ -53,15 +51,15 @@ def declare(
     """
     with database.transaction() as connection:
         here = environments.lock(connection, environment)
-        placed = declarations.place(connection, here.id, manifest, now)
+        placed = declarations.place(connection, here.id, manifest, now, dry_run=dry_run)
         decided = plan(placed.before, manifest)
         moves = placed.stands and decided.any
-        written = _edges(decided.tasks.written)
+        written = edges_of(decided.tasks.written)
         if moves:
             _refuse_conflicts(connection, here.id, decided)
             cuts = Cuts(connection, here.id, decided)
             refuse_misfits(connection, here.id, decided, cuts)
-            own = written if len(decided.tasks.written) == len(manifest.tasks) else _edges(manifest.tasks)
+            own = written if len(decided.tasks.written) == len(manifest.tasks) else edges_of(manifest.tasks)
             refuse_counts(connection, here.id, decided, own, cuts)
             refuse_cycles(connection, here.id, decided, own, cuts)
         if dry_run:
@@ -69,7 +67,7 @@ def declare(
         _keep(connection, here.id, placed, decided, written)
         if not moves:
             return decided.answer(here.graph_version, placed.until)
-        _write(connection, here.id, decided, written)
+        _write(connection, here.id, decided, placed.said.manifest, written)
         return decided.answer(environments.advance_graph(connection, here.id))
 
 
@@ -102,47 +100,8 @@ def _shared(connection: Connection, environment: int, decided: Plan) -> set[Data
     return definitions.declared_datasets(connection, environment, refs)
 
 
-def _edges(defined: Iterable[TaskDefinition]) -> list[DeclaredEdge]:
-    """The edges of definitions as they are stored, their defaults spelled out."""
-    return [edge for task in defined for edge in _edges_of(task)]
-
-
-def _edges_of(task: TaskDefinition) -> Iterator[DeclaredEdge]:
-    task_id = task.ref.id
-    updates = task.trigger.datasets if task.trigger else set()
-    yield from (_consumed(task_id, said, triggers=said.dataset in updates) for said in task.consumes)
-    yield from _triggering(task_id, updates - {said.dataset for said in task.consumes})
-    yield from (_produced(task_id, said) for said in task.produces)
-
-
-def _consumed(task_id: int, said: Consumes, *, triggers: bool) -> DeclaredEdge:
-    return DeclaredEdge(
-        task_id=task_id,
-        relation="consumes",
-        node_kind="dataset" if said.dataset else "task",
-        node_id=said.node.id,
-        mapping=msgspec.to_builtins(said.mapping),
-        condition=msgspec.to_builtins(said.condition),
-        required=said.required,
-        staleness=said.staleness,
-        role=said.role,
-        triggers=triggers,
-    )
-
-
-def _triggering(task_id: int, updates: Iterable[DatasetRef]) -> Iterator[DeclaredEdge]:
-    """Datasets of a trigger alone: they are consumed, and which of their partitions nobody says."""
-    for ref in sorted(updates):
-        whole = msgspec.to_builtins(All())
-        yield DeclaredEdge(task_id, "consumes", "dataset", ref.id, whole, {"kind": trigger.EDGE}, triggers=True)
-
-
-def _produced(task_id: int, said: Produces) -> DeclaredEdge:
-    return DeclaredEdge(task_id, "produces", "dataset", said.node.id, msgspec.to_builtins(said.mapping))
-
-
 def _keep(
-    connection: Connection, environment: int, placed: Placed, decided: Plan, written: Sequence[DeclaredEdge]
+    connection: Connection, environment: int, placed: Placed, decided: Plan, written: Sequence[AlikeEdges]
 ) -> None:
     if not placed.repeats:
         _ensure_named(connection, environment, decided.manifest)
@@ -155,14 +114,16 @@ def _ensure_named(connection: Connection, environment: int, manifest: Manifest) 
     datasets.ensure(connection, environment, {ref for ref in refs if isinstance(ref, DatasetRef)})
 
 
-def _write(connection: Connection, environment: int, decided: Plan, written: Sequence[DeclaredEdge]) -> None:
+def _write(
+    connection: Connection, environment: int, decided: Plan, found_by: bytes, written: Sequence[AlikeEdges]
+) -> None:
     manifest = decided.manifest
     touched = {task.ref.id for task in decided.tasks.touched}
     touched_datasets = {dataset.ref.id for dataset in decided.datasets.touched}
     before = production(connection, environment, touched, touched_datasets)
-    definitions.store(connection, environment, manifest)
-    _write_tasks(connection, environment, decided, written)
-    _write_datasets(connection, environment, decided)
+    definitions.store(connection, environment, manifest.source, found_by)
+    recut = _write_tasks(connection, environment, decided, written)
+    recut_datasets = _write_datasets(connection, environment, decided)
     if decided.pools.touched:
         definitions.replace_pools(connection, environment, manifest.source, manifest.pools)
     changed = otherwise(before, production(connection, environment, touched, touched_datasets))
@@ -173,22 +134,29 @@ def _write(connection: Connection, environment: int, decided: Plan, written: Seq
         runs=dict.fromkeys(shards.runs_of(connection, environment, changed.allowed)),
         datasets=touched_datasets,
         places=completeness.partitions_of(connection, environment, changed.staged),
-        produced=changed.produced,
+        defined=Defined(
+            tasks={task.ref.id for task in decided.tasks.written},
+            datasets=touched_datasets,
+            recut_tasks=recut,
+            recut_datasets=recut_datasets,
+            produced=changed.produced,
+        ),
     )
     # What waits around all this is decided on: its upstreams may be there already.
     around: set[Node] = {("task", each) for each in touched} | {("dataset", each) for each in touched_datasets}
     wakeups.declared(connection, environment, around)
 
 
-def _write_tasks(connection: Connection, environment: int, decided: Plan, written: Sequence[DeclaredEdge]) -> None:
+def _write_tasks(connection: Connection, environment: int, decided: Plan, written: Sequence[AlikeEdges]) -> set[int]:
     change, source = decided.tasks, decided.manifest.source
-    definitions.define_tasks(connection, environment, source, change.written)
+    recut = define_tasks(connection, environment, source, change.written)
     definitions.retire_tasks(connection, environment, change.retired)
     touched = {task.ref.id for task in change.touched}
     edges.replace_declared(connection, environment, source, touched, written)
+    return recut
 
 
-def _write_datasets(connection: Connection, environment: int, decided: Plan) -> None:
+def _write_datasets(connection: Connection, environment: int, decided: Plan) -> set[int]:
     change, source = decided.datasets, decided.manifest.source
     touched = {dataset.ref for dataset in change.touched}
     ours = {dataset.ref: dataset for dataset in change.written}
@@ -199,18 +167,19 @@ def _write_datasets(connection: Connection, environment: int, decided: Plan) -> 
         if ref in ours:
             said[source] = ours[ref]
         standing[ref] = holder(said)
-    definitions.define_datasets(connection, environment, standing)
     definitions.replace_aliases(connection, environment, source, touched, ours.values())
+    return define_datasets(connection, environment, standing)
 
 
 def restore(connection: Connection, environment: int, manifest: Manifest) -> None:
     """Declares a manifest that stands elsewhere, without asking again whether it may; part of the caller's transaction.
     Restoring what is there already changes nothing, and a newer manifest takes the place of its source's older one.
-    That it was declared, and when, is a fact of its own (`restore_history`)."""
+    That it was declared, and when, is a fact of its own, and restored before (`restore_history`)."""
     decided = plan(definitions.manifest_of(connection, environment, manifest.source), manifest)
     if decided.any:
         _ensure_named(connection, environment, manifest)
-        _write(connection, environment, decided, _edges(decided.tasks.written))
+        found_by = versions.keep_manifest(connection, environment, manifest)
+        _write(connection, environment, decided, found_by, edges_of(decided.tasks.written))
 
 
 def restore_history(connection: Connection, recorded: int, environment: int, sources: Collection[str]) -> None:
@@ -219,4 +188,5 @@ def restore_history(connection: Connection, recorded: int, environment: int, sou
     versions.forget_spans(connection, environment, sources)
     for placed, manifest in declarations.recorded(connection, recorded, sources):
         decided = plan(placed.before, manifest)
-        _keep(connection, environment, placed, decided, _edges(decided.tasks.written))
+        versions.copy_manifest(connection, recorded, environment, placed.said.manifest)
+        _keep(connection, environment, placed, decided, edges_of(decided.tasks.written))

@@ -14,7 +14,7 @@ from dataforge.model import partition
 from dataforge.model.declaration import Plan
 from dataforge.model.edge import Consumes, Mapping, Produces
 from dataforge.model.errors import FieldError, InvalidInput
-from dataforge.model.fit import misfit
+from dataforge.model.fit import Fits, misfit
 from dataforge.model.manifest import TaskDefinition
 from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, NodeKind, TaskRef
@@ -34,20 +34,24 @@ def refuse_misfits(connection: Connection, environment: int, decided: Plan, cuts
 
 
 def _own(written: Iterable[TaskDefinition], cuts: Cuts) -> Iterator[FieldError]:
-    said = [
-        (task, edge, how)
-        for task in written
-        if task.cut
-        for how, edges_ in (("consumes", task.consumes), ("produces", task.produces))
-        for edge in edges_
-    ]
-    tasks = cuts.tasks(edge.node.id for _, edge, _ in said if isinstance(edge.node, TaskRef))
-    datasets = cuts.datasets(edge.node.id for _, edge, _ in said if isinstance(edge.node, DatasetRef))
-    for task, edge, how in said:
-        theirs = (tasks if isinstance(edge.node, TaskRef) else datasets).get(edge.node.id)
-        if theirs and task.cut and (expected := misfit(edge.mapping, task.cut, theirs)):
-            field = f"tasks[{_shown(task.ref)}].{how}[{_shown(edge.node)}].mapping"
-            yield FieldError(field, _spelled(edge), expected)
+    """Edges to what others cut. What this manifest itself cuts was compared when it was read (`model.definition`)."""
+    fits, cut = Fits(), [task for task in written if task.cut]
+    named = cuts.others({edge.node for task in cut for edge in _edges(task)})
+    tasks = cuts.tasks(ref.id for ref in named if isinstance(ref, TaskRef))
+    datasets = cuts.datasets(ref.id for ref in named if isinstance(ref, DatasetRef))
+    known = {ref: fits.one((tasks if isinstance(ref, TaskRef) else datasets).get(ref.id)) for ref in named}
+    for task in cut if known else ():
+        ours = fits.one(task.cut)
+        for edge in _edges(task):
+            theirs = known.get(edge.node)
+            if ours and theirs and (expected := fits.misfit(edge.mapping, ours, theirs)):
+                how = "consumes" if isinstance(edge, Consumes) else "produces"
+                field = f"tasks[{_shown(task.ref)}].{how}[{_shown(edge.node)}].mapping"
+                yield FieldError(field, _spelled(edge), expected)
+
+
+def _edges(task: TaskDefinition) -> tuple[Consumes | Produces, ...]:
+    return (*task.consumes, *task.produces)
 
 
 def _spelled(edge: Consumes | Produces) -> object:

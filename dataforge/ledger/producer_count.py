@@ -16,17 +16,26 @@ from dataforge.model.manifest import DatasetDefinition
 from dataforge.model.share import most_shares
 from dataforge.storage import edge as edges
 from dataforge.storage.database import Connection
-from dataforge.storage.edge import DeclaredEdge
+from dataforge.storage.edge import AlikeEdges, DeclaredEdge
 
 
 def refuse_counts(
-    connection: Connection, environment: int, decided: Plan, own: Iterable[DeclaredEdge], cuts: Cuts
+    connection: Connection, environment: int, decided: Plan, own: Iterable[AlikeEdges], cuts: Cuts
 ) -> None:
     """Raises InvalidInput for a count that no partition can reach, with `own` the edges of the whole manifest."""
     counting = [each for each in decided.datasets.written if isinstance(each.complete_when, int)]
-    errors = list(_problems(connection, environment, decided.manifest.source, counting, list(own), cuts))
+    by_dataset = _by_dataset(own) if counting else {}
+    errors = list(_problems(connection, environment, decided.manifest.source, counting, by_dataset, cuts))
     if errors:
         raise InvalidInput(f"{errors[0].field} is {errors[0].value}: expected {errors[0].expected}", errors)
+
+
+def _by_dataset(own: Iterable[AlikeEdges]) -> dict[int, list[DeclaredEdge]]:
+    found: dict[int, list[DeclaredEdge]] = {}
+    for each in own:
+        for task, node in zip(each.tasks, each.nodes, strict=True) if each.node_kind == "dataset" else ():
+            found.setdefault(node, []).append(each.one(task, node))
+    return found
 
 
 def _problems(
@@ -34,14 +43,15 @@ def _problems(
     environment: int,
     source: str,
     counting: Iterable[DatasetDefinition],
-    own: list[DeclaredEdge],
+    own: dict[int, list[DeclaredEdge]],
     cuts: Cuts,
 ) -> Iterator[FieldError]:
     for dataset in counting:
         names = cuts.names({dataset.ref.id})
         users = edges.declared_users(connection, environment, "produces", "dataset", names, but_source=source)
-        found = [*own, *edges.declared_of_tasks(connection, environment, users, source)]
-        most = _most([edge for edge in found if edge.node_kind == "dataset" and edge.node_id in names], dataset, cuts)
+        others = edges.declared_of_tasks(connection, environment, users, source)
+        found = [edge for edge in others if edge.node_kind == "dataset" and edge.node_id in names]
+        most = _most([*found, *(edge for name in names for edge in own.get(name, ()))], dataset, cuts)
         if most and isinstance(dataset.complete_when, int) and dataset.complete_when > most:
             expected = f"at most {most}, as many as are declared to produce it; declare the others first"
             field = f"datasets[{dataset.namespace}/{dataset.name}].complete_when"

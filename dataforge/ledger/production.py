@@ -22,7 +22,7 @@ class Production(msgspec.Struct, frozen=True):
 
     edges: Set[DeclaredEdge]
     wholes: Mapping[int, object]  # by dataset: how it is cut, and when a partition is complete
-    allowed: Mapping[int, int]  # by task: how many shards of a run may fail
+    allowed: Mapping[int, int]  # by task: how many shards of a run may fail, where any may
 
 
 class Otherwise(msgspec.Struct, frozen=True):
@@ -40,7 +40,11 @@ def production(
     return Production(
         edges=storage.declared(connection, environment, of_tasks),
         wholes=storage.wholes(connection, environment, of_datasets),
-        allowed={row.id: tolerated(row.definition) for row in tasks.basis(connection, environment, set(of_tasks))},
+        allowed={
+            task: allowed
+            for task, said in tasks.shards(connection, environment, of_tasks).items()
+            if (allowed := tolerated(said))
+        },
     )
 
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Set
 
 from dataforge.ledger import partition_set, settle_runs, stream
 from dataforge.ledger.completeness import judge
+from dataforge.ledger.define import Defined, effective_columns, recut
 from dataforge.ledger.stream import NO_NEWS, News
-from dataforge.model import partition
 from dataforge.model.reference import DatasetRef
-from dataforge.model.task import effective, value
+from dataforge.model.task import value
 from dataforge.storage import attempt as attempts
 from dataforge.storage import completeness
 from dataforge.storage import dataset as datasets
@@ -21,10 +21,10 @@ from dataforge.storage.attempt import Attempts, RunKey
 from dataforge.storage.database import Connection
 from dataforge.storage.partition import Contested, Place
 from dataforge.storage.readiness import Node
-from dataforge.storage.task import EffectiveTask, TaskBasis
 
 MOST_PLACES = 2_000  # partitions whose claims are in memory at a time
 NO_RUNS: Mapping[RunKey, None] = {}
+NOT_DEFINED = Defined()
 
 
 def settle(
@@ -35,18 +35,19 @@ def settle(
     datasets: Set[int] = frozenset(),
     runs: Mapping[RunKey, Attempts | None] = NO_RUNS,
     places: Set[Place] = frozenset(),
-    produced: Set[int] = frozenset(),
     news: News = NO_NEWS,
+    defined: Defined = NOT_DEFINED,
 ) -> list[Contested]:
-    """Makes anew what follows from these tasks, datasets (by id), runs, places and news of streams, and from how the
-    datasets `produced` are declared to be produced. Part of the caller's transaction. Runs come with all their attempts
-    where the caller has them at hand, else with None. Returns the partitions on which there are several claims."""
-    recut = _settle_tasks(connection, environment, tasks)
-    moved, renamed, recut_datasets = _settle_datasets(connection, environment, datasets)
+    """Makes anew what follows from these tasks, datasets (by id), runs, places and news of streams, and from what was
+    defined, whose columns stand already. Part of the caller's transaction. Runs come with all their attempts where the
+    caller has them at hand, else with None. Returns the partitions on which there are several claims."""
+    recut_tasks = _settle_tasks(connection, environment, tasks - defined.tasks) | defined.recut_tasks
+    recut_datasets = _settle_columns(connection, environment, datasets - defined.datasets) | defined.recut_datasets
+    moved, renamed = _settle_names(connection, environment, datasets)
     all_runs = dict(runs)
-    if recut:  # keys are made anew when the cut changes
-        all_runs = dict.fromkeys(attempts.runs_of_tasks(connection, environment, recut)) | all_runs
-    rejudged = produced | renamed | completeness.produced_by(connection, environment, recut)
+    if recut_tasks:  # keys are made anew when the cut changes
+        all_runs = dict.fromkeys(attempts.runs_of_tasks(connection, environment, recut_tasks)) | all_runs
+    rejudged = defined.produced | renamed | completeness.produced_by(connection, environment, recut_tasks)
     if rejudged:  # which partitions a run wrote follows from the declared mapping
         all_runs = dict.fromkeys(completeness.runs_of(connection, environment, rejudged)) | all_runs
     claimed = settle_runs.settle_runs(connection, environment, all_runs)
@@ -56,7 +57,7 @@ def settle(
     names = partitions.names(connection, environment, moved | claimed)
     moved |= partitions.canonical(claimed, names)
     contested = _resolve(connection, environment, moved, names.members)
-    nodes: set[Node] = {("task", each) for each in recut} | {("dataset", each) for each in recut_datasets}
+    nodes: set[Node] = {("task", each) for each in recut_tasks} | {("dataset", each) for each in recut_datasets}
     if nodes or moved:
         partition_set.follow(connection, environment, nodes, moved)
     return contested
@@ -78,36 +79,16 @@ def _resolve(
 
 def _settle_tasks(connection: Connection, environment: int, ids: Set[int]) -> set[int]:
     """Stores the effective columns, and returns the tasks whose partitioning changed."""
-    changed, recut = [], set()
-    for row in tasks.basis(connection, environment, ids) if ids else ():
-        found = _effective(row)
-        changed.append(found)
-        if found.partitioning != row.partitioning or found.partitioning_origin != row.partitioning_origin:
-            recut.add(row.id)
-    tasks.set_effective(connection, environment, changed)
-    return recut
+    rows = tasks.basis(connection, environment, ids) if ids else []
+    found = [effective_columns(row) for row in rows]
+    tasks.set_effective(connection, environment, found)
+    return recut(rows, found)
 
 
-def _effective(row: TaskBasis) -> EffectiveTask:
-    found = effective(row.definition, row.registers, row.platform, row.grains)
-    return EffectiveTask(
-        id=row.id,
-        platform=found.platform,
-        owner=found.owner,
-        domain=found.domain,
-        partitioning=partition.to_json(found.partitioning),
-        partitioning_origin=found.origin,
-    )
-
-
-def _settle_datasets(connection: Connection, environment: int, ids: Set[int]) -> tuple[set[Place], set[int], set[int]]:
-    """Stores effective columns and canonical names, and returns the places that other claims decide now, and the
-    datasets whose declared producers, if any, write them under another name now, and those whose partitioning changed.
-    """
-    if not ids:
-        return set(), set(), set()
-    basis = datasets.basis(connection, environment, ids)
-    recut = {each for each, _, said, cut in basis if (said or {}).get("partitioning") != cut}
+def _settle_columns(connection: Connection, environment: int, ids: Set[int]) -> set[int]:
+    """Stores the effective columns of datasets, and returns those whose partitioning changed."""
+    basis = datasets.basis(connection, environment, ids) if ids else []
+    otherwise = {each for each, _, said, cut in basis if (said or {}).get("partitioning") != cut}
     effective_rows = [
         (
             dataset_id,
@@ -117,6 +98,14 @@ def _settle_datasets(connection: Connection, environment: int, ids: Set[int]) ->
         for dataset_id, registers, definition, _ in basis
     ]
     datasets.set_effective(connection, environment, effective_rows)
+    return otherwise
+
+
+def _settle_names(connection: Connection, environment: int, ids: Set[int]) -> tuple[set[Place], set[int]]:
+    """Stores canonical names, and returns the places that other claims decide now, and the datasets whose declared
+    producers, if any, write them under another name now."""
+    if not ids:
+        return set(), set()
     members = datasets.related(connection, environment, ids)
     stands = canonical_names(
         {member.id: (member.said, member.dataset) for member in members},
@@ -124,11 +113,11 @@ def _settle_datasets(connection: Connection, environment: int, ids: Set[int]) ->
     )
     moved = {member.id: stands[member.id] for member in members if stands[member.id] != member.canonical_id}
     if not moved:
-        return set(), set(), recut
+        return set(), set()
     datasets.set_canonical(connection, environment, moved)
     related = {m.id for m in members} | {m.canonical_id for m in members}
     declared = completeness.any_declared(connection, environment, related)
-    return _places(connection, environment, related), related if declared else set(), recut
+    return _places(connection, environment, related), related if declared else set()
 
 
 def _places(connection: Connection, environment: int, ids: set[int]) -> set[Place]:

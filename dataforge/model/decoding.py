@@ -1,6 +1,7 @@
 """Decoded JSON or YAML as a value, with errors that name the field, what it holds and what was expected."""
 
 import re
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
@@ -16,6 +17,7 @@ _STEP = re.compile(r"\[(?P<index>\d+)\]|\[\.\.\.\]|(?P<name>[^.\[\]]+)")
 
 
 MOST_VALUES = 3_000_000  # of a YAML document, each place that an alias stands for counted
+_MOST_WRITTEN = 1_000_000  # as they are written: each takes half a kilobyte until the document is read
 
 
 def of_json(text: bytes) -> object:
@@ -32,9 +34,8 @@ def of_yaml(text: bytes) -> object:
     aliases of aliases stand for more than could be held in memory."""
     import yaml  # a slow import, and most commands need none
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        document = yaml.load(text, loader)  # noqa: S506  # both loaders are safe ones
+        document = yaml.load(text, _loader())  # noqa: S506  # it is a safe one
         values = _values(document, {})
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
@@ -46,6 +47,31 @@ def of_yaml(text: bytes) -> object:
             f"the document has {values:,} values: expected {expected}", [FieldError("$", values, expected)]
         )
     return document
+
+
+@lru_cache(maxsize=1)
+def _loader() -> Any:
+    """A safe loader that counts what it reads as it goes. It puts values together in Python: the one in C lets no other
+    thread do anything for as long as a document takes, and is no faster as a whole."""
+    import yaml
+    from yaml.composer import Composer
+
+    parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class Loader(Composer, parser):  # type: ignore[misc, valid-type]
+        def __init__(self, stream: bytes) -> None:
+            parser.__init__(self, stream)
+            Composer.__init__(self)
+            self.read = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            self.read += 1
+            if self.read > _MOST_WRITTEN:
+                expected = f"at most {_MOST_WRITTEN:,} values in a YAML document: write it as JSON, or as several"
+                raise InvalidInput(f"the document is too large: expected {expected}", [FieldError("$", None, expected)])
+            return super().compose_node(parent, index)
+
+    return Loader
 
 
 def _values(document: object, known: dict[int, int]) -> int:

@@ -1,30 +1,31 @@
-"""Reading definitions: from plain objects, as JSON or YAML decodes them, to its canonical `Manifest`.
+"""Reading definitions: from what a manifest says (`manifest_text`) to its canonical `Manifest`.
 
 Guarantees that a manifest is refused as a whole (`InvalidInput`), each error with the path of the field, the
 value that stands there and what was expected, and that one which passes can be stored.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeVar
+from functools import lru_cache
 
 import msgspec
 from msgspec.structs import replace
 
 from dataforge.model import due, partition_check, trigger
 from dataforge.model.completeness import Listed
-from dataforge.model.decoding import convert, join, of_json, shorten
+from dataforge.model.decoding import shorten
 from dataforge.model.edge import (
     SUCCEEDED,
-    TriggerRule,
+    Consumes,
+    Produces,
+    Same,
     condition_problems,
     mapping_problems,
     produced_problems,
-    trigger_rule,
 )
 from dataforge.model.errors import FieldError, InvalidInput
-from dataforge.model.fit import misfit
+from dataforge.model.fit import Fits
 from dataforge.model.manifest import (
     DatasetDefinition,
     Manifest,
@@ -32,6 +33,7 @@ from dataforge.model.manifest import (
     TaskDefinition,
     canonical,
 )
+from dataforge.model.manifest_text import plain_values, read, refusal, untimely
 from dataforge.model.mapping import MOST_PARTITIONS
 from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
@@ -40,22 +42,8 @@ from dataforge.model.trigger import Trigger
 
 # A unique index of PostgreSQL holds entries of at most 2,704 bytes; namespace and name share one.
 _LONGEST_NAME = 1_200
-MOST_ITEMS = 200_000  # of one manifest: its tasks, datasets, pools and edges; they are in memory at once
-_MOST_ERRORS = 100  # shown at once: a manifest of some other format has one for each of its tasks
-_Item = TypeVar("_Item", TaskDefinition, DatasetDefinition, PoolDefinition)
 _Errors = Iterator[FieldError]
-_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 _EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo=UTC)
-
-
-class _Lists(msgspec.Struct, forbid_unknown_fields=True):
-    """A manifest whose lists are not looked into yet, so that each item is answered for itself."""
-
-    source: str | None = None
-    valid_from: _Moment | None = None
-    tasks: list[Any] = []
-    datasets: list[Any] = []
-    pools: list[Any] = []
 
 
 def parse(document: object, source: str | None = None) -> Manifest:
@@ -63,22 +51,10 @@ def parse(document: object, source: str | None = None) -> Manifest:
 
     Raises InvalidInput with everything that is wrong.
     """
-    plain = _plain(document)
-    lists = convert(plain, _Lists, "")
-    if isinstance(lists, FieldError):
-        raise _refusal([_untimely(lists) if lists.field == "valid_from" else lists])
-    if (declared := _count(lists)) > MOST_ITEMS:
-        expected = (
-            f"at most {MOST_ITEMS:,} tasks, datasets, pools and edges in one manifest: declare it as several sources"
-        )
-        raise _refusal([FieldError("$", declared, expected)])
-    errors = list(_text_problems(plain, ""))
-    errors += _time_problems(lists.valid_from)
-    named = lists.source if lists.source is not None else source or ""
-    errors += _name_problems(named, "source")
-    tasks = _items([_modern(task) for task in lists.tasks], "tasks", TaskDefinition, errors)
-    datasets = _items(lists.datasets, "datasets", DatasetDefinition, errors)
-    pools = _items(lists.pools, "pools", PoolDefinition, errors)
+    said = read(document)
+    tasks, datasets, pools = said.tasks, said.datasets, said.pools
+    named = said.source if said.source is not None else source or ""
+    errors = [*said.errors, *_time_problems(said.valid_from), *_name_problems(named, "source")]
     errors += [error for field, task in tasks.items() for error in _task_problems(task, field)]
     errors += [error for field, dataset in datasets.items() for error in _dataset_problems(dataset, field)]
     errors += [error for field, pool in pools.items() for error in _name_problems(pool.name, f"{field}.name")]
@@ -88,39 +64,22 @@ def parse(document: object, source: str | None = None) -> Manifest:
     errors += _overdrawn(tasks, pools.values())
     errors = errors or list(_misfits(tasks, datasets.values()))
     if errors:
-        raise _refusal(errors)
+        raise refusal(errors)
     items = tuple(tasks.values()), tuple(datasets.values()), tuple(pools.values())
-    return canonical(Manifest(named, *items, lists.valid_from))
-
-
-def _count(lists: _Lists) -> int:
-    """How much a manifest declares: its items, and what its tasks consume and produce."""
-    edges = (
-        task[field]
-        for task in lists.tasks
-        if isinstance(task, dict)
-        for field in ("consumes", "produces")
-        if field in task
-    )
-    items = len(lists.tasks) + len(lists.datasets) + len(lists.pools)
-    return items + sum(len(listed) for listed in edges if isinstance(listed, list))
+    return canonical(Manifest(named, *items, said.valid_from))
 
 
 def dated(manifest: Manifest, valid_from: datetime) -> Manifest:
     """The manifest as one that holds from this time on, unless it says a time itself. Raises InvalidInput for a time
     that cannot be."""
     if errors := list(_time_problems(valid_from)):
-        raise _refusal(errors)
+        raise refusal(errors)
     return canonical(replace(manifest, valid_from=manifest.valid_from or valid_from))
 
 
 def _time_problems(valid_from: datetime | None) -> _Errors:
     if valid_from is not None and not _EARLIEST <= valid_from < _LATEST:
-        yield _untimely(FieldError("valid_from", valid_from.isoformat(), ""))
-
-
-def _untimely(error: FieldError) -> FieldError:
-    return error._replace(expected="a time of the years 2000 to 2100 with its zone, such as 2026-11-01T06:00:00Z")
+        yield untimely(FieldError("valid_from", valid_from.isoformat(), ""))
 
 
 def _overdrawn(tasks: Mapping[str, TaskDefinition], pools: Iterable[PoolDefinition]) -> _Errors:
@@ -146,101 +105,27 @@ def parse_named(document: object, source: str) -> Manifest:
 
 def parse_task(document: object) -> TaskDefinition:
     """One task, from JSON bytes or what JSON or YAML decodes to. Raises InvalidInput as `parse` does."""
-    plain = _plain(document)
+    plain = plain_values(document)
     try:
         return parse({"tasks": [plain]}, "task").tasks[0]
     except InvalidInput as refused:
         errors = [error._replace(field=_within_task(error.field)) for error in refused.errors]
-        raise _refusal(errors) from None
+        raise refusal(errors) from None
 
 
 def _within_task(field: str) -> str:
     return field.removeprefix("tasks[0]").removeprefix(".") or "$"
 
 
-def _refusal(errors: list[FieldError]) -> InvalidInput:
-    field, value, expected = errors[0]
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return InvalidInput(f"{field} is {value!r}: expected {expected}{more}", errors[:_MOST_ERRORS])
-
-
-def _plain(document: object) -> object:
-    """JSON's own types alone: YAML also reads dates, and keys that are no strings."""
-    if isinstance(document, bytes):
-        return of_json(document)
-    try:
-        return msgspec.to_builtins(document, str_keys=True)
-    except (msgspec.MsgspecError, RecursionError, TypeError) as error:
-        expected = f"an object with tasks, datasets and pools ({error})"
-        raise InvalidInput(f"the manifest cannot be read: {error}", [FieldError("$", None, expected)]) from None
-
-
-def _items(values: list[Any], field: str, kind: type[_Item], errors: list[FieldError]) -> dict[str, _Item]:
-    """The items of a list by their path; what is wrong with the others is added to the errors."""
-    found: dict[str, _Item] = {}
-    for index, value in enumerate(values):
-        item = convert(value, kind, f"{field}[{index}]")
-        if isinstance(item, FieldError):
-            errors.append(_explained(item))
-        else:
-            found[f"{field}[{index}]"] = item
-    return found
-
-
-def _modern(task: Any) -> Any:
-    """The task with its trigger rule in Airflow's present spelling, where it is one of Airflow's at all."""
-    spelling = task.get("trigger_rule") if isinstance(task, dict) else None
-    rule = trigger_rule(spelling) if isinstance(spelling, str) else None
-    return {**task, "trigger_rule": rule.value} if rule else task
-
-
-_CHOICES = {  # by the end of the path: there msgspec only says that a value is none of those it knows
-    r"mapping(\.dimensions.*|\.mapping)*\.kind": "one of same, window, to_date, all, last, fixed, dimension, along,"
-    " table",
-    r"mapping(\..*)?\.period": "one of day, month, quarter, year",
-    r"not_older_than": "an ISO 8601 duration such as P2D",
-    r"condition\.kind": "one of succeeded, failed, skipped, not_failed, finished",
-    r"condition\.where.*\.op": "one of =, !=, <, <=, >, >=",
-    r"partitioning(\.dimensions.*)?\.kind": "one of none, hourly, daily, weekly, monthly, cron, static,"
-    " dynamic, product",
-    r"trigger_rule": f"one of {', '.join(TriggerRule)}",
-    r"run_after": "an ISO 8601 duration such as PT30M",
-    r"due\.after": "an ISO 8601 duration such as PT6H",
-    r"lateness": "an ISO 8601 duration such as PT15M",
-    r"staleness": "one of ignore, warn, block",
-    r"equals": "a string, a number, true, false or null",
-    r"role": "one of upstream, mapped_over, setup, short_circuit",
-    r"complete_when": "all_producers, any_producer, how many producers it takes, from 1 on, or {manifest: [keys]}",
-    r"complete_when\.manifest": "a list of the keys that have to have been written",
-    r"version": "one of run, reported, content",
-}
-
-
-def _explained(error: FieldError) -> FieldError:
-    if error.expected.startswith("Invalid"):
-        for ending, choices in _CHOICES.items():
-            if re.search(rf"\.{ending}$", error.field):
-                return error._replace(expected=choices)
-    return error
-
-
-def _text_problems(value: object, field: str) -> _Errors:
-    """NUL characters, which PostgreSQL cannot store, wherever they stand."""
-    if isinstance(value, str) and "\0" in value:
-        yield FieldError(field or "$", shorten(value.replace("\0", "\\0")), "text without NUL characters")
-    elif isinstance(value, Mapping):
-        for key, part in value.items():
-            yield from _text_problems(key, field)
-            yield from _text_problems(part, join(field, str(key)))
-    elif isinstance(value, list):
-        for index, part in enumerate(value):
-            yield from _text_problems(part, f"{field}[{index}]")
+@lru_cache(maxsize=2**15)  # a dataset is named once for each task that reads it
+def _is_name(name: str) -> bool:
+    return 0 < len(name.encode()) <= _LONGEST_NAME
 
 
 def _name_problems(name: str, field: str) -> _Errors:
     if not name:
         yield FieldError(field, name, "a non-empty string")
-    elif len(name.encode()) > _LONGEST_NAME:
+    elif not _is_name(name):
         yield FieldError(field, shorten(name), f"at most {_LONGEST_NAME} bytes of UTF-8")
 
 
@@ -307,19 +192,37 @@ def _due_problems(item: TaskDefinition | DatasetDefinition, field: str) -> _Erro
 
 
 def _consumes_problems(task: TaskDefinition, field: str) -> _Errors:
-    named: dict[str, TaskRef | DatasetRef] = {}
     for index, edge in enumerate(task.consumes):
-        at = f"{field}.consumes[{index}]"
-        if (edge.task is None) == (edge.dataset is None):
-            yield FieldError(at, "both" if edge.task else "neither", "either a task or a dataset")
-            continue
-        named[at] = edge.node
-        yield from _ref_problems(edge.node, f"{at}.{'task' if edge.task else 'dataset'}")
-        yield from mapping_problems(edge.mapping, f"{at}.mapping")
-        yield from condition_problems(edge, f"{at}.condition")
-        if edge.role != "upstream" and (edge.task is None or edge.condition != SUCCEEDED):
-            yield FieldError(f"{at}.role", edge.role, "upstream, for a dataset or an edge with a condition of its own")
-    yield from _repeats(named)
+        if not _is_plain(edge):
+            yield from _edge_problems(edge, f"{field}.consumes[{index}]")
+    if len({edge.task or edge.dataset for edge in task.consumes}) < len(task.consumes):
+        named = {f"{field}.consumes[{index}]": edge.task or edge.dataset for index, edge in enumerate(task.consumes)}
+        yield from _repeats({at: node for at, node in named.items() if node is not None})
+
+
+def _is_plain(edge: Consumes) -> bool:
+    """Whether there is nothing about the edge that could be wrong, as there is of most."""
+    node = edge.task or edge.dataset
+    return (
+        node is not None
+        and (edge.task is None or edge.dataset is None)
+        and _is_name(node.namespace)
+        and _is_name(node.name)
+        and isinstance(edge.mapping, Same)
+        and edge.condition == SUCCEEDED
+        and edge.role == "upstream"
+    )
+
+
+def _edge_problems(edge: Consumes, at: str) -> _Errors:
+    if (edge.task is None) == (edge.dataset is None):
+        yield FieldError(at, "both" if edge.task else "neither", "either a task or a dataset")
+        return
+    yield from _ref_problems(edge.node, f"{at}.{'task' if edge.task else 'dataset'}")
+    yield from mapping_problems(edge.mapping, f"{at}.mapping")
+    yield from condition_problems(edge, f"{at}.condition")
+    if edge.role != "upstream" and (edge.task is None or edge.condition != SUCCEEDED):
+        yield FieldError(f"{at}.role", edge.role, "upstream, for a dataset or an edge with a condition of its own")
 
 
 def _indexed(field: str, names: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -334,16 +237,28 @@ def _named_problems(named: Mapping[str, str]) -> _Errors:
 
 def _misfits(tasks: Mapping[str, TaskDefinition], datasets: Iterable[DatasetDefinition]) -> _Errors:
     """Mappings that cannot join the partitionings that this manifest itself declares at their two ends."""
-    cuts: dict[TaskRef | DatasetRef, Partitioning | None] = {task.ref: task.cut for task in tasks.values()}
+    fits = Fits()
+    cuts: dict[TaskRef | DatasetRef, Partitioning | None] = {task.ref: fits.one(task.cut) for task in tasks.values()}
     for dataset in datasets:
-        cuts |= dict.fromkeys((dataset.ref, *dataset.aliases), dataset.partitioning)
+        cuts |= dict.fromkeys((dataset.ref, *dataset.aliases), fits.one(dataset.partitioning))
     for field, task in tasks.items():
-        edges = [(f"consumes[{index}]", edge.node, edge.mapping) for index, edge in enumerate(task.consumes)]
-        edges += [(f"produces[{index}]", edge.node, edge.mapping) for index, edge in enumerate(task.produces)]
-        for at, node, mapping in edges:
-            ours, theirs = task.cut, cuts.get(node)
-            if ours and theirs and (expected := misfit(mapping, ours, theirs)):
-                yield FieldError(f"{field}.{at}.mapping", msgspec.to_builtins(mapping), expected)
+        if ours := cuts[task.ref]:
+            for name, edges in (("consumes", task.consumes), ("produces", task.produces)):
+                for index, expected in _misfitting(fits, ours, edges, cuts):
+                    how = msgspec.to_builtins(edges[index].mapping)
+                    yield FieldError(f"{field}.{name}[{index}].mapping", how, expected)
+
+
+def _misfitting(
+    fits: Fits,
+    ours: Partitioning,
+    edges: Sequence[Consumes | Produces],
+    cuts: Mapping[TaskRef | DatasetRef, Partitioning | None],
+) -> Iterator[tuple[int, str]]:
+    for index, edge in enumerate(edges):
+        theirs = cuts.get(edge.node)
+        if theirs and (expected := fits.misfit(edge.mapping, ours, theirs)):
+            yield index, expected
 
 
 def _trigger_problems(task: TaskDefinition, said: Trigger, field: str) -> _Errors:

@@ -1,6 +1,7 @@
 """What an edge carries: which partitions it reaches, which outcome satisfies it, and Airflow's trigger rules.
 
-Guarantees that two spellings of one thing become one value, so that an edge said twice is the same edge.
+Guarantees that two spellings of one thing become one value, so that an edge said twice is the same edge. Edges come by
+the hundred thousand and hold nothing that leads back to them, so the garbage collector need not look at them (`gc`).
 """
 
 from datetime import timedelta
@@ -23,7 +24,7 @@ Role = Literal["upstream", "mapped_over", "setup", "short_circuit"]
 _Offset = Annotated[int, msgspec.Meta(ge=-100_000, le=100_000)]
 
 
-class Same(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="same"):
+class Same(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="same", gc=False):
     """The partition of the same key."""
 
 
@@ -42,6 +43,9 @@ class Window(
 
     from_: _Offset = msgspec.field(name="from", default=0)
     to: _Offset = 0
+
+
+_NO_WINDOW = Window()
 
 
 class All(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="all"):
@@ -108,7 +112,7 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 SUCCEEDED = Condition()
 
 
-class Consumes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Consumes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """That a task reads a dataset, or waits for another task: exactly one of the two is named."""
 
     task: TaskRef | None = None
@@ -128,7 +132,7 @@ class Consumes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         raise ValueError("the edge names neither a task nor a dataset")
 
 
-class Produces(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Produces(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """That a task writes a dataset; the mapping says which of its partitions a run for one key writes."""
 
     namespace: str
@@ -145,8 +149,10 @@ def canonical_mapping(mapping: Mapping) -> Mapping:
 
     The default is given back as the very object, since msgspec leaves out a default only where it is that.
     """
-    if mapping in (SAME, Window()):
+    if isinstance(mapping, Same):
         return SAME
+    if isinstance(mapping, Window):
+        return SAME if mapping == _NO_WINDOW else mapping
     if isinstance(mapping, Dimension):
         return Dimension({name: canonical_mapping(part) for name, part in mapping.dimensions.items()})
     if isinstance(mapping, Along):

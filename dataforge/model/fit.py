@@ -29,6 +29,25 @@ def misfit(mapping: Mapping, ours: Partitioning, theirs: Partitioning) -> str | 
     return _CHECKS[type(mapping)](mapping, ours, theirs) or _too_many(mapping, ours, theirs)
 
 
+class Fits:
+    """What `misfit` says, found once for all edges that are alike: thousands join a handful of partitionings."""
+
+    def __init__(self) -> None:
+        self._cuts: dict[Partitioning, Partitioning] = {}
+        self._said: dict[tuple[Mapping, int, int], str | None] = {}
+
+    def one(self, cut: Partitioning | None) -> Partitioning | None:
+        """The partitioning itself, or an equal one that was given before: `misfit` knows them by identity."""
+        return cut and self._cuts.setdefault(cut, cut)
+
+    def misfit(self, mapping: Mapping, ours: Partitioning, theirs: Partitioning) -> str | None:
+        """As the function of this name, for partitionings that `one` has answered."""
+        alike = (mapping, id(ours), id(theirs))
+        if alike not in self._said:
+            self._said[alike] = misfit(mapping, ours, theirs)
+        return self._said[alike]
+
+
 def _same(_: Same, ours: Partitioning, theirs: Partitioning) -> str | None:
     if ours.kind == "none":
         return f"last, all or fixed: the task has no partitions and the other side has ({theirs.kind})"

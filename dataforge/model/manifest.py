@@ -141,11 +141,6 @@ def canonical(manifest: Manifest) -> Manifest:
 
 
 def _canonical_task(task: TaskDefinition) -> TaskDefinition:
-    consumes = [
-        replace(edge, mapping=canonical_mapping(edge.mapping), condition=canonical_condition(edge.condition))
-        for edge in task.consumes
-    ]
-    produces = [replace(edge, mapping=canonical_mapping(edge.mapping)) for edge in task.produces]
     return replace(
         task,
         tags=tuple(sorted(set(task.tags))),
@@ -154,13 +149,25 @@ def _canonical_task(task: TaskDefinition) -> TaskDefinition:
         pools=dict(sorted(task.pools.items())),
         gates=tuple(sorted(task.gates)),
         requires=tuple(sorted(task.requires, key=lambda required: required.fact)),
-        consumes=tuple(sorted(consumes, key=_place)),
-        produces=tuple(sorted(produces, key=lambda edge: edge.node)),
+        consumes=tuple(sorted(map(_canonical_consumes, task.consumes), key=_place)),
+        produces=tuple(sorted(map(_canonical_produces, task.produces), key=lambda edge: (edge.namespace, edge.name))),
     )
 
 
+def _canonical_consumes(edge: Consumes) -> Consumes:
+    mapping, condition = canonical_mapping(edge.mapping), canonical_condition(edge.condition)
+    alike = mapping is edge.mapping and condition is edge.condition
+    return edge if alike else replace(edge, mapping=mapping, condition=condition)
+
+
+def _canonical_produces(edge: Produces) -> Produces:
+    mapping = canonical_mapping(edge.mapping)
+    return edge if mapping is edge.mapping else replace(edge, mapping=mapping)
+
+
 def _place(edge: Consumes) -> tuple[bool, str, str]:
-    return (edge.task is None, edge.node.namespace, edge.node.name)
+    node = edge.node
+    return (edge.task is None, node.namespace, node.name)
 
 
 def _canonical_dataset(dataset: DatasetDefinition) -> DatasetDefinition:
@@ -182,6 +189,12 @@ def to_json(definition: Manifest | TaskDefinition | DatasetDefinition) -> dict[s
     if isinstance(definition, Manifest):
         del shape["valid_from"]
     return shape
+
+
+def content(manifest: Manifest) -> str:
+    """The same shape of a manifest as JSON."""
+    whole = {"source": manifest.source, "tasks": manifest.tasks, "datasets": manifest.datasets, "pools": manifest.pools}
+    return msgspec.json.encode(whole).decode()
 
 
 def stored_manifest(shape: object) -> Manifest:

@@ -20,7 +20,7 @@ def node_id(namespace: str, name: str) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
-class TaskRef(msgspec.Struct, frozen=True, order=True):
+class TaskRef(msgspec.Struct, frozen=True, order=True, gc=False):
     """A task by the namespace and name that OpenLineage gives its job."""
 
     namespace: Annotated[str, msgspec.Meta(description="Its namespace.")]
@@ -31,7 +31,7 @@ class TaskRef(msgspec.Struct, frozen=True, order=True):
         return node_id(self.namespace, self.name)
 
 
-class DatasetRef(msgspec.Struct, frozen=True, order=True):
+class DatasetRef(msgspec.Struct, frozen=True, order=True, gc=False):
     """A dataset by OpenLineage's namespace and name, its partition not part of either."""
 
     namespace: str

@@ -187,18 +187,52 @@ def partitions_of(connection: Connection, environment: int, datasets: Iterable[i
     return {("dataset", row[0], row[1]) for row in rows}
 
 
+# Of a large manifest only what its tasks write is read, and by every name of that whether they read it too.
 DECLARED = """
-select e.task_id, e.relation, e.node_kind, coalesce(d.canonical_id, e.node_id), e.mapping::text
-from edge e
-left join dataset d on e.node_kind = 'dataset' and d.environment = %(environment)s and d.id = e.node_id
-where e.environment = %(environment)s and e.task_id = any(%(tasks)s) and e.origin = 'declared'
-    and e.condition ->> 'kind' <> 'trigger'
+with written as materialized (
+    select e.task_id, d.canonical_id, e.mapping::text
+    from unnest(%(tasks)s::bigint[]) as wanted (id)
+    cross join lateral (
+        select task_id, node_id, mapping from edge
+        where environment = (select %(environment)s::smallint) and task_id = wanted.id and relation = 'produces'
+            and origin = 'declared' offset 0
+    ) e
+    cross join lateral (
+        select canonical_id from dataset
+        where environment = (select %(environment)s::smallint) and id = e.node_id offset 0
+    ) d
+)
+select task_id, 'produces', 'dataset', canonical_id, mapping from written
+union all
+select e.task_id, 'consumes', e.node_kind, coalesce(d.canonical_id, e.node_id), e.mapping::text
+from (
+    select distinct w.task_id from written w
+    cross join lateral (
+        select id from dataset
+        where environment = (select %(environment)s::smallint) and canonical_id = w.canonical_id offset 0
+    ) member
+    cross join lateral (
+        select from edge
+        where environment = (select %(environment)s::smallint) and task_id = w.task_id and relation = 'consumes'
+            and node_kind = 'dataset' and node_id = member.id and origin = 'declared'
+            and condition ->> 'kind' <> 'trigger'
+        limit 1
+    ) own
+) updating
+cross join lateral (
+    select task_id, node_kind, node_id, mapping from edge
+    where environment = (select %(environment)s::smallint) and task_id = updating.task_id and relation = 'consumes'
+        and origin = 'declared' and condition ->> 'kind' <> 'trigger' offset 0
+) e
+left join dataset d
+    on e.node_kind = 'dataset' and d.environment = (select %(environment)s::smallint) and d.id = e.node_id
 """
 DeclaredEdge = tuple[int, str, NodeKind, int, str]  # task, relation, kind and id (of datasets the canonical), mapping
 
 
 def declared(connection: Connection, environment: int, tasks: Iterable[int]) -> set[DeclaredEdge]:
-    """What these tasks are declared to consume and produce, beside what only triggers them."""
+    """What these tasks are declared to produce; and of those that update a dataset in place what they consume, beside
+    what only triggers them."""
     asked = sorted(set(tasks))
     rows = connection.execute(DECLARED, {"environment": environment, "tasks": asked}) if asked else ()
     return {(row[0], row[1], row[2], row[3], row[4]) for row in rows}
@@ -206,8 +240,8 @@ def declared(connection: Connection, environment: int, tasks: Iterable[int]) -> 
 
 PRODUCED = """
 select d.canonical_id from edge e
-join dataset d on d.environment = %(environment)s and d.id = e.node_id
-where e.environment = %(environment)s and e.task_id = any(%(tasks)s) and e.relation = 'produces'
+join dataset d on d.environment = (select %(environment)s::smallint) and d.id = e.node_id
+where e.environment = (select %(environment)s::smallint) and e.task_id = any(%(tasks)s) and e.relation = 'produces'
     and e.origin = 'declared'
 """
 

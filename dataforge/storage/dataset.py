@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 from psycopg import Connection
-from psycopg.types.json import Jsonb
 
 from dataforge.model.reference import DatasetRef
+from dataforge.storage.record_set import spread
 from dataforge.storage.task import Registers
 
 ENSURE = """
@@ -53,13 +53,17 @@ def known(
     return found | dict(rows)
 
 
-SAVE = "update dataset set observed = %s where environment = %s and id = %s"
+SAVE = """
+update dataset set observed = said.observed
+from json_to_recordset(%s::json) as said (id bigint, observed jsonb)
+where dataset.environment = %s and dataset.id = said.id
+"""
 
 
 def save(connection: Connection, environment: int, registers: Mapping[int, Registers]) -> None:
     """Replaces what was observed of the datasets."""
-    rows = [(Jsonb(values), environment, dataset_id) for dataset_id, values in sorted(registers.items())]
-    connection.cursor().executemany(SAVE, rows)
+    if rows := [{"id": dataset_id, "observed": values} for dataset_id, values in sorted(registers.items())]:
+        connection.execute(SAVE, [spread(rows), environment])
 
 
 ALIAS = """
@@ -92,16 +96,21 @@ class Member(msgspec.Struct, frozen=True):
 # All that is, or was until now, tied to the given datasets by aliases.
 RELATED = """
 with recursive reached (id) as (
-    select id from dataset where environment = %(environment)s and canonical_id in (
-        select canonical_id from dataset where environment = %(environment)s and id = any(%(ids)s))
+    select id from dataset where environment = (select %(environment)s::smallint) and canonical_id in (
+        select canonical_id from dataset where environment = (select %(environment)s::smallint) and id = any(%(ids)s))
     union
-    select case when alias.dataset_id = reached.id then alias.alias_id else alias.dataset_id end
-    from reached join alias on alias.environment = %(environment)s
-        and (alias.dataset_id = reached.id or alias.alias_id = reached.id)
+    select other from reached cross join lateral (
+        select alias_id from alias where environment = (select %(environment)s::smallint) and dataset_id = reached.id
+        union all
+        select dataset_id from alias where environment = (select %(environment)s::smallint) and alias_id = reached.id
+        offset 0
+    ) tied (other)
 )
 select dataset.id, namespace, name, canonical_id,
     case when definition ? 'aliases' then 0 when definition is not null then 1 else 2 end
-from reached join dataset on dataset.environment = %(environment)s and dataset.id = reached.id
+from reached cross join lateral (
+    select * from dataset where environment = (select %(environment)s::smallint) and id = reached.id offset 0
+) dataset
 order by dataset.id
 """
 
@@ -140,14 +149,18 @@ def basis(
     return [(row[0], row[1], row[2], row[3]) for row in connection.execute(BASIS, [environment, list(ids)]).fetchall()]
 
 
-SET_EFFECTIVE = "update dataset set owner = %s, partitioning = %s where environment = %s and id = %s"
+SET_EFFECTIVE = """
+update dataset set owner = said.owner, partitioning = said.partitioning
+from json_to_recordset(%s::json) as said (id bigint, owner text, partitioning jsonb)
+where dataset.environment = %s and dataset.id = said.id
+    and (dataset.owner, dataset.partitioning) is distinct from (said.owner, said.partitioning)
+"""
 
 
 def set_effective(
     connection: Connection, environment: int, rows: Iterable[tuple[int, str | None, dict[str, Any] | None]]
 ) -> None:
     """Stores the owner and the declared partitioning of datasets."""
-    connection.cursor().executemany(
-        SET_EFFECTIVE,
-        [(owner, Jsonb(cut) if cut else None, environment, dataset_id) for dataset_id, owner, cut in rows],
-    )
+    said = [{"id": dataset_id, "owner": owner, "partitioning": cut} for dataset_id, owner, cut in rows]
+    if said:
+        connection.execute(SET_EFFECTIVE, [spread(said), environment])

@@ -1,9 +1,9 @@
 """What sources have declared: their manifests, and the definition that stands of each task, dataset and pool."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
+import msgspec
 from psycopg import Connection
-from psycopg.types.json import Jsonb
 
 from dataforge.model import partition
 from dataforge.model.manifest import (
@@ -13,12 +13,12 @@ from dataforge.model.manifest import (
     TaskDefinition,
     stored_dataset,
     stored_manifest,
-    to_json,
     version,
 )
 from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.storage.record_set import spread
+from dataforge.storage.task import EffectiveTask
 
 MANIFEST = "select manifest from definition_source where environment = %s and source = %s"
 
@@ -30,14 +30,15 @@ def manifest_of(connection: Connection, environment: int, source: str) -> Manife
 
 
 STORE = """
-insert into definition_source (environment, source, manifest) values (%s, %s, %s)
+insert into definition_source (environment, source, manifest)
+select environment, %s, content from manifest where environment = %s and hash = %s
 on conflict (environment, source) do update set manifest = excluded.manifest, declared_at = now()
 """
 
 
-def store(connection: Connection, environment: int, manifest: Manifest) -> None:
-    """Keeps the manifest as what its source declared last."""
-    connection.execute(STORE, [environment, manifest.source, Jsonb(to_json(manifest))])
+def store(connection: Connection, environment: int, source: str, found_by: bytes) -> None:
+    """Makes a manifest that is kept (`version.keep_manifest`) what its source declared last."""
+    connection.execute(STORE, [source, environment, found_by])
 
 
 TASKS_ELSEWHERE = """
@@ -99,17 +100,26 @@ def datasets_elsewhere(
 
 
 DEFINE_TASKS = """
-update task set declared_by = %s, definition = said.definition, version = said.version
-from json_to_recordset(%s::json) as said (id bigint, definition jsonb, version bytea)
-where task.environment = %s and task.id = said.id
+update task set declared_by = %s, definition = kept.definition, version = kept.version, platform = said.platform,
+    owner = said.owner, domain = said.domain, partitioning = said.partitioning,
+    partitioning_origin = said.partitioning_origin
+from json_to_recordset(%s::json) as said (id bigint, version bytea, platform text, owner text, domain text,
+    partitioning jsonb, partitioning_origin origin)
+join task_version kept
+    on kept.environment = (select %s::smallint) and kept.task_id = said.id and kept.version = said.version
+where task.environment = kept.environment and task.id = kept.task_id
 """
 
 
-def define_tasks(connection: Connection, environment: int, source: str, tasks: Sequence[TaskDefinition]) -> None:
-    """Sets the definitions of tasks."""
-    said = spread({"id": task.ref.id, "definition": to_json(task), "version": version(task)} for task in tasks)
-    if tasks:
-        connection.execute(DEFINE_TASKS, [source, said, environment])
+def define_tasks(
+    connection: Connection, environment: int, source: str, tasks: Iterable[tuple[TaskDefinition, EffectiveTask]]
+) -> None:
+    """Makes these the definitions of their tasks, with the columns that follow; they are kept as versions already
+    (`version.keep_tasks`)."""
+    rows = [{"version": version(task), **msgspec.structs.asdict(effective)} for task, effective in tasks]
+    if rows:
+        done = connection.execute(DEFINE_TASKS, [source, spread(rows), environment]).rowcount
+        assert done == len(rows), "each is kept"
 
 
 RETIRE_TASKS = """
@@ -124,8 +134,9 @@ def retire_tasks(connection: Connection, environment: int, tasks: Iterable[TaskD
 
 
 DEFINE_DATASETS = """
-update dataset set declared_by = said.source, definition = said.definition
-from json_to_recordset(%s::json) as said (id bigint, source text, definition jsonb)
+update dataset set declared_by = said.source, definition = said.definition, owner = said.owner,
+    partitioning = said.definition -> 'partitioning'
+from json_to_recordset(%s::json) as said (id bigint, source text, definition jsonb, owner text)
 where dataset.environment = %s and dataset.id = said.id
 """
 
@@ -134,13 +145,16 @@ def define_datasets(
     connection: Connection,
     environment: int,
     standing: Mapping[DatasetRef, tuple[str, DatasetDefinition] | None],
+    owners: Mapping[int, str | None],
 ) -> None:
-    """Sets whose statement of each dataset stands; None where nobody declares it any more."""
+    """Sets whose statement of each dataset stands, None where nobody declares it any more; and the columns that follow,
+    of which the owner may be an observed one."""
     rows = [
         {
             "id": ref.id,
             "source": said[0] if said else None,
-            "definition": to_json(said[1]) if said else None,
+            "definition": said[1] if said else None,
+            "owner": owners[ref.id],
         }
         for ref, said in standing.items()
     ]
@@ -203,9 +217,9 @@ ALIASES = """
 select dataset_id, alias_id
 from unnest(%(ids)s::bigint[]) as wanted (id)
 cross join lateral (
-    select * from alias where environment = %(environment)s and dataset_id = wanted.id
+    select * from alias where environment = (select %(environment)s::smallint) and dataset_id = wanted.id
     union all
-    select * from alias where environment = %(environment)s and alias_id = wanted.id
+    select * from alias where environment = (select %(environment)s::smallint) and alias_id = wanted.id
     offset 0
 ) with_name
 where origin = 'declared' and source <> %(source)s

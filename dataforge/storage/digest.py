@@ -42,7 +42,7 @@ QUERIES: tuple[tuple[str, str], ...] = (
         "version_edge",
         f"""
         select jsonb_build_array({_TASK.format("x.task_id")}, encode(version, 'hex'), relation, node_kind, {_NODE})
-        from version_edge x
+        from (select *, unnest(nodes) as node_id from version_edge) x
         where environment = %s and exists (select from task t where t.environment = x.environment
             and t.id = x.task_id and t.version = x.version)
         """,

@@ -1,6 +1,6 @@
 """Edges: what depends on what, each row with its origin; a source's own rows are replaced as a whole."""
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -128,36 +128,70 @@ class DeclaredEdge(msgspec.Struct, frozen=True):
         return bool(self.condition["kind"] != trigger.EDGE)
 
 
+class AlikeEdges(msgspec.Struct, frozen=True):
+    """Edges that their source declares alike but for their ends, which stand in two columns: of a large manifest most
+    are."""
+
+    relation: Relation
+    node_kind: NodeKind
+    mapping: dict[str, Any]
+    condition: dict[str, Any]
+    required: bool
+    staleness: str
+    role: str
+    triggers: bool
+    tasks: list[int]
+    nodes: list[int]
+
+    @property
+    def ends(self) -> "Iterator[EdgeEnds]":
+        """Each edge by its ends alone."""
+        consumes, of_dataset = self.relation == "consumes", self.node_kind == "dataset"
+        return ((task, consumes, of_dataset, node) for task, node in zip(self.tasks, self.nodes, strict=True))
+
+    def of_tasks(self, tasks: Set[int]) -> Iterator[DeclaredEdge]:
+        """Those of these tasks, one by one."""
+        for task, node in zip(self.tasks, self.nodes, strict=True):
+            if task in tasks:
+                yield self.one(task, node)
+
+    def one(self, task: int, node: int) -> DeclaredEdge:
+        """The edge with these ends."""
+        how = (self.mapping, self.condition, self.required, self.staleness, self.role, self.triggers)
+        return DeclaredEdge(task, self.relation, self.node_kind, node, *how)
+
+
 REMOVE_DECLARED = (
     "delete from edge where environment = %s and task_id = any(%s) and origin = 'declared' and source = %s"
 )
 ADD_DECLARED = """
 insert into edge (environment, task_id, relation, node_kind, node_id, origin, source,
                   mapping, condition, required, staleness, role, triggers)
-select %s, task_id, relation, node_kind, node_id, 'declared', %s, mapping, condition, required, staleness, role,
-    triggers
-from json_to_recordset(%s::json) as said (task_id bigint, relation edge_relation, node_kind node_kind,
-    node_id bigint, mapping jsonb, condition jsonb, required boolean, staleness text,
-    role text, triggers boolean)
+select %s, ends.task_id, relation, node_kind, ends.node_id, 'declared', %s, mapping, condition, required, staleness,
+    role, triggers
+from json_to_recordset(%s::json) as said (relation edge_relation, node_kind node_kind, mapping jsonb, condition jsonb,
+    required boolean, staleness text, role text, triggers boolean, tasks bigint[], nodes bigint[])
+cross join lateral unnest(tasks, nodes) as ends (task_id, node_id)
+order by task_id, relation, node_kind, node_id
 """
 
 
 def replace_declared(
-    connection: Connection, environment: int, source: str, tasks: Set[int], edges: Iterable[DeclaredEdge]
+    connection: Connection, environment: int, source: str, tasks: Set[int], edges: Iterable[AlikeEdges]
 ) -> None:
     """Makes `edges` all that the source declares of these tasks."""
     connection.execute(REMOVE_DECLARED, [environment, sorted(tasks), source])
-    rows = [msgspec.structs.asdict(edge) for edge in edges]
-    if rows:
+    if rows := [msgspec.structs.asdict(each) for each in edges]:
         connection.execute(ADD_DECLARED, [environment, source, spread(rows)])
 
 
 # Each key is looked up by itself, whatever the planner thinks of a table that has just been filled: a search for
-# cycles asks once for every step it takes through the graph.
+# cycles asks once for every step it takes through the graph. Nor may it look the environment up in its statistics: one
+# that was filled just now has no rows there, so that any index seems as good as the one that has the key.
 _OF_TASKS = """
 from unnest(%(tasks)s::bigint[]) as wanted (id)
 cross join lateral (
-    select * from edge where environment = %(environment)s and task_id = wanted.id offset 0
+    select * from edge where environment = (select %(environment)s::smallint) and task_id = wanted.id offset 0
 ) of_task
 where origin = 'declared' and source <> %(source)s
 """
@@ -247,9 +281,9 @@ select with_node.node_id, t.namespace, t.name, with_node.source, t.partitioning,
 from unnest(%(nodes)s::bigint[]) as wanted (id)
 cross join lateral (
     select * from edge
-    where environment = %(environment)s and node_kind = %(kind)s and node_id = wanted.id offset 0
+    where environment = (select %(environment)s::smallint) and node_kind = %(kind)s and node_id = wanted.id offset 0
 ) with_node
-join task t on t.environment = %(environment)s and t.id = with_node.task_id
+join task t on t.environment = (select %(environment)s::smallint) and t.id = with_node.task_id
 where origin = 'declared' and source <> %(source)s and t.partitioning_origin = 'declared'
 order by t.namespace, t.name, with_node.source
 """
@@ -268,7 +302,7 @@ select distinct task_id
 from unnest(%(nodes)s::bigint[]) as wanted (id)
 cross join lateral (
     select * from edge
-    where environment = %(environment)s and node_kind = %(kind)s and node_id = wanted.id offset 0
+    where environment = (select %(environment)s::smallint) and node_kind = %(kind)s and node_id = wanted.id offset 0
 ) with_node
 where relation = %(relation)s and origin = 'declared' and source <> %(source)s
 """

@@ -22,7 +22,7 @@ select wanted.id, e.relation, e.node_kind, coalesce(dataset.canonical_id, e.node
 from unnest(%(tasks)s::bigint[]) as wanted (id)
 join task on task.environment = %(environment)s and task.id = wanted.id and task.kind <> 'step'
 cross join lateral (
-    select relation, node_kind, node_id, true as declared from version_edge
+    select relation, node_kind, unnest(nodes) as node_id, true as declared from version_edge
     where environment = %(environment)s and task_id = wanted.id and version = (
         select version from definition_span
         where environment = %(environment)s and node_kind = 'task' and node_id = wanted.id
@@ -68,7 +68,8 @@ select e.task_id, e.relation, %(kind)s, wanted.stands, e.declared
 from unnest(%(stands)s::bigint[], %(ids)s::bigint[]) as wanted (stands, id)
 cross join lateral (
     select task_id, relation, true as declared from version_edge v
-    where environment = %(environment)s and node_kind = %(kind)s::node_kind and node_id = wanted.id and version = (
+    where environment = %(environment)s and node_kind = %(kind)s::node_kind and nodes @> array[wanted.id]
+        and version = (
         select version from definition_span s
         where s.environment = %(environment)s and s.node_kind = 'task' and s.node_id = v.task_id
             and s.valid_from <= %(at)s and coalesce(s.valid_to, 'infinity') > %(at)s

@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 from psycopg import Connection
-from psycopg.types.json import Jsonb
 
 from dataforge.model.reference import TaskRef
 from dataforge.model.schedule import NO_INTERVAL
@@ -68,17 +67,23 @@ def known(
 
 
 SAVE = """
-update task set kind = %s, observed_platform = %s, seen = %s, grains = %s, observed = %s
-where environment = %s and id = %s
+update task set kind = said.kind, observed_platform = said.platform, seen = said.seen, grains = said.grains,
+    observed = said.observed
+from json_to_recordset(%s::json) as said
+    (id bigint, kind run_kind, platform text, seen boolean, grains smallint, observed jsonb)
+where task.environment = %s and task.id = said.id
 """
 
 
 def save(connection: Connection, environment: int, tasks: Iterable[ObservedTask]) -> None:
     """Replaces what was observed of the tasks."""
-    connection.cursor().executemany(
-        SAVE,
-        [(t.kind, t.platform, t.seen, t.grains, Jsonb(t.registers), environment, t.task.id) for t in tasks],
-    )
+    rows = [
+        {"id": t.task.id, "kind": t.kind, "platform": t.platform, "seen": t.seen, "grains": t.grains}
+        | {"observed": t.registers}
+        for t in tasks
+    ]
+    if rows:
+        connection.execute(SAVE, [spread(rows), environment])
 
 
 class TaskBasis(msgspec.Struct, frozen=True):
@@ -93,15 +98,28 @@ class TaskBasis(msgspec.Struct, frozen=True):
     partitioning_origin: str
 
 
+# Without the edges of the definition: they decide over no column, and may be most of it.
 BASIS = """
-select id, observed_platform, grains, observed, definition, partitioning, partitioning_origin from task
-where environment = %s and id = any(%s) order by id
+select id, observed_platform, grains, observed, definition - '{consumes,produces}'::text[], partitioning,
+    partitioning_origin
+from task where environment = (select %s::smallint) and id = any(%s) order by id
 """
 
 
 def basis(connection: Connection, environment: int, ids: Iterable[int]) -> list[TaskBasis]:
     """What the effective columns of these tasks follow from."""
     return [TaskBasis(*row) for row in connection.execute(BASIS, [environment, list(ids)]).fetchall()]
+
+
+SHARDS = """
+select id, jsonb_build_object('shards', definition -> 'shards') from task
+where environment = (select %s::smallint) and id = any(%s) and definition ? 'shards'
+"""
+
+
+def shards(connection: Connection, environment: int, ids: Iterable[int]) -> dict[int, Mapping[str, Any]]:
+    """Of those of these tasks that are declared to work in shards, what their definitions say of them."""
+    return dict(connection.execute(SHARDS, [environment, list(ids)]).fetchall())
 
 
 class EffectiveTask(msgspec.Struct, frozen=True):

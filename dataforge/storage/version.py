@@ -6,20 +6,19 @@ from typing import Any
 
 import msgspec
 from psycopg import Connection
-from psycopg.types.json import Jsonb
 
-from dataforge.model.manifest import DatasetDefinition, TaskDefinition, to_json, version
+from dataforge.model.manifest import DatasetDefinition, Manifest, TaskDefinition, content, version
 from dataforge.model.reference import NodeKind
 from dataforge.model.version import Declaration, Node, Span
-from dataforge.storage.edge import DeclaredEdge
+from dataforge.storage.edge import AlikeEdges
 from dataforge.storage.record_set import spread
 
-HASH = "select content_hash(%s)"
+HASH = "select content_hash(%s::jsonb)"
 
 
-def content_hash(connection: Connection, content: Mapping[str, Any]) -> bytes:
+def content_hash(connection: Connection, manifest: Manifest) -> bytes:
     """The 16 bytes that a manifest is found by."""
-    row = connection.execute(HASH, [Jsonb(content)]).fetchone()
+    row = connection.execute(HASH, [content(manifest)]).fetchone()
     assert row is not None, "a select without a table has a row"
     return bytes(row[0])
 
@@ -77,12 +76,32 @@ def manifest(connection: Connection, environment: int, found_by: bytes) -> dict[
     return content
 
 
-KEEP_MANIFEST = "insert into manifest (environment, hash, content) values (%s, %s, %s) on conflict do nothing"
+KEEP_MANIFEST = """
+with said as materialized (
+    select content, content_hash(content) as hash from (select %s::jsonb as content) as given
+), kept as (
+    insert into manifest (environment, hash, content) select %s, hash, content from said on conflict do nothing
+)
+select hash from said
+"""
 
 
-def keep_manifest(connection: Connection, environment: int, found_by: bytes, content: Mapping[str, Any]) -> None:
-    """Keeps what a source declares, once."""
-    connection.execute(KEEP_MANIFEST, [environment, found_by, Jsonb(content)])
+def keep_manifest(connection: Connection, environment: int, manifest: Manifest) -> bytes:
+    """Keeps what a source declares, once, and returns the 16 bytes that it is found by."""
+    row = connection.execute(KEEP_MANIFEST, [content(manifest), environment]).fetchone()
+    assert row is not None, "a select of one value has a row"
+    return bytes(row[0])
+
+
+COPY_MANIFEST = """
+insert into manifest (environment, hash, content)
+select %s, hash, content from manifest where environment = %s and hash = %s on conflict do nothing
+"""
+
+
+def copy_manifest(connection: Connection, recorded: int, environment: int, found_by: bytes) -> None:
+    """Keeps what was declared in one environment in another as well."""
+    connection.execute(COPY_MANIFEST, [environment, recorded, found_by])
 
 
 KEEP = """
@@ -103,9 +122,9 @@ from json_to_recordset(%s::json) as said (id bigint, definition jsonb, version b
 on conflict (environment, task_id, version) do nothing
 """
 KEEP_EDGES = """
-insert into version_edge (environment, task_id, version, relation, node_kind, node_id)
+insert into version_edge (environment, task_id, version, relation, node_kind, nodes)
 select %s, said.* from json_to_recordset(%s::json) as said
-    (task_id bigint, version bytea, relation edge_relation, node_kind node_kind, node_id bigint)
+    (task_id bigint, version bytea, relation edge_relation, node_kind node_kind, nodes bigint[])
 on conflict do nothing
 """
 
@@ -115,25 +134,26 @@ def keep_tasks(
     environment: int,
     source: str,
     tasks: Sequence[TaskDefinition],
-    edges: Iterable[DeclaredEdge],
+    edges: Iterable[AlikeEdges],
 ) -> dict[Node, bytes]:
     """Keeps each definition as a version of its task, with its edges, unless it has been one. Returns the versions."""
     hashes = {task.ref.id: version(task) for task in tasks}
     if tasks:
-        rows = [{"id": task.ref.id, "definition": to_json(task), "version": hashes[task.ref.id]} for task in tasks]
+        rows = [{"id": task.ref.id, "definition": task, "version": hashes[task.ref.id]} for task in tasks]
         connection.execute(KEEP_TASKS, [environment, source, spread(rows)])
-        connection.execute(KEEP_EDGES, [environment, spread(_ends(edge, hashes[edge.task_id]) for edge in edges)])
+        connection.execute(KEEP_EDGES, [environment, spread(_of_versions(hashes, edges))])
     return {("task", task_id): found_by for task_id, found_by in hashes.items()}
 
 
-def _ends(edge: DeclaredEdge, found_by: bytes) -> dict[str, Any]:
-    return {
-        "task_id": edge.task_id,
-        "version": found_by,
-        "relation": edge.relation,
-        "node_kind": edge.node_kind,
-        "node_id": edge.node_id,
-    }
+def _of_versions(hashes: Mapping[int, bytes], edges: Iterable[AlikeEdges]) -> Iterator[dict[str, Any]]:
+    """Of each version the nodes that it names, by what they are to it."""
+    named: dict[tuple[int, str, str], list[int]] = {}
+    for each in edges:
+        for task, node in zip(each.tasks, each.nodes, strict=True):
+            named.setdefault((task, each.relation, each.node_kind), []).append(node)
+    for (task, relation, kind), nodes in named.items():
+        own = {"task_id": task, "version": hashes[task]}
+        yield {**own, "relation": relation, "node_kind": kind, "nodes": sorted(nodes)}
 
 
 KEEP_DATASETS = """
@@ -151,7 +171,7 @@ def keep_datasets(connection: Connection, environment: int, datasets: Sequence[D
     """Keeps each definition as a version of its dataset, if it has never been one. Returns the versions."""
     if not datasets:
         return {}
-    rows = spread({"id": dataset.ref.id, "definition": to_json(dataset)} for dataset in datasets)
+    rows = spread({"id": dataset.ref.id, "definition": dataset} for dataset in datasets)
     connection.execute(KEEP_DATASETS, [environment, rows])
     found = connection.execute(DATASET_VERSIONS, [rows])
     return {("dataset", dataset_id): bytes(found_by) for dataset_id, found_by in found}

@@ -18,7 +18,7 @@ from litestar.testing import TestClient
 
 from benchmarks.served import Served, served
 from dataforge.api.app import create_app
-from dataforge.model.definition import MOST_ITEMS
+from dataforge.model.manifest_text import MOST_ITEMS
 from dataforge.settings import Settings
 from dataforge.storage.database import Database
 
@@ -49,6 +49,22 @@ def test_a_manifest_of_too_many_bytes_says_how_many_it_may_have(client: Client) 
     answer = client.put("/api/v1/dev/definitions/big", content=b'{"tasks": []' + b" " * 33 * MB + b"}")
     assert answer.status_code == 413
     assert "at most 32 MB: declare it as several sources" in answer.json()["detail"]
+
+
+def test_yaml_that_takes_too_long_to_read_is_refused_by_its_bytes(client: Client) -> None:
+    text, kind = b"tasks: []" + b" " * 5 * MB, {"Content-Type": "application/yaml"}
+    answer = client.put("/api/v1/dev/definitions/big", content=text, headers=kind)
+    assert answer.status_code == 413
+    assert "at most 4 MB of YAML: send it as JSON" in answer.json()["detail"]
+
+
+def test_yaml_of_many_small_values_is_refused_while_it_is_read(client: Client) -> None:
+    text, kind = b"[" + b"a," * 1_100_000 + b"a]", {"Content-Type": "application/yaml"}
+    before = psutil.Process().memory_info().rss
+    answer = client.put("/api/v1/dev/definitions/many", content=text, headers=kind)
+    assert answer.status_code == 422
+    assert "at most 1,000,000 values in a YAML document: write it as JSON" in answer.json()["detail"]
+    assert psutil.Process().memory_info().rss - before < 1_000 * MB
 
 
 def test_aliases_of_aliases_in_yaml_are_counted_and_not_written_out(client: Client) -> None:

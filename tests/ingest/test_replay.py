@@ -58,8 +58,8 @@ def test_an_edge_that_no_definition_has_is_found_in_the_version_that_it_was_adde
     with database.transaction() as connection:
         connection.execute(
             """
-            insert into version_edge (environment, task_id, version, relation, node_kind, node_id)
-            select environment, task_id, version, 'consumes', 'task', task_id from version_edge
+            insert into version_edge (environment, task_id, version, relation, node_kind, nodes)
+            select environment, task_id, version, 'consumes', 'task', array[task_id] from version_edge
             """
         )
     found = verify(database, "dev").found

@@ -12,6 +12,7 @@ from dataforge.model import definition
 from dataforge.model.declaration import CycleError, Declared
 from dataforge.model.errors import InvalidInput
 from dataforge.model.manifest import Manifest
+from dataforge.model.reference import DatasetRef
 from dataforge.storage.database import Database
 
 ROUNDS = 25
@@ -129,3 +130,20 @@ def test_a_partitioning_that_makes_a_loop_lead_back_to_itself_is_refused(databas
     hourly = task("x", reads("d", mapping=YESTERDAY), produces=[dataset("d")], partitioning={"kind": "hourly"})
     with pytest.raises(CycleError):
         declare(database, "dev", manifest("m", hourly))
+
+
+def test_a_task_of_the_same_name_does_not_say_how_a_dataset_is_cut(database: Database) -> None:
+    declare(database, "dev", manifest("a", datasets=[dataset("d", partitioning=CLIENTS)]))
+    same = {"namespace": "lake", "name": "d", "partitioning": DAILY}
+    with pytest.raises(InvalidInput) as caught:
+        declare(database, "dev", manifest("b", same, task("x", reads("d"), partitioning=DAILY)))
+    assert [error.field for error in caught.value.errors] == ["tasks[ns/x].consumes[lake/d].mapping"]
+
+
+def test_a_name_that_others_give_a_dataset_of_the_manifest_counts_for_how_it_is_cut(database: Database) -> None:
+    names = sorted((DatasetRef("lake", name) for name in ("d", "e")), key=lambda ref: ref.id)
+    first, second = (ref.name for ref in names)
+    declare(database, "dev", manifest("a", datasets=[dataset("f", aliases=[dataset("d"), dataset("e")])]))
+    cut = [dataset(first, partitioning=CLIENTS), dataset(second, partitioning=DAILY)]
+    with pytest.raises(InvalidInput):
+        declare(database, "dev", manifest("b", task("x", reads(second), partitioning=DAILY), datasets=cut))

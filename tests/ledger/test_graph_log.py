@@ -17,7 +17,7 @@ from dataforge.graph.follower import Follower
 from dataforge.graph.shown import Shown, shown
 from dataforge.graph.sparse import Graph
 from dataforge.ingest.replay import replay
-from dataforge.ledger.declare import declare, restore
+from dataforge.ledger.declare import declare, restore, restore_history
 from dataforge.ledger.lineage import lineage
 from dataforge.ledger.record import apply
 from dataforge.ledger.swap import swap
@@ -31,6 +31,7 @@ from dataforge.storage import definition as definitions
 from dataforge.storage import environment as environments
 from dataforge.storage import graph as graphs
 from dataforge.storage import rebuilt as rebuilds
+from dataforge.storage import version as versions
 from dataforge.storage.database import Database
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -140,6 +141,7 @@ def _do(database: Database, step: Any) -> None:
 def _swap_in(database: Database, other: Rebuilt) -> None:
     with rebuilds.hidden(database) as beside, database.transaction() as connection:
         live = environments.lock(connection, "dev").id
+        restore_history(connection, live, beside, versions.sources(connection, live))
         for manifest in definitions.manifests(connection, live):
             restore(connection, beside, manifest)
         apply(connection, beside, [_event(said) for said in other.facts])

@@ -169,9 +169,10 @@ insert into task (environment, id, namespace, name)
 select 1, n, 'ns', 'task' || n from generate_series(1, 3000) n;
 insert into task_version (environment, task_id, version, definition, source)
 select 1, n, decode(md5(n || '.' || v), 'hex'), '{}', 's' from generate_series(1, 3000) n, generate_series(1, 3) v;
-insert into version_edge (environment, task_id, version, relation, node_kind, node_id)
-select 1, n, decode(md5(n || '.' || v), 'hex'), 'consumes', 'task', 1 + (n * 7 + k) % 3000
-from generate_series(1, 3000) n, generate_series(1, 3) v, generate_series(1, 5) k;
+insert into version_edge (environment, task_id, version, relation, node_kind, nodes)
+select 1, n, decode(md5(n || '.' || v), 'hex'), 'consumes', 'task',
+    array(select 1 + (n * 7 + k) % 3000 from generate_series(1, 5) k)
+from generate_series(1, 3000) n, generate_series(1, 3) v;
 insert into definition_span (environment, node_kind, node_id, source, valid_from, valid_to, version)
 select 1, 'task', n, 's', timestamptz '2026-01-01' + v * interval '1 day',
     timestamptz '2026-01-02' + v * interval '1 day', decode(md5(n || '.' || v), 'hex')

@@ -28,7 +28,11 @@ ILLEGAL: dict[str, LiteralString] = {
     "a dataset's version is edited": "update dataset_version set definition = '{}'",
     "an edge of a version is taken away": "delete from version_edge",
     "a version declares a task that a task runs": "insert into version_edge"
-    " select environment, task_id, version, 'runs', 'task', 1 from task_version",
+    " select environment, task_id, version, 'runs', 'task', '{1}' from task_version",
+    "an edge of a task nobody named": "insert into edge (environment, task_id, relation, node_kind, node_id, origin,"
+    " source) select 1, 1, 'produces', 'dataset', 1, 'declared', 'nobody'",
+    "an edge that goes to another task": "update edge set task_id = (select max(id) from task)",
+    "a task that goes before its edges": "delete from task where id in (select task_id from edge)",
     "a definition without its version": "update task set version = null where version is not null",
     "a task declared by nobody known": "update task set declared_by = 'nobody' where declared_by is not null",
     "ready without a run that made it ready": "update partition_state set ready_run = null, ready_task_id = null"

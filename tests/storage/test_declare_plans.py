@@ -6,7 +6,7 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from dataforge.storage import definition, edge
+from dataforge.storage import completeness, definition, edge
 from dataforge.storage.database import Database
 from tests.storage.plan import filled_by, rows_read
 
@@ -76,3 +76,26 @@ def _edges_read(connection: psycopg.Connection[Any]) -> int:
     """How many edges this transaction has read."""
     query = "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'edge'"
     return int(connection.execute(query).fetchone()[0])  # type: ignore[index]  # the table is there
+
+
+def test_in_an_environment_that_no_statistics_know_yet_each_look_up_reads_its_own_edges(database: Database) -> None:
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute(_SMALL + _LARGE)
+        connection.execute("vacuum analyze")
+        with connection.transaction():
+            connection.execute((_SMALL + _LARGE).replace("select 1, n", "select 2, n"))
+            connection.execute("update task set owner = 'b' where environment = 2 and id <= 200")
+            given = {"environment": 2, "tasks": list(range(1, 201)), "source": "", "nodes": [1], "kind": "dataset"}
+            for query in (completeness.DECLARED, edge.ENDS_OF_TASKS, edge.TO_NODES):
+                connection.execute(query, given)
+            assert _edges_read(connection) < 10_000  # of all for each it would be 400,000
+
+
+def test_tasks_that_one_statement_changes_are_noted_together(database: Database) -> None:
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute(_SMALL)
+        connection.execute("delete from node_change")
+        connection.execute("update task set owner = 'b', observed = '{\"x\": 1}' where id <= 7")
+        connection.execute("update task set observed = '{}'")
+        noted = connection.execute("select tasks from node_change").fetchall()
+    assert noted == [([1, 2, 3, 4, 5, 6, 7],)]

@@ -3,6 +3,7 @@
 from datetime import date
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,6 +88,11 @@ def test_an_error_names_the_field_the_value_and_what_was_expected(
     errors = refused(document)
     assert (errors[0].field, errors[0].value) == (field, value)
     assert expected in errors[0].expected
+
+
+@pytest.mark.parametrize("document", [document for document, *_ in WRONG if not isinstance(document, bytes)])
+def test_json_text_is_refused_as_the_values_in_it_are(document: object) -> None:
+    assert refused(msgspec.json.encode(document)) == refused(document)
 
 
 def test_all_items_that_are_wrong_are_named_at_once() -> None:
@@ -186,3 +192,9 @@ def test_what_is_stored_reads_back_as_it_was(task: dict[str, Any]) -> None:
     manifest = definition.parse({"tasks": [task], "pools": [{"name": "p", "slots": 3}]}, "s")
     assert stored_manifest(to_json(manifest)) == manifest
     assert definition.parse(to_json(manifest)) == manifest
+
+
+@given(tasks, st.sampled_from([None, "ALL_DONE", "all_done"]))
+def test_json_text_reads_as_the_values_in_it_do(task: dict[str, Any], rule: str | None) -> None:
+    document = {"source": "s", "tasks": [{**task, "trigger_rule": rule}], "pools": [{"name": "p", "slots": 3}]}
+    assert definition.parse(msgspec.json.encode(document)) == definition.parse(document)
