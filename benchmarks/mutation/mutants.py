@@ -21,7 +21,7 @@ class Mutant(NamedTuple):
 MACHINE = "tests/twin/test_machine.py"
 _STATES = (
     "s.node_kind = w.kind and s.node_id = w.node\n    and s.partition = w.partition\n"
-    "left join run r on r.environment = %(environment)s and r.task_id = s.task_id and r.run = s.run\n    and s.status"
+    "left join lateral (\n    select shards, error from run"
 )
 
 MUTANTS = (

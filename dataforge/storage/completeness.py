@@ -118,8 +118,9 @@ cross join lateral (
 left join lateral (
     select parent_task_id from attempt
     where environment = (select %(environment)s::smallint) and task_id = c.producer_task_id and run = c.producer_run
+        and c.attempt_id = '~watermark'
     order by attempt_id limit 1
-) above on c.attempt_id = '~watermark'
+) above on true
 """
 
 

@@ -260,7 +260,8 @@ with said as (
               and task_id = done.task_id and group_run = done.group_run offset 0
         ) c
         where c.node_kind = b.kind and c.node_id = any(b.members) and c.partition = b.key
-    ) mapped on done.run <> done.group_run and done.attempt_id <> '~watermark'
+          and done.run <> done.group_run and done.attempt_id <> '~watermark'
+    ) mapped on true
     on conflict (environment, node_kind, node_id, partition) do update set
         status = excluded.status, run_state = excluded.run_state, evidence = excluded.evidence,
         since = excluded.since, task_id = excluded.task_id, run = excluded.run, version = excluded.version,
