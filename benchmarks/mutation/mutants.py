@@ -68,6 +68,13 @@ MUTANTS = (
         ("tests/ledger/test_quarantine.py",),
     ),
     Mutant(
+        "what a job wrote began with its application, however late that is heard",
+        "dataforge/ledger/record.py",
+        "    return attempt.external_run, attempt.parent, attempt.started_at",
+        "    return attempt.external_run, attempt.parent",
+        ("tests/ingest/test_spark.py",),
+    ),
+    Mutant(
         "children follow what is believed of a parent, not what its last event said",
         "dataforge/ledger/settle_runs.py",
         "\n        or known.stored[1] != taken",
