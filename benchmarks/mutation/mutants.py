@@ -21,7 +21,7 @@ class Mutant(NamedTuple):
 MACHINE = "tests/twin/test_machine.py"
 _STATES = (
     "s.node_kind = w.kind and s.node_id = w.node\n    and s.partition = w.partition\n"
-    "left join run r on r.environment = %(environment)s and r.task_id = s.task_id and r.run = s.run\n    and s.status"
+    "left join lateral (\n    select shards, error from run"
 )
 
 MUTANTS = (
@@ -66,6 +66,13 @@ MUTANTS = (
         "        where said.kind = 'dataset'\n",
         "        where false\n",
         ("tests/ledger/test_quarantine.py",),
+    ),
+    Mutant(
+        "what a job wrote began with its application, however late that is heard",
+        "dataforge/ledger/record.py",
+        "    return attempt.external_run, attempt.parent, attempt.started_at",
+        "    return attempt.external_run, attempt.parent",
+        ("tests/ingest/test_spark.py",),
     ),
     Mutant(
         "children follow what is believed of a parent, not what its last event said",

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from dataforge.model.run import Belief, status_of
 from dataforge.model.state import PartitionStatus, RunState
-from dataforge.storage.partition import Claim
+from dataforge.storage.write import Claim
 
 
 def kept(present: Sequence[Claim], belief: Belief, before: Iterable[Claim]) -> list[Claim]:

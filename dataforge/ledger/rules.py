@@ -25,7 +25,7 @@ _MODULES = (
     *("ledger/stream", "storage/attempt", "storage/completeness", "storage/control", "storage/dataset"),
     *("storage/edge", "storage/mark", "storage/outcome", "storage/partition", "storage/partition_set"),
     *("storage/quality", "storage/quarantine_order", "storage/shard", "storage/stream", "storage/task"),
-    *("storage/upstream_list", "storage/version"),
+    *("storage/upstream_list", "storage/version", "storage/write"),
 )
 # What of these packages only carries events, or checks what they gave.
 _CARRIERS = frozenset({"answer", "batch", "event_file", "group", "kafka", "kafka_log", "rebuild", "replay"})

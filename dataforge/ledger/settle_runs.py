@@ -41,17 +41,18 @@ from dataforge.model.state import Evidence, RunKind, RunState
 from dataforge.storage import attempt as attempts
 from dataforge.storage import mark as marks
 from dataforge.storage import outcome as outcomes
-from dataforge.storage import partition as partitions
 from dataforge.storage import quality
 from dataforge.storage import run as runs
 from dataforge.storage import shard as shards
 from dataforge.storage import task as tasks
+from dataforge.storage import write as writes
 from dataforge.storage.attempt import Attempts, RunKey, StoredAttempt
 from dataforge.storage.completeness import Product
 from dataforge.storage.database import Connection
-from dataforge.storage.partition import Claim, Place
+from dataforge.storage.partition import Place
 from dataforge.storage.quality import Checked, FailedCheck
 from dataforge.storage.withdrawal import withdraw
+from dataforge.storage.write import Claim
 
 _NO_WRITE = frozenset({"DROP", "TRUNCATE", "ALTER"})  # what changes a table without putting data into it
 MOST_RUNS = 2_000  # whose attempts are in memory at a time
@@ -114,7 +115,7 @@ def _settle_level(
     known = [key for key in keys if key not in new]  # a run that is new has said nothing yet
     places = withdraw(connection, environment, known) if known else set()
     quality.report(connection, environment, checked)
-    places |= partitions.claim(connection, environment, claims)
+    places |= writes.claim(connection, environment, claims)
     places |= quality.fail(connection, environment, failed)
     return places, _moved(before, standings)
 

@@ -98,10 +98,11 @@ def listed(connection: Connection, environment: int, datasets: Iterable[int]) ->
 
 
 # A claim answers for its own task, for the run above that it is laid to (of a Spark job its application), and for the
-# task that ran that one. That of a run that was cleared is of no attempt: it is for the partitions of the run.
+# task that ran that one, and is for the partitions of the run that it is laid to; that of a watermark for none.
 CLAIMED = """
-select w.node, w.key, c.task_id, c.producer_task_id, above.parent_task_id, own.partitions, c.group_run, c.run,
-    c.status, c.run_state, c.evidence, c.started_at, c.since, c.past
+select w.node, w.key, c.task_id, c.producer_task_id, coalesce(c.parent_task_id, above.parent_task_id),
+    case when c.attempt_id <> '~watermark' then array_remove(coalesce(c.made_for, array[w.key]), '') end, c.group_run,
+    c.run, c.status, c.run_state, c.evidence, c.started_at, c.since, c.past
 from json_to_recordset(%(places)s::json) as w (node bigint, key text)
 cross join lateral (
     select array_agg(id) as ids from dataset
@@ -115,18 +116,9 @@ cross join lateral (
     order by started_at desc nulls last, task_id, run, attempt_id limit %(most)s
 ) c
 left join lateral (
-    select partitions from attempt
-    where environment = (select %(environment)s::smallint) and task_id = c.task_id and run = c.run
-        and attempt_id = c.attempt_id
-    union all
-    select partitions from run
-    where environment = (select %(environment)s::smallint) and task_id = c.task_id and run = c.run
-        and c.attempt_id = ''
-    offset 0
-) own on true
-left join lateral (
     select parent_task_id from attempt
     where environment = (select %(environment)s::smallint) and task_id = c.producer_task_id and run = c.producer_run
+        and c.attempt_id = '~watermark'
     order by attempt_id limit 1
 ) above on true
 """

@@ -81,7 +81,8 @@ left join lateral (
             and c.producer_run = s.ready_run
         order by c.started_at desc nulls last limit 1
     ) c
-) claim on s.status not in ('ready', 'stale')
+    where s.status not in ('ready', 'stale')
+) claim on true
 """
 
 

@@ -1,4 +1,4 @@
-"""Partition states: the claims that runs have on a partition, and which of them is believed. Derived."""
+"""Partition states: which of the claims that runs have on a partition is believed. Derived."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -9,34 +9,10 @@ from psycopg import Connection
 
 from dataforge.model.completeness import Judged
 from dataforge.model.reference import NodeKind
-from dataforge.model.run import Belief
-from dataforge.model.state import PartitionStatus
 from dataforge.storage.attempt import RunKey
 from dataforge.storage.record_set import Row, spread
 
 Place = tuple[NodeKind, int, str]  # kind, node id, partition
-
-
-class Claim(msgspec.Struct, frozen=True):
-    """What one attempt of a run makes of one partition."""
-
-    node_kind: NodeKind
-    node_id: int
-    partition: str
-    run: RunKey
-    attempt_id: str
-    group_run: str
-    producer: RunKey
-    status: PartitionStatus
-    belief: Belief
-    started_at: datetime | None
-    since: datetime | None
-    version: str | None = None
-    rows: int | None = None
-    past: bool = False  # of a success with a later attempt of its run: only the last success rests on it
-    began: datetime | None = None  # when the run that answers for it did, where that is before `started_at`
-    parent: int | None = None  # the task whose run is above that one
-    made_for: tuple[str, ...] = ()  # of a dataset: the partitions of that run ('' of none), unless this is the only one
 
 
 class Contested(msgspec.Struct, frozen=True):
@@ -51,48 +27,6 @@ class Contested(msgspec.Struct, frozen=True):
     @property
     def runs(self) -> list[RunKey]:
         return [(task, run) for task, run in self.groups]
-
-
-CLAIM = """
-insert into write (environment, node_kind, node_id, partition, task_id, run, attempt_id, group_run,
-    producer_task_id, producer_run, status, run_state, evidence, started_at, since, version, rows, past, began,
-    parent_task_id, made_for)
-select %s, * from json_to_recordset(%s::json) as said (node_kind node_kind, node_id bigint, partition text,
-    task_id bigint, run text, attempt_id text, group_run text, producer_task_id bigint, producer_run text,
-    status partition_status, run_state run_state, evidence evidence, started_at timestamptz, since timestamptz,
-    version text, rows bigint, past boolean, began timestamptz, parent_task_id bigint, made_for text[])
-"""
-
-
-def claim(connection: Connection, environment: int, claims: Sequence[Claim]) -> set[Place]:
-    """Stores claims, and returns the places they are on."""
-    if claims:
-        connection.execute(CLAIM, [environment, spread(map(_row, claims))])
-    return {(c.node_kind, c.node_id, c.partition) for c in claims}
-
-
-def _row(claim: Claim) -> Row:
-    seldom = {"began": claim.began, "parent_task_id": claim.parent, "made_for": claim.made_for}
-    return {
-        **{column: value for column, value in seldom.items() if value not in (None, ())},
-        "node_kind": claim.node_kind,
-        "node_id": claim.node_id,
-        "partition": claim.partition,
-        "task_id": claim.run[0],
-        "run": claim.run[1],
-        "attempt_id": claim.attempt_id,
-        "group_run": claim.group_run,
-        "producer_task_id": claim.producer[0],
-        "producer_run": claim.producer[1],
-        "status": claim.status,
-        "run_state": claim.belief.state,
-        "evidence": claim.belief.evidence.label,
-        "started_at": claim.started_at,
-        "since": claim.since,
-        "version": claim.version,
-        "rows": claim.rows,
-        "past": claim.past,
-    }
 
 
 PLACES_OF_DATASETS = """
@@ -153,7 +87,7 @@ def canonical(places: Iterable[Place], names: Names) -> set[Place]:
 # weakest evidence stand for the whole), whether more has to come (`short`), and whether it was ever whole (`made`).
 # What is asked of the run that decided, and of that of the last success, stands with the state: when it began, of which
 # mapped task it is an instance (`group_run`), which task's run is above it, and for which partitions it ran.
-# Mapped instances began when the first of them did.
+# The last success of a mapped task began when the first of its instances did.
 RESOLVE = """
 with said as (
     select * from json_to_recordset(%(places)s::json) as w (kind node_kind, node bigint, key text, members bigint[],
@@ -222,7 +156,9 @@ with said as (
                (array_agg(c.producer_run order by c.producer_task_id, c.producer_run))[1] as producer_run,
                (array_agg(case when c.run <> c.group_run and c.run = c.producer_run and c.attempt_id <> '~watermark'
                    then c.group_run end order by c.producer_task_id, c.producer_run))[1] as group_run,
-               min(c.started_at) as begun, min(least(c.began, c.started_at)) as began
+               (array_agg(least(c.began, c.started_at)
+                   order by c.producer_task_id, c.producer_run, least(c.began, c.started_at)))[1] as began,
+               min(c.started_at) as begun
         from jsonb_array_elements(latest.groups) as run (key) cross join lateral (
             select * from write
             where environment = (select %(environment)s::smallint)
@@ -324,7 +260,8 @@ with said as (
               and task_id = done.task_id and group_run = done.group_run offset 0
         ) c
         where c.node_kind = b.kind and c.node_id = any(b.members) and c.partition = b.key
-    ) mapped on done.run <> done.group_run and done.attempt_id <> '~watermark'
+          and done.run <> done.group_run and done.attempt_id <> '~watermark'
+    ) mapped on true
     on conflict (environment, node_kind, node_id, partition) do update set
         status = excluded.status, run_state = excluded.run_state, evidence = excluded.evidence,
         since = excluded.since, task_id = excluded.task_id, run = excluded.run, version = excluded.version,

@@ -259,8 +259,8 @@ def producers(connection: Connection, environment: int, datasets: Iterable[int])
     return found
 
 
-# Of a mapped task the instances are counted as well: a trigger rule looks at each of them, not at the task. Whether it
-# is mapped is asked where they are looked for: asked of what was found, they would be looked for of every task.
+# Of a mapped task the instances are counted as well: a trigger rule looks at each of them, not at the task. Whether
+# anything is to be looked for is asked where it is: asked of what was found, it would be looked for every time.
 STATES = """
 select w.kind, w.node, w.partition, s.status, s.run_state, s.evidence, s.since,
     case when s.status = 'running' then s.began end, mapped.instances, mapped.told,
@@ -268,8 +268,10 @@ select w.kind, w.node, w.partition, s.status, s.run_state, s.evidence, s.since,
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
     and s.partition = w.partition
-left join run r on r.environment = %(environment)s and r.task_id = s.task_id and r.run = s.run
-    and s.status = 'failed'
+left join lateral (
+    select shards, error from run
+    where environment = %(environment)s and task_id = s.task_id and run = s.run and s.status = 'failed' offset 0
+) r on true
 left join lateral (
     select jsonb_agg(jsonb_build_array(run_state, settled, number) order by run_state, settled) as instances,
         max(told) as told
@@ -281,10 +283,10 @@ left join lateral (
         left join run i on i.environment = %(environment)s and i.task_id = c.task_id and i.run = c.run
         where c.environment = %(environment)s and c.node_kind = w.kind and c.node_id = w.node
             and c.partition = w.partition and c.task_id = s.task_id and c.group_run = s.group_run
-            and c.run <> c.group_run and not c.past
+            and c.run <> c.group_run and not c.past and w.kind = 'task' and s.group_run is not null
         group by c.run_state, settled
     ) as counted
-) mapped on w.kind = 'task' and s.group_run is not null
+) mapped on true
 """
 
 

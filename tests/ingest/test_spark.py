@@ -105,6 +105,16 @@ def test_what_comes_with_its_parents_late_event_follows_what_is_believed_of_that
     assert states(database, SUCCEEDED, *application(parented=True), *counted) == [("", "failed", "confirmed")]
 
 
+def test_what_a_job_wrote_began_with_its_application_however_late_that_is_heard(database: Database) -> None:
+    began, _ = application(parented=False)
+    counted = write(INSERT, "SRC", parented=False, **COUNTED)
+    states(database, event("RUNNING", 5, APPLICATION, "load", "APPLICATION"), *counted)
+    states(database, began)
+    with database.transaction() as connection:
+        found = connection.execute("select ready_began from partition_state where node_kind = 'dataset'").fetchall()
+    assert found == [(datetime.fromisoformat(began["eventTime"]),)]
+
+
 def test_an_empty_write_of_one_spark_job_is_good_with_its_application(database: Database) -> None:
     empty = write(INSERT, "SRRC", parented=True)
     assert states(database, SUCCEEDED, *application(parented=True), *empty) == [("", "ready", "confirmed")]

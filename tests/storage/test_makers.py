@@ -17,6 +17,7 @@ from dataforge.ledger.readiness import readiness
 from dataforge.model.freshness import FreshnessQuestion
 from dataforge.model.question import Named
 from dataforge.storage.database import MIGRATIONS, Database
+from tests.ledger.completeness_events import declare_orders, say, task
 
 CAPTURES = Path(__file__).parents[2] / "examples" / "captures"
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -37,14 +38,25 @@ FORGET: tuple[LiteralString, ...] = (
 def test_the_migration_fills_what_recording_writes(database: Database, capture: str) -> None:
     bodies = (CAPTURES / capture / "events.jsonl").read_bytes().splitlines()
     assert record_openlineage(database, "dev", bodies, NOTHING).applied
+    _fill_again(database)
+
+
+def test_the_migration_fills_what_several_runs_make_together(database: Database) -> None:
+    declare_orders(database, task("load", mapping={"kind": "window", "from": -2, "to": 0}), task("mend"))
+    say(database, "mend", hour=2)
+    say(database, "load", hour=1)
+    say(database, "mend", state="failed", hour=3)
+    _fill_again(database)
+
+
+def _fill_again(database: Database) -> None:
     migration = (MIGRATIONS / "0049_makers_of_states.sql").read_text()
-    fill = migration[migration.index("update write") :]
     with database.transaction() as connection:
         for statement in FORGET:
             connection.execute(statement)
     assert verify(database, "dev").found.counts.keys() >= {"partition_state"}
     with database.transaction() as connection:
-        connection.execute(fill.encode())
+        connection.execute(migration[migration.index("update write") :].encode())
     assert verify(database, "dev").difference is None
 
 

@@ -19,7 +19,7 @@ from dataforge.storage import dataset as datasets
 from dataforge.storage import partition as partitions
 from dataforge.storage import task as tasks
 from dataforge.storage.database import Database
-from dataforge.storage.partition import Claim
+from dataforge.storage.write import Claim, claim
 
 TASKS = [TaskRef("ns", "first"), TaskRef("ns", "second")]
 NAMES = [DatasetRef("ns", "orders"), DatasetRef("glue", "orders")]  # of one dataset, the first stands for it
@@ -91,9 +91,7 @@ judgements = st.builds(
 def tell(connection: Connection, said: list[Claim], ordered: list[Any], refused: list[Any]) -> None:
     for table in TABLES:
         connection.execute("delete from " + table)
-    partitions.claim(
-        connection, 1, list({(c.node_kind, c.node_id, c.partition, c.run, c.attempt_id): c for c in said}.values())
-    )
+    claim(connection, 1, list({(c.node_kind, c.node_id, c.partition, c.run, c.attempt_id): c for c in said}.values()))
     for (scope, subject), kind, value, at in ordered:
         connection.execute(
             "insert into control values (1, %s, %s, %s, %s, '', 'ns', 'x', %s, %s, %s, 'anna', 'r')"

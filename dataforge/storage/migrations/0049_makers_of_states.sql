@@ -45,28 +45,28 @@ where w.environment = told.environment and w.node_kind = told.node_kind and w.no
     and w.partition = told.partition and w.task_id = told.task_id and w.run = told.run and w.attempt_id = told.attempt_id
     and (told.began is not null or told.parent_task_id is not null or told.made_for is not null);
 
--- Of what several runs make together that of the latest is taken: `dataforge replay` finds out which count.
 update partition_state s set began = decided.began, group_run = decided.group_run, ready_began = made.began,
     ready_parent_task_id = made.parent_task_id, ready_made_for = made.made_for
 from (
-    select p.environment, p.node_kind, p.node_id, p.partition, names.ids
+    select p.environment, p.node_kind, p.node_id, p.partition, p.task_id, p.run, p.ready_task_id, p.ready_run, names.ids
     from partition_state p cross join lateral (
         select case when p.node_kind = 'task' then array[p.node_id] else array(
             select id from dataset d where d.environment = p.environment and d.canonical_id = p.node_id) end as ids
     ) names
 ) place
 left join lateral (
-    select min(least(c.began, c.started_at)) as began,
-        (array_agg(case when c.run <> c.group_run and c.run = c.producer_run and c.attempt_id <> '~watermark'
-            then c.group_run end order by c.producer_task_id, c.producer_run))[1] as group_run
+    select c.began, c.group_run
     from (
-        select task_id, group_run from write l
-        where l.environment = place.environment and l.node_kind = place.node_kind and l.node_id = any(place.ids)
-            and l.partition = place.partition and not l.past
-        order by l.started_at desc nulls last, l.task_id, l.run desc limit 1
-    ) latest
-    join write c on c.environment = place.environment and c.node_kind = place.node_kind and c.node_id = any(place.ids)
-        and c.partition = place.partition and not c.past and c.task_id = latest.task_id and c.group_run = latest.group_run
+        select least(began, started_at) as began, case when run <> group_run and run = producer_run
+                and attempt_id <> '~watermark' then group_run end as group_run,
+            (task_id, group_run) = first_value((task_id, group_run))
+                over (order by started_at desc nulls last, task_id, run desc) as latest
+        from write
+        where environment = place.environment and node_kind = place.node_kind and node_id = any(place.ids)
+            and partition = place.partition and not past and producer_task_id = place.task_id
+            and producer_run = place.run
+    ) c
+    where c.latest order by c.began limit 1
 ) decided on true
 left join lateral (
     select least(c.began, c.started_at, case when c.run <> c.group_run and c.attempt_id <> '~watermark' then (
@@ -74,12 +74,10 @@ left join lateral (
             where m.environment = place.environment and m.task_id = c.task_id and m.group_run = c.group_run
                 and m.node_kind = place.node_kind and m.node_id = any(place.ids) and m.partition = place.partition) end
         ) as began, c.parent_task_id, c.made_for
-    from partition_state known
-    join write c on c.environment = place.environment and c.node_kind = place.node_kind and c.node_id = any(place.ids)
+    from write c
+    where c.environment = place.environment and c.node_kind = place.node_kind and c.node_id = any(place.ids)
         and c.partition = place.partition and c.status in ('ready', 'stale')
-        and c.producer_task_id = known.ready_task_id and c.producer_run = known.ready_run
-    where known.environment = place.environment and known.node_kind = place.node_kind and known.node_id = place.node_id
-        and known.partition = place.partition
+        and c.producer_task_id = place.ready_task_id and c.producer_run = place.ready_run
     order by c.started_at desc nulls last, c.task_id, c.run desc, c.version desc nulls last, c.attempt_id desc, c.node_id
     limit 1
 ) made on true
