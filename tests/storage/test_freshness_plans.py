@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any, LiteralString
+from typing import Any, LiteralString, cast
 
 import psycopg
 import pytest
 
 from dataforge.ledger.freshness import freshness
 from dataforge.model.freshness import FreshnessQuestion
-from dataforge.storage import data_version
+from dataforge.storage import backfill_basis, data_version, freshness_columns
 from dataforge.storage import freshness as storage
 from dataforge.storage.database import Database
 from dataforge.storage.maker import MAKERS
-from dataforge.storage.readiness import Place, columns
+from dataforge.storage.readiness import Node, Place, columns
 from tests.storage.counted import counted
 from tests.storage.plan import rows_of, steps
 
@@ -98,6 +98,18 @@ def test_every_query_reads_by_index_and_only_what_it_needs(
     for node in steps(row[0][0]["Plan"]):
         assert node["Node Type"] != "Seq Scan", json.dumps(node)
         assert rows_of(node) <= 20 * asked, json.dumps(node)
+
+
+@pytest.mark.parametrize("query", [backfill_basis.STATUSES, freshness_columns.STOOD], ids=["statuses", "stood"])
+def test_how_all_keys_of_a_node_stand_is_found_by_the_key_of_the_table(filled: Database, query: LiteralString) -> None:
+    asked = {("dataset", node): ["2026-01-08", "2026-01-09"] for node in range(2, 60, 2)}
+    given = backfill_basis.of_nodes(1, cast("dict[Node, list[str]]", asked))
+    with filled.transaction() as connection:
+        row = psycopg.ClientCursor(connection).execute("explain (analyze, format json) " + query, given).fetchone()
+    assert row is not None
+    (read,) = [step for step in steps(row[0][0]["Plan"]) if step.get("Relation Name") == "partition_state"]
+    assert (read["Index Name"], "partition" in read["Index Cond"]) == ("partition_state_pkey", True)
+    assert 0 < rows_of(read) <= len(asked)
 
 
 def test_a_thousand_questions_take_as_many_statements_as_one(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
