@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from msgspec import convert
+from msgspec.structs import replace
 
-from dataforge.model.edge import Mapping
+from dataforge.model.completeness import Listed, Writer, Writers, all_dues, dues
+from dataforge.model.edge import SAME, Mapping
 from dataforge.model.partition import Partitioning
 from dataforge.model.share import ANY, Share, most_shares, shares
 
@@ -99,3 +101,17 @@ def test_a_share_is_brought_by_its_own_partition_or_by_all_with_its_key() -> Non
 def test_the_most_that_a_producer_can_bring(task: Any, dataset: Any, most: int | None) -> None:
     cuts = [None if cut is None else convert(cut, Partitioning) for cut in (task, dataset)]
     assert most_shares(convert({"kind": "same"}, Mapping), *cuts) == most
+
+
+@pytest.mark.parametrize("cut", [None, NONE, DAILY, HOURLY, MONTHLY, REGIONS, BOTH, CLIENTS, BY_CLIENT])
+def test_who_is_cut_as_the_dataset_makes_each_of_its_partitions_by_one_run(cut: dict[str, Any] | None) -> None:
+    own = convert(cut, Partitioning | None)
+    writer = Writer(task_id=1, mapping=SAME, cut=own, stage=False, waits_for=frozenset())
+    given = Writers("all_producers", own, (writer,))
+    assert given.is_alike
+    for key in ("", "2026-11-01", "2026-11-01-05:00", "2026-11", "eu", "acme", "2026-11-01|eu", "acme|2026-11-01", "x"):
+        assert len(all_dues(given, key)) <= 1
+        assert dues(given, key) == ()
+    for others in ((), (writer, replace(writer, task_id=2)), (replace(writer, mapping=convert(THREE_DAYS, Mapping)),)):
+        assert not replace(given, writers=others).is_alike
+    assert not replace(given, when=Listed(("a", "b"))).is_alike
