@@ -15,7 +15,7 @@ from dataforge.ledger.comparison import examine, examine_some
 from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked
 from dataforge.ledger.question import ask
-from dataforge.ledger.staleness import FAR, NEAR, Staleness, staleness
+from dataforge.ledger.staleness import FAR, MOST_TOLD, NEAR, Staleness, staleness
 from dataforge.ledger.unchanged import suspected
 from dataforge.model.edge import Staleness as Meaning
 from dataforge.model.freshness import way_up
@@ -29,8 +29,6 @@ from dataforge.storage.environment import Environment
 from dataforge.storage.readiness import Place
 
 MOST_WARNED = 1_000  # upstream partitions of one batch that are looked at for a warning alone; others get none
-MOST_COMPARED = 2_000  # upstreams that those are compared with; the partitions that were asked about always are
-MOST_TOLD = 100  # upstreams of one partition that are named for having changed since
 
 
 def questions(
@@ -77,7 +75,7 @@ def _warned(
     """What may be stale of what was asked about (`own`), and of what lies near it as far as that is affordable."""
     suspects, bounds = suspected(connection, environment, own | near, NEAR, nodes)
     compared = examine(connection, environment, suspects & own, now)
-    compared |= examine_some(connection, environment, sorted(suspects - own), now, MOST_COMPARED)
+    compared |= examine_some(connection, environment, sorted(suspects - own), now, NEAR.inputs)
     return staleness(connection, environment, compared.keys(), now, bounds, compared)
 
 

@@ -12,29 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from dataforge.ledger.data_version import successes
 from dataforge.ledger.need import Asked, Need, Sketch, chosen, makers, ref, sketch, used_edges, window
 from dataforge.ledger.surroundings import Surroundings, around
-from dataforge.model.freshness import (
-    Change,
-    FreshnessStatus,
-    Input,
-    Read,
-    RunKey,
-    Success,
-    is_missing,
-    looks_back,
-    missing,
-    newer,
-    quiet,
-    status_of,
-    told,
-)
+from dataforge.model.freshness import Comparison, FreshnessStatus, Input, Read, RunKey, Success, compare, looks_back
 from dataforge.model.state import PartitionStatus
 from dataforge.model.upstream import LateData
-from dataforge.model.verdict import Code, NodeRef, Reason
+from dataforge.model.verdict import Code, Reason
 from dataforge.storage import freshness as storage
 from dataforge.storage import readiness
 from dataforge.storage import stream as streams
@@ -46,33 +32,15 @@ _AT_FIRST = 25
 _UNWANTED = frozenset({"failed", "skipped"})  # conditions by which a task comes after what was not done
 
 
-class Compared(msgspec.Struct, frozen=True):
-    """How one partition stands to its direct upstreams. What is said of those is put into words where it is asked for:
-    there may be thousands of them."""
+class Compared(Comparison[Place], frozen=True):
+    """How one partition stands to its direct upstreams."""
 
-    status: FreshnessStatus
-    built: Built | None
-    changed: Mapping[Place, Change]  # the upstreams that are newer
-    inputs: Mapping[Place, Input]  # those that are there
-    missing: Sequence[Input]
-    untold: Sequence[Reason]  # why some upstreams cannot be told
-    now: datetime
+    built: Built | None = None
     late: Reason | None = None  # what came for it after its watermark
 
-    def told(self, place: Place) -> Reason:
-        """What is said of an upstream that is newer."""
-        assert self.built is not None, "what is newer is so than what was built"
-        return told(self.built.success, self.inputs[place], self.changed[place])
-
-    def named(self, place: Place) -> tuple[NodeRef, str]:
-        """What an upstream that is there is called, in the order in which reasons are given."""
-        return self.inputs[place].node, self.inputs[place].partition
-
     def reasons(self, most: int | None = None) -> set[Reason]:
-        """What there is to say of its direct upstreams: of what is missing, and of what is newer, the first `most`."""
-        lacking = sorted(self.missing, key=lambda each: (each.node, each.partition))[:most]
-        newer_ones = sorted(self.changed, key=self.named)[:most]
-        found = {*(missing(each, self.now) for each in lacking), *self.untold, *map(self.told, newer_ones)}
+        """What there is to say of it: what came late, and of its upstreams as of inputs."""
+        found = super().reasons(most)
         return found if self.late is None else found | {self.late}
 
 
@@ -278,15 +246,6 @@ def _looked_back(
 def _compare(
     built: Built | None, given: Sequence[tuple[Place, Input]], sketches: Sequence[Sketch], now: datetime
 ) -> Compared:
-    success = built.success if built else None
     untold = [problem.reason for each in sketches for problem in each.problems if problem.required]
     untold += [each.misfit for each in sketches if each.misfit is not None]
-    lacking = [each for _, each in given if is_missing(each)]
-    there = {place: each for place, each in given if each.success}
-    changed = {place: change for place, each in there.items() if success and (change := _change(success, each))}
-    status = status_of(success, is_amiss=bool(lacking or changed), is_untold=bool(untold))
-    return Compared(status, built, changed, there, lacking, untold, now)
-
-
-def _change(built: Success, given: Input) -> Change | None:
-    return None if quiet(built, given) else newer(built, given)
+    return Compared(**asdict(compare(built.success if built else None, given, untold, now)), built=built)

@@ -7,7 +7,7 @@ near or far, is named with the way up to what changed (`ledger.staleness`).
 from collections.abc import Sequence
 from datetime import datetime
 
-from dataforge.ledger.staleness import FAR, Staleness, staleness
+from dataforge.ledger.staleness import FAR, MOST_TOLD, Staleness, staleness
 from dataforge.model.freshness import BuiltBy, Freshness, FreshnessAnswers, FreshnessQuestion, FreshnessStatus
 from dataforge.model.reference import DatasetRef, NodeKind, TaskRef
 from dataforge.model.verdict import Code, NodeRef, Reason
@@ -18,7 +18,7 @@ from dataforge.storage.database import Connection, Database
 from dataforge.storage.environment import Environment
 from dataforge.storage.readiness import Place
 
-MOST_TOLD, LEAST_TOLD = 100, 5  # reasons of one partition that are told; of more questions at once fewer of each
+LEAST_TOLD = 5  # reasons of one partition that are told, where very many are asked about at once
 MOST_TOLD_AT_ONCE = 20_000  # reasons in one answer
 
 

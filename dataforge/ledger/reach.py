@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import datetime
 from functools import partial
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from dataforge.ledger.need import cut_of, mapping_of
 from dataforge.ledger.partition_set import completed
@@ -28,6 +28,8 @@ from dataforge.storage.readiness import Node, Place, by_node
 from dataforge.storage.wakeup import TaskPartition
 
 _log = logging.getLogger(__name__)
+_Of = TypeVar("_Of", Node, int)
+_Edge = TypeVar("_Edge", Reader, Product)
 
 
 class Ways:
@@ -40,23 +42,31 @@ class Ways:
 
     def readers(self, nodes: Collection[Node]) -> list[Reader]:
         """The edges by which tasks wait for these nodes (of datasets by canonical id)."""
-        if unread := [node for node in nodes if node not in self._readers]:
-            self._readers |= {node: [] for node in unread}
-            for each in storage.readers(self._connection, self._environment, unread):
-                self._readers[each.node].append(each)
-        return [each for node in nodes for each in self._readers[node]]
+        read = partial(storage.readers, self._connection, self._environment)
+        return _once(self._readers, nodes, read, lambda edge: edge.node)
 
     def products(self, tasks: Collection[int]) -> list[Product]:
         """The edges by which these tasks write datasets."""
-        if unread := [task for task in tasks if task not in self._products]:
-            self._products |= {task: [] for task in unread}
-            for each in storage.products(self._connection, self._environment, unread):
-                self._products[each.task_id].append(each)
-        return [each for task in tasks for each in self._products[task]]
+        read = partial(storage.products, self._connection, self._environment)
+        return _once(self._products, tasks, read, lambda edge: edge.task_id)
 
     def completed(self, shapes: set[str | None]) -> dict[str, str]:
         """Of these ways of cutting those that dynamic sets complete, as they stand."""
         return completed(self._connection, self._environment, shapes)
+
+
+def _once(
+    known: dict[_Of, list[_Edge]],
+    asked: Collection[_Of],
+    read: Callable[[list[_Of]], Iterable[_Edge]],
+    of: Callable[[_Edge], _Of],
+) -> list[_Edge]:
+    """The edges of these, in their order; those that are not known yet are read."""
+    if unread := [each for each in asked if each not in known]:
+        known |= {each: [] for each in unread}
+        for edge in read(unread):
+            known[of(edge)].append(edge)
+    return [edge for each in asked for edge in known[each]]
 
 
 def waiting_for(

@@ -27,6 +27,8 @@ class Bounds(msgspec.Struct, frozen=True):
     inputs: int  # that what is not asked about is compared with, on all levels
 
 
+MOST_TOLD = 100  # reasons of one partition that are told
+
 # A month of a task that builds each day on the one before.
 FAR = Bounds(levels=31, places=5_000, partly=True, inputs=50_000)
 NEAR = Bounds(levels=3, places=100, partly=False, inputs=2_000)  # what every verdict can afford for a warning

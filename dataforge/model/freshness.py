@@ -23,10 +23,10 @@ Guarantees an answer that is a function of the values given, its reasons in one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, NamedTuple
+from typing import Annotated, Generic, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -40,6 +40,7 @@ from dataforge.model.upstream import State, missing_since
 from dataforge.model.verdict import Cause, Code, NodeRef, Reason
 
 RunKey = tuple[int, str]  # task id, run
+Key = TypeVar("Key", bound=Hashable)  # of an input
 MOST_ASKED = 5_000  # partitions in one question: those of a window, whose upstreams are each looked at once
 
 
@@ -153,24 +154,52 @@ class Change(NamedTuple):
     built_from: str | None = None  # the version that was recorded, where that tells it
 
 
+class Comparison(msgspec.Struct, Generic[Key], frozen=True):
+    """How one partition stands to its direct inputs, each by its key. What is said of those is put into words where it
+    is asked for: there may be thousands of them."""
+
+    status: FreshnessStatus
+    success: Success | None  # that made the partition last
+    changed: Mapping[Key, Change]  # the inputs that are newer
+    inputs: Mapping[Key, Input]  # those that are there
+    missing: Sequence[Input]
+    untold: Sequence[Reason]  # why some inputs cannot be told
+    now: datetime
+
+    def told(self, key: Key) -> Reason:
+        """What is said of an input that is newer."""
+        assert self.success is not None, "what is newer is so than what was built"
+        return _told(self.success, self.inputs[key], self.changed[key])
+
+    def named(self, key: Key) -> tuple[NodeRef, str]:
+        """What an input that is there is called, in the order in which reasons are given."""
+        return _named(self.inputs[key])
+
+    def reasons(self, most: int | None = None) -> set[Reason]:
+        """What there is to say of the inputs: of what is missing, and of what is newer, the first `most`."""
+        lacking = sorted(self.missing, key=_named)[:most]
+        changed = sorted(self.changed, key=self.named)[:most]
+        return {*(_missing(each, self.now) for each in lacking), *self.untold, *map(self.told, changed)}
+
+
 def compare(
-    built: Success | None, inputs: Iterable[Input], problems: Iterable[Reason], now: datetime
-) -> tuple[FreshnessStatus, tuple[Reason, ...]]:
-    """How the partition that `built` made stands to its inputs. `problems` are edges whose partitions cannot be told.
+    built: Success | None, inputs: Iterable[tuple[Key, Input]], untold: Sequence[Reason], now: datetime
+) -> Comparison[Key]:
+    """How the partition that `built` made stands to its inputs. `untold` are edges whose partitions cannot be told.
 
     The inputs are those that count: of required edges that do not ignore staleness. What makes a partition stale by
-    itself, and not as built from something stale, is a reason from here: another kind of cause joins those in `amiss`.
+    itself, and not as built from something stale, is a reason from here: another kind of cause joins those that are
+    missing or newer.
     """
-    given, untold = list(inputs), list(problems)
-    amiss = [missing(each, now) for each in given if is_missing(each)]
-    if built is not None:
-        amiss += [told(built, each, change) for each in given if (change := newer(built, each)) is not None]
-    found = tuple(sorted({*amiss, *untold}, key=lambda reason: reason.order))
-    return status_of(built, is_amiss=bool(amiss), is_untold=bool(untold)), found
+    given = list(inputs)
+    missing = [each for _, each in given if _is_missing(each)]
+    there = {key: each for key, each in given if each.success}
+    changed = {key: change for key, each in there.items() if built and (change := _change(built, each))}
+    status = _status(built, is_amiss=bool(missing or changed), is_untold=bool(untold))
+    return Comparison(status, built, changed, there, missing, untold, now)
 
 
-def status_of(built: Success | None, *, is_amiss: bool, is_untold: bool) -> FreshnessStatus:
-    """How it stands, where inputs that are newer or missing are `amiss`, and some cannot be told."""
+def _status(built: Success | None, *, is_amiss: bool, is_untold: bool) -> FreshnessStatus:
     if built is None:
         return FreshnessStatus.NOT_BUILT
     if is_amiss:
@@ -178,12 +207,19 @@ def status_of(built: Success | None, *, is_amiss: bool, is_untold: bool) -> Fres
     return FreshnessStatus.UNKNOWN if is_untold else FreshnessStatus.FRESH
 
 
-def is_missing(given: Input) -> bool:
-    """Whether no run ever made it, though one is known that would."""
+def _named(given: Input) -> tuple[NodeRef, str]:
+    return given.node, given.partition
+
+
+def _is_missing(given: Input) -> bool:
     return given.node.kind == "dataset" and given.success is None and (given.written or given.state is not None)
 
 
-def quiet(built: Success, given: Input) -> bool:
+def _change(built: Success, given: Input) -> Change | None:
+    return None if _quiet(built, given) else _newer(built, given)
+
+
+def _quiet(built: Success, given: Input) -> bool:
     """Whether the last success alone tells that this input is neither newer nor missing."""
     return given.success is not None and (given.success.by == built.by or not (_later(built, given) or given.read))
 
@@ -206,7 +242,7 @@ def _later(built: Success, given: Input) -> bool:
     return built.begun is not None and ended is not None and ended > built.begun
 
 
-def newer(built: Success, given: Input) -> Change | None:
+def _newer(built: Success, given: Input) -> Change | None:
     """How this input is newer than what was built from it; None where it is not."""
     success, read = given.success, given.read
     if success is None or given.present is None or success.by == built.by:
@@ -224,7 +260,7 @@ def newer(built: Success, given: Input) -> Change | None:
     return None if then is not None and same(then, now) else Change(now)
 
 
-def told(built: Success, given: Input, change: Change) -> Reason:
+def _told(built: Success, given: Input, change: Change) -> Reason:
     """Why this input is newer than what was built from it, in words."""
     now = change.now
     if change.built_from is not None and given.success is not None:
@@ -312,8 +348,7 @@ def _when(changed_at: datetime, built: Success, begun: datetime) -> str:
     return f"at {changed_at:%Y-%m-%d} {changed_at:{form}} UTC, {what} ({then:%Y-%m-%d} {then:{form}} UTC)"
 
 
-def missing(given: Input, now: datetime) -> Reason:
-    """That no run made it, and why."""
+def _missing(given: Input, now: datetime) -> Reason:
     state = given.state
     why = "no run of it is known" if state is None else _why(state)
     since = state.since if state else missing_since(given.window, now)

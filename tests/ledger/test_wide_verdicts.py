@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from dataforge.ledger import freshness
 from dataforge.ledger.readiness import verdict
-from dataforge.ledger.staleness import FAR
+from dataforge.ledger.staleness import FAR, NEAR
 from dataforge.model.freshness import Freshness
 from dataforge.model.question import Named
 from dataforge.model.verdict import Reason
@@ -61,7 +61,7 @@ def test_upstreams_are_looked_at_for_a_warning_while_that_is_affordable(
     assert [each.upstream and each.upstream.name for each in all_of_them] == [f"clean_{name}" for name in _SOURCES]
     monkeypatch.setattr("dataforge.ledger.comparison._AT_FIRST", 1)
     assert _warnings(database, "top") == all_of_them
-    monkeypatch.setattr("dataforge.ledger.aging.MOST_COMPARED", 2)
+    monkeypatch.setattr("dataforge.ledger.aging.NEAR", replace(NEAR, inputs=2))
     some = _warnings(database, "top")
     assert len(some) == 3  # one is compared, then two together
     assert {each.message for each in some} < {each.message for each in all_of_them}

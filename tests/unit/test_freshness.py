@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataforge.model import freshness
 from dataforge.model.attempt import Interval
-from dataforge.model.freshness import Input, Read, Success, compare
+from dataforge.model.freshness import FreshnessStatus, Input, Read, Success
 from dataforge.model.state import Evidence, PartitionStatus, RunState
 from dataforge.model.upstream import State
 from dataforge.model.verdict import Code, NodeRef, Reason
@@ -27,6 +29,13 @@ def _input(ended: datetime | None = None, kind: Any = "dataset", name: str = "ra
     ready = State(status=PartitionStatus.READY, run_state=RunState.SUCCEEDED, evidence=Evidence.REPORTED, since=ended)
     given = {"success": success, "state": ready if ended else None, "run": "u" if ended else None, **more}
     return Input(node=NodeRef(kind, "s3://lake", name), partition="2026-11-05", **given)
+
+
+def compare(
+    built: Success | None, inputs: Iterable[Input], untold: Sequence[Reason], now: datetime
+) -> tuple[FreshnessStatus, tuple[Reason, ...]]:
+    found = freshness.compare(built, enumerate(inputs), untold, now)
+    return found.status, tuple(sorted(found.reasons(), key=lambda reason: reason.order))
 
 
 def _codes(built: Success | None, *inputs: Input) -> tuple[str, list[str]]:
