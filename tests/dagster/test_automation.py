@@ -162,8 +162,12 @@ def test_it_combines_with_conditions_of_dagsters_own(ledger: LedgerResource) -> 
     with DagsterInstance.ephemeral() as instance:
         latest = _asked(_world(ledger_ready(ledger) & AutomationCondition.in_latest_time_window()), instance)
         others = _asked(_world(~ledger_ready(ledger) & AutomationCondition.missing()), instance)
+        either = _asked(_world(ledger_ready(ledger) | AutomationCondition.in_latest_time_window()), instance)
+        never_asked = _asked(_world(ledger_ready(ledger).since(AutomationCondition.newly_requested())), instance)
     assert _partitions(latest, "clean") == {DAYS[2]}
     assert _partitions(others, "clean") == {"2026-11-01", "2026-11-02", DAYS[1]}
+    assert _partitions(either, "clean") == {DAYS[0], DAYS[2]}
+    assert _partitions(never_asked, "clean") == {DAYS[0], DAYS[2]}
 
 
 def test_one_question_is_asked_for_all_assets_of_a_tick(

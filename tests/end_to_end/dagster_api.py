@@ -62,6 +62,11 @@ class DagsterApi:
         execution: dict[str, Any] | None = found[name]["executionForLatestMaterialization"]
         return execution
 
+    def passes(self, asset: str, name: str) -> bool | None:
+        """Whether one check of an asset passes; None where it was not evaluated yet."""
+        found = self.check(asset, name)
+        return bool(found["evaluation"]["success"]) if found is not None and found["evaluation"] is not None else None
+
     def materialize(self, asset: str, partition: str) -> str:
         """Launches one partition of an asset, as the button in the page does; the backfill's id."""
         parameters = {"assetSelection": [{"path": asset.split("/")}], "partitionNames": [partition]}

@@ -161,7 +161,7 @@ def test_materializing_the_stale_day_in_the_page_ends_in_the_ledger(shop: Shop, 
     )
     assert run["state"] == "succeeded"
     assert run["source"]["url"] == f"{shop.dagster.url}/runs/{run['source']['dagster_run_id']}"
-    eventually(lambda: _passes(shop, "warehouse/stg_orders"), 120, "the check passes")
+    eventually(lambda: shop.dagster.passes("warehouse/stg_orders", CHECK), 120, "the check passes")
     after = shop.dagster.events("warehouse/stg_orders", "2026-11-05")
     assert [event for event in after if event not in before] == [_of_dbt(after)]
 
@@ -206,11 +206,6 @@ def _run_of_dagster(shop: Shop, name: str, partition: str) -> dict[str, Any] | N
     answer = shop.ledger.get("/api/v1/dev/runs", params={"name": name, "partition": partition, "state": "succeeded"})
     runs = answer.json()["items"]
     return next((run for run in runs if "url" in run["source"]), None)  # the recorded ones have no page
-
-
-def _passes(shop: Shop, asset: str) -> bool:
-    found = shop.dagster.check(asset, CHECK)
-    return found is not None and found["evaluation"] is not None and bool(found["evaluation"]["success"])
 
 
 def _of_dbt(events: list[dict[str, str]]) -> dict[str, str]:

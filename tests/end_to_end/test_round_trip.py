@@ -2,6 +2,7 @@
 the two halves is simulated."""
 
 import shutil
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from dataforge.cli.example import PROPOSAL
 from tests.end_to_end.conftest import Shop, eventually
 
+CHECK = "upstreams_are_current"
 LATE = Path(__file__).parents[2] / "examples" / "shop" / "late"
 
 pytestmark = pytest.mark.xdist_group("shop")
@@ -72,6 +74,30 @@ def test_dagster_runs_what_the_ledger_lets_run_and_what_a_backfill_releases(shop
     assert {*wanted, *waves} <= automated
     assert {partition for _, partition in automated} <= {day, early, "2026-11-03", "2026-11-05", "2026-11-02"}
     assert shop.dagster.reasons("warehouse/weekly_revenue") >= {"upstream_missing"}
+
+
+def test_a_day_that_is_written_again_fails_the_check_below_it_until_automation_has_built_it_anew(shop: Shop) -> None:
+    """An event by HTTP, and an order to rebuild what is stale: the automation runs dbt for that day and no other."""
+    day, again = "2026-11-14", {"namespace": "shop-airflow", "name": "shop_daily.load_payments"}
+    eventually(lambda: shop.dagster.passes("warehouse/stg_payments", CHECK), 120, "the payments are current")
+    payments = {"namespace": "s3://shop-lake", "name": "payments", "partition": day}
+    event = {"task": again, "run": "again", "partition": day, "time": datetime.now(UTC).isoformat()}
+    sent = shop.ledger.post("/api/v1/dev/events", json={**event, "state": "succeeded", "outputs": [payments]})
+    assert sent.status_code == 200, sent.text
+    eventually(lambda: shop.dagster.passes("warehouse/stg_payments", CHECK) is False, 120, "the check fails")
+
+    before = shop.dagster.automated("ledger_ready")
+    sensor = shop.dagster.start_sensor("ledger_ready")
+    try:
+        body = {"targets": [{"name": "model.shop.stg_payments", "from": "2026-11-13", "to": day}], "overwrite": "stale"}
+        begun = shop.ledger.post("/api/v1/dev/backfills", json={**body, "reason": "written again", "dry_run": False})
+        assert begun.json()["planned"] == 1, begun.text
+        eventually(lambda: _state(shop, begun.json()["id"]) == "done", 180, "the backfill has built the day")
+        eventually(lambda: shop.dagster.passes("warehouse/stg_payments", CHECK), 120, "the check clears")
+    finally:
+        shop.dagster.stop_sensor(sensor)
+    run = {each for each in shop.dagster.automated("ledger_ready") - before if each[0] == "warehouse/stg_payments"}
+    assert run == {("warehouse/stg_payments", day)}
 
 
 def _state(shop: Shop, backfill: str) -> object:
