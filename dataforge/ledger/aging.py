@@ -11,12 +11,11 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
-from dataforge.ledger.comparison import examine, examine_some
 from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked
 from dataforge.ledger.question import ask
 from dataforge.ledger.staleness import FAR, MOST_TOLD, NEAR, Staleness, staleness
-from dataforge.ledger.unchanged import suspected
+from dataforge.ledger.unchanged import compared, suspected
 from dataforge.model.edge import Staleness as Meaning
 from dataforge.model.freshness import way_up
 from dataforge.model.readiness import Question
@@ -62,21 +61,13 @@ def aged(
     deciding = _places(upstreams, "block")
     own = {_own(asked) for asked, question in questions.items() if _was_made(question.own)} if warn else set()
     near = set(sorted(_places(upstreams, "warn"))[:MOST_WARNED]) if warn else set()
-    warned = _warned(connection, environment, nodes, own, near, now)
-    told = _told(warned, own)
+    suspicion = suspected(connection, environment, own | near, now, NEAR, nodes)
+    found = compared(connection, environment, suspicion, own, now)
+    told = _told(staleness(connection, environment, found.keys(), now, suspicion.bounds, found), own)
     if deciding:
-        told |= _told(staleness(connection, environment, deciding, now, FAR, warned.compared), own, deciding=True)
+        known = {place: each for place, each in found.items() if place in suspicion.whole}
+        told |= _told(staleness(connection, environment, deciding, now, FAR, known), own, deciding=True)
     return {asked: _age(asked, question, told) for asked, question in questions.items()}
-
-
-def _warned(
-    connection: Connection, environment: int, nodes: Nodes | None, own: set[Place], near: set[Place], now: datetime
-) -> Staleness:
-    """What may be stale of what was asked about (`own`), and of what lies near it as far as that is affordable."""
-    suspects, bounds = suspected(connection, environment, own | near, NEAR, nodes)
-    compared = examine(connection, environment, suspects & own, now)
-    compared |= examine_some(connection, environment, sorted(suspects - own), now, NEAR.inputs)
-    return staleness(connection, environment, compared.keys(), now, bounds, compared)
 
 
 class _Told(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ wrote on behalf of an Airflow task that is the application; where nobody knows w
 upstreams are those of the task that ran it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -44,8 +44,15 @@ class Compared(Comparison[Place], frozen=True):
         return found if self.late is None else found | {self.late}
 
 
-def examine(connection: Connection, environment: int, places: Iterable[Place], now: datetime) -> dict[Place, Compared]:
-    """How each of these partitions (datasets by canonical id) stands to its direct upstreams."""
+def examine(
+    connection: Connection,
+    environment: int,
+    places: Iterable[Place],
+    now: datetime,
+    among: Container[Place] | None = None,
+) -> dict[Place, Compared]:
+    """How each of these partitions (datasets by canonical id) stands to its direct upstreams; at least to those that
+    are `among` some places, where only these may tell."""
     wanted = sorted(set(places))
     if not wanted:
         return {}
@@ -53,12 +60,14 @@ def examine(connection: Connection, environment: int, places: Iterable[Place], n
     unwritten = {node for kind, node, key in wanted if kind == "dataset" and (kind, node, key) not in built}
     writers = readiness.producers(connection, environment, unwritten)
     known = around(connection, environment, _tasks(wanted, built, writers))
-    sketches = {place: list(_sketches(known, place, built.get(place), writers, now)) for place in wanted}
+    sketches = {place: list(_sketches(known, place, built.get(place), writers, now, among)) for place in wanted}
     needs = {place: _needs(known, place, found) for place, found in sketches.items()}
     every = {need.places: need for found in needs.values() for need in found}  # what many need is looked at once
-    runs = {place[0]: _runs_of(known, need, now) for place, need in every.items()}
-    around_them = {each for some in (*every, *runs.values()) for each in some}
-    standing = storage.standing(connection, environment, around_them)
+    standing = storage.standing(connection, environment, {each for some in every for each in some})
+    unseen = {need.places[0]: need for need in every.values() if need.stands(standing) not in standing}
+    runs = {place: _runs_of(known, need, now) for place, need in unseen.items()}
+    behind = {each for some in runs.values() for each in some} - standing.keys()
+    standing |= storage.standing(connection, environment, behind) if behind else {}
     late = {place for place, each in built.items() if each.late}
     late |= {place for place, each in standing.items() if each.state.status is PartitionStatus.STALE}
     seen = _Seen(
@@ -75,14 +84,19 @@ def examine(connection: Connection, environment: int, places: Iterable[Place], n
 
 
 def examine_some(
-    connection: Connection, environment: int, places: Sequence[Place], now: datetime, most: int
+    connection: Connection,
+    environment: int,
+    places: Sequence[Place],
+    now: datetime,
+    most: int,
+    among: Container[Place] | None = None,
 ) -> dict[Place, Compared]:
     """The same of the first of these partitions, until about `most` inputs were compared: of a few at first, then of
     twice as many, and so on."""
     found: dict[Place, Compared] = {}
     at_once = _AT_FIRST
     while most > 0 and (taken := places[len(found) : len(found) + at_once]):
-        more = examine(connection, environment, taken, now)
+        more = examine(connection, environment, taken, now, among)
         found |= more
         most, at_once = most - sum(len(each.inputs) for each in more.values()), 2 * at_once
     return found
@@ -108,7 +122,7 @@ class _Seen(msgspec.Struct, frozen=True):
     standing: Mapping[Place, Standing]
     reads: Mapping[RunKey, Mapping[tuple[int, str], str]]
     late: Mapping[Place, LateData]
-    runs: Mapping[Place, Sequence[Place]]  # by needed partition those of the tasks that would write it
+    runs: Mapping[Place, Sequence[Place]]  # by needed partition of which nothing is known, of the tasks that write it
 
     def written(self, need: Need) -> bool:
         """Whether the needed partition was ever made."""
@@ -127,13 +141,23 @@ def _tasks(
 
 
 def _sketches(
-    known: Surroundings, place: Place, built: Built | None, writers: Mapping[int, Sequence[Producer]], now: datetime
+    known: Surroundings,
+    place: Place,
+    built: Built | None,
+    writers: Mapping[int, Sequence[Producer]],
+    now: datetime,
+    among: Container[Place] | None,
 ) -> Iterator[Sketch]:
-    """What the runs need that made the partition, or would make it."""
+    """What the runs need that made the partition, or would make it; among some places alone, where nothing else tells
+    which of it counts."""
     for asked in _makers(known, place, built, writers, now):
         subject = known.subjects.get(asked.task_id)
         if subject is not None:
-            yield sketch(subject, known.edges.get(asked.task_id, []), known.nodes, asked, now)
+            edges = known.edges.get(asked.task_id, [])
+            waits = any(
+                edge.node[0] == "task" for edge in used_edges(edges)
+            )  # which a dataset between may tell more of
+            yield sketch(subject, edges, known.nodes, asked, now, None if waits else among)
 
 
 def _makers(

@@ -98,10 +98,16 @@ def _flow(value: object) -> str:
 
 
 def sketch(
-    subject: Subject, found: Sequence[EdgeRow], nodes: dict[Node, NodeRow], asked: Asked, now: datetime
+    subject: Subject,
+    found: Sequence[EdgeRow],
+    nodes: dict[Node, NodeRow],
+    asked: Asked,
+    now: datetime,
+    among: Container[Place] | None = None,
 ) -> Sketch:
-    """What the partition asked for needs, by all edges of its task. What the task itself writes in place it does
-    not wait for, nor for any one partition of a dataset whose updates trigger it."""
+    """What the partition asked for needs, by all edges of its task; what is not `among` some places may be left out.
+    What the task itself writes in place it does not wait for, nor for any one partition of a dataset whose updates
+    trigger it."""
     cut = cut_of(subject.partitioning, declared=subject.partitioning_origin == "declared")
     amiss = misfit(subject, cut, asked.partition)
     if amiss is not None:
@@ -116,7 +122,7 @@ def sketch(
             continue
         node = nodes[edge.node]
         try:
-            mapped = list(_needs(edge, node, side, told))
+            mapped = list(_needs(edge, node, side, told, among))
             needs += [need for need in mapped if (edge.node, need.key) not in own]
             updates += [need for need in mapped if (edge.node, need.key) in own and edge.origin == "declared"]
         except InvalidInput as error:
@@ -185,7 +191,7 @@ def misfit(subject: Subject, cut: Partitioning | None, key: str) -> Reason | Non
 _Told = dict[tuple[str, str | None, bool], tuple[tuple[str, ...], ...]]
 
 
-def _needs(edge: EdgeRow, node: NodeRow, side: Side, told: _Told) -> Iterator[Need]:
+def _needs(edge: EdgeRow, node: NodeRow, side: Side, told: _Told, among: Container[Place] | None) -> Iterator[Need]:
     theirs = cut_of(node.partitioning, declared=node.declared_cut)
     alike = (edge.mapping, node.partitioning, node.declared_cut)
     if alike not in told:
@@ -194,6 +200,8 @@ def _needs(edge: EdgeRow, node: NodeRow, side: Side, told: _Told) -> Iterator[Ne
         for key in group:
             exact: Place = (node.kind, node.id, key)
             places = (exact,) if node.declared_cut or not key else (exact, (node.kind, node.id, ""))
+            if among is not None and len(group) == 1 and exact not in among and places[-1] not in among:
+                continue
             yield Need(edge, node, key, theirs or side.cut, places, group if len(group) > 1 else ())
 
 

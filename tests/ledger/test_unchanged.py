@@ -16,7 +16,7 @@ from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger import unchanged
 from dataforge.ledger.declare import declare
 from dataforge.ledger.staleness import Bounds, staleness
-from dataforge.ledger.unchanged import suspected
+from dataforge.ledger.unchanged import compared, suspected
 from dataforge.model import definition
 from dataforge.model.reference import node_id
 from dataforge.storage import environment as environments
@@ -83,11 +83,12 @@ def _made(connection: Connection, environment: int) -> list[Place]:
 
 def _look_alike(connection: Connection, environment: int, asked: set[Place], bounds: Bounds, now: datetime) -> None:
     whole = staleness(connection, environment, asked, now, bounds)
-    suspects, near = suspected(connection, environment, asked, bounds)
-    assert suspects <= asked
-    found = staleness(connection, environment, suspects, now, near)
+    suspicion = suspected(connection, environment, asked, now, bounds)
+    assert suspicion.whole <= suspicion.suspects <= asked
+    known = compared(connection, environment, suspicion, asked, now)
+    found = staleness(connection, environment, suspicion.suspects, now, suspicion.bounds, known)
     for place in asked:
-        assert (found.stale(place) if place in suspects else ()) == whole.stale(place)
+        assert (found.stale(place) if place in suspicion.suspects else ()) == whole.stale(place)
 
 
 DAY = DAYS[0]
@@ -112,7 +113,10 @@ def test_who_read_another_version_than_there_was_is_suspected(database: Database
     assert record_native(database, "dev", events, NOTHING).rejected == []
     asked: set[Place] = {("task", node_id("ns", "read"), DAY)}
     with database.transaction() as connection:
-        assert suspected(connection, 1, asked, Bounds(levels=1, places=10, partly=False, inputs=10_000))[0] == asked
+        assert (
+            suspected(connection, 1, asked, NOW, Bounds(levels=1, places=10, partly=False, inputs=10_000)).whole
+            == asked
+        )
         _look_alike(connection, 1, asked, Bounds(levels=1, places=10, partly=False, inputs=10_000), NOW)
 
 
