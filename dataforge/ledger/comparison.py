@@ -133,7 +133,7 @@ def _sketches(
     for asked in _makers(known, place, built, writers, now):
         subject = known.subjects.get(asked.task_id)
         if subject is not None:
-            yield sketch(subject, known.edges.get(asked.task_id, []), known.nodes, asked, now)
+            yield sketch(subject, known.edges.get(asked.task_id, []), known.nodes, asked, now, known.known_from)
 
 
 def _makers(
@@ -246,6 +246,11 @@ def _looked_back(
 def _compare(
     built: Built | None, given: Sequence[tuple[Place, Input]], sketches: Sequence[Sketch], now: datetime
 ) -> Compared:
-    untold = [problem.reason for each in sketches for problem in each.problems if problem.required]
+    untold = [
+        problem.reason
+        for each in sketches
+        for problem in each.problems
+        if problem.required and problem.reason.code is not Code.DETAIL_ENDED  # the comparison ends there
+    ]
     untold += [each.misfit for each in sketches if each.misfit is not None]
     return Compared(**asdict(compare(built.success if built else None, given, untold, now)), built=built)
