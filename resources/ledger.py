@@ -23,7 +23,7 @@ from dataforge.model.backfill import (
     PlanItem,
     Verb,
 )
-from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
+from dataforge.model.catalog import DatasetItem, PartitionPage, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes, Newest
 from dataforge.model.claim import (
     DONE,
@@ -148,7 +148,7 @@ class LedgerResource(ConfigurableResource[Any]):
         """One page of the runs, or of their attempts."""
         return self._ledger.runs(wanted)
 
-    def partitions(self, wanted: PartitionFilter) -> Page[PartitionItem]:
+    def partitions(self, wanted: PartitionFilter) -> PartitionPage:
         """One page of partition states."""
         return self._ledger.partitions(wanted)
 

@@ -8,7 +8,7 @@ from dataforge.model.arrival import Arrival, ArrivalQuestion, Arrivals
 from dataforge.model.arrival_sentence import Aspect, amiss, moment, recent, retyped
 from dataforge.model.asset import Asset, AssetName, Column, Snapshot, Upstream, key_of
 from dataforge.model.backfill import Backfilling, Plan, PlanItem, Target
-from dataforge.model.catalog import DatasetItem, NodeName, PartitionItem, RunItem, RunName, TaskItem
+from dataforge.model.catalog import DatasetItem, NodeName, PartitionItem, PartitionPage, RunItem, RunName, TaskItem
 from dataforge.model.change import Change, Changes, LastSuccess, Newest, Producer, mirror_id
 from dataforge.model.claim import (
     Again,
@@ -104,6 +104,7 @@ __all__ = [
     "Page",
     "PartitionFilter",
     "PartitionItem",
+    "PartitionPage",
     "PartitionStatus",
     "Partitioning",
     "Plan",

@@ -20,7 +20,8 @@ class Mutant(NamedTuple):
 
 MACHINE = "tests/twin/test_machine.py"
 _STATES = (
-    "s.node_kind = w.kind and s.node_id = w.node\n    and s.partition = w.partition\n"
+    "s.node_kind = w.kind and s.node_id = w.node\n    and s.partition = w.partition and "
+    "(s.partition = '' or s.partition between %(first)s and %(last)s)\n"
     "left join lateral (\n    select shards, error from run"
 )
 
@@ -45,6 +46,69 @@ MUTANTS = (
         "        if len(part) == 1:",
         "        if part:",
         ("tests/ingest/test_group.py",),
+    ),
+    Mutant(
+        "what is told of an ended window makes no state",
+        "dataforge/storage/partition.py",
+        "    where not has_ended(w.key, (select states_known_from from environment where id = %(environment)s))\n",
+        "",
+        ("tests/ingest/test_partition_detail.py",),
+    ),
+    Mutant(
+        "a window without a state says so from the same commit on",
+        "dataforge/ledger/detail.py",
+        "    partition_part.move_on(connection, until)\n",
+        "",
+        ("tests/ingest/test_partition_detail.py",),
+    ),
+    Mutant(
+        "a month that somebody works on stays",
+        "dataforge/ledger/detail.py",
+        "if first.key < ends else partition_part.busy(connection, ends)",
+        "if first.key < ends else None",
+        ("tests/ingest/test_partition_detail.py",),
+    ),
+    Mutant(
+        "a month stays while a window of any partitioning that begins in it is not over",
+        "dataforge/ledger/detail.py",
+        "        found += [_First(key, because) for key in _holding(shape, before)]\n",
+        "",
+        ("tests/ingest/test_partition_detail.py",),
+    ),
+    Mutant(
+        "what is no window stays, in whichever month it lies",
+        "dataforge/storage/migrations/0051_partition_detail.sql",
+        "where not has_ended(partition, $1) returning",
+        "where false returning",
+        ("tests/ingest/test_partition_detail.py",),
+    ),
+    Mutant(
+        "what was built from an ended window is not stale by it",
+        "dataforge/ledger/comparison.py",
+        "if problem.required and problem.reason.code is not Code.DETAIL_ENDED",
+        "if problem.required",
+        ("tests/ingest/test_partition_detail.py",),
+    ),
+    Mutant(
+        "all of an upstream begins where its detail ends",
+        "dataforge/model/mapping.py",
+        "tuple(key for key in keys if not has_ended(key, side.known_from))",
+        "keys",
+        ("tests/ingest/test_partition_detail.py",),
+    ),
+    Mutant(
+        "the same windows have ended in a state that is rebuilt",
+        "dataforge/storage/rebuilt.py",
+        "select %s, %s, states_known_from from environment",
+        "select %s, %s, null from environment",
+        ("tests/ingest/test_partition_detail.py",),
+    ),
+    Mutant(
+        "a set keeps the keys that only ended windows showed",
+        "dataforge/storage/partition_set.py",
+        "or (has_ended(w.partition,",
+        "or (false and has_ended(w.partition,",
+        ("tests/ingest/test_partition_detail.py",),
     ),
     Mutant(
         "a place with several claims is not decided by one of them",
@@ -560,8 +624,8 @@ MUTANTS = (
     Mutant(
         "a task that waits for tasks is compared with all of its inputs",
         "dataforge/ledger/comparison.py",
-        "None if waits else among",
-        "among",
+        'telling = None if any(edge.node[0] == "task" for edge in used_edges(edges)) else among',
+        "telling = among",
         ("tests/ledger/test_inputs.py",),
     ),
     Mutant(
@@ -819,7 +883,7 @@ MUTANTS = (
     Mutant(
         "what was exported is all that was detached",
         "dataforge/ledger/export.py",
-        "    if written.rows != share.events:",
+        "    if written.rows != share.rows:",
         "    if False:",
         ("tests/ingest/test_export.py",),
     ),

@@ -10,9 +10,8 @@ from litestar.di import NamedDependency
 
 from dataforge.api.operation import EnvironmentName, answers, read_query, takes_query
 from dataforge.ledger import catalog
-from dataforge.model.catalog import LastReady, PartitionItem, RunName
+from dataforge.model.catalog import LastReady, PartitionItem, PartitionPage, RunName
 from dataforge.model.filter import PartitionFilter
-from dataforge.model.listing import Page
 from dataforge.model.state import PartitionStatus
 from dataforge.storage.database import Database
 
@@ -37,11 +36,11 @@ _EXAMPLE = PartitionItem(
     "/{env:str}/partitions",
     sync_to_thread=True,
     operation_class=takes_query(PartitionFilter),
-    responses=answers(Page[PartitionItem], Page([_EXAMPLE], None), "One page of the list."),
+    responses=answers(PartitionPage, PartitionPage([_EXAMPLE], None, "2026-08-01"), "One page of the list."),
     summary="List partitions",
 )
 def list_partitions(
     database: NamedDependency[Database], env: EnvironmentName, request: Request[Any, Any, Any]
-) -> Page[PartitionItem]:
+) -> PartitionPage:
     """All partitions of one task or dataset together, in the order of their keys."""
     return catalog.partitions(database, env, read_query(request, PartitionFilter), datetime.now(UTC))

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from dataforge.ledger.export import Exported
 
 
-def show_fates(judged: Sequence[Fate], *, dropped: bool, for_program: bool) -> None:
-    """Prints them: those that may go, or that were `dropped`, and why others stay."""
+def show_fates(judged: Sequence[Fate], *, dropped: bool, for_program: bool, held: str = "EVENTS") -> None:
+    """Prints them, with how many rows they hold: those that may go, or that were `dropped`, and why others stay."""
     if for_program:
         click.echo(msgspec.json.format(msgspec.json.encode(judged), indent=2).decode())
         return
     gone = "dropped" if dropped else "may go"
-    show(("PART", "FROM", "UNTIL", "MB", "EVENTS", ""), [_line(fate, gone) for fate in judged])
+    show(("PART", "FROM", "UNTIL", "MB", held, ""), [_line(fate, gone) for fate in judged])
 
 
 def show_ended(ended: Ended, *, for_program: bool) -> None:

@@ -136,6 +136,8 @@ def partitions(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
     titles = ("KIND", "NAME", "PARTITION", "STATE", "SINCE (UTC)", "EVIDENCE", "VERSION", "REASON")
     found = _collect(invocation, "partitions", _read(PartitionFilter, given), now=datetime.now(UTC))
     print_page(found, titles, _partition, as_json=as_json)
+    if found.known_from is not None and not as_json:
+        click.echo(f"the detail of windows before {found.known_from} has ended, and is in files", err=True)
 
 
 def _partition(item: PartitionItem) -> Sequence[object]:
@@ -219,7 +221,7 @@ def _read(shape: type[_Filter], given: dict[str, Any]) -> _Filter:
     return msgspec.convert(given, shape)
 
 
-def _collect(invocation: Invocation, noun: str, wanted: Paging, **more: datetime) -> Page[Any]:
+def _collect(invocation: Invocation, noun: str, wanted: Paging, **more: datetime) -> Any:
     from dataforge.ledger import catalog
 
     pages: Callable[..., Page[Any]] = getattr(catalog, noun)
@@ -235,7 +237,7 @@ def collected(read: Callable[[_Filter], Page[_Item]], wanted: _Filter) -> Page[_
         items += page.items
         rest = wanted.limit - len(page.items)
         if page.next_cursor is None or rest == 0:
-            return Page(items, page.next_cursor)
+            return msgspec.structs.replace(page, items=items)
         wanted = msgspec.structs.replace(wanted, limit=rest, cursor=page.next_cursor)
 
 

@@ -72,7 +72,7 @@ VERBS = {
     ),
     "retention": Verb(
         "dataforge.cli.retention:retention",
-        "List the months for which it is known which events were recorded, and whether each may go.",
+        "List the months of partition states, and of events that are known, and whether each may go.",
     ),
     "dagster": Verb("dataforge.cli.dagster:dagster", "Take from Dagster's event log what is old and nobody needs."),
     "replay": Verb(

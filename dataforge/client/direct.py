@@ -57,7 +57,7 @@ from dataforge.model.backfill import (
     PlanItem,
     Verb,
 )
-from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
+from dataforge.model.catalog import DatasetItem, PartitionPage, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes, Newest
 from dataforge.model.claim import (
     DONE,
@@ -188,7 +188,7 @@ class DirectClient:
     def runs(self, wanted: RunFilter) -> Page[RunItem]:
         return catalog.runs(self._database, self._environment, filtered(wanted))
 
-    def partitions(self, wanted: PartitionFilter) -> Page[PartitionItem]:
+    def partitions(self, wanted: PartitionFilter) -> PartitionPage:
         return catalog.partitions(self._database, self._environment, filtered(wanted), datetime.now(UTC))
 
     def updates(self, wanted: UpdateFilter) -> Page[UpdateItem]:

@@ -43,7 +43,7 @@ from dataforge.model.backfill import (
     PlanItem,
     Verb,
 )
-from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
+from dataforge.model.catalog import DatasetItem, PartitionPage, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes, Newest
 from dataforge.model.claim import (
     DONE,
@@ -188,8 +188,8 @@ class Client:
     def runs(self, wanted: RunFilter) -> Page[RunItem]:
         return self._list("/runs", wanted, Page[RunItem])
 
-    def partitions(self, wanted: PartitionFilter) -> Page[PartitionItem]:
-        return self._list("/partitions", wanted, Page[PartitionItem])
+    def partitions(self, wanted: PartitionFilter) -> PartitionPage:
+        return self._list("/partitions", wanted, PartitionPage)
 
     def updates(self, wanted: UpdateFilter) -> Page[UpdateItem]:
         return self._list("/updates", wanted, Page[UpdateItem])

@@ -25,7 +25,7 @@ from dataforge.model.backfill import (
     PlanItem,
     Verb,
 )
-from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, TaskItem, UpdateItem
+from dataforge.model.catalog import DatasetItem, PartitionPage, RejectItem, RunItem, TaskItem, UpdateItem
 from dataforge.model.change import Change, Changes, Newest
 from dataforge.model.claim import (
     DONE,
@@ -129,7 +129,7 @@ class Ledger(Protocol):
         """One page of the runs, or of their attempts, the latest start first."""
         ...
 
-    def partitions(self, wanted: PartitionFilter) -> Page[PartitionItem]:
+    def partitions(self, wanted: PartitionFilter) -> PartitionPage:
         """One page of partition states; those of one task or dataset in the order of their keys."""
         ...
 

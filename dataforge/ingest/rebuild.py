@@ -168,7 +168,7 @@ def rebuilt(
         live = environments.find(connection, environment).id
         start = starts.choose(connection, live, shelf, rules_version(), oldest=oldest)
         concern = None if part.whole else find(connection, live, part)
-    with rebuilds.hidden(database) as beside:
+    with rebuilds.hidden(database, live) as beside:
         rebuild = Rebuild(live, beside, start, concern)
         rebuild.catch_up(database, move)
         yield rebuild

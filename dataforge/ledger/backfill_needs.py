@@ -11,12 +11,12 @@ from datetime import datetime
 
 import msgspec
 
-from dataforge.ledger.need import cut_of, mapping_of, used_edges
+from dataforge.ledger.need import cut_of, living, mapping_of, used_edges
 from dataforge.ledger.surroundings import Surroundings
 from dataforge.model import trigger
 from dataforge.model.errors import InvalidInput
 from dataforge.model.mapping import Side, upstream_choices
-from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Place, Subject
+from dataforge.storage.readiness import EdgeRow, Node, Place, Subject
 
 Groups = tuple[tuple[str, ...], ...]  # keys of an upstream: of each group one is enough
 
@@ -50,7 +50,7 @@ def needed(known: Surroundings, keys: Mapping[int, Collection[str]], now: dateti
             )
             for key in own:
                 if key not in groups:
-                    groups[key] = _groups(subject, edge, node, key, now)
+                    groups[key] = _groups(known, subject, edge, key, now)
             yield Needed(task, edge, edge.required and edge.condition == "succeeded", groups)
 
 
@@ -68,10 +68,12 @@ def standing_for(group: tuple[str, ...], declared_cut: bool) -> tuple[str, ...]:
     return group if declared_cut or group == ("",) else (*group, "")
 
 
-def _groups(subject: Subject, edge: EdgeRow, node: NodeRow, key: str, now: datetime) -> Groups:
+def _groups(known: Surroundings, subject: Subject, edge: EdgeRow, key: str, now: datetime) -> Groups:
+    node = known.nodes[edge.node]
     ours = cut_of(subject.partitioning, declared=subject.partitioning_origin == "declared")
     theirs = cut_of(node.partitioning, declared=node.declared_cut)
     try:
-        return upstream_choices(mapping_of(edge.mapping), Side(key, ours, now), theirs)
+        groups = upstream_choices(mapping_of(edge.mapping), Side(key, ours, now, known.known_from), theirs)
     except InvalidInput:  # it cannot be told, which the verdict on it says
         return ()
+    return tuple(kept for group in groups if (kept := living(group, known.known_from)))

@@ -13,8 +13,9 @@ from dataforge.ledger.partition_set import completed
 from dataforge.model.backfill import Target
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.key_range import between, listed, since_start, whole
-from dataforge.model.partition import Partitioning
+from dataforge.model.partition import Partitioning, has_ended
 from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.storage import environment as environments
 from dataforge.storage import readiness as storage
 from dataforge.storage import reference
 from dataforge.storage.database import Connection
@@ -28,11 +29,12 @@ def start(connection: Connection, environment: int, targets: Sequence[Target], n
     kinds: list[Node] = [("task" if isinstance(node, TaskRef) else "dataset", node.id) for node in nodes]
     rows = storage.nodes(connection, environment, kinds)
     writers = storage.producers(connection, environment, [node for kind, node in kinds if kind == "dataset"])
+    known_from = environments.states_known_from(connection, environment)
     found: set[TaskPartition] = set()
     for at, (target, node) in enumerate(zip(targets, nodes, strict=True)):
         field = f"targets[{at}]"
         row = rows["task" if isinstance(node, TaskRef) else "dataset", node.id]
-        keys = _keys(target, _cut(connection, environment, row), now, field)
+        keys = _living(target, _keys(target, _cut(connection, environment, row), now, field), known_from, field)
         if isinstance(node, DatasetRef):
             found |= _made(writers.get(node.id, []), keys, now)
             if node.id not in writers:
@@ -58,6 +60,17 @@ def _keys(target: Target, cut: Partitioning | None, now: datetime, field: str) -
     if target.partitions:
         return listed(cut, target.partitions, f"{field}.partitions")
     return whole(cut, f"{field}.partitions")
+
+
+def _living(target: Target, keys: Sequence[str], known_from: str, field: str) -> Sequence[str]:
+    """The keys that have not ended. What names one that has is refused; all that there are begin where that ends."""
+    named = "first" if target.first is not None else "partitions" if target.partitions else None
+    gone = [key for key in keys if has_ended(key, known_from)] if known_from else []
+    if gone and named is not None:
+        expected = f"windows from {known_from} on: the detail of older ones has ended, and is in files of the archive"
+        wrong = FieldError(f"{field}.{named}", gone[0], expected)
+        raise InvalidInput(f"{wrong.field} is {gone[0]!r}: expected {expected}", [wrong])
+    return [key for key in keys if key not in set(gone)] if gone else keys
 
 
 def _made(writers: Iterable[Producer], keys: Iterable[str], now: datetime) -> set[TaskPartition]:

@@ -35,8 +35,8 @@ class Fate(msgspec.Struct, frozen=True):
 
 def fates(database: Database, shelves: Shelves, days: int, now: datetime) -> list[Fate]:
     """Every part that has begun, and whether it may go."""
+    away = [Fate(each.part, each.events, None) for each in on_the_way(database, body_part.TABLE)]
     with database.transaction() as connection:
-        away = [Fate(each.part, each.events, None) for each in on_the_way(connection)]
         return away + [fate for fate, _ in _judged(connection, shelves, days, now)]
 
 
@@ -59,7 +59,7 @@ def end_old(database: Database, shelves: Shelves, days: int, now: datetime, arch
             judged = _judged(connection, shelves, days, now)
             now_away = {body_part.detach(connection, fate.part, held) for fate, held in judged if fate.stays is None}
             body_part.premake(connection)
-        found = end(database, archive)
+        found = end(database, archive, body_part.TABLE)
         before = [Fate(each.part, each.events, None) for each in found.parts if each.name not in now_away]
         return Ended(before + [fate for fate, _ in judged], found.files)
 

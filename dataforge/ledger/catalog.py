@@ -13,7 +13,16 @@ from msgspec.structs import replace
 from dataforge.ledger import update
 from dataforge.ledger.partition_reason import reasons
 from dataforge.ledger.staleness import FAR, staleness
-from dataforge.model.catalog import DatasetItem, PartitionItem, RejectItem, RunItem, ShardItem, TaskItem, UpdateItem
+from dataforge.model.catalog import (
+    DatasetItem,
+    PartitionItem,
+    PartitionPage,
+    RejectItem,
+    RunItem,
+    ShardItem,
+    TaskItem,
+    UpdateItem,
+)
 from dataforge.model.filter import (
     DatasetFilter,
     PartitionFilter,
@@ -116,11 +125,13 @@ def datasets_in(connection: Connection, within: int, wanted: DatasetFilter) -> P
     return Page(dataset_list.load(connection, within, refs), write_cursor(last))
 
 
-def partitions(database: Database, name: str, wanted: PartitionFilter, now: datetime) -> Page[PartitionItem]:
+def partitions(database: Database, name: str, wanted: PartitionFilter, now: datetime) -> PartitionPage:
     """Partition states of the environment `name`; those of one task or dataset in the order of their keys."""
     with database.transaction() as connection:
         readiness.begin_snapshot(connection)
-        return partitions_in(connection, environment.find(connection, name).id, wanted, now)
+        here = environment.find(connection, name)
+        page = partitions_in(connection, here.id, wanted, now)
+    return PartitionPage(page.items, page.next_cursor, here.states_known_from or None)
 
 
 def partitions_in(connection: Connection, within: int, wanted: PartitionFilter, now: datetime) -> Page[PartitionItem]:

@@ -154,10 +154,9 @@ def _sketches(
         subject = known.subjects.get(asked.task_id)
         if subject is not None:
             edges = known.edges.get(asked.task_id, [])
-            waits = any(
-                edge.node[0] == "task" for edge in used_edges(edges)
-            )  # which a dataset between may tell more of
-            yield sketch(subject, edges, known.nodes, asked, now, None if waits else among)
+            # Of a task it waits for a dataset between may tell more: so all of them are looked at.
+            telling = None if any(edge.node[0] == "task" for edge in used_edges(edges)) else among
+            yield sketch(subject, edges, known.nodes, asked, now, known.known_from, telling)
 
 
 def _makers(
@@ -270,6 +269,11 @@ def _looked_back(
 def _compare(
     built: Built | None, given: Sequence[tuple[Place, Input]], sketches: Sequence[Sketch], now: datetime
 ) -> Compared:
-    untold = [problem.reason for each in sketches for problem in each.problems if problem.required]
+    untold = [
+        problem.reason
+        for each in sketches
+        for problem in each.problems
+        if problem.required and problem.reason.code is not Code.DETAIL_ENDED  # the comparison ends there
+    ]
     untold += [each.misfit for each in sketches if each.misfit is not None]
     return Compared(**asdict(compare(built.success if built else None, given, untold, now)), built=built)

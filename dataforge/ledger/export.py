@@ -6,13 +6,16 @@ read back as a whole, and compared by count and hash with what was given to be w
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
 import msgspec
 
 from dataforge.model.errors import ArchiveUnavailable
-from dataforge.storage import body_file, body_part, ending, parquet_file
+from dataforge.storage import body_file, body_part, ending, parquet_file, partition_file, partition_part
 from dataforge.storage.archive import Archive
-from dataforge.storage.body_part import Content
-from dataforge.storage.database import Connection, Database
+from dataforge.storage.database import Database
 from dataforge.storage.ending import Ending
 from dataforge.storage.parquet_file import Form, Written
 from dataforge.storage.part import Part
@@ -31,7 +34,7 @@ class Away(msgspec.Struct, frozen=True):
 
     name: str  # since it was detached
     part: Part  # as it was before
-    events: int
+    events: int  # or what else its rows are
 
 
 class Gone(msgspec.Struct, frozen=True):
@@ -41,20 +44,31 @@ class Gone(msgspec.Struct, frozen=True):
     files: list[Exported]
 
 
-def on_the_way(connection: Connection) -> list[Away]:
-    """The parts that are detached and not dropped."""
-    return [_away(each, body_part.content(connection, each.part)) for each in ending.endings(connection)]
+class Share(NamedTuple):
+    """What a part holds of one environment, and the file that it goes to."""
+
+    environment: int
+    file: str
+    rows: int
+    form: Form
+    pages: Callable[[], Iterator[Sequence[Any]]]
 
 
-def end(database: Database, archive: Archive | None) -> Gone:
-    """Exports and drops all that is detached. The caller is alone."""
+def on_the_way(database: Database, table: str) -> list[Away]:
+    """The parts of a table that are detached and not dropped."""
     with database.transaction() as connection:
-        left = ending.endings(connection)
+        left = ending.endings(connection, table)
+    return [_away(each, _shares(database, each)) for each in left]
+
+
+def end(database: Database, archive: Archive | None, table: str) -> Gone:
+    """Exports and drops all that is detached of a table. The caller is alone."""
+    with database.transaction() as connection:
+        left = ending.endings(connection, table)
     parts: list[Away] = []
     files: list[Exported] = []
     for each in left:
-        with database.transaction() as connection:
-            shares = body_part.content(connection, each.part)
+        shares = _shares(database, each)
         if archive is not None:
             files += [found for share in shares if (found := _export(database, archive, each, share)) is not None]
         with database.transaction() as connection:
@@ -63,19 +77,52 @@ def end(database: Database, archive: Archive | None) -> Gone:
     return Gone(parts, files)
 
 
-def _export(database: Database, archive: Archive, each: Ending, share: Content) -> Exported | None:
+def _shares(database: Database, each: Ending) -> list[Share]:
+    if each.was.startswith(partition_part.TABLE):
+        return _partitions(database, each)
+    with database.transaction() as connection:
+        held = body_part.content(connection, each.part)
+    return [
+        Share(
+            of.environment,
+            f"{of.name}/bodies/{each.was}-{of.first}-{of.last}.parquet",
+            of.events,
+            body_file.FORM,
+            partial(ending.pages, database, each, of),
+        )
+        for of in held
+    ]
+
+
+def _partitions(database: Database, each: Ending) -> list[Share]:
+    """The windows of a part. It has its name since it was detached, so that no other ever has the same file."""
+    stem = each.part.removeprefix(f"ending_{partition_part.TABLE}_")
+    with database.transaction() as connection:
+        held = partition_part.content(connection, each.part)
+    return [
+        Share(
+            of.environment,
+            f"{of.name}/partitions/{stem}.parquet",
+            of.partitions,
+            partition_file.FORM,
+            partial(partition_part.pages, database, each, of.environment),
+        )
+        for of in held
+    ]
+
+
+def _export(database: Database, archive: Archive, each: Ending, share: Share) -> Exported | None:
     """Writes an environment's share to its file; None where that was done before."""
-    file = f"{share.name}/bodies/{each.was}-{share.first}-{share.last}.parquet"
     with database.transaction() as connection:
-        if ending.is_archived(connection, share.environment, file):
+        if ending.is_archived(connection, share.environment, share.file):
             return None
-    written = parquet_file.write(archive, file, body_file.FORM, ending.pages(database, each, share))
-    if written.rows != share.events:
-        raise ArchiveUnavailable(f"{written.rows:,} of {share.events:,} events came from {each.part}: try again")
-    found = read_back(archive, file, body_file.FORM, written)
+    written = parquet_file.write(archive, share.file, share.form, share.pages())
+    if written.rows != share.rows:
+        raise ArchiveUnavailable(f"{written.rows:,} of {share.rows:,} rows came from {each.part}: try again")
+    found = read_back(archive, share.file, share.form, written)
     with database.transaction() as connection:
-        ending.keep(connection, share.environment, file, found)
-    return Exported(file, written.rows, found[1])
+        ending.keep(connection, share.environment, share.file, found)
+    return Exported(share.file, written.rows, found[1])
 
 
 def read_back(archive: Archive, file: str, form: Form, written: Written) -> tuple[Written, int]:
@@ -87,5 +134,5 @@ def read_back(archive: Archive, file: str, form: Form, written: Written) -> tupl
     return found, size
 
 
-def _away(each: Ending, shares: list[Content]) -> Away:
-    return Away(each.part, Part(each.was, None, None, each.size), sum(share.events for share in shares))
+def _away(each: Ending, shares: list[Share]) -> Away:
+    return Away(each.part, Part(each.was, None, None, each.size), sum(share.rows for share in shares))

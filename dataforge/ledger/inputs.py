@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from dataforge.ledger.memory import Nodes
-from dataforge.ledger.need import cut_of, mapping_of, spelled
+from dataforge.ledger.need import cut_of, living, mapping_of, spelled
 from dataforge.model import edge as edges
 from dataforge.model.errors import InvalidInput
 from dataforge.model.mapping import Side, upstream_choices
@@ -33,11 +33,11 @@ class Way(NamedTuple):
     moving: bool  # it leads elsewhere as time passes
     exact: bool  # the upstream has all the keys to which it leads
 
-    def groups(self, key: str, now: datetime) -> tuple[tuple[str, ...], ...]:
-        """The keys that are needed; of each group one is enough. None where they cannot be told."""
+    def groups(self, key: str, now: datetime, known_from: str) -> tuple[tuple[str, ...], ...]:
+        """The keys that are needed and have not ended; of each group one is enough. None where they cannot be told."""
         if self.mapping is None:
             return (("" if self.whole else key,),)
-        return _groups(self, key, now if self.moving else _ANY)
+        return _groups(self, key, now if self.moving else _ANY, known_from)
 
 
 class Alike(msgspec.Struct, frozen=True):
@@ -47,17 +47,17 @@ class Alike(msgspec.Struct, frozen=True):
     surely: Sequence[Node]  # they count as inputs, whatever else there is
     perhaps: Sequence[Node]
 
-    def places(self, key: str, now: datetime) -> list[Place]:
+    def places(self, key: str, now: datetime, known_from: str) -> list[Place]:
         """The partitions that may have been read, and what may stand for them."""
-        keys = {each for group in self.way.groups(key, now) for each in group}
+        keys = {each for group in self.way.groups(key, now, known_from) for each in group}
         if not self.way.theirs_declared:
             keys.add("")
         nodes = (*self.surely, *self.perhaps)
         return [(kind, node, each) for each in keys for kind, node in nodes]
 
-    def counting(self, key: str, now: datetime) -> list[Place]:
+    def counting(self, key: str, now: datetime, known_from: str) -> list[Place]:
         """Those that count as inputs for certain, where they were ever made."""
-        keys = [group[0] for group in self.way.groups(key, now) if len(group) == 1] if self.surely else ()
+        keys = [group[0] for group in self.way.groups(key, now, known_from) if len(group) == 1] if self.surely else ()
         return [(kind, node, each) for each in keys for kind, node in self.surely]
 
 
@@ -71,13 +71,13 @@ class Inputs(msgspec.Struct, frozen=True):
     rootless: bool
     reads: bool  # datasets, of which its runs may have recorded versions
 
-    def places(self, key: str, now: datetime) -> list[Place]:
+    def places(self, key: str, now: datetime, known_from: str) -> list[Place]:
         """All that a run for this key may have read."""
-        return [place for each in self.kinds for place in each.places(key, now)]
+        return [place for each in self.kinds for place in each.places(key, now, known_from)]
 
-    def counting(self, key: str, now: datetime) -> list[Place]:
+    def counting(self, key: str, now: datetime, known_from: str) -> list[Place]:
         """Those of them that are inputs for certain, where they were ever made."""
-        return [place for each in self.kinds for place in each.counting(key, now)]
+        return [place for each in self.kinds for place in each.counting(key, now, known_from)]
 
 
 def inputs_of(here: Nodes, tasks: Collection[int]) -> dict[int, Inputs]:
@@ -89,13 +89,14 @@ _ANY = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @lru_cache(maxsize=512)  # of up to a thousand keys each
-def _groups(way: Way, key: str, now: datetime) -> tuple[tuple[str, ...], ...]:
+def _groups(way: Way, key: str, now: datetime, known_from: str) -> tuple[tuple[str, ...], ...]:
     theirs = cut_of(way.theirs, declared=way.theirs_declared)
-    side = Side(key, cut_of(way.ours, declared=way.ours_declared), now)
+    side = Side(key, cut_of(way.ours, declared=way.ours_declared), now, known_from)
     try:
-        return upstream_choices(mapping_of(way.mapping or ""), side, theirs)
+        found = upstream_choices(mapping_of(way.mapping or ""), side, theirs)
     except InvalidInput:  # whoever compares says what is wrong with the edge, and goes without it
         return ()
+    return tuple(group for each in found if (group := living(each, known_from)))
 
 
 def _of_tasks(here: Nodes, tasks: Collection[int]) -> dict[int, Inputs]:

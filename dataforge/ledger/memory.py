@@ -16,6 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 from dataforge.storage import node_change as changes
 from dataforge.storage import readiness as storage
 from dataforge.storage.database import Connection
+from dataforge.storage.environment import Environment
 from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Producer, Subject
 
 MOST_ROWS = 300_000  # about 200 bytes each; where there are more, all are forgotten
@@ -83,12 +84,17 @@ _memory = lru_cache(maxsize=8)(_Memory)
 
 
 class Nodes:
-    """Tasks, datasets and edges as one transaction sees them. In a snapshot their version is known already."""
+    """Tasks, datasets and edges as one transaction sees them, and from when on windows have states. In a snapshot the
+    moment is known already, by the environment."""
 
-    def __init__(self, connection: Connection, environment: int, version: int | None = None) -> None:
+    def __init__(self, connection: Connection, environment: int, still: Environment | None = None) -> None:
         self._here = (connection, environment)
-        self._still = version is not None  # in a snapshot nothing changes
-        self._version, own = changes.moment(connection, environment) if version is None else (version, False)
+        self._still = still is not None  # in a snapshot nothing changes
+        if still is not None:
+            moment = changes.Moment(still.nodes_version, own=False, known_from=still.states_known_from)
+        else:
+            moment = changes.moment(connection, environment)
+        self._version, own, self.known_from = moment
         at = connection.info
         self._memory = _Memory(None, environment) if own else _memory((at.host, at.port, at.dbname), environment)
         self._read: list[_Read] = []
@@ -121,7 +127,7 @@ class Nodes:
 
     def remember(self) -> None:
         """Keeps what was read for whoever asks next."""
-        if self._read and (self._still or changes.moment(*self._here) == (self._version, False)):
+        if self._read and (self._still or changes.moment(*self._here)[:2] == (self._version, False)):
             self._memory.keep(self._version, self._read)
         self._read = []
 

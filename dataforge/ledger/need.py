@@ -4,7 +4,7 @@ Guarantees that what a task declares to consume is the whole of it; only where n
 observed. An edge whose partitions cannot be told is a problem that names it, never left out.
 """
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from dataforge.model.downstream import producing_keys
 from dataforge.model.edge import Mapping
 from dataforge.model.errors import InvalidInput
 from dataforge.model.mapping import Side, produced_keys, upstream_choices
-from dataforge.model.partition import InvalidPartitionKey, Partitioning, window_of
+from dataforge.model.partition import InvalidPartitionKey, Partitioning, has_ended, window_of
 from dataforge.model.readiness import Problem
 from dataforge.model.verdict import Code, NodeRef, Reason
 from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Place, Producer, Subject
@@ -103,16 +103,19 @@ def sketch(
     nodes: dict[Node, NodeRow],
     asked: Asked,
     now: datetime,
+    known_from: str = "",
     among: Container[Place] | None = None,
 ) -> Sketch:
     """What the partition asked for needs, by all edges of its task; what is not `among` some places may be left out.
     What the task itself writes in place it does not wait for, nor for any one partition of a dataset whose updates
-    trigger it."""
+    trigger it. Of windows before `known_from` the detail has ended, and nobody knows how they stand."""
     cut = cut_of(subject.partitioning, declared=subject.partitioning_origin == "declared")
     amiss = misfit(subject, cut, asked.partition)
+    if amiss is None and has_ended(asked.partition, known_from):
+        amiss = Reason(code=Code.DETAIL_ENDED, message=ended(asked.partition, known_from))
     if amiss is not None:
         return Sketch(asked, cut, amiss, (), ())
-    side = Side(asked.partition, cut, now)
+    side = Side(asked.partition, cut, now, known_from)
     own = _written(found, nodes, side)
     needs: list[Need] = []
     problems, updates = [], []
@@ -122,7 +125,9 @@ def sketch(
             continue
         node = nodes[edge.node]
         try:
-            mapped = list(_needs(edge, node, side, told, among))
+            groups = _groups(edge, node, side, told)
+            mapped = list(_needs(edge, node, side, groups, among))
+            problems += [_gone(edge, node, group[-1], known_from) for group in groups if not living(group, known_from)]
             needs += [need for need in mapped if (edge.node, need.key) not in own]
             updates += [need for need in mapped if (edge.node, need.key) in own and edge.origin == "declared"]
         except InvalidInput as error:
@@ -191,18 +196,43 @@ def misfit(subject: Subject, cut: Partitioning | None, key: str) -> Reason | Non
 _Told = dict[tuple[str, str | None, bool], tuple[tuple[str, ...], ...]]
 
 
-def _needs(edge: EdgeRow, node: NodeRow, side: Side, told: _Told, among: Container[Place] | None) -> Iterator[Need]:
+def _groups(edge: EdgeRow, node: NodeRow, side: Side, told: _Told) -> tuple[tuple[str, ...], ...]:
     theirs = cut_of(node.partitioning, declared=node.declared_cut)
     alike = (edge.mapping, node.partitioning, node.declared_cut)
     if alike not in told:
         told[alike] = upstream_choices(mapping_of(edge.mapping), side, theirs)
-    for group in told[alike]:
+    return told[alike]
+
+
+def _needs(
+    edge: EdgeRow, node: NodeRow, side: Side, groups: Iterable[tuple[str, ...]], among: Container[Place] | None
+) -> Iterator[Need]:
+    theirs = cut_of(node.partitioning, declared=node.declared_cut)
+    for group in (living(each, side.known_from) for each in groups):
         for key in group:
             exact: Place = (node.kind, node.id, key)
             places = (exact,) if node.declared_cut or not key else (exact, (node.kind, node.id, ""))
             if among is not None and len(group) == 1 and exact not in among and places[-1] not in among:
                 continue
             yield Need(edge, node, key, theirs or side.cut, places, group if len(group) > 1 else ())
+
+
+def living(group: tuple[str, ...], known_from: str) -> tuple[str, ...]:
+    """Those of the partitions, of which one is enough, that have not ended."""
+    return tuple(key for key in group if not has_ended(key, known_from)) if known_from else group
+
+
+def ended(key: str, known_from: str) -> str:
+    """What there is to say of a window that has ended."""
+    return f"how {key} stands is no longer known: the detail of windows before {known_from} has ended, and is in files"
+
+
+def _gone(edge: EdgeRow, node: NodeRow, key: str, known_from: str) -> Problem:
+    message = f"{node.name}: {ended(key, known_from)}"
+    reason = Reason(
+        code=Code.DETAIL_ENDED, message=message, upstream=ref(node), partition=key or None, owner=node.owner
+    )
+    return Problem(reason, edge.required)
 
 
 def _problem(edge: EdgeRow, node: NodeRow, error: InvalidInput) -> Problem:

@@ -138,7 +138,7 @@ def _needed(walk: _Walk, tasks: set[Place], read: Iterable[Seen]) -> list[_Step]
         if subject is None:
             continue
         edges, asked = known.edges.get(place[1], []), Asked(place[1], place[2])
-        for need in sketch(subject, edges, known.nodes, asked, walk.now).needs:
+        for need in sketch(subject, edges, known.nodes, asked, walk.now, known.known_from).needs:
             guessed = need.edge.origin == "observed" and need.node.kind == "dataset"
             if not (guessed and (place, need.node.id) in named):
                 found.append(_Step(need.places[0], place))

@@ -29,7 +29,7 @@ def verdict(database: Database, environment: str, question: Named, now: datetime
 
 def verdict_in(connection: Connection, here: Environment, question: Named, now: datetime) -> Verdict:
     """The same in a transaction that sees one snapshot."""
-    nodes = Nodes(connection, here.id, here.nodes_version)
+    nodes = Nodes(connection, here.id, here)
     task = next(iter(_named(nodes, [question])), None) or reference.resolve_task(
         connection, here.id, question.namespace, question.name
     )
@@ -39,7 +39,7 @@ def verdict_in(connection: Connection, here: Environment, question: Named, now: 
 
 def verdicts(connection: Connection, here: Environment, asked: Iterable[Asked], now: datetime) -> dict[Asked, Verdict]:
     """The verdicts on partitions of tasks that are known, in a transaction that sees one snapshot."""
-    return _verdicts(connection, here, Nodes(connection, here.id, here.nodes_version), asked, now)
+    return _verdicts(connection, here, Nodes(connection, here.id, here), asked, now)
 
 
 def _verdicts(
@@ -65,7 +65,7 @@ def readiness(database: Database, environment: str, questions: Sequence[Named], 
 
 def verdicts_on(connection: Connection, here: Environment, questions: Sequence[Named], now: datetime) -> list[Verdict]:
     """The same in a transaction that sees one snapshot."""
-    nodes = Nodes(connection, here.id, here.nodes_version)
+    nodes = Nodes(connection, here.id, here)
     fitting = _fitting(connection, here, nodes, questions)
     asked = [
         Asked(found[0].id, each.partition) if len(found) == 1 else None

@@ -65,7 +65,9 @@ def see(
     wanted = sorted(set(asked))
     known = around(connection, environment, {each.task_id for each in wanted}, nodes)
     sketches = [
-        sketch(known.subjects[each.task_id], known.edges.get(each.task_id, []), known.nodes, each, now)
+        sketch(
+            known.subjects[each.task_id], known.edges.get(each.task_id, []), known.nodes, each, now, known.known_from
+        )
         for each in wanted
     ]
     places = {place for each in sketches for place in _places(each)}

@@ -26,6 +26,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     edges: Mapping[int, list[EdgeRow]]
     nodes: dict[Node, NodeRow]
     producers: Mapping[int, list[Producer]]
+    known_from: str = ""  # the day from which on windows have states
 
     @property
     def namespaces(self) -> set[str]:
@@ -49,6 +50,7 @@ class Surroundings(msgspec.Struct, frozen=True):
             {**self.edges, **more.edges},
             {**self.nodes, **more.nodes},
             {**self.producers, **more.producers},
+            more.known_from,
         )
 
     def owner(self, node: NodeRow) -> str | None:
@@ -62,7 +64,7 @@ def around(connection: Connection, environment: int, tasks: set[int], here: Node
     edges = here.edges(tasks)
     consumed = {edge.node for found in edges.values() for edge in used_edges(found)}
     producers = here.producers({node_id for kind, node_id in consumed if kind == "dataset"})
-    known = Surroundings(here.subjects(tasks), edges, here.nodes(consumed), producers)
+    known = Surroundings(here.subjects(tasks), edges, here.nodes(consumed), producers, here.known_from)
     here.remember()
     return _completed(connection, environment, known)
 
@@ -94,4 +96,5 @@ def _completed(connection: Connection, environment: int, known: Surroundings) ->
             ]
             for dataset, found in known.producers.items()
         },
+        known.known_from,
     )

@@ -119,7 +119,14 @@ class _Search:
             asked, self._ahead = sorted(self._ahead), set()
             known = around(connection, environment, {each.task_id for each in asked})
             sketches = [
-                sketch(known.subjects[each.task_id], known.edges.get(each.task_id, ()), known.nodes, each, self._now)
+                sketch(
+                    known.subjects[each.task_id],
+                    known.edges.get(each.task_id, ()),
+                    known.nodes,
+                    each,
+                    self._now,
+                    known.known_from,
+                )
                 for each in asked
             ]
             places = {place for each in sketches for need in each.needs for place in need.places}

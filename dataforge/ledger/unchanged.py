@@ -19,7 +19,7 @@ from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import cut_of
 from dataforge.ledger.staleness import Bounds
 from dataforge.model.freshness import Success
-from dataforge.model.partition import InvalidPartitionKey, window_of
+from dataforge.model.partition import InvalidPartitionKey, has_ended, window_of
 from dataforge.storage import freshness
 from dataforge.storage import unchanged as storage
 from dataforge.storage.database import Connection
@@ -61,7 +61,7 @@ def suspected(
         doubtful = _doubtful(connection, environment, level, built, found)
         changed = doubtful | _remade(connection, environment, built, found, later)
         surely = (found.counting & made) - seen
-        sure = exact and all(_has(*each) for each in found.cuts)
+        sure = exact and all(_has(*each, here.known_from) for each in found.cuts)
         ends = depth == bounds.levels or (sure and len(surely) > bounds.places)
         if changed and depth == 0 and ends:
             return Suspicion(_reaching(here, built, changed), doubtful, later | asked, replace(bounds, levels=0))
@@ -115,9 +115,9 @@ def _above(here: Nodes, built: Mapping[Place, Built], now: datetime) -> _Above:
         if not task.told or len(above.earliest) > MOST_LISTED:
             above.untold.add(place)
             continue
-        above.inputs[place] = task.places(key, now)
+        above.inputs[place] = task.places(key, now, here.known_from)
         above.earliest.update(dict.fromkeys(above.inputs[place], _begun(each)))
-        above.counting.update(task.counting(key, now))
+        above.counting.update(task.counting(key, now, here.known_from))
     return above
 
 
@@ -164,9 +164,11 @@ def _differs(place: Place, built: Built) -> bool:
     return built.late or many or built.success.begun is None
 
 
-def _has(shape: str, declared: bool, key: str) -> bool:
+def _has(shape: str, declared: bool, key: str, known_from: str) -> bool:
     """Whether a task that is cut so still has this partition: else it needs nothing for it."""
     cut = cut_of(shape, declared=declared)
+    if has_ended(key, known_from):
+        return False
     if cut is None:
         return True
     if '"set"' in shape or (not key and cut.kind != "none"):

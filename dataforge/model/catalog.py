@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from dataforge.model.attempt import Touch
 from dataforge.model.errors import FieldError
+from dataforge.model.listing import Page
 from dataforge.model.message import MessagePlace
 from dataforge.model.shard import ShardCounts, ShardState
 from dataforge.model.state import PartitionStatus, RunKind, RunState
@@ -187,6 +188,20 @@ class PartitionItem(msgspec.Struct, frozen=True, kw_only=True):
             description="Why it is quarantined, by which check or whom; why it is stale; which of its shares are not"
             " there, told of the first 100 such partitions of a page; that the declared partitioning does not have it."
             " Null where its state says all."
+        ),
+    ] = None
+
+
+class PartitionPage(Page[PartitionItem], frozen=True, omit_defaults=True):
+    """One page of partitions, and where they begin."""
+
+    items: Annotated[list[PartitionItem], Meta(description="The partitions, in the order of their keys.")]
+    next_cursor: Annotated[str | None, Meta(description="Where the next page begins; null at the end.")]
+    known_from: Annotated[
+        str | None,
+        Meta(
+            description="The day from which on windows are listed: the detail of those before it has ended, and is in"
+            " files. Absent where all are."
         ),
     ] = None
 

@@ -10,6 +10,7 @@ from itertools import product
 from math import prod
 
 import msgspec
+from msgspec.structs import replace
 
 from dataforge.model.attempt import Interval
 from dataforge.model.edge import (
@@ -26,7 +27,7 @@ from dataforge.model.edge import (
     Window,
     chooses,
 )
-from dataforge.model.partition import Partitioning, parts_of, window_of
+from dataforge.model.partition import Partitioning, has_ended, parts_of, window_of
 from dataforge.model.windows import INSTANT, Unmappable, at, bound, covering, partitions, step, time_dimension, to_date
 
 MOST_PARTITIONS = 1_000  # of one edge: each that is missing is named in the verdict
@@ -38,6 +39,7 @@ class Side(msgspec.Struct, frozen=True):
     key: str
     cut: Partitioning | None
     now: datetime
+    known_from: str = ""  # the day at which "all" begins, where older windows have ended
 
     @property
     def window(self) -> Interval | None:
@@ -142,7 +144,8 @@ def _all(mapping: All, side: Side, theirs: Partitioning | None) -> tuple[str, ..
     if not theirs.windowed or theirs.start is None:
         raise Unmappable(f"all partitions of a {theirs.kind} upstream cannot be told: declare where it starts")
     keys = partitions(theirs, Interval(bound(theirs, theirs.start), side.horizon))
-    return keys if not keys or at(theirs, keys[-1]).end <= side.horizon else keys[:-1]
+    keys = keys if not keys or at(theirs, keys[-1]).end <= side.horizon else keys[:-1]
+    return tuple(key for key in keys if not has_ended(key, side.known_from))
 
 
 def _known(theirs: Partitioning) -> tuple[str, ...]:
@@ -203,7 +206,9 @@ def _along(mapping: Along, side: Side, theirs: Partitioning | None) -> tuple[str
 def _parts(mapping: Dimension, side: Side, theirs: Partitioning) -> list[tuple[Mapping, Side, Partitioning]]:
     """Of each of the upstream's dimensions its mapping, what asks along it, and how it is cut."""
     parts = {name: mapping.dimensions.get(name, SAME) for name in sorted(theirs.dimensions)}
-    return [(part, _asks(side, name, part), theirs.dimensions[name]) for name, part in parts.items()]
+    asking = [_asks(side, name, part) for name, part in parts.items()]
+    asking[1:] = [replace(each, known_from="") for each in asking[1:]]  # a key begins with its first dimension
+    return [(part, by, theirs.dimensions[name]) for (name, part), by in zip(parts.items(), asking, strict=True)]
 
 
 def _asks(side: Side, name: str, mapping: Mapping) -> Side:
@@ -226,7 +231,7 @@ def source(ours: Partitioning | None, name: str, mapping: Mapping) -> str | None
 def _part(side: Side, name: str) -> Side:
     if side.cut is None or name not in side.cut.dimensions:
         raise Unmappable(f"the task has no dimension {name}: declare its partitioning")
-    return Side(parts_of(side.cut, side.key)[name], side.cut.dimensions[name], side.now)
+    return Side(parts_of(side.cut, side.key)[name], side.cut.dimensions[name], side.now, side.known_from)
 
 
 _KEYS: dict[type, Callable[..., tuple[str, ...]]] = {

@@ -122,6 +122,12 @@ def _keys_between(partitioning: Partitioning, interval: Interval) -> tuple[str, 
     return tuple(keys)
 
 
+def has_ended(key: str, known_from: str) -> bool:
+    """Whether a key is a window before the day from which on windows have states ('': all have). A key that begins with
+    a date sorts as its date does."""
+    return key < known_from and _DATE.match(key) is not None
+
+
 @lru_cache(maxsize=65_536)
 def window_of(partitioning: Partitioning, key: str) -> Interval | None:
     """The window of a key; None where the key has none (static, dynamic, no partitions).

@@ -37,6 +37,7 @@ class Code(StrEnum):
     NO_SUCH_DATASET = "no_such_dataset"
     NO_SUCH_PARTITION = "no_such_partition"
     PARTITION_UNKNOWN = "partition_unknown"
+    DETAIL_ENDED = "detail_ended"
     ALREADY_DONE = "already_done"
     ALREADY_RUNNING = "already_running"
     CANCELED = "canceled"

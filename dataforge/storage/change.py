@@ -80,8 +80,8 @@ def last(connection: Connection, environment: int, history: str) -> ChangePlace:
 
 
 # A page is the begin of a long range, which only the index gives in its order. Where statistics are older than the rows
-# the planner believes the range to be short, and would read and sort all of it.
-IN_ORDER = "set local enable_bitmapscan = off"
+# the planner believes the range to be short, and would read and sort all of it; of each part of the states, too.
+IN_ORDER = "select set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true)"
 # Planned with its values each time (prepare=False), since how many rows a page takes decides the plan. A partition that
 # was cleared and has a state again is shown by its state alone. The state comes first where one
 # transaction did both, so that a page may end between the two.

@@ -45,12 +45,15 @@ class Ending(msgspec.Struct, frozen=True):
     size: int  # bytes on disk, indexes included
 
 
-ENDING = "select part, was, pg_total_relation_size(part::regclass) from ending order by detached_at, part"
+ENDING = """
+select part, was, pg_total_relation_size(part::regclass) from ending
+where starts_with(was, %s) order by detached_at, part
+"""
 
 
-def endings(connection: Connection) -> list[Ending]:
-    """Every part that is on its way out, the first that was detached first."""
-    return [Ending(*row) for row in connection.execute(ENDING)]
+def endings(connection: Connection, table: str) -> list[Ending]:
+    """Every part of a table that is on its way out, the first that was detached first."""
+    return [Ending(*row) for row in connection.execute(ENDING, [table])]
 
 
 PAGE = """

@@ -19,10 +19,11 @@ class Environment(msgspec.Struct, frozen=True):
         None  # of what occurred before, nobody knows what was recorded; None: of nothing
     )
     nodes_version: int = 0  # of tasks, datasets and edges: grows with whatever of them changes
+    states_known_from: str = ""  # the day from which on windows have states; '': all have
 
 
 FIND = """
-select id, name, graph_version, graph_logged_after, events_known_from, nodes_version
+select id, name, graph_version, graph_logged_after, events_known_from, nodes_version, coalesce(states_known_from, '')
 from environment where name = %s and id > 0
 """
 
@@ -33,6 +34,15 @@ def find(connection: Connection, name: str) -> Environment:
     if row is None:
         raise NotFound(f"there is no environment named {name!r}", candidates=names(connection))
     return Environment(*row)
+
+
+KNOWN_FROM = "select coalesce(states_known_from, '') from environment where id = %s"
+
+
+def states_known_from(connection: Connection, environment: int) -> str:
+    """The day from which on windows of an environment have states; '' where all have."""
+    row = connection.execute(KNOWN_FROM, [environment]).fetchone()
+    return str(row[0]) if row else ""
 
 
 NAMES = "select name from environment where id > 0 order by id"  # not those that are rebuilt

@@ -64,7 +64,7 @@ select w.kind, w.node, w.partition, s.ready_task_id, s.ready_run, s.ready_began,
     s.status = 'stale' or coalesce(claim.late, false)
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
-    and s.partition = w.partition
+    and s.partition = w.partition and (s.partition = '' or s.partition between %(first)s and %(last)s)
 join task t on t.environment = %(environment)s and t.id = s.ready_task_id
 left join lateral (
     select bool_or(c.status = 'stale') as late
@@ -110,7 +110,7 @@ select w.kind, w.node, w.partition, s.status, s.run_state, s.evidence, s.since, 
     s.ready_version
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
-    and s.partition = w.partition
+    and s.partition = w.partition and (s.partition = '' or s.partition between %(first)s and %(last)s)
 """
 
 

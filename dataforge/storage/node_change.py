@@ -13,10 +13,12 @@ class Moment(NamedTuple):
 
     version: int
     own: bool  # whether the transaction has changed nodes itself, or nobody notes what changes: in a hidden environment
+    known_from: str  # the day from which on windows have states; '': all have
 
 
 MOMENT = """
-select nodes_version, id < 0 or coalesce(nodes_changed_by = pg_current_xact_id_if_assigned(), false)
+select nodes_version, id < 0 or coalesce(nodes_changed_by = pg_current_xact_id_if_assigned(), false),
+    coalesce(states_known_from, '')
 from environment where id = %s
 """
 
@@ -24,7 +26,7 @@ from environment where id = %s
 def moment(connection: Connection, environment: int) -> Moment:
     """How far it is now."""
     row = connection.execute(MOMENT, [environment]).fetchone()
-    return Moment(*row) if row is not None else Moment(0, own=True)
+    return Moment(*row) if row is not None else Moment(0, own=True, known_from="")
 
 
 class NodesChanged(NamedTuple):

@@ -88,10 +88,12 @@ def canonical(places: Iterable[Place], names: Names) -> set[Place]:
 # What is asked of the run that decided, and of that of the last success, stands with the state: when it began, of which
 # mapped task it is an instance (`group_run`), which task's run is above it, and for which partitions it ran.
 # The last success of a mapped task began when the first of its instances did.
+# What has ended (its key alone says so) gets no state, whatever is told of it.
 RESOLVE = """
 with said as (
     select * from json_to_recordset(%(places)s::json) as w (kind node_kind, node bigint, key text, members bigint[],
         groups jsonb, short boolean, made boolean)
+    where not has_ended(w.key, (select states_known_from from environment where id = %(environment)s))
 ), sole as materialized (
     select said.*, c.claimed, c.status, c.run_state, c.evidence, c.since, c.version, c.producer_task_id, c.producer_run,
         c.began, c.group_run, c.parent_task_id, c.made_for

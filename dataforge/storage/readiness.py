@@ -267,7 +267,7 @@ select w.kind, w.node, w.partition, s.status, s.run_state, s.evidence, s.since,
     s.held, case when r.shards is not null then r.error end
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
-    and s.partition = w.partition
+    and s.partition = w.partition and (s.partition = '' or s.partition between %(first)s and %(last)s)
 left join lateral (
     select shards, error from run
     where environment = %(environment)s and task_id = s.task_id and run = s.run and s.status = 'failed' offset 0
@@ -322,7 +322,7 @@ CHECKED = """
 select w.kind, w.node, w.partition, t.name, a.error
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
-    and s.partition = w.partition
+    and s.partition = w.partition and (s.partition = '' or s.partition between %(first)s and %(last)s)
 join task t on t.environment = %(environment)s and t.id = (s.held -> 'task_id')::bigint
 left join attempt a on a.environment = %(environment)s and a.task_id = t.id and a.run = s.held ->> 'run'
     and a.attempt_id = s.held ->> 'attempt_id'
@@ -341,7 +341,7 @@ MARKED = """
 select w.kind, w.node, w.partition, m.state, m.at, m.marked_by, m.reason
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
-    and s.partition = w.partition
+    and s.partition = w.partition and (s.partition = '' or s.partition between %(first)s and %(last)s)
 cross join lateral (
     select * from mark
     where environment = %(environment)s and task_id = s.task_id and run in (s.run, s.group_run)
@@ -360,7 +360,7 @@ BEGUN = """
 select w.kind, w.node, w.partition, coalesce(s.began, s.since)
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 join partition_state s on s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
-    and s.partition = w.partition
+    and s.partition = w.partition and (s.partition = '' or s.partition between %(first)s and %(last)s)
 """
 
 
@@ -393,7 +393,7 @@ from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[])
 cross join lateral (
     select s.partition, s.status, s.ready_since, s.ready_began, s.ready_run from partition_state s
     where s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
-        and s.partition <= w.partition
+        and s.partition <= w.partition and s.partition <= %(last)s
     order by s.partition desc limit 20
 ) s
 where s.ready_run is not null
@@ -409,9 +409,13 @@ def history(connection: Connection, environment: int, places: Iterable[Place]) -
 
 
 def columns(environment: int, places: Iterable[Place]) -> dict[str, Any]:
-    """The parameters of a query on these places. Text in PostgreSQL has no NUL, so no partition has one."""
+    """The parameters of a query on these places. Text in PostgreSQL has no NUL, so no partition has one. Between the
+    `first` and the `last` are all keys but '': by these the planner leaves out the other parts of the states."""
     ordered = sorted(set(places))
+    keys = [place[2].replace("\0", "\ufffd") for place in ordered if place[2]]
     return {
+        "first": min(keys, default=""),
+        "last": max(keys, default=""),
         "environment": environment,
         "kinds": [place[0] for place in ordered],
         "nodes": [place[1] for place in ordered],

@@ -100,27 +100,31 @@ select n::smallint from generate_series(-32768, -1) as n
 where not exists (select from environment where id = n) offset %s limit 1
 """
 LOCK = "select pg_try_advisory_lock(hashtextextended('dataforge.rebuild', %s))"
-CREATE = "insert into environment (id, name) overriding system value values (%s, %s)"
+CREATE = """
+insert into environment (id, name, states_known_from) overriding system value
+select %s, %s, states_known_from from environment where id = %s
+"""
 
 
 @contextmanager
-def hidden(database: Database) -> Iterator[int]:
-    """A new, empty environment, by its id, for as long as the block. Its name is `rebuild` and its id without sign."""
+def hidden(database: Database, live: int) -> Iterator[int]:
+    """A new, empty environment, by its id, for as long as the block. Its name is `rebuild` and its id without sign; the
+    same windows have ended in it as in the live one."""
     with connect(database.url, autocommit=True) as guard:
         _sweep(database, guard)
-        environment = _create(guard)
+        environment = _create(guard, live)
         try:
             yield environment
         finally:
             _remove(database, environment)
 
 
-def _create(guard: Connection) -> int:
+def _create(guard: Connection, live: int) -> int:
     while True:
         row = guard.execute(FREE, [randrange(1_000)]).fetchone()
         assert row is not None, "there are far fewer environments than numbers"
         if _holds(guard, row[0]):
-            guard.execute(CREATE, [row[0], f"rebuild{row[0]}"])
+            guard.execute(CREATE, [row[0], f"rebuild{row[0]}", live])
             return int(row[0])
 
 

@@ -94,7 +94,7 @@ def test_a_file_that_does_not_hold_all_of_it_is_refused_and_nothing_is_dropped(
             yield page[:-1]
 
     monkeypatch.setattr(ending, "pages", torn)
-    with pytest.raises(ArchiveUnavailable, match="29 of 30 events came from"):
+    with pytest.raises(ArchiveUnavailable, match="29 of 30 rows came from"):
         end(database, home, archive)
     monkeypatch.setattr(ending, "pages", pages)
     assert left(database) == (0, 1)
@@ -129,8 +129,7 @@ def test_an_archive_that_cannot_be_written_is_named_and_what_waits_is_listed(dat
     (home / "archive").write_text("no folder")
     with pytest.raises(ArchiveUnavailable, match="correct DATAFORGE_ARCHIVE"):
         end(database, home, Archive(str(home / "archive")))
-    with database.transaction() as connection:
-        (away,) = export.on_the_way(connection)
+    (away,) = export.on_the_way(database, "event_body")
     assert away.part.name.startswith("event_body_2")
     assert away.events == 50
 

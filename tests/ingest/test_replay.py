@@ -171,7 +171,7 @@ def test_what_is_recorded_and_declared_while_events_are_read_again_is_in_the_rep
 
 def test_what_a_killed_rebuild_left_is_removed_by_the_next_one(database: Database) -> None:
     load(database.url, "dev")
-    with hidden(database) as running:
+    with hidden(database, 1) as running:
         with database.transaction() as connection:
             connection.execute("insert into environment (id, name) overriding system value values (-5, 'rebuild-5')")
             connection.execute("insert into task (environment, id, namespace, name) values (-5, 1, 'left', 'behind')")

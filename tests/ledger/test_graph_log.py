@@ -139,7 +139,7 @@ def _do(database: Database, step: Any) -> None:
 
 
 def _swap_in(database: Database, other: Rebuilt) -> None:
-    with rebuilds.hidden(database) as beside, database.transaction() as connection:
+    with rebuilds.hidden(database, 1) as beside, database.transaction() as connection:
         live = environments.lock(connection, "dev").id
         restore_history(connection, live, beside, versions.sources(connection, live))
         for manifest in definitions.manifests(connection, live):

@@ -1,5 +1,6 @@
 """What a query reads, by its plan as it was executed."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,9 +28,24 @@ def steps(plan: Node) -> Iterator[Node]:
         yield from steps(child)
 
 
+_PART = re.compile(r"(partition_state)_(rest|before|[0-9]{6})")
+
+
+def table_of(step: Node) -> str | None:
+    """The table that a step reads; of one that is cut the whole."""
+    name: str | None = step.get("Relation Name")
+    return _PART.sub(r"\1", name) if name is not None else None
+
+
 def rows_of(step: Node) -> float:
     """How many rows a step reads in all its rounds, filtered ones included; PostgreSQL tells the mean of a round."""
     return float(step["Actual Loops"] * (step["Actual Rows"] + step.get("Rows Removed by Filter", 0)))
+
+
+def reads_all(step: Node) -> bool:
+    """Whether a step reads a table from begin to end; a part of one that lies on a page is read so."""
+    small = table_of(step) != step.get("Relation Name") and rows_of(step) <= 100 * max(1, step["Actual Loops"])
+    return step["Node Type"] == "Seq Scan" and not small
 
 
 def rows_read(connection: psycopg.Connection[Any], query: str, given: dict[str, Any]) -> dict[str, int]:
@@ -38,6 +54,6 @@ def rows_read(connection: psycopg.Connection[Any], query: str, given: dict[str, 
     assert row is not None
     read: dict[str, int] = {}
     for step in steps(row[0][0]["Plan"]):
-        if (name := step.get("Relation Name")) is not None:
+        if (name := table_of(step)) is not None:
             read[name] = read.get(name, 0) + round(rows_of(step))
     return read

@@ -125,6 +125,7 @@ def test_pages_of_the_partitions_of_many_tasks_read_little_more_than_they_show(
 def _partitions_read(
     connection: psycopg.Connection[Any], wanted: PartitionFilter, after: partition_list.PartitionPlace | None
 ) -> int:
+    connection.execute(partition_list.IN_ORDER)
     nodes = {"kinds": ["task"] * len(_SOME), "nodes": _SOME}
     given = partition_list.parameters(1, wanted, after, len(_SOME)) | nodes
     return rows_read(connection, partition_list.MATCHING_OF_EACH, given)["partition_state"]
@@ -147,6 +148,7 @@ def test_the_version_of_a_run_is_read_from_its_own_tasks_alone(connection: psyco
 
 
 def test_a_page_of_partitions_reads_little_more_than_it_shows(connection: psycopg.Connection[Any]) -> None:
+    connection.execute(partition_list.IN_ORDER)
     after = {"after_kind": None, "after_node": None, "after_partition": None}
     given = {**asdict(PartitionFilter(limit=100)), "environment": 1, "node": None, **after, "most": 101, "states": None}
     assert rows_read(connection, partition_list.MATCHING, given)["partition_state"] <= 101
