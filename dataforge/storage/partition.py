@@ -88,6 +88,7 @@ def canonical(places: Iterable[Place], names: Names) -> set[Place]:
 # What is asked of the run that decided, and of that of the last success, stands with the state: when it began, of which
 # mapped task it is an instance (`group_run`), which task's run is above it, and for which partitions it ran.
 # The last success of a mapped task began when the first of its instances did.
+# Claims of a group are those of the run of that name, and of instances: only the latter are found by their group.
 RESOLVE = """
 with said as (
     select * from json_to_recordset(%(places)s::json) as w (kind node_kind, node bigint, key text, members bigint[],
@@ -162,7 +163,8 @@ with said as (
         from jsonb_array_elements(latest.groups) as run (key) cross join lateral (
             select * from write
             where environment = (select %(environment)s::smallint)
-              and task_id = (run.key ->> 0)::bigint and group_run = run.key ->> 1 offset 0
+              and task_id = (run.key ->> 0)::bigint and group_run = run.key ->> 1
+              and (run = run.key ->> 1 or run <> group_run) offset 0
         ) c
         where c.node_kind = place.kind and c.node_id = any(place.members) and c.partition = place.key and not c.past
         having count(*) > 0
@@ -181,7 +183,8 @@ with said as (
             select f.* from jsonb_array_elements(latest.groups) as run (key) cross join lateral (
                 select * from write
                 where environment = (select %(environment)s::smallint)
-                  and task_id = (run.key ->> 0)::bigint and group_run = run.key ->> 1 offset 0
+                  and task_id = (run.key ->> 0)::bigint and group_run = run.key ->> 1
+                  and (run = run.key ->> 1 or run <> group_run) offset 0
             ) c cross join lateral (
                 select * from failed_check
                 where environment = (select %(environment)s::smallint) and dataset_id = c.node_id
@@ -237,7 +240,8 @@ with said as (
               and (c.run = c.group_run or not exists (
                 select from (
                     select * from write
-                    where environment = c.environment and task_id = c.task_id and group_run = c.group_run offset 0
+                    where environment = c.environment and task_id = c.task_id and group_run = c.group_run
+                      and (run = c.group_run or run <> group_run) offset 0
                 ) other
                 where other.node_kind = c.node_kind and other.node_id = c.node_id and other.partition = c.partition
                   and other.status in ('failed', 'running') and not exists (
@@ -257,7 +261,8 @@ with said as (
         from (
             select * from write
             where environment = (select %(environment)s::smallint)
-              and task_id = done.task_id and group_run = done.group_run offset 0
+              and task_id = done.task_id and group_run = done.group_run
+              and (run = done.group_run or run <> group_run) offset 0
         ) c
         where c.node_kind = b.kind and c.node_id = any(b.members) and c.partition = b.key
           and done.run <> done.group_run and done.attempt_id <> '~watermark'
