@@ -1,6 +1,6 @@
 """Attempts: the facts of every try of every run, and where each stands."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -24,25 +24,27 @@ class StoredAttempt(msgspec.Struct, frozen=True):
     ancestor: Ancestor  # what its children take from it
     ordinal: int
     stored: tuple[int, Ancestor]  # number and ancestor as the table has them: otherwise only where it was just saved
+    new: bool = False  # whether it has just been saved for the first time
 
 
 Attempts = Sequence[StoredAttempt]  # all of one run
+Placed = Mapping[AttemptKey, tuple[str, ...]]  # the partitions of attempts that name none, by their interval
 NEVER = 0  # the ordinal of an attempt that was not settled yet
 _NOTHING = Ancestor(Belief(RunState.UNKNOWN, Evidence.INFERRED), None, ())
 
 
-def saved(attempt: Attempt, known: StoredAttempt | None) -> StoredAttempt:
+def saved(attempt: Attempt, known: StoredAttempt | None, placed: Placed) -> StoredAttempt:
     """An attempt that was just saved; `known` is what was stored before, if anything was."""
     if known is None:
-        return StoredAttempt(attempt, _NOTHING, NEVER, _alone(attempt))
-    return replace(known, attempt=attempt, stored=_alone(attempt))
+        return StoredAttempt(attempt, _NOTHING, NEVER, _alone(attempt, placed), new=True)
+    return replace(known, attempt=attempt, stored=_alone(attempt, placed))
 
 
-def _alone(attempt: Attempt) -> tuple[int, Ancestor]:
+def _alone(attempt: Attempt, placed: Placed) -> tuple[int, Ancestor]:
     """Where an attempt stands as far as it tells itself, which is where most stand: its number, and what children take
     from it. It is saved so, and written again only where its run, its parent or its task's partitioning say more."""
     said = attempt.statement
-    partitions = (attempt.partition,) if attempt.partition else ()
+    partitions = (attempt.partition,) if attempt.partition else placed.get(attempt.key, ())
     number = 1 if attempt.number is None else attempt.number
     return number, Ancestor(Belief(said.state, said.evidence), attempt.interval, partitions)
 
@@ -162,8 +164,9 @@ def _stored(row: Sequence[Any], touched: dict[TouchKey, list[Touch]]) -> StoredA
     return StoredAttempt(attempt, ancestor, row[31], (row[31], ancestor))
 
 
-# The columns of an attempt's facts, and where it stands alone.
-SAVE = """
+# The columns of an attempt's facts, and where it stands alone. What is new is inserted without asking whether it is
+# there: asking costs a look-up and another record in the server's log for each row.
+ADD = """
 insert into attempt (environment, task_id, run, attempt_id, kind, platform, said_evidence, said_state, said_at,
     said_by, external_run, group_run, map_index, number, incarnation, completed, started_at, ended_at,
     interval_start, interval_end, partition, parent_task_id, parent_run, root_task_id, root_run, error, source,
@@ -172,13 +175,17 @@ select %s, task_id, run, attempt_id, kind, platform, said_evidence, said_state, 
     group_run, map_index, number, incarnation, completed, started_at, ended_at, interval_start, interval_end,
     partition, parent_task_id, parent_run, root_task_id, root_run, error, source, task_version, said_state,
     said_evidence, coalesce(number, 1), interval_start, interval_end,
-    case when partition <> '' then array[partition] else '{}' end
+    coalesce(partitions, case when partition <> '' then array[partition] else '{}' end)
 from json_to_recordset(%s::json) as said (task_id bigint, run text, attempt_id text, kind run_kind, platform text,
     said_evidence evidence, said_state run_state, said_at timestamptz, said_by bytea, external_run text,
     group_run text, map_index integer, number integer, incarnation timestamptz, completed boolean,
     started_at timestamptz, ended_at timestamptz, interval_start timestamptz, interval_end timestamptz,
     partition text, parent_task_id bigint, parent_run text, root_task_id bigint, root_run text, error text,
-    source jsonb, task_version text)
+    source jsonb, task_version text, partitions text[])
+"""
+SAVE = (
+    ADD
+    + """
 on conflict (environment, task_id, run, attempt_id) do update set
     kind = excluded.kind, platform = excluded.platform, said_evidence = excluded.said_evidence,
     said_state = excluded.said_state, said_at = excluded.said_at, said_by = excluded.said_by,
@@ -192,18 +199,33 @@ on conflict (environment, task_id, run, attempt_id) do update set
     evidence = excluded.evidence, ordinal = excluded.ordinal, span_start = excluded.span_start,
     span_end = excluded.span_end, partitions = excluded.partitions
 """
+)
 
 
-def save(connection: Connection, environment: int, attempts: Sequence[Attempt]) -> None:
-    """Replaces the facts of these attempts by the given ones, which are merged from what was there."""
-    connection.execute(SAVE, [environment, spread(map(_row, attempts))])
-    _save_touches(connection, environment, attempts)
+def save(
+    connection: Connection,
+    environment: int,
+    attempts: Sequence[Attempt],
+    known: Container[AttemptKey],
+    placed: Placed,
+) -> None:
+    """Adds these attempts, and of those that are known replaces the facts by the given ones, which are merged from
+    what was there."""
+    added = [each for each in attempts if each.key not in known]
+    merged = [each for each in attempts if each.key in known]
+    for some, statement, of_touches in ((added, ADD, ADD_TOUCH), (merged, SAVE, SAVE_TOUCH)):
+        if some:
+            connection.execute(statement, [environment, spread(_row(each, placed) for each in some)])
+        if rows := [{**_key(attempt.key), **_touch_row(touch)} for attempt in some for touch in attempt.touches]:
+            connection.execute(of_touches, [environment, spread(rows)])
 
 
-def _row(attempt: Attempt) -> Row:
+def _row(attempt: Attempt, placed: Placed) -> Row:
     said, interval, parent, root = attempt.statement, attempt.interval, attempt.parent, attempt.root
+    seldom = {"partitions": placed[attempt.key]} if attempt.key in placed else {}
     return {
         **_key(attempt.key),
+        **seldom,
         "kind": attempt.kind,
         "platform": attempt.platform,
         "said_evidence": said.evidence.label,
@@ -235,24 +257,23 @@ def _key(key: AttemptKey) -> Row:
     return {"task_id": key.task.id, "run": key.run, "attempt_id": key.attempt_id}
 
 
-SAVE_TOUCH = """
+ADD_TOUCH = """
 insert into touch (environment, task_id, run, attempt_id, direction, dataset_id, partition, first_at, last_at,
     version, version_at, rows, measured, change, report, columns, columns_at)
 select %s, * from json_to_recordset(%s::json) as said (task_id bigint, run text, attempt_id text, direction text,
     dataset_id bigint, partition text, first_at timestamptz, last_at timestamptz, version text,
     version_at timestamptz, rows bigint, measured boolean, change text, report jsonb, columns text,
     columns_at timestamptz)
+"""
+SAVE_TOUCH = (
+    ADD_TOUCH
+    + """
 on conflict (environment, task_id, run, attempt_id, direction, dataset_id, partition) do update set
     first_at = excluded.first_at, last_at = excluded.last_at, version = excluded.version,
     version_at = excluded.version_at, rows = excluded.rows, measured = excluded.measured, change = excluded.change,
     report = excluded.report, columns = excluded.columns, columns_at = excluded.columns_at
 """
-
-
-def _save_touches(connection: Connection, environment: int, attempts: Sequence[Attempt]) -> None:
-    rows = [{**_key(attempt.key), **_touch_row(touch)} for attempt in attempts for touch in attempt.touches]
-    if rows:
-        connection.execute(SAVE_TOUCH, [environment, spread(rows)])
+)
 
 
 def _touch_row(touch: Touch) -> Row:

@@ -1,6 +1,6 @@
 """Runs: every execution as it stands after its last attempt. Derived, and made anew whenever a fact is added."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple
 
 from psycopg import Connection
@@ -9,13 +9,17 @@ from dataforge.model.run import Run
 from dataforge.storage.attempt import RunKey
 from dataforge.storage.record_set import Row, keys, spread
 
-SAVE = """
+ADD = """
 insert into run (environment, task_id, run, kind, group_run, map_index, state, evidence, attempt, attempt_id,
     partitions, partition_from, started_at, ended_at, interval_start, interval_end, error, source, shards)
 select %s, * from json_to_recordset(%s::json) as stands (task_id bigint, run text, kind run_kind, group_run text,
     map_index integer, state run_state, evidence evidence, attempt integer, attempt_id text, partitions text[],
     partition_from text, started_at timestamptz, ended_at timestamptz, interval_start timestamptz,
     interval_end timestamptz, error text, source jsonb, shards jsonb)
+"""
+SAVE = (
+    ADD
+    + """
 on conflict (environment, task_id, run) do update set
     kind = excluded.kind, group_run = excluded.group_run, map_index = excluded.map_index, state = excluded.state,
     evidence = excluded.evidence, attempt = excluded.attempt, attempt_id = excluded.attempt_id,
@@ -24,14 +28,17 @@ on conflict (environment, task_id, run) do update set
     error = excluded.error, source = excluded.source, shards = excluded.shards
 returning task_id, run, xmax = 0
 """
+)
 
 
-def save(connection: Connection, environment: int, runs: Mapping[RunKey, Run]) -> set[RunKey]:
-    """Replaces these runs, and returns those that were not there before."""
-    if not runs:
-        return set()
-    rows = spread(_row(key, run) for key, run in sorted(runs.items()))
-    return {(task_id, run) for task_id, run, new in connection.execute(SAVE, [environment, rows]).fetchall() if new}
+def save(connection: Connection, environment: int, runs: Mapping[RunKey, Run], new: Set[RunKey]) -> set[RunKey]:
+    """Replaces these runs, and returns those that were not there before. Those in `new` are known not to be."""
+    if added := [_row(key, run) for key, run in sorted(runs.items()) if key in new]:
+        connection.execute(ADD, [environment, spread(added)])
+    if not (kept := [_row(key, run) for key, run in sorted(runs.items()) if key not in new]):
+        return set(new)
+    rows = connection.execute(SAVE, [environment, spread(kept)]).fetchall()
+    return {(task_id, run) for task_id, run, first in rows if first} | new
 
 
 class Beside(NamedTuple):
