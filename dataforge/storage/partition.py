@@ -284,12 +284,20 @@ with said as (
             excluded.ready_parent_task_id, excluded.ready_made_for)
     returning node_kind, node_id, partition, status, run_state, evidence
 ), woken as (
-    insert into outbox (environment, node_kind, node_id, partition, change)
-    select %(environment)s, node_kind, node_id, partition,
-        case when status = 'running' and (run_state, evidence) <> ('queued', 'operator') then 'began' else 'ended' end
-    from changed
-    where node_kind = 'task' or status <> 'running'
-    order by node_kind, node_id, partition
+    insert into outbox (environment, node_kind, change, nodes, partitions)
+    select %(environment)s, node_kind, change, array_agg(node_id), array_agg(partition)
+    from (
+        select node_kind, change, node_id, partition, row_number() over () / 50 as place
+        from (
+            select node_kind, node_id, partition, case when status = 'running'
+                and (run_state, evidence) <> ('queued', 'operator') then 'began' else 'ended' end as change
+            from changed
+            where node_kind = 'task' or status <> 'running'
+            order by node_kind, change, node_id, partition
+        ) ordered
+    ) placed
+    group by node_kind, change, place
+    order by min(place)
 )
 select kind, node, key, groups, ended from believed union all
 select kind, node, key, null, null from sole where claimed
@@ -308,8 +316,8 @@ with cleared as (
     )
     returning environment, node_kind, node_id, partition
 ), woken as (
-    insert into outbox (environment, node_kind, node_id, partition, change)
-    select environment, node_kind, node_id, partition, 'ended' from cleared
+    insert into outbox (environment, node_kind, change, nodes, partitions)
+    select environment, node_kind, 'ended', array[node_id], array[partition] from cleared
 )
 insert into partition_cleared (environment, node_kind, node_id, partition) select * from cleared
 on conflict (environment, node_kind, node_id, partition) do update set changed_by = excluded.changed_by
