@@ -44,13 +44,13 @@ cross join lateral (
     union all
     (select group_run, state, evidence, source, ended_at from run
     where environment = %(environment)s and task_id = w.task_id and started_at is null
-        and coalesce(ended_at, 'infinity') <= %(at)s::timestamptz
-    order by coalesce(ended_at, 'infinity') desc, run limit %(most)s)
+        and ended_alone <= %(at)s::timestamptz
+    order by ended_alone desc, run limit %(most)s)
     union all
     (select group_run, state, evidence, source, ended_at from run
     where environment = %(environment)s and task_id = w.task_id and started_at is null
-        and coalesce(ended_at, 'infinity') > %(at)s::timestamptz
-    order by coalesce(ended_at, 'infinity'), run desc limit %(most)s)
+        and ended_alone > %(at)s::timestamptz
+    order by ended_alone, run desc limit %(most)s)
 ) r
 cross join lateral (
     select {_BEGUN} as began
