@@ -1,6 +1,6 @@
 """Attempts: the facts of every try of every run, and where each stands."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -174,8 +174,7 @@ insert into attempt (environment, task_id, run, attempt_id, kind, platform, said
 select %s, task_id, run, attempt_id, kind, platform, said_evidence, said_state, said_at, said_by, external_run,
     group_run, map_index, number, incarnation, completed, started_at, ended_at, interval_start, interval_end,
     partition, parent_task_id, parent_run, root_task_id, root_run, error, source, task_version, said_state,
-    said_evidence, coalesce(number, 1), interval_start, interval_end,
-    coalesce(partitions, case when partition <> '' then array[partition] else '{}' end)
+    said_evidence, coalesce(number, 1), interval_start, interval_end, partitions
 from json_to_recordset(%s::json) as said (task_id bigint, run text, attempt_id text, kind run_kind, platform text,
     said_evidence evidence, said_state run_state, said_at timestamptz, said_by bytea, external_run text,
     group_run text, map_index integer, number integer, incarnation timestamptz, completed boolean,
@@ -206,26 +205,22 @@ def save(
     connection: Connection,
     environment: int,
     attempts: Sequence[Attempt],
-    known: Container[AttemptKey],
+    known: Mapping[AttemptKey, StoredAttempt],
     placed: Placed,
 ) -> None:
     """Adds these attempts, and of those that are known replaces the facts by the given ones, which are merged from
     what was there."""
-    added = [each for each in attempts if each.key not in known]
-    merged = [each for each in attempts if each.key in known]
-    for some, statement, of_touches in ((added, ADD, ADD_TOUCH), (merged, SAVE, SAVE_TOUCH)):
-        if some:
-            connection.execute(statement, [environment, spread(_row(each, placed) for each in some)])
-        if rows := [{**_key(attempt.key), **_touch_row(touch)} for attempt in some for touch in attempt.touches]:
-            connection.execute(of_touches, [environment, spread(rows)])
+    if added := [_row(each, placed) for each in attempts if each.key not in known]:
+        connection.execute(ADD, [environment, spread(added)])
+    if merged := [_row(each, placed) for each in attempts if each.key in known]:
+        connection.execute(SAVE, [environment, spread(merged)])
+    _save_touches(connection, environment, attempts, known)
 
 
 def _row(attempt: Attempt, placed: Placed) -> Row:
     said, interval, parent, root = attempt.statement, attempt.interval, attempt.parent, attempt.root
-    seldom = {"partitions": placed[attempt.key]} if attempt.key in placed else {}
     return {
         **_key(attempt.key),
-        **seldom,
         "kind": attempt.kind,
         "platform": attempt.platform,
         "said_evidence": said.evidence.label,
@@ -250,6 +245,7 @@ def _row(attempt: Attempt, placed: Placed) -> Row:
         "error": attempt.error,
         "source": attempt.source,
         "task_version": attempt.task_version,
+        "partitions": _alone(attempt, placed)[1].partitions,
     }
 
 
@@ -274,6 +270,24 @@ on conflict (environment, task_id, run, attempt_id, direction, dataset_id, parti
     report = excluded.report, columns = excluded.columns, columns_at = excluded.columns_at
 """
 )
+
+
+def _save_touches(
+    connection: Connection,
+    environment: int,
+    attempts: Iterable[Attempt],
+    known: Mapping[AttemptKey, StoredAttempt],
+) -> None:
+    added, changed = list[Row](), list[Row]()
+    for attempt in attempts:
+        before = {each.key: each for each in known[attempt.key].attempt.touches} if attempt.key in known else {}
+        for touch in attempt.touches:
+            if (stored := before.get(touch.key)) != touch:
+                (added if stored is None else changed).append({**_key(attempt.key), **_touch_row(touch)})
+    if added:
+        connection.execute(ADD_TOUCH, [environment, spread(added)])
+    if changed:
+        connection.execute(SAVE_TOUCH, [environment, spread(changed)])
 
 
 def _touch_row(touch: Touch) -> Row:

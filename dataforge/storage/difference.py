@@ -138,7 +138,8 @@ WAKE: dict[LiteralString, LiteralString] = {
     "partition_state": """
 insert into outbox (environment, node_kind, change, nodes, partitions)
 select %(live)s, coalesce(l.node_kind, r.node_kind),
-    case when r.status = 'running' and (r.run_state, r.evidence) <> ('queued', 'operator') then 'began' else 'ended' end,
+    case when r.status = 'running' and (r.run_state, r.evidence) <> ('queued', 'operator') then 'began'
+        else 'ended' end,
     array[coalesce(l.node_id, r.node_id)], array[coalesce(l.partition, r.partition)]
 from {sides} and (coalesce(l.node_kind, r.node_kind) = 'task' or r.status is distinct from 'running')
 order by {order}

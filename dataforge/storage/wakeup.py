@@ -75,7 +75,8 @@ def put(connection: Connection, environment: int, tasks: Iterable[TaskPartition]
 
 DECLARED = """
 insert into outbox (environment, node_kind, change, nodes, partitions)
-select %s, node_kind, 'declared', array[node_id], array[''] from unnest(%s::node_kind[], %s::bigint[]) as said (node_kind, node_id)
+select %s, node_kind, 'declared', array[node_id], array['']
+from unnest(%s::node_kind[], %s::bigint[]) as said (node_kind, node_id)
 """
 
 
