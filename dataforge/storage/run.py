@@ -7,9 +7,9 @@ from psycopg import Connection
 
 from dataforge.model.run import Run
 from dataforge.storage.attempt import RunKey
-from dataforge.storage.record_set import Row, keys, spread
+from dataforge.storage.record_set import Added, Row, add, keys, spread
 
-ADD = """
+_INSERT = """
 insert into run (environment, task_id, run, kind, group_run, map_index, state, evidence, attempt, attempt_id,
     partitions, partition_from, started_at, ended_at, interval_start, interval_end, error, source, shards)
 select %s, * from json_to_recordset(%s::json) as stands (task_id bigint, run text, kind run_kind, group_run text,
@@ -17,8 +17,20 @@ select %s, * from json_to_recordset(%s::json) as stands (task_id bigint, run tex
     partition_from text, started_at timestamptz, ended_at timestamptz, interval_start timestamptz,
     interval_end timestamptz, error text, source jsonb, shards jsonb)
 """
+ADD = Added(
+    insert=_INSERT,
+    copy="""
+copy run (environment, task_id, run, kind, group_run, map_index, state, evidence, attempt, attempt_id, partitions,
+    partition_from, started_at, ended_at, interval_start, interval_end, error, source, shards)
+from stdin (format binary)
+""",
+    types=(
+        *("int8", "text", "text", "text", "int4", "text", "text", "int4", "text", "text[]", "text"),
+        *("timestamptz", "timestamptz", "timestamptz", "timestamptz", "text", "jsonb", "jsonb"),
+    ),
+)
 SAVE = (
-    ADD
+    _INSERT
     + """
 on conflict (environment, task_id, run) do update set
     kind = excluded.kind, group_run = excluded.group_run, map_index = excluded.map_index, state = excluded.state,
@@ -33,12 +45,11 @@ returning task_id, run, xmax = 0
 
 def save(connection: Connection, environment: int, runs: Mapping[RunKey, Run], new: Set[RunKey]) -> set[RunKey]:
     """Replaces these runs, and returns those that were not there before. Those in `new` are known not to be."""
-    if added := [_row(key, run) for key, run in sorted(runs.items()) if key in new]:
-        connection.execute(ADD, [environment, spread(added)])
-    if not (kept := [_row(key, run) for key, run in sorted(runs.items()) if key not in new]):
-        return set(new)
-    rows = connection.execute(SAVE, [environment, spread(kept)]).fetchall()
-    return {(task_id, run) for task_id, run, first in rows if first} | new
+    rows = {key: _row(key, run) for key, run in sorted(runs.items())}
+    add(connection, environment, ADD, [row for key, row in rows.items() if key in new])
+    kept = [row for key, row in rows.items() if key not in new]
+    saved = connection.execute(SAVE, [environment, spread(kept)]).fetchall() if kept else []
+    return {(task_id, run) for task_id, run, first in saved if first} | new
 
 
 class Beside(NamedTuple):
@@ -82,7 +93,7 @@ def _row(key: RunKey, run: Run) -> Row:
         "evidence": run.belief.evidence.label,
         "attempt": run.ordinal,
         "attempt_id": run.attempt_id,
-        "partitions": run.partitions,
+        "partitions": list(run.partitions),
         "partition_from": run.partition_from,
         "started_at": run.started_at,
         "ended_at": run.ended_at,
