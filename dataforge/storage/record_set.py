@@ -30,7 +30,8 @@ def keys(runs: Sequence[tuple[int, str]]) -> dict[str, list[Any]]:
 
 
 class Added(NamedTuple):
-    """How rows are added to a table: by an INSERT of the environment and their JSON, or by a COPY of their values."""
+    """How rows are added to a table: by an INSERT of the environment and their JSON, or by a COPY of their values.
+    Numbers are known to fit their columns: the driver cuts off what is too large for an `int4`, without a word."""
 
     insert: LiteralString
     copy: LiteralString  # in binary, with the columns of a row in its order behind the environment
