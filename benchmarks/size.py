@@ -1,6 +1,8 @@
-"""Size: what an event costs on disk, its body and all that follows from it, beside its bytes as they came; and what
-a run and a body cost in the files of the archive."""
+"""Size: what an event costs on disk and in the server's log, its body and all that follows from it, beside its bytes as
+they came, and in which tables and indexes it lies; and what a run and a body cost in the files of the archive."""
 
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,6 +11,7 @@ from benchmarks import workload
 from benchmarks.figure import Bench
 from benchmarks.ingest import server_version
 from benchmarks.scratch import scratch_database
+from benchmarks.size_by_part import parts, shown
 from dataforge.ingest.batch import record_native, record_openlineage
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ledger import run_export
@@ -16,6 +19,8 @@ from dataforge.storage.archive import Archive
 from dataforge.storage.database import Database
 
 COUNT = 4_000
+APART = 16_000  # events, of which a run's end comes up to 3,000 after its begin
+LEAST = 20  # bytes: what takes less of an event is not told of by itself
 RUNS = 40_000  # events
 TOTAL = """
 select sum(pg_total_relation_size(c.oid)) from pg_class c
@@ -43,6 +48,33 @@ def main() -> None:
             bench.size(f"size.wal.{name}", wal, f"the event as it came ({came:,.0f} bytes)", wal / came)
             bench.size(f"size.body.{name}", body, f"the event as it came ({came:,.0f} bytes)", body / came)
         _exported(bench)
+        for name, bodies, record in (
+            ("native", workload.apart(workload.native(APART), 3_000), record_native),
+            ("airflow", workload.airflow(COUNT), record_openlineage),
+        ):
+            _by_part(bench, name, bodies, record)
+
+
+def _by_part(bench: Bench, name: str, bodies: list[bytes], record: Callable[..., object]) -> None:
+    """What an event costs where runs begin and end in different batches, by tables and indexes; what vacuum has not
+    given back yet is counted."""
+    with scratch_database({"autovacuum": "off"}) as database:
+        before, logged = parts(database), _logged(database)
+        for begin in range(0, len(bodies), 500):
+            record(database, "prod", bodies[begin : begin + 500], NOTHING)
+        wal = (_logged(database) - logged) / len(bodies)
+        grown = {table: part.grown(before.get(table), len(bodies)) for table, part in parts(database).items()}
+    whole = sum(part.whole for part in grown.values())
+    for table, part in sorted(grown.items()):
+        if part.whole >= LEAST:
+            floor = (
+                f"all of an event ({whole:,.0f} bytes); {part.inserted:.2f} rows, indexes {part.whole - part.rows:.0f}"
+            )
+            bench.size(f"size.{name}.{table}", part.whole, floor, part.whole / whole)
+    if name == "native":
+        bench.size("size.event.apart", whole)
+        bench.size("size.wal.apart", wal)
+    sys.stdout.write(shown(grown, LEAST) + "\n")
 
 
 def _exported(bench: Bench) -> None:

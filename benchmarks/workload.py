@@ -34,6 +34,13 @@ def native(count: int, seed: int = 1) -> list[bytes]:
     return events[:count]
 
 
+def apart(events: list[bytes], most: int, seed: int = 1) -> list[bytes]:
+    """The same native events, each run's end up to `most` events after its begin, as of runs that take their time."""
+    random = Random(seed)
+    places = [place + (random.randrange(1, most) if place % 2 else 0) for place in range(len(events))]
+    return [events[each] for each in sorted(range(len(events)), key=lambda each: (places[each], each))]
+
+
 def airflow(count: int, seed: int = 1) -> list[bytes]:
     """Airflow's own captured task events (5 KB), with other tasks, runs and times."""
     captured = [json.loads(line) for line in AIRFLOW.read_bytes().splitlines()]

@@ -393,8 +393,8 @@ MUTANTS = (
     Mutant(
         "where nobody told when a run began its end stands for it",
         "dataforge/storage/update.py",
-        "started_at is null\n        and coalesce(ended_at, 'infinity') <= ",
-        "false\n        and coalesce(ended_at, 'infinity') <= ",
+        "started_at is null\n        and ended_alone <= ",
+        "false\n        and ended_alone <= ",
         ("tests/ledger/test_triggers.py", MACHINE),
     ),
     Mutant(

@@ -81,7 +81,7 @@ def _run_id(envelope: Envelope) -> str:
 
 
 def _dag_facts(envelope: Envelope) -> Facts:
-    clear_number = facets.number(_dag_run(envelope), "clear_number") or 0
+    clear_number = facets.count(_dag_run(envelope), "clear_number") or 0
     incarnation, run_id = _incarnation(envelope), _run_id(envelope)
     attempt = Attempt(
         key=AttemptKey(envelope.job, run_id, f"{incarnation.isoformat()}/{clear_number}"),
@@ -90,7 +90,7 @@ def _dag_facts(envelope: Envelope) -> Facts:
         statement=run.statement(envelope),
         external_run=envelope.run_id or "",
         group_run=run_id,
-        number=clear_number + 1,
+        number=min(clear_number + 1, 2**31 - 1),
         incarnation=incarnation,
         completed=envelope.type == "COMPLETE",
         started_at=run.started_at(envelope),

@@ -15,6 +15,7 @@ from dataforge.model import control
 from dataforge.model.attempt import Attempt, merge, merge_all
 from dataforge.model.event import Event, TaskFact
 from dataforge.model.out_of_order import Late
+from dataforge.model.partition import keys_of
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.model.schedule import NO_INTERVAL, grains_of
 from dataforge.model.task import merge_registers
@@ -32,7 +33,7 @@ from dataforge.storage import quarantine_order
 from dataforge.storage import task as tasks
 from dataforge.storage import upstream_list as upstream_lists
 from dataforge.storage import wakeup as wakeups
-from dataforge.storage.attempt import Attempts, RunKey
+from dataforge.storage.attempt import Attempts, Placed, RunKey
 from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
 from dataforge.storage.outcome import SaidOutcome
@@ -195,11 +196,20 @@ def _fold_attempts(
         if _shown_below(grown) != _shown_below(before):
             renamed |= {before.external_run, grown.external_run}
     ordered = [merged[key] for key in sorted(merged)]
-    attempts.save(connection, environment, ordered)
-    known |= {each.key: attempts.saved(each, known.get(each.key)) for each in ordered}
+    placed = _placed(connection, environment, ordered)
+    attempts.save(connection, environment, ordered, known, placed)
+    known |= {each.key: attempts.saved(each, known.get(each.key), placed) for each in ordered}
     below = attempts.children(connection, environment, renamed) if renamed else set()
     groups = {(a.key.task.id, a.group_run) for a in ordered if a.map_index >= 0}
     return dict.fromkeys(below | groups) | attempts.by_run(known.values()), late
+
+
+def _placed(connection: Connection, environment: int, said: Iterable[Attempt]) -> Placed:
+    """The partitions of the attempts that tell their interval alone, as their tasks are cut until now: where they stay
+    cut so, an attempt is written once."""
+    spans = {each.key: each.interval for each in said if each.interval is not None and not each.partition}
+    cuts = tasks.cuts(connection, environment, {key.task.id for key in spans}) if spans else {}
+    return {key: keys_of(cuts[key.task.id], interval) for key, interval in spans.items()}
 
 
 def _shown_below(attempt: Attempt) -> tuple[object, ...]:

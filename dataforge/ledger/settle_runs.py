@@ -51,6 +51,7 @@ from dataforge.storage.completeness import Product
 from dataforge.storage.database import Connection
 from dataforge.storage.partition import Place
 from dataforge.storage.quality import Checked, FailedCheck
+from dataforge.storage.run import Beside
 from dataforge.storage.withdrawal import withdraw
 from dataforge.storage.write import Claim
 
@@ -63,6 +64,7 @@ class _Level(msgspec.Struct):
     """All that settling one set of runs needs, loaded at once."""
 
     attempts: Mapping[RunKey, Attempts]
+    beside: Beside
     outcomes: dict[RunKey, Outcome]
     marks: dict[RunKey, Mark]
     above: dict[tuple[int, str], StoredAttempt]  # by task id and external run
@@ -109,7 +111,7 @@ def _settle_level(
         checked += _checked(level, key, stood)
         failed += failing(key, stood, partial(_touched, level))
     runs.delete(connection, environment, [key for key in keys if key not in settled])
-    new = runs.save(connection, environment, settled)
+    new = runs.save(connection, environment, settled, _first_told(level))
     before = {each.attempt.key: each for group in level.attempts.values() for each in group}
     attempts.set_standing(connection, environment, [each for each in standings if _restands(before, each)])
     known = [key for key in keys if key not in new]  # a run that is new has said nothing yet
@@ -118,6 +120,13 @@ def _settle_level(
     places |= writes.claim(connection, environment, claims)
     places |= quality.fail(connection, environment, failed)
     return places, _moved(before, standings)
+
+
+def _first_told(level: _Level) -> set[RunKey]:
+    """The runs that nobody had told of before: neither they themselves nor a platform or a person."""
+    if level.beside.outcomes or level.beside.marks:
+        return set()
+    return {key for key, of_run in level.attempts.items() if all(each.new for each in of_run)}
 
 
 def _restands(before: Mapping[AttemptKey, StoredAttempt], stood: tuple[Standing, Ancestor]) -> bool:
@@ -142,6 +151,7 @@ def _load(
     basis = tasks.basis(connection, environment, {task_id for task_id, _ in keys})
     return _Level(
         attempts=by_run,
+        beside=beside,
         outcomes=_outcomes(connection, environment, keys, groups) if beside.outcomes else {},
         marks=_marks(connection, environment, keys, groups) if beside.marks else {},
         above={(each.attempt.key.task.id, each.attempt.external_run): each for each in above},

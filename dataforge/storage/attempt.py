@@ -1,18 +1,19 @@
 """Attempts: the facts of every try of every run, and where each stands."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 from psycopg import Connection
 
-from dataforge.model import report as reports
 from dataforge.model.attempt import Attempt, AttemptKey, Interval, RunPointer, Touch
-from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.model.reference import TaskRef
 from dataforge.model.run import Ancestor, Belief, Standing
 from dataforge.model.state import Evidence, RunKind, RunState, Statement
-from dataforge.storage.record_set import Row, keys, spread
+from dataforge.storage import touch as touches
+from dataforge.storage.record_set import Added, Row, add, keys, spread
+from dataforge.storage.touch import AttemptName
 
 RunKey = tuple[int, str]  # task id, run
 
@@ -24,25 +25,27 @@ class StoredAttempt(msgspec.Struct, frozen=True):
     ancestor: Ancestor  # what its children take from it
     ordinal: int
     stored: tuple[int, Ancestor]  # number and ancestor as the table has them: otherwise only where it was just saved
+    new: bool = False  # whether it has just been saved for the first time
 
 
 Attempts = Sequence[StoredAttempt]  # all of one run
+Placed = Mapping[AttemptKey, tuple[str, ...]]  # the partitions of attempts that name none, by their interval
 NEVER = 0  # the ordinal of an attempt that was not settled yet
 _NOTHING = Ancestor(Belief(RunState.UNKNOWN, Evidence.INFERRED), None, ())
 
 
-def saved(attempt: Attempt, known: StoredAttempt | None) -> StoredAttempt:
+def saved(attempt: Attempt, known: StoredAttempt | None, placed: Placed) -> StoredAttempt:
     """An attempt that was just saved; `known` is what was stored before, if anything was."""
     if known is None:
-        return StoredAttempt(attempt, _NOTHING, NEVER, _alone(attempt))
-    return replace(known, attempt=attempt, stored=_alone(attempt))
+        return StoredAttempt(attempt, _NOTHING, NEVER, _alone(attempt, placed), new=True)
+    return replace(known, attempt=attempt, stored=_alone(attempt, placed))
 
 
-def _alone(attempt: Attempt) -> tuple[int, Ancestor]:
+def _alone(attempt: Attempt, placed: Placed) -> tuple[int, Ancestor]:
     """Where an attempt stands as far as it tells itself, which is where most stand: its number, and what children take
     from it. It is saved so, and written again only where its run, its parent or its task's partitioning say more."""
     said = attempt.statement
-    partitions = (attempt.partition,) if attempt.partition else ()
+    partitions = (attempt.partition,) if attempt.partition else placed.get(attempt.key, ())
     number = 1 if attempt.number is None else attempt.number
     return number, Ancestor(Belief(said.state, said.evidence), attempt.interval, partitions)
 
@@ -77,7 +80,7 @@ def of_runs(connection: Connection, environment: int, runs: Sequence[RunKey]) ->
     """Every attempt of these runs, with what it touched."""
     parameters = {"environment": environment, **keys(runs)}
     rows = connection.execute(OF_RUNS, parameters).fetchall()
-    touched = _touches(connection, parameters) if rows else {}
+    touched = touches.of_runs(connection, parameters) if rows else {}
     return [_stored(row, touched) for row in rows]
 
 
@@ -106,36 +109,11 @@ def of_external_runs(connection: Connection, environment: int, external: Iterabl
     return [_stored(row, {}) for row in rows]
 
 
-TOUCHES = """
-select x.task_id, x.run, x.attempt_id, x.direction, d.namespace, d.name, x.partition, x.first_at, x.last_at,
-       x.version, x.version_at, x.rows, x.measured, x.change, x.report, x.columns, x.columns_at
-from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
-cross join lateral (
-    select * from touch
-    where environment = (select %(environment)s::smallint) and task_id = wanted.task_id and run = wanted.run offset 0
-) x
-cross join lateral (
-    select namespace, name from dataset
-    where environment = (select %(environment)s::smallint) and id = x.dataset_id offset 0
-) d
-"""
-TouchKey = tuple[int, str, str]
-
-
-def _touches(connection: Connection, parameters: dict[str, Any]) -> dict[TouchKey, list[Touch]]:
-    found: dict[TouchKey, list[Touch]] = {}
-    rows = connection.execute(TOUCHES, parameters).fetchall()
-    for task_id, run, attempt_id, direction, namespace, name, *rest, said, shown, shown_at in rows:
-        touch = Touch(direction, DatasetRef(namespace, name), *(*rest, reports.stored(said), shown, shown_at))
-        found.setdefault((task_id, run, attempt_id), []).append(touch)
-    return found
-
-
-def _stored(row: Sequence[Any], touched: dict[TouchKey, list[Touch]]) -> StoredAttempt:
+def _stored(row: Sequence[Any], touched: dict[AttemptName, list[Touch]]) -> StoredAttempt:
     task = TaskRef(row[0], row[1])
     key = AttemptKey(task, row[2], row[3])
     span = Interval(row[32], row[33]) if row[32] is not None else None
-    touches = sorted(touched.get((task.id, key.run, key.attempt_id), ()), key=lambda touch: touch.key)
+    found = sorted(touched.get((task.id, key.run, key.attempt_id), ()), key=lambda touch: touch.key)
     attempt = Attempt(
         key=key,
         kind=RunKind(row[4]),
@@ -156,29 +134,46 @@ def _stored(row: Sequence[Any], touched: dict[TouchKey, list[Touch]]) -> StoredA
         error=row[27],
         source=row[28],
         task_version=row[35],
-        touches=tuple(touches),
+        touches=tuple(found),
     )
     ancestor = Ancestor(Belief(RunState(row[29]), Evidence.of(row[30])), span, tuple(row[34]))
     return StoredAttempt(attempt, ancestor, row[31], (row[31], ancestor))
 
 
-# The columns of an attempt's facts, and where it stands alone.
-SAVE = """
+# The columns of an attempt's facts, and where it stands alone. What is new is added without asking whether it is
+# there: asking costs a look-up and another record in the server's log for each row.
+_INSERT = """
 insert into attempt (environment, task_id, run, attempt_id, kind, platform, said_evidence, said_state, said_at,
     said_by, external_run, group_run, map_index, number, incarnation, completed, started_at, ended_at,
     interval_start, interval_end, partition, parent_task_id, parent_run, root_task_id, root_run, error, source,
     task_version, state, evidence, ordinal, span_start, span_end, partitions)
-select %s, task_id, run, attempt_id, kind, platform, said_evidence, said_state, said_at, said_by, external_run,
-    group_run, map_index, number, incarnation, completed, started_at, ended_at, interval_start, interval_end,
-    partition, parent_task_id, parent_run, root_task_id, root_run, error, source, task_version, said_state,
-    said_evidence, coalesce(number, 1), interval_start, interval_end,
-    case when partition <> '' then array[partition] else '{}' end
-from json_to_recordset(%s::json) as said (task_id bigint, run text, attempt_id text, kind run_kind, platform text,
-    said_evidence evidence, said_state run_state, said_at timestamptz, said_by bytea, external_run text,
-    group_run text, map_index integer, number integer, incarnation timestamptz, completed boolean,
+select %s, * from json_to_recordset(%s::json) as said (task_id bigint, run text, attempt_id text, kind run_kind,
+    platform text, said_evidence evidence, said_state run_state, said_at timestamptz, said_by bytea,
+    external_run text, group_run text, map_index integer, number integer, incarnation timestamptz, completed boolean,
     started_at timestamptz, ended_at timestamptz, interval_start timestamptz, interval_end timestamptz,
     partition text, parent_task_id bigint, parent_run text, root_task_id bigint, root_run text, error text,
-    source jsonb, task_version text)
+    source jsonb, task_version text, state run_state, evidence evidence, ordinal integer, span_start timestamptz,
+    span_end timestamptz, partitions text[])
+"""
+ADD = Added(
+    insert=_INSERT,
+    copy="""
+copy attempt (environment, task_id, run, attempt_id, kind, platform, said_evidence, said_state, said_at, said_by,
+    external_run, group_run, map_index, number, incarnation, completed, started_at, ended_at, interval_start,
+    interval_end, partition, parent_task_id, parent_run, root_task_id, root_run, error, source, task_version, state,
+    evidence, ordinal, span_start, span_end, partitions)
+from stdin (format binary)
+""",
+    types=(
+        *("int8", "text", "text", "text", "text", "text", "text", "timestamptz", "bytea", "text", "text", "int4"),
+        *("int4", "timestamptz", "bool", "timestamptz", "timestamptz", "timestamptz", "timestamptz", "text", "int8"),
+        *("text", "int8", "text", "text", "jsonb", "text", "text", "text", "int4", "timestamptz", "timestamptz"),
+        "text[]",
+    ),
+)
+SAVE = (
+    _INSERT
+    + """
 on conflict (environment, task_id, run, attempt_id) do update set
     kind = excluded.kind, platform = excluded.platform, said_evidence = excluded.said_evidence,
     said_state = excluded.said_state, said_at = excluded.said_at, said_by = excluded.said_by,
@@ -192,16 +187,29 @@ on conflict (environment, task_id, run, attempt_id) do update set
     evidence = excluded.evidence, ordinal = excluded.ordinal, span_start = excluded.span_start,
     span_end = excluded.span_end, partitions = excluded.partitions
 """
+)
 
 
-def save(connection: Connection, environment: int, attempts: Sequence[Attempt]) -> None:
-    """Replaces the facts of these attempts by the given ones, which are merged from what was there."""
-    connection.execute(SAVE, [environment, spread(map(_row, attempts))])
-    _save_touches(connection, environment, attempts)
+def save(
+    connection: Connection,
+    environment: int,
+    attempts: Sequence[Attempt],
+    known: Mapping[AttemptKey, StoredAttempt],
+    placed: Placed,
+) -> None:
+    """Adds these attempts, and of those that are known replaces the facts by the given ones, which are merged from
+    what was there."""
+    add(connection, environment, ADD, [_row(each, placed) for each in attempts if each.key not in known])
+    if merged := [_row(each, placed) for each in attempts if each.key in known]:
+        connection.execute(SAVE, [environment, spread(merged)])
+    kept = ((each, known[each.key].attempt.touches if each.key in known else ()) for each in attempts)
+    touches.save(connection, environment, kept)
 
 
-def _row(attempt: Attempt) -> Row:
+def _row(attempt: Attempt, placed: Placed) -> Row:
     said, interval, parent, root = attempt.statement, attempt.interval, attempt.parent, attempt.root
+    span = (interval.start, interval.end) if interval else (None, None)
+    number, alone = _alone(attempt, placed)
     return {
         **_key(attempt.key),
         "kind": attempt.kind,
@@ -218,8 +226,8 @@ def _row(attempt: Attempt) -> Row:
         "completed": attempt.completed,
         "started_at": attempt.started_at,
         "ended_at": attempt.ended_at,
-        "interval_start": interval.start if interval else None,
-        "interval_end": interval.end if interval else None,
+        "interval_start": span[0],
+        "interval_end": span[1],
         "partition": attempt.partition,
         "parent_task_id": parent.task.id if parent else None,
         "parent_run": parent.external_run if parent else None,
@@ -228,49 +236,17 @@ def _row(attempt: Attempt) -> Row:
         "error": attempt.error,
         "source": attempt.source,
         "task_version": attempt.task_version,
+        "state": said.state,
+        "evidence": said.evidence.label,
+        "ordinal": number,
+        "span_start": span[0],
+        "span_end": span[1],
+        "partitions": list(alone.partitions),
     }
 
 
 def _key(key: AttemptKey) -> Row:
     return {"task_id": key.task.id, "run": key.run, "attempt_id": key.attempt_id}
-
-
-SAVE_TOUCH = """
-insert into touch (environment, task_id, run, attempt_id, direction, dataset_id, partition, first_at, last_at,
-    version, version_at, rows, measured, change, report, columns, columns_at)
-select %s, * from json_to_recordset(%s::json) as said (task_id bigint, run text, attempt_id text, direction text,
-    dataset_id bigint, partition text, first_at timestamptz, last_at timestamptz, version text,
-    version_at timestamptz, rows bigint, measured boolean, change text, report jsonb, columns text,
-    columns_at timestamptz)
-on conflict (environment, task_id, run, attempt_id, direction, dataset_id, partition) do update set
-    first_at = excluded.first_at, last_at = excluded.last_at, version = excluded.version,
-    version_at = excluded.version_at, rows = excluded.rows, measured = excluded.measured, change = excluded.change,
-    report = excluded.report, columns = excluded.columns, columns_at = excluded.columns_at
-"""
-
-
-def _save_touches(connection: Connection, environment: int, attempts: Sequence[Attempt]) -> None:
-    rows = [{**_key(attempt.key), **_touch_row(touch)} for attempt in attempts for touch in attempt.touches]
-    if rows:
-        connection.execute(SAVE_TOUCH, [environment, spread(rows)])
-
-
-def _touch_row(touch: Touch) -> Row:
-    return {
-        "direction": touch.direction,
-        "dataset_id": touch.dataset.id,
-        "partition": touch.partition,
-        "first_at": touch.first_at,
-        "last_at": touch.last_at,
-        "version": touch.version,
-        "version_at": touch.version_at,
-        "rows": touch.rows,
-        "measured": touch.measured,
-        "change": touch.change,
-        "report": touch.report,
-        "columns": touch.columns,
-        "columns_at": touch.columns_at,
-    }
 
 
 STAND = """

@@ -273,8 +273,8 @@ def any_declared(connection: Connection, environment: int, datasets: Iterable[in
 
 # Whoever updates a partition in place waits for less than the whole of it, so not every step on shows in its state.
 WAKE = """
-insert into outbox (environment, node_kind, node_id, partition, change)
-select %s, 'dataset', node, key, 'ended' from json_to_recordset(%s::json) as w (node bigint, key text)
+insert into outbox (environment, node_kind, change, nodes, partitions)
+select %s, 'dataset', 'ended', array[node], array[key] from json_to_recordset(%s::json) as w (node bigint, key text)
 """
 
 

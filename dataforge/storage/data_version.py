@@ -57,7 +57,8 @@ with asked as (
     cross join lateral (
         select *, dense_rank() over (order by run) + dense_rank() over (order by run desc) - 1 as instances from (
             select * from write
-            where environment = %(environment)s and task_id = g.task_id and group_run = g.group_run offset 0
+            where environment = %(environment)s and task_id = g.task_id and group_run = g.group_run
+                and (run = g.group_run or run <> group_run) offset 0
         ) w
         where w.node_kind = 'dataset' and w.node_id = g.id and w.partition = g.partition
     ) m

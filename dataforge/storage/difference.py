@@ -136,17 +136,19 @@ on conflict (environment, {key}) do {action}
 # Whoever waits for what is swapped in is decided on anew, as after any other change of it.
 WAKE: dict[LiteralString, LiteralString] = {
     "partition_state": """
-insert into outbox (environment, node_kind, node_id, partition, change)
-select %(live)s, coalesce(l.node_kind, r.node_kind), coalesce(l.node_id, r.node_id), coalesce(l.partition, r.partition),
-    case when r.status = 'running' and (r.run_state, r.evidence) <> ('queued', 'operator') then 'began' else 'ended' end
+insert into outbox (environment, node_kind, change, nodes, partitions)
+select %(live)s, coalesce(l.node_kind, r.node_kind),
+    case when r.status = 'running' and (r.run_state, r.evidence) <> ('queued', 'operator') then 'began'
+        else 'ended' end,
+    array[coalesce(l.node_id, r.node_id)], array[coalesce(l.partition, r.partition)]
 from {sides} and (coalesce(l.node_kind, r.node_kind) = 'task' or r.status is distinct from 'running')
 order by {order}
 """,
     "quality": """
-insert into outbox (environment, node_kind, node_id, partition, change)
-select distinct %(live)s, 'dataset'::node_kind, (
+insert into outbox (environment, node_kind, change, nodes, partitions)
+select distinct %(live)s, 'dataset'::node_kind, 'ended', array[(
     select canonical_id from dataset where environment = %(rebuilt)s and id = coalesce(l.dataset_id, r.dataset_id)
-), coalesce(l.partition, r.partition), 'ended'
+)], array[coalesce(l.partition, r.partition)]
 from {sides}
 """,
 }

@@ -8,6 +8,7 @@ from psycopg import Connection
 
 from dataforge.model.event import Event, EventKind
 from dataforge.storage.body import compress, decompress, dictionary_id, keep_dictionary
+from dataforge.storage.record_set import Added, Row, add
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -26,10 +27,15 @@ select %s, * from unnest(%s::timestamptz[], %s::bytea[])
 on conflict do nothing
 returning id, number, (select exists (select from body_dictionary where id = %s))
 """
-KEEP = """
+KEEP = Added(
+    insert="""
 insert into event_body (environment, number, id, occurred_at, kind, body)
-select %s, * from unnest(%s::bigint[], %s::bytea[], %s::timestamptz[], %s::text[], %s::bytea[])
-"""
+select %s, * from json_to_recordset(%s::json) as said (number bigint, id bytea, occurred_at timestamptz, kind text,
+    body bytea)
+""",
+    copy="copy event_body (environment, number, id, occurred_at, kind, body) from stdin (format binary)",
+    types=("int8", "bytea", "timestamptz", "text", "bytea"),
+)
 
 
 def insert(connection: Connection, environment: int, events: Iterable[Event]) -> set[bytes]:
@@ -46,9 +52,18 @@ def insert(connection: Connection, environment: int, events: Iterable[Event]) ->
     if numbers:
         if not all(kept for _, _, kept in new):
             keep_dictionary(connection)
-        rows = ((numbers[e.id], e.id, e.occurred_at, e.kind, compress(e.body)) for e in ordered if e.id in numbers)
-        connection.execute(KEEP, [environment, *map(list, zip(*rows, strict=True))])
+        add(connection, environment, KEEP, [_row(e, numbers[e.id]) for e in ordered if e.id in numbers])
     return set(numbers)
+
+
+def _row(event: Event, number: int) -> Row:
+    return {
+        "number": number,
+        "id": event.id,
+        "occurred_at": event.occurred_at,
+        "kind": event.kind,
+        "body": compress(event.body),
+    }
 
 
 READ = """

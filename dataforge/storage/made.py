@@ -85,7 +85,8 @@ with asked as (
     from (select distinct place, kind, partition, id, task_id, group_run from claim where run <> group_run) g
     cross join lateral (
         select * from write
-        where environment = %(environment)s and task_id = g.task_id and group_run = g.group_run offset 0
+        where environment = %(environment)s and task_id = g.task_id and group_run = g.group_run
+            and (run = g.group_run or run <> group_run) offset 0
     ) m
     left join earlier e on e.place = g.place and e.id = g.id and e.task_id = m.task_id and e.run = m.run
     where m.node_kind = g.kind and m.node_id = g.id and m.partition = g.partition and not m.past

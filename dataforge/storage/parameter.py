@@ -12,7 +12,7 @@ import msgspec
 import psycopg
 from psycopg.adapt import Buffer
 from psycopg.types.array import ListDumper
-from psycopg.types.json import set_json_loads
+from psycopg.types.json import set_json_dumps, set_json_loads
 
 _TO_ESCAPE = re.compile(r'["\\]')
 
@@ -39,3 +39,4 @@ def adapt() -> None:
     """Makes every connection of the process use these forms."""
     psycopg.adapters.register_dumper(list, PlainListDumper)
     set_json_loads(msgspec.json.decode)
+    set_json_dumps(msgspec.json.encode)

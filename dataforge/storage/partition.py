@@ -88,6 +88,7 @@ def canonical(places: Iterable[Place], names: Names) -> set[Place]:
 # What is asked of the run that decided, and of that of the last success, stands with the state: when it began, of which
 # mapped task it is an instance (`group_run`), which task's run is above it, and for which partitions it ran.
 # The last success of a mapped task began when the first of its instances did.
+# Claims of a group are those of the run of that name, and of instances: only the latter are found by their group.
 # What has ended (its key alone says so) gets no state, whatever is told of it.
 RESOLVE = """
 with said as (
@@ -164,7 +165,8 @@ with said as (
         from jsonb_array_elements(latest.groups) as run (key) cross join lateral (
             select * from write
             where environment = (select %(environment)s::smallint)
-              and task_id = (run.key ->> 0)::bigint and group_run = run.key ->> 1 offset 0
+              and task_id = (run.key ->> 0)::bigint and group_run = run.key ->> 1
+              and (run = run.key ->> 1 or run <> group_run) offset 0
         ) c
         where c.node_kind = place.kind and c.node_id = any(place.members) and c.partition = place.key and not c.past
         having count(*) > 0
@@ -183,7 +185,8 @@ with said as (
             select f.* from jsonb_array_elements(latest.groups) as run (key) cross join lateral (
                 select * from write
                 where environment = (select %(environment)s::smallint)
-                  and task_id = (run.key ->> 0)::bigint and group_run = run.key ->> 1 offset 0
+                  and task_id = (run.key ->> 0)::bigint and group_run = run.key ->> 1
+                  and (run = run.key ->> 1 or run <> group_run) offset 0
             ) c cross join lateral (
                 select * from failed_check
                 where environment = (select %(environment)s::smallint) and dataset_id = c.node_id
@@ -239,7 +242,8 @@ with said as (
               and (c.run = c.group_run or not exists (
                 select from (
                     select * from write
-                    where environment = c.environment and task_id = c.task_id and group_run = c.group_run offset 0
+                    where environment = c.environment and task_id = c.task_id and group_run = c.group_run
+                      and (run = c.group_run or run <> group_run) offset 0
                 ) other
                 where other.node_kind = c.node_kind and other.node_id = c.node_id and other.partition = c.partition
                   and other.status in ('failed', 'running') and not exists (
@@ -259,7 +263,8 @@ with said as (
         from (
             select * from write
             where environment = (select %(environment)s::smallint)
-              and task_id = done.task_id and group_run = done.group_run offset 0
+              and task_id = done.task_id and group_run = done.group_run
+              and (run = done.group_run or run <> group_run) offset 0
         ) c
         where c.node_kind = b.kind and c.node_id = any(b.members) and c.partition = b.key
           and done.run <> done.group_run and done.attempt_id <> '~watermark'
@@ -281,12 +286,20 @@ with said as (
             excluded.ready_parent_task_id, excluded.ready_made_for)
     returning node_kind, node_id, partition, status, run_state, evidence
 ), woken as (
-    insert into outbox (environment, node_kind, node_id, partition, change)
-    select %(environment)s, node_kind, node_id, partition,
-        case when status = 'running' and (run_state, evidence) <> ('queued', 'operator') then 'began' else 'ended' end
-    from changed
-    where node_kind = 'task' or status <> 'running'
-    order by node_kind, node_id, partition
+    insert into outbox (environment, node_kind, change, nodes, partitions)
+    select %(environment)s, node_kind, change, array_agg(node_id), array_agg(partition)
+    from (
+        select node_kind, change, node_id, partition, row_number() over () / 50 as place
+        from (
+            select node_kind, node_id, partition, case when status = 'running'
+                and (run_state, evidence) <> ('queued', 'operator') then 'began' else 'ended' end as change
+            from changed
+            where node_kind = 'task' or status <> 'running'
+            order by node_kind, change, node_id, partition
+        ) ordered
+    ) placed
+    group by node_kind, change, place
+    order by min(place)
 )
 select kind, node, key, groups, ended from believed union all
 select kind, node, key, null, null from sole where claimed
@@ -305,8 +318,8 @@ with cleared as (
     )
     returning environment, node_kind, node_id, partition
 ), woken as (
-    insert into outbox (environment, node_kind, node_id, partition, change)
-    select environment, node_kind, node_id, partition, 'ended' from cleared
+    insert into outbox (environment, node_kind, change, nodes, partitions)
+    select environment, node_kind, 'ended', array[node_id], array[partition] from cleared
 )
 insert into partition_cleared (environment, node_kind, node_id, partition) select * from cleared
 on conflict (environment, node_kind, node_id, partition) do update set changed_by = excluded.changed_by

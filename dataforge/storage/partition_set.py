@@ -161,8 +161,8 @@ def _columns(shown: Iterable[Shown]) -> dict[str, list[object]]:
 
 
 LISTED = """
-insert into outbox (environment, node_kind, node_id, partition, change)
-select %(environment)s, kind, node, key, 'listed'
+insert into outbox (environment, node_kind, change, nodes, partitions)
+select %(environment)s, kind, 'listed', array[node], array[key]
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[]) as n (kind, node), unnest(%(keys)s::text[]) as k (key)
 """
 

@@ -35,8 +35,8 @@ with reported as (
         task_id bigint, run text, attempt_id text, at timestamptz, report jsonb)
     returning environment, dataset_id, partition
 )
-insert into outbox (environment, node_kind, node_id, partition, change)
-select distinct r.environment, 'dataset'::node_kind, d.canonical_id, r.partition, 'ended'
+insert into outbox (environment, node_kind, change, nodes, partitions)
+select distinct r.environment, 'dataset'::node_kind, 'ended', array[d.canonical_id], array[r.partition]
 from reported r cross join lateral (
     select canonical_id from dataset
     where environment = (select %(environment)s::smallint) and id = r.dataset_id offset 0

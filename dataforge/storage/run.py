@@ -1,21 +1,37 @@
 """Runs: every execution as it stands after its last attempt. Derived, and made anew whenever a fact is added."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple
 
 from psycopg import Connection
 
 from dataforge.model.run import Run
 from dataforge.storage.attempt import RunKey
-from dataforge.storage.record_set import Row, keys, spread
+from dataforge.storage.record_set import Added, Row, add, keys, spread
 
-SAVE = """
+_INSERT = """
 insert into run (environment, task_id, run, kind, group_run, map_index, state, evidence, attempt, attempt_id,
     partitions, partition_from, started_at, ended_at, interval_start, interval_end, error, source, shards)
 select %s, * from json_to_recordset(%s::json) as stands (task_id bigint, run text, kind run_kind, group_run text,
     map_index integer, state run_state, evidence evidence, attempt integer, attempt_id text, partitions text[],
     partition_from text, started_at timestamptz, ended_at timestamptz, interval_start timestamptz,
     interval_end timestamptz, error text, source jsonb, shards jsonb)
+"""
+ADD = Added(
+    insert=_INSERT,
+    copy="""
+copy run (environment, task_id, run, kind, group_run, map_index, state, evidence, attempt, attempt_id, partitions,
+    partition_from, started_at, ended_at, interval_start, interval_end, error, source, shards)
+from stdin (format binary)
+""",
+    types=(
+        *("int8", "text", "text", "text", "int4", "text", "text", "int4", "text", "text[]", "text"),
+        *("timestamptz", "timestamptz", "timestamptz", "timestamptz", "text", "jsonb", "jsonb"),
+    ),
+)
+SAVE = (
+    _INSERT
+    + """
 on conflict (environment, task_id, run) do update set
     kind = excluded.kind, group_run = excluded.group_run, map_index = excluded.map_index, state = excluded.state,
     evidence = excluded.evidence, attempt = excluded.attempt, attempt_id = excluded.attempt_id,
@@ -24,14 +40,16 @@ on conflict (environment, task_id, run) do update set
     error = excluded.error, source = excluded.source, shards = excluded.shards
 returning task_id, run, xmax = 0
 """
+)
 
 
-def save(connection: Connection, environment: int, runs: Mapping[RunKey, Run]) -> set[RunKey]:
-    """Replaces these runs, and returns those that were not there before."""
-    if not runs:
-        return set()
-    rows = spread(_row(key, run) for key, run in sorted(runs.items()))
-    return {(task_id, run) for task_id, run, new in connection.execute(SAVE, [environment, rows]).fetchall() if new}
+def save(connection: Connection, environment: int, runs: Mapping[RunKey, Run], new: Set[RunKey]) -> set[RunKey]:
+    """Replaces these runs, and returns those that were not there before. Those in `new` are known not to be."""
+    rows = {key: _row(key, run) for key, run in sorted(runs.items())}
+    add(connection, environment, ADD, [row for key, row in rows.items() if key in new])
+    kept = [row for key, row in rows.items() if key not in new]
+    saved = connection.execute(SAVE, [environment, spread(kept)]).fetchall() if kept else []
+    return {(task_id, run) for task_id, run, first in saved if first} | new
 
 
 class Beside(NamedTuple):
@@ -75,7 +93,7 @@ def _row(key: RunKey, run: Run) -> Row:
         "evidence": run.belief.evidence.label,
         "attempt": run.ordinal,
         "attempt_id": run.attempt_id,
-        "partitions": run.partitions,
+        "partitions": list(run.partitions),
         "partition_from": run.partition_from,
         "started_at": run.started_at,
         "ended_at": run.ended_at,

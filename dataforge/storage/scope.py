@@ -87,7 +87,7 @@ NEEDED = (
     select other.task_id, other.run from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as k (task_id, run)
     join attempt a on a.environment = %(environment)s and a.task_id = k.task_id and a.run = k.run
     join attempt other on other.environment = %(environment)s and other.task_id = a.task_id
-        and other.group_run = a.group_run
+        and other.group_run = a.group_run and (other.run = a.group_run or other.run <> other.group_run)
     union
     select a.task_id, a.group_run from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as k (task_id, run)
     join attempt a on a.environment = %(environment)s and a.task_id = k.task_id and a.run = k.run

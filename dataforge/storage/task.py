@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 from psycopg import Connection
 
+from dataforge.model import partition
+from dataforge.model.partition import Partitioning
 from dataforge.model.reference import TaskRef
 from dataforge.model.schedule import NO_INTERVAL
 from dataforge.model.state import RunKind
@@ -109,6 +111,15 @@ from task where environment = (select %s::smallint) and id = any(%s) order by id
 def basis(connection: Connection, environment: int, ids: Iterable[int]) -> list[TaskBasis]:
     """What the effective columns of these tasks follow from."""
     return [TaskBasis(*row) for row in connection.execute(BASIS, [environment, list(ids)]).fetchall()]
+
+
+CUTS = "select id, partitioning from task where environment = (select %s::smallint) and id = any(%s)"
+
+
+def cuts(connection: Connection, environment: int, ids: Iterable[int]) -> dict[int, Partitioning]:
+    """How these tasks are cut."""
+    rows = connection.execute(CUTS, [environment, list(ids)]).fetchall()
+    return {task_id: partition.from_json(cut) for task_id, cut in rows}
 
 
 SHARDS = """

@@ -44,18 +44,19 @@ cross join lateral (
     union all
     (select group_run, state, evidence, source, ended_at from run
     where environment = %(environment)s and task_id = w.task_id and started_at is null
-        and coalesce(ended_at, 'infinity') <= %(at)s::timestamptz
-    order by coalesce(ended_at, 'infinity') desc, run limit %(most)s)
+        and ended_alone <= %(at)s::timestamptz
+    order by ended_alone desc, run limit %(most)s)
     union all
     (select group_run, state, evidence, source, ended_at from run
     where environment = %(environment)s and task_id = w.task_id and started_at is null
-        and coalesce(ended_at, 'infinity') > %(at)s::timestamptz
-    order by coalesce(ended_at, 'infinity'), run desc limit %(most)s)
+        and ended_alone > %(at)s::timestamptz
+    order by ended_alone, run desc limit %(most)s)
 ) r
 cross join lateral (
     select {_BEGUN} as began
     from attempt
     where environment = %(environment)s and task_id = w.task_id and group_run = r.group_run
+        and (run = r.group_run or run <> group_run)
 ) first
 where coalesce(r.source ->> 'run_id', '') !~ '^(manual|scheduled|backfill)__'
 group by w.task_id, r.group_run, first.began
@@ -78,7 +79,8 @@ BEGAN = f"""
 select group_run, coalesce((
     select {_BEGUN}
     from attempt a
-    where a.environment = r.environment and a.task_id = r.task_id and a.group_run = r.group_run), ended_at)
+    where a.environment = r.environment and a.task_id = r.task_id and a.group_run = r.group_run
+        and (a.run = r.group_run or a.run <> a.group_run)), ended_at)
 from run r where environment = %s and task_id = %s and run = %s
 """  # noqa: S608  # both are literals
 

@@ -34,23 +34,32 @@ class Changed(msgspec.Struct, frozen=True):
     change: Literal["began", "ended", "ordered", "declared", "listed"]
 
 
+# A row holds up to fifty changes, of which there is at least one.
 TAKE = """
-delete from outbox where environment = %(environment)s and id in (
-    select id from outbox where environment = %(environment)s order by id limit %(most)s for update skip locked
+with oldest as (
+    select id, cardinality(nodes) as number from outbox where environment = %(environment)s
+    order by id limit %(most)s for update skip locked
+), taken as (
+    delete from outbox where environment = %(environment)s and id in (
+        select id from (select id, sum(number) over (order by id) - number as before from oldest) o
+        where before < %(most)s)
+    returning node_kind, change, nodes, partitions
 )
-returning node_kind, node_id, partition, change
+select node_kind, node_id, partition, change
+from taken cross join lateral unnest(nodes, partitions) as c (node_id, partition)
 """
 
 
 def take(connection: Connection, environment: int, most: int) -> list[Changed]:
-    """The oldest rows of the outbox, which are gone when the transaction commits."""
+    """The oldest changes in the outbox, `most` and the rest of the last row; they are gone when the transaction
+    commits."""
     rows = connection.execute(TAKE, {"environment": environment, "most": most})
     return [Changed(*row) for row in rows]
 
 
 PUT = """
-insert into outbox (environment, node_kind, node_id, partition, change)
-select %s, node_kind, node_id, partition, 'ordered'
+insert into outbox (environment, node_kind, change, nodes, partitions)
+select %s, node_kind, 'ordered', array[node_id], array[partition]
 from json_to_recordset(%s::json) as said (node_kind node_kind, node_id bigint, partition text)
 """
 
@@ -65,8 +74,9 @@ def put(connection: Connection, environment: int, tasks: Iterable[TaskPartition]
 
 
 DECLARED = """
-insert into outbox (environment, node_kind, node_id, partition, change)
-select %s, node_kind, node_id, '', 'declared' from unnest(%s::node_kind[], %s::bigint[]) as said (node_kind, node_id)
+insert into outbox (environment, node_kind, change, nodes, partitions)
+select %s, node_kind, 'declared', array[node_id], array['']
+from unnest(%s::node_kind[], %s::bigint[]) as said (node_kind, node_id)
 """
 
 

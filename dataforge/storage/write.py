@@ -11,7 +11,7 @@ from dataforge.model.run import Belief
 from dataforge.model.state import PartitionStatus
 from dataforge.storage.attempt import RunKey
 from dataforge.storage.partition import Place
-from dataforge.storage.record_set import Row, spread
+from dataforge.storage.record_set import Added, Row, add
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -36,7 +36,8 @@ class Claim(msgspec.Struct, frozen=True):
     made_for: tuple[str, ...] = ()  # of a dataset: the partitions of that run ('' of none), unless this is the only one
 
 
-CLAIM = """
+CLAIM = Added(
+    insert="""
 insert into write (environment, node_kind, node_id, partition, task_id, run, attempt_id, group_run,
     producer_task_id, producer_run, status, run_state, evidence, started_at, since, version, rows, past, began,
     parent_task_id, made_for)
@@ -44,20 +45,27 @@ select %s, * from json_to_recordset(%s::json) as said (node_kind node_kind, node
     task_id bigint, run text, attempt_id text, group_run text, producer_task_id bigint, producer_run text,
     status partition_status, run_state run_state, evidence evidence, started_at timestamptz, since timestamptz,
     version text, rows bigint, past boolean, began timestamptz, parent_task_id bigint, made_for text[])
-"""
+""",
+    copy="""
+copy write (environment, node_kind, node_id, partition, task_id, run, attempt_id, group_run, producer_task_id,
+    producer_run, status, run_state, evidence, started_at, since, version, rows, past, began, parent_task_id, made_for)
+from stdin (format binary)
+""",
+    types=(
+        *("text", "int8", "text", "int8", "text", "text", "text", "int8", "text", "text", "text", "text"),
+        *("timestamptz", "timestamptz", "text", "int8", "bool", "timestamptz", "int8", "text[]"),
+    ),
+)
 
 
 def claim(connection: Connection, environment: int, claims: Sequence[Claim]) -> set[Place]:
     """Stores claims, and returns the places they are on."""
-    if claims:
-        connection.execute(CLAIM, [environment, spread(map(_row, claims))])
+    add(connection, environment, CLAIM, [_row(each) for each in claims])
     return {(c.node_kind, c.node_id, c.partition) for c in claims}
 
 
 def _row(claim: Claim) -> Row:
-    seldom = {"began": claim.began, "parent_task_id": claim.parent, "made_for": claim.made_for}
     return {
-        **{column: value for column, value in seldom.items() if value not in (None, ())},
         "node_kind": claim.node_kind,
         "node_id": claim.node_id,
         "partition": claim.partition,
@@ -75,4 +83,7 @@ def _row(claim: Claim) -> Row:
         "version": claim.version,
         "rows": claim.rows,
         "past": claim.past,
+        "began": claim.began,
+        "parent_task_id": claim.parent,
+        "made_for": list(claim.made_for) or None,
     }

@@ -94,6 +94,14 @@ def test_a_number_that_can_be_none_is_as_good_as_absent(database: Database, numb
     assert (result.applied, result.rejected) == (1, [])
 
 
+@pytest.mark.parametrize("cleared", [99_999_999_999, 2**31 - 1, -5])
+def test_how_often_a_dag_run_was_cleared_is_bounded(database: Database, cleared: int) -> None:
+    odd = dag("COMPLETE", "08:00:00")
+    odd["run"]["facets"]["airflowDagRun"]["dagRun"]["clear_number"] = cleared
+    result = record_openlineage(database, "dev", [json.dumps(odd).encode()], NOTHING)
+    assert (result.applied, result.rejected) == (1, [])
+
+
 def test_mapped_instance_runs_while_its_dag_run_does(database: Database) -> None:
     events = [instance("START", 0, "06:37:18.962"), instance("START", 1, "06:37:27.915")]
     assert instances(database, "dev", events) == {0: ("running", "reported"), 1: ("running", "reported")}

@@ -57,12 +57,21 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Scan]]:
 def _scans(statement: str, plan: dict[str, Any]) -> Iterator[Scan]:
     for node in steps(plan):
         if "Relation Name" in node and "Scan" in node["Node Type"]:
-            below = next((each for each in node.get("Plans", ()) if "Index Name" in each), node)
-            yield Scan(
-                statement,
-                node["Relation Name"],
-                node["Node Type"],
-                below.get("Index Name", ""),
-                below.get("Index Cond", ""),
-                round(rows_of(node)),
-            )
+            for by in [*_bitmaps(node)] or [node]:
+                yield Scan(
+                    statement,
+                    node["Relation Name"],
+                    node["Node Type"],
+                    by.get("Index Name", ""),
+                    by.get("Index Cond", ""),
+                    round(rows_of(node)),
+                )
+
+
+def _bitmaps(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The indexes that a scan takes its pages from, of which there may be several."""
+    for each in node.get("Plans", ()):
+        if each["Node Type"] == "Bitmap Index Scan":
+            yield each
+        elif each["Node Type"] in ("BitmapOr", "BitmapAnd"):
+            yield from _bitmaps(each)

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import workload
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
-from dataforge.storage import attempt, completeness, mark, out_of_order, partition, reach, run, shard, withdrawal
+from dataforge.storage import attempt, completeness, mark, out_of_order, partition, reach, run, shard, touch, withdrawal
 from dataforge.storage.database import Database
 from dataforge.storage.record_set import keys, spread
 
@@ -83,7 +83,7 @@ def _parameters(database: Database, environment: int = 1) -> dict[str, Any]:
 
 
 def _plan(database: Database, name: str, environment: int) -> str:
-    modules = (attempt, completeness, partition, out_of_order, mark, reach, run, shard, withdrawal)
+    modules = (attempt, completeness, partition, out_of_order, mark, reach, run, shard, touch, withdrawal)
     statement: LiteralString = next(getattr(each, name) for each in modules if hasattr(each, name))
     with database.transaction() as connection:
         found = connection.execute("explain " + statement, _parameters(database, environment))
