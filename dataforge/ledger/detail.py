@@ -97,7 +97,7 @@ def _judged(connection: Connection, now: datetime) -> list[Fate]:
 
 def _stays(connection: Connection, ends: str, firsts: list[_First]) -> str | None:
     """Why a part up to this day stays; None where it may go."""
-    first = min(firsts)
+    first = min(firsts, key=_by_key)
     return first.because if first.key < ends else partition_part.busy(connection, ends)
 
 
@@ -110,7 +110,11 @@ def _first(connection: Connection, environment: tuple[str, int, int], now: datet
     for shape, of in partition_part.shapes(connection, environment_id):
         because = f"a window of {of} in {name} begins in it that was not over {days} days ago"
         found += [_First(key, because) for key in _holding(shape, before)]
-    return min(found)
+    return min(found, key=_by_key)
+
+
+def _by_key(first: _First) -> str:
+    return first.key
 
 
 def _holding(shape: str, moment: datetime) -> Iterator[str]:
