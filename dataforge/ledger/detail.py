@@ -17,6 +17,7 @@ from dataforge.model.attempt import Interval
 from dataforge.model.partition import bounds_of, endless, keys_of
 from dataforge.storage import environment as environments
 from dataforge.storage import partition_part
+from dataforge.storage import wakeup as wakeups
 from dataforge.storage.archive import Archive
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.ending import alone
@@ -64,6 +65,8 @@ def _detach(connection: Connection, going: list[Part]) -> set[str]:
         return set()
     until = max((_key(part.ends) for part in going if part.ends is not None), default=_known_from(connection))
     partition_part.move_on(connection, until)
+    for _, each, _ in partition_part.days(connection):  # what may run by what was known of it
+        wakeups.put(connection, each, [], everything=True)
     return {partition_part.detach(connection, part, until) for part in going}
 
 

@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.scratch import new_database
+from dataforge.dispatch.announce import announce
+from dataforge.dispatch.waiting import waiting
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import replay, verify
@@ -180,7 +182,7 @@ def test_what_needs_an_ended_window_says_which_and_all_begins_where_they_end(wor
     assert f"extract for {gone.partition} and 39 more up to {day - timedelta(days=1)} stood" in gone.message
     assert {each.code for each in found if (each.partition or "") >= day.isoformat()} == {"upstream_missing"}
     total = ask(world, "total", day + timedelta(days=2))
-    begins = [each.partition for each in total.reasons if each.code == "upstream_missing"]
+    begins = [each.partition for each in total.reasons]
     assert begins == [str(each) for ago in range(3) if (each := day + timedelta(days=ago)) != LIVING]
 
 
@@ -206,6 +208,19 @@ def test_a_backfill_refuses_ended_windows_by_field(world: Database) -> None:
             assert refused.value.errors[0].value == LAST.isoformat()
         (missed,) = [start(connection, 1, [Target(name="load", missed=True)], NOW)]
     assert min(key for _, key in missed) == known_from(world)
+
+
+def test_what_may_run_is_decided_anew(world: Database) -> None:
+    for day in (OLD + timedelta(days=1), LIVING + timedelta(days=1)):
+        record(world, "extract", day)
+    may_run: list[list[str]] = []
+    for _ in range(2):
+        while announce(world, "dev", NOW):
+            pass
+        items = waiting(world, "dev", 100, NOW).items
+        may_run.append(sorted(each.partition or "" for each in items if each.task.name == "load"))
+        end(world)
+    assert may_run == [[str(day + timedelta(days=1)) for day in (OLD, LIVING)], [str(LIVING + timedelta(days=1))]]
 
 
 def test_lists_and_lineage_say_where_it_ended(world: Database) -> None:
