@@ -154,6 +154,8 @@ def _show(found: Graph | PartitionGraph, direction: str) -> None:
     if len(found.nodes) == 1:
         where = "up- or downstream" if direction == "both" else direction
         console.print(_label(f"nothing {where} of", start))
+    if (known_from := getattr(found, "known_from", None)) is not None:
+        console.print(f"the detail of windows before {known_from} has ended, and is in files", style="dim")
     if found.truncated:
         console.print("... and more: narrow it with --depth, --kind or a direction", style="yellow")
 

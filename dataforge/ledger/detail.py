@@ -17,6 +17,7 @@ from dataforge.model.attempt import Interval
 from dataforge.model.partition import bounds_of, endless, keys_of
 from dataforge.storage import environment as environments
 from dataforge.storage import partition_part
+from dataforge.storage import wakeup as wakeups
 from dataforge.storage.archive import Archive
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.ending import alone
@@ -64,6 +65,8 @@ def _detach(connection: Connection, going: list[Part]) -> set[str]:
         return set()
     until = max((_key(part.ends) for part in going if part.ends is not None), default=_known_from(connection))
     partition_part.move_on(connection, until)
+    for _, each, _ in partition_part.days(connection):  # what may run by what was known of it
+        wakeups.put(connection, each, [], everything=True)
     return {partition_part.detach(connection, part, until) for part in going}
 
 
@@ -97,7 +100,7 @@ def _judged(connection: Connection, now: datetime) -> list[Fate]:
 
 def _stays(connection: Connection, ends: str, firsts: list[_First]) -> str | None:
     """Why a part up to this day stays; None where it may go."""
-    first = min(firsts)
+    first = min(firsts, key=_by_key)
     return first.because if first.key < ends else partition_part.busy(connection, ends)
 
 
@@ -110,7 +113,11 @@ def _first(connection: Connection, environment: tuple[str, int, int], now: datet
     for shape, of in partition_part.shapes(connection, environment_id):
         because = f"a window of {of} in {name} begins in it that was not over {days} days ago"
         found += [_First(key, because) for key in _holding(shape, before)]
-    return min(found)
+    return min(found, key=_by_key)
+
+
+def _by_key(first: _First) -> str:
+    return first.key
 
 
 def _holding(shape: str, moment: datetime) -> Iterator[str]:

@@ -127,7 +127,8 @@ def sketch(
         try:
             groups = _groups(edge, node, side, told)
             mapped = list(_needs(edge, node, side, groups, among))
-            problems += [_gone(edge, node, group[-1], known_from) for group in groups if not living(group, known_from)]
+            if gone := [group[-1] for group in groups if not living(group, known_from)]:
+                problems.append(_gone(edge, node, gone, known_from))
             needs += [need for need in mapped if (edge.node, need.key) not in own]
             updates += [need for need in mapped if (edge.node, need.key) in own and edge.origin == "declared"]
         except InvalidInput as error:
@@ -222,16 +223,16 @@ def living(group: tuple[str, ...], known_from: str) -> tuple[str, ...]:
     return tuple(key for key in group if not has_ended(key, known_from)) if known_from else group
 
 
-def ended(key: str, known_from: str) -> str:
-    """What there is to say of a window that has ended."""
-    return f"how {key} stands is no longer known: the detail of windows before {known_from} has ended, and is in files"
+def ended(said: str, known_from: str) -> str:
+    """What there is to say of windows that have ended."""
+    return f"how {said} stood is no longer known: the detail of windows before {known_from} has ended, and is in files"
 
 
-def _gone(edge: EdgeRow, node: NodeRow, key: str, known_from: str) -> Problem:
-    message = f"{node.name}: {ended(key, known_from)}"
-    reason = Reason(
-        code=Code.DETAIL_ENDED, message=message, upstream=ref(node), partition=key or None, owner=node.owner
-    )
+def _gone(edge: EdgeRow, node: NodeRow, keys: Sequence[str], known_from: str) -> Problem:
+    """One reason for all of an edge: nothing can be done about each."""
+    said = f"{node.name} for {keys[0]}" + (f" and {len(keys) - 1} more up to {keys[-1]}" if len(keys) > 1 else "")
+    message = ended(said, known_from)
+    reason = Reason(code=Code.DETAIL_ENDED, message=message, upstream=ref(node), partition=keys[0], owner=node.owner)
     return Problem(reason, edge.required)
 
 

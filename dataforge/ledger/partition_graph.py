@@ -187,6 +187,7 @@ def _answer(walk: _Walk, depths: dict[Place, int], *, whole: bool) -> PartitionG
         edges=sorted(edges, key=lambda edge: (edge.from_, edge.to)),
         truncated=walk.full or (walk.deeper and whole),
         graph_version=walk.here.graph_version,
+        known_from=walk.here.states_known_from or None,
     )
 
 

@@ -104,13 +104,20 @@ class PartitionEdge(msgspec.Struct, frozen=True, omit_defaults=True):
     seen_at: Annotated[datetime | None, Meta(description="When a run last showed it.")] = None
 
 
-class PartitionGraph(msgspec.Struct, frozen=True):
+class PartitionGraph(msgspec.Struct, frozen=True, omit_defaults=True):
     """The partitions around the one that was asked for."""
 
     nodes: Annotated[list[PartitionNode], Meta(description="The partitions, nearest first.")]
     edges: Annotated[list[PartitionEdge], Meta(description="The edges between them.")]
     truncated: Annotated[bool, Meta(description="Whether there is more than one answer holds.")]
     graph_version: Annotated[int, Meta(description="The version of the graph that was read.")]
+    known_from: Annotated[
+        str | None,
+        Meta(
+            description="The day from which on windows have states: the detail of those before it has ended, so that"
+            " they show as missing, and what was needed of them is left out. Absent where all have."
+        ),
+    ] = None
 
 
 class Graph(msgspec.Struct, frozen=True, omit_defaults=True):

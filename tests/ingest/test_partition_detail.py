@@ -18,19 +18,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.scratch import new_database
+from dataforge.dispatch.announce import announce
+from dataforge.dispatch.waiting import waiting
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import replay, verify
-from dataforge.ledger import detail
+from dataforge.ledger import catalog, detail
 from dataforge.ledger.backfill_targets import start
 from dataforge.ledger.bodies import Ended
 from dataforge.ledger.declare import declare
 from dataforge.ledger.freshness import freshness
+from dataforge.ledger.partition_graph import lineage_of
 from dataforge.ledger.readiness import verdict
 from dataforge.ledger.verify import canonical_lines
 from dataforge.model import definition
 from dataforge.model.backfill import Target
 from dataforge.model.errors import ArchiveUnavailable, InvalidInput
+from dataforge.model.filter import PartitionFilter
 from dataforge.model.freshness import FreshnessQuestion
 from dataforge.model.partition import has_ended
 from dataforge.model.question import Named
@@ -173,10 +177,12 @@ def test_what_needs_an_ended_window_says_which_and_all_begins_where_they_end(wor
     end(world)
     day = date.fromisoformat(known_from(world))
     found = ask(world, "trend", day + timedelta(days=20)).reasons
-    assert {each.code for each in found if (each.partition or "") < day.isoformat()} == {"detail_ended"}
+    (gone,) = [each for each in found if (each.partition or "") < day.isoformat()]
+    assert (gone.code, gone.partition) == ("detail_ended", str(day - timedelta(days=40)))
+    assert f"extract for {gone.partition} and 39 more up to {day - timedelta(days=1)} stood" in gone.message
     assert {each.code for each in found if (each.partition or "") >= day.isoformat()} == {"upstream_missing"}
     total = ask(world, "total", day + timedelta(days=2))
-    begins = [each.partition for each in total.reasons if each.code == "upstream_missing"]
+    begins = [each.partition for each in total.reasons]
     assert begins == [str(each) for ago in range(3) if (each := day + timedelta(days=ago)) != LIVING]
 
 
@@ -202,6 +208,29 @@ def test_a_backfill_refuses_ended_windows_by_field(world: Database) -> None:
             assert refused.value.errors[0].value == LAST.isoformat()
         (missed,) = [start(connection, 1, [Target(name="load", missed=True)], NOW)]
     assert min(key for _, key in missed) == known_from(world)
+
+
+def test_what_may_run_is_decided_anew(world: Database) -> None:
+    for day in (OLD + timedelta(days=1), LIVING + timedelta(days=1)):
+        record(world, "extract", day)
+    may_run: list[list[str]] = []
+    for _ in range(2):
+        while announce(world, "dev", NOW):
+            pass
+        items = waiting(world, "dev", 100, NOW).items
+        may_run.append(sorted(each.partition or "" for each in items if each.task.name == "load"))
+        end(world)
+    assert may_run == [[str(day + timedelta(days=1)) for day in (OLD, LIVING)], [str(LIVING + timedelta(days=1))]]
+
+
+def test_lists_and_lineage_say_where_it_ended(world: Database) -> None:
+    def known() -> tuple[str | None, str | None]:
+        page = catalog.partitions(world, "dev", PartitionFilter(name="load"), NOW)
+        return page.known_from, lineage_of(world, "dev", (None, "load"), str(LIVING), NOW).known_from
+
+    assert known() == (None, None)
+    end(world)
+    assert known() == (known_from(world), known_from(world))
 
 
 def test_every_environment_has_to_let_a_month_go(world: Database) -> None:
@@ -325,7 +354,7 @@ def test_a_file_that_lacks_a_row_is_refused_and_the_part_waits(
 _KILLED = """
 import os, sys
 from datetime import datetime
-from dataforge.ledger import detail
+from dataforge.ledger import catalog, detail
 from dataforge.storage import ending, parquet_file, partition_part
 from dataforge.storage.archive import Archive
 from dataforge.storage.database import Database
