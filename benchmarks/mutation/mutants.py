@@ -106,8 +106,8 @@ MUTANTS = (
     Mutant(
         "a set keeps the keys that only ended windows showed",
         "dataforge/storage/partition_set.py",
-        "or (has_ended(w.partition,",
-        "or (false and has_ended(w.partition,",
+        "    and has_ended(c.partition,",
+        "    and false and has_ended(c.partition,",
         ("tests/ingest/test_partition_detail.py",),
     ),
     Mutant(

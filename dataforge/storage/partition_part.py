@@ -155,12 +155,12 @@ def set_days(connection: Connection, environment: str, wanted: int) -> None:
     connection.execute(SET_DAYS, [wanted, environment])
 
 
-MONTHS_AHEAD = 2
+MONTHS_AHEAD = 1
 PREMAKE = "select premake_partition_states(now(), %s)"
 
 
 def premake(connection: Connection) -> int:
-    """Makes the parts of this month and the next two, and returns how many of them are new."""
+    """Makes the parts of this month and the next one, and returns how many of them are new."""
     row = connection.execute(PREMAKE, [1 + MONTHS_AHEAD]).fetchone()
     assert row is not None, "a function gives one row"
     return int(row[0])

@@ -49,20 +49,11 @@ def cut_by(connection: Connection, environment: int, sets: Iterable[str]) -> lis
     return [(row[0], row[1]) for row in rows]
 
 
-# What has ended has no state, and shows its keys by the claims that there are on it.
 PRESENT = """
 select w.kind, w.node, w.partition
 from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
 where exists (select from partition_state s where s.environment = (select %(environment)s::smallint)
     and s.node_kind = w.kind and s.node_id = w.node and s.partition = w.partition)
-or (has_ended(w.partition, (select states_known_from from environment where id = %(environment)s)) and exists (
-    select from (
-        select w.node as id where w.kind = 'task'
-        union all
-        select id from dataset where environment = %(environment)s and w.kind = 'dataset' and canonical_id = w.node
-    ) member
-    join write c on c.environment = %(environment)s and c.node_kind = w.kind and c.node_id = member.id
-        and c.partition = w.partition and not c.past))
 """
 
 
@@ -72,6 +63,7 @@ def present(connection: Connection, environment: int, places: Iterable[Place]) -
     return {(row[0], row[1], row[2]) for row in rows}
 
 
+# What has ended has no state, and shows its keys by the claims that there are on it.
 PARTITIONS = """
 select partition from partition_state
 where environment = (select %(environment)s::smallint) and node_kind = %(kind)s::node_kind and node_id = %(node)s
@@ -84,6 +76,7 @@ select c.partition from (
 join write c on c.environment = %(environment)s and c.node_kind = %(kind)s::node_kind and c.node_id = member.id
     and not c.past
     and has_ended(c.partition, (select states_known_from from environment where id = %(environment)s))
+where (select states_known_from from environment where id = %(environment)s) is not null
 """
 
 

@@ -53,7 +53,7 @@ declare
     behind constant integer := 4;
     first timestamptz := date_trunc('month', now() at time zone 'UTC') at time zone 'UTC' - behind * interval '1 month';
 begin
-    perform premake_partition_states(first, behind + 3);
+    perform premake_partition_states(first, behind + 2);
     execute format('create table partition_state_before partition of partition_state for values from (%L) to (%L)
         with (fillfactor = 80)', '1900-01-01', to_char(first at time zone 'UTC', 'YYYY-MM-DD'));
 end
