@@ -385,15 +385,17 @@ class Success(msgspec.Struct, frozen=True):
 
 
 # The keys of time windows sort by time, so the last 20 before a key are the end of one range of the primary key. What a
-# watermark has passed took no time, and began just after it was there.
+# watermark has passed took no time, and began just after it was there. The arrays are subqueries, so that their
+# length decides no plan, and one lasts.
 HISTORY = """
 select w.kind, w.node, w.partition, s.partition, s.ready_since,
     case when s.ready_since >= s.ready_began and s.status <> 'stale' then s.ready_since - s.ready_began end
-from unnest(%(kinds)s::node_kind[], %(nodes)s::bigint[], %(partitions)s::text[]) as w (kind, node, partition)
+from unnest((select %(kinds)s::node_kind[]), (select %(nodes)s::bigint[]), (select %(partitions)s::text[]))
+    as w (kind, node, partition)
 cross join lateral (
     select s.partition, s.status, s.ready_since, s.ready_began, s.ready_run from partition_state s
     where s.environment = %(environment)s and s.node_kind = w.kind and s.node_id = w.node
-        and s.partition <= w.partition and s.partition <= %(last)s
+        and s.partition <= w.partition
     order by s.partition desc limit 20
 ) s
 where s.ready_run is not null

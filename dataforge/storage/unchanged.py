@@ -12,14 +12,15 @@ from psycopg import Connection
 from dataforge.model.reference import NodeKind
 from dataforge.storage.readiness import Place
 
-# Places of one kind, key and time travel as their nodes alone: of hundreds most are alike.
+# Places of one kind, key and time travel as their nodes alone: of hundreds most are alike. As subqueries, so that their
+# number decides no plan: to plan it anew each time costs as much as to execute it.
 MADE = """
 with made as materialized (
     select w.place, alike.begun < case
         when s.status in ('ready', 'stale') then greatest(s.ready_since, s.since) else s.ready_since
     end as later
-    from unnest(%(nodes)s::bigint[], %(groups)s::integer[]) with ordinality as w (node, number, place)
-    join unnest(%(kinds)s::node_kind[], %(partitions)s::text[], %(begun)s::timestamptz[])
+    from unnest((select %(nodes)s::bigint[]), (select %(groups)s::integer[])) with ordinality as w (node, number, place)
+    join unnest((select %(kinds)s::node_kind[]), (select %(partitions)s::text[]), (select %(begun)s::timestamptz[]))
         with ordinality as alike (kind, partition, begun, number) using (number)
     cross join lateral (
         select status, since, ready_since, ready_run from partition_state
