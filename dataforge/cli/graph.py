@@ -155,7 +155,7 @@ def _show(found: Graph | PartitionGraph, direction: str) -> None:
         where = "up- or downstream" if direction == "both" else direction
         console.print(_label(f"nothing {where} of", start))
     if (known_from := getattr(found, "known_from", None)) is not None:
-        console.print(f"the detail of windows before {known_from} has ended, and is in files", style="dim")
+        console.print(f"the detail of windows before {known_from} has ended", style="dim")
     if found.truncated:
         console.print("... and more: narrow it with --depth, --kind or a direction", style="yellow")
 

@@ -137,7 +137,7 @@ def partitions(invocation: Invocation, /, as_json: bool, **given: Any) -> None:
     found = _collect(invocation, "partitions", _read(PartitionFilter, given), now=datetime.now(UTC))
     print_page(found, titles, _partition, as_json=as_json)
     if found.known_from is not None and not as_json:
-        click.echo(f"the detail of windows before {found.known_from} has ended, and is in files", err=True)
+        click.echo(f"the detail of windows before {found.known_from} has ended", err=True)
 
 
 def _partition(item: PartitionItem) -> Sequence[object]:

@@ -67,7 +67,7 @@ def _living(target: Target, keys: Sequence[str], known_from: str, field: str) ->
     named = "first" if target.first is not None else "partitions" if target.partitions else None
     gone = [key for key in keys if has_ended(key, known_from)] if known_from else []
     if gone and named is not None:
-        expected = f"windows from {known_from} on: the detail of older ones has ended, and is in files of the archive"
+        expected = f"windows from {known_from} on: the detail of older ones has ended"
         wrong = FieldError(f"{field}.{named}", gone[0], expected)
         raise InvalidInput(f"{wrong.field} is {gone[0]!r}: expected {expected}", [wrong])
     return [key for key in keys if key not in set(gone)] if gone else keys

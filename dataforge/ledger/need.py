@@ -225,7 +225,7 @@ def living(group: tuple[str, ...], known_from: str) -> tuple[str, ...]:
 
 def ended(said: str, known_from: str) -> str:
     """What there is to say of windows that have ended."""
-    return f"how {said} stood is no longer known: the detail of windows before {known_from} has ended, and is in files"
+    return f"how {said} stood is no longer known: the detail of windows before {known_from} has ended"
 
 
 def _gone(edge: EdgeRow, node: NodeRow, keys: Sequence[str], known_from: str) -> Problem:

@@ -107,7 +107,7 @@ def test_the_events_of_the_day_that_failed_say_why_whose_and_since_when(page: Pa
 
 
 def test_the_failing_check_names_the_upstream_since_when_and_the_run(shop: Shop, page: Page, pictures: Path) -> None:
-    eventually(lambda: shop.dagster.check("warehouse/stg_orders", CHECK), 120, "the check has been evaluated")
+    eventually(lambda: shop.dagster.check("warehouse/stg_orders", CHECK), 240, "the check has been evaluated")
     page.goto(f"/assets/warehouse/stg_orders?view=checks&checkDetail={CHECK}")
     reason = "2026-11-05: s3://shop-lake/orders_enriched for 2026-11-05 was written again at 2026-11-13 09:01 UTC"
     expect(
@@ -119,7 +119,7 @@ def test_the_failing_check_names_the_upstream_since_when_and_the_run(shop: Shop,
 def test_what_failed_in_airflow_is_a_failed_check_with_the_reason_and_a_link(
     shop: Shop, page: Page, pictures: Path
 ) -> None:
-    eventually(lambda: shop.dagster.check("lake/payments", "ledger_state"), 120, "the mirror has told the state")
+    eventually(lambda: shop.dagster.check("lake/payments", "ledger_state"), 240, "the mirror has told the state")
     page.goto("/assets/lake/payments?view=checks&checkDetail=ledger_state")
     reason = (
         "1 failed, 1 running: partition 2026-11-12 is failed since 2026-11-13 00:00 UTC by run scheduled__2026-11-12"
@@ -137,7 +137,7 @@ def test_the_evaluation_of_an_automation_says_what_a_partition_waits_for(
     shop: Shop, page: Page, pictures: Path
 ) -> None:
     """Of the two weeks one is built; of the other a day is missing. Its sensor runs from the start."""
-    eventually(lambda: shop.dagster.reasons("warehouse/weekly_revenue"), 120, "the condition has been evaluated")
+    eventually(lambda: shop.dagster.reasons("warehouse/weekly_revenue"), 240, "the condition has been evaluated")
     page.set_viewport_size({"width": 1200, "height": 1180})
     page.goto("/assets/warehouse/weekly_revenue?view=automation")
     page.get_by_text(re.compile(r"\d:\d\d:\d\d [AP]M")).first.click()
@@ -157,11 +157,11 @@ def test_materializing_the_stale_day_in_the_page_ends_in_the_ledger(shop: Shop, 
     page.get_by_role("button", name="Materialize…").first.click()
     page.get_by_role("button", name="Launch 1 run").click()
     run = eventually(
-        lambda: _run_of_dagster(shop, "model.shop.stg_orders", "2026-11-05"), 120, "the ledger knows of it"
+        lambda: _run_of_dagster(shop, "model.shop.stg_orders", "2026-11-05"), 240, "the ledger knows of it"
     )
     assert run["state"] == "succeeded"
     assert run["source"]["url"] == f"{shop.dagster.url}/runs/{run['source']['dagster_run_id']}"
-    eventually(lambda: shop.dagster.passes("warehouse/stg_orders", CHECK), 120, "the check passes")
+    eventually(lambda: shop.dagster.passes("warehouse/stg_orders", CHECK), 240, "the check passes")
     after = shop.dagster.events("warehouse/stg_orders", "2026-11-05")
     assert [event for event in after if event not in before] == [_of_dbt(after)]
 
@@ -183,7 +183,7 @@ def test_the_launchpad_starts_a_backfill_that_ends_well(shop: Shop, page: Page) 
     page.goto(f"/locations/__repository__@shop/jobs/backfill/playground/setup?{given}")
     page.get_by_role("button", name="Launch run").click()
     page.wait_for_url("**/runs/**")
-    begun = eventually(lambda: _begun(shop, "to try it from the launchpad"), 120, "the run has begun the backfill")
+    begun = eventually(lambda: _begun(shop, "to try it from the launchpad"), 240, "the run has begun the backfill")
     sensor = shop.dagster.start_sensor("ledger_ready")
     try:
         eventually(lambda: _backfill(shop, begun)["state"] == "done", 240, "the backfill has ended")

@@ -40,7 +40,7 @@ def test_an_event_makes_a_partition_green_and_a_dbt_run_changes_the_verdict_down
     assert shop.verdict("model.shop.stg_payments", day)["runnable"] is True
     assert [reason["code"] for reason in shop.verdict("model.shop.orders", day)["reasons"]] == ["upstream_missing"]
     backfill = shop.dagster.materialize("warehouse/stg_payments", day)
-    eventually(lambda: shop.dagster.backfill_status(backfill) == "COMPLETED_SUCCESS", 120, "dbt has run")
+    eventually(lambda: shop.dagster.backfill_status(backfill) == "COMPLETED_SUCCESS", 240, "dbt has run")
     verdict = eventually(lambda: _runnable(shop, "model.shop.orders", day), 60, "orders may run")
     assert verdict["reasons"] == []
     (made,) = shop.dagster.events("warehouse/stg_payments", day)  # what Dagster did itself does not come back to it
@@ -54,12 +54,12 @@ def test_dagster_runs_what_the_ledger_lets_run_and_what_a_backfill_releases(shop
     day, early = "2026-11-15", "2026-11-03"
     sensor = shop.dagster.start_sensor("ledger_ready")
     try:
-        eventually(lambda: shop.dagster.is_materialized("warehouse/orders", day), 180, "dbt has joined the orders")
+        eventually(lambda: shop.dagster.is_materialized("warehouse/orders", day), 240, "dbt has joined the orders")
         body = {"targets": [{"name": "model.shop.stg_orders", "partitions": [early]}], "overwrite": "always"}
         begun = shop.ledger.post("/api/v1/dev/backfills", json={**body, "reason": "to try it", "dry_run": False})
         assert begun.status_code == 200, begun.text
         backfill = begun.json()["id"]
-        eventually(lambda: _state(shop, backfill) == "done", 180, "the backfill has built the day")
+        eventually(lambda: _state(shop, backfill) == "done", 240, "the backfill has built the day")
         resumed = shop.ledger.post(f"/api/v1/dev/backfills/{PROPOSAL.id}/resume", json={"by": "anna@example.com"})
         assert resumed.status_code == 200, resumed.text
         eventually(lambda: _state(shop, str(PROPOSAL.id)) == "done", 420, "its four waves are built, one by one")
@@ -79,12 +79,12 @@ def test_dagster_runs_what_the_ledger_lets_run_and_what_a_backfill_releases(shop
 def test_a_day_that_is_written_again_fails_the_check_below_it_until_automation_has_built_it_anew(shop: Shop) -> None:
     """An event by HTTP, and an order to rebuild what is stale: the automation runs dbt for that day and no other."""
     day, again = "2026-11-14", {"namespace": "shop-airflow", "name": "shop_daily.load_payments"}
-    eventually(lambda: shop.dagster.passes("warehouse/stg_payments", CHECK), 120, "the payments are current")
+    eventually(lambda: shop.dagster.passes("warehouse/stg_payments", CHECK), 240, "the payments are current")
     payments = {"namespace": "s3://shop-lake", "name": "payments", "partition": day}
     event = {"task": again, "run": "again", "partition": day, "time": datetime.now(UTC).isoformat()}
     sent = shop.ledger.post("/api/v1/dev/events", json={**event, "state": "succeeded", "outputs": [payments]})
     assert sent.status_code == 200, sent.text
-    eventually(lambda: shop.dagster.passes("warehouse/stg_payments", CHECK) is False, 120, "the check fails")
+    eventually(lambda: shop.dagster.passes("warehouse/stg_payments", CHECK) is False, 240, "the check fails")
 
     before = shop.dagster.automated("ledger_ready")
     sensor = shop.dagster.start_sensor("ledger_ready")
@@ -92,8 +92,8 @@ def test_a_day_that_is_written_again_fails_the_check_below_it_until_automation_h
         body = {"targets": [{"name": "model.shop.stg_payments", "from": "2026-11-13", "to": day}], "overwrite": "stale"}
         begun = shop.ledger.post("/api/v1/dev/backfills", json={**body, "reason": "written again", "dry_run": False})
         assert begun.json()["planned"] == 1, begun.text
-        eventually(lambda: _state(shop, begun.json()["id"]) == "done", 180, "the backfill has built the day")
-        eventually(lambda: shop.dagster.passes("warehouse/stg_payments", CHECK), 120, "the check clears")
+        eventually(lambda: _state(shop, begun.json()["id"]) == "done", 240, "the backfill has built the day")
+        eventually(lambda: shop.dagster.passes("warehouse/stg_payments", CHECK), 240, "the check clears")
     finally:
         shop.dagster.stop_sensor(sensor)
     run = {each for each in shop.dagster.automated("ledger_ready") - before if each[0] == "warehouse/stg_payments"}

@@ -37,7 +37,7 @@ def test_each_state_is_in_dagster_once_after_a_kill(shop: Shop, killed: str) -> 
     for day in DAYS:
         eventually(partial(_is_there, shop, day, f"again-{hour}"), 120, f"{day} is in Dagster")
     shop.kill("dagster-daemon")  # and what a new daemon finds is nothing new
-    eventually(lambda: _told_once_more(shop, hour), 120, "a later state comes through")
+    eventually(lambda: _told_once_more(shop, hour), 240, "a later state comes through")
     for day in DAYS:
         mirrored = Counter(event["dataforge/mirror_id"] for event in shop.dagster.events("lake/orders", day))
         assert set(mirrored.values()) == {1}, (day, mirrored)
