@@ -11,11 +11,10 @@ from datetime import datetime
 
 import msgspec
 
-from dataforge.ledger.need import cut_of, living, mapping_of, used_edges
+from dataforge.ledger.need import cut_of, living_choices, used_edges
 from dataforge.ledger.surroundings import Surroundings
 from dataforge.model import trigger
-from dataforge.model.errors import InvalidInput
-from dataforge.model.mapping import Side, upstream_choices
+from dataforge.model.mapping import Side
 from dataforge.storage.readiness import EdgeRow, Node, Place, Subject
 
 Groups = tuple[tuple[str, ...], ...]  # keys of an upstream: of each group one is enough
@@ -72,8 +71,4 @@ def _groups(known: Surroundings, subject: Subject, edge: EdgeRow, key: str, now:
     node = known.nodes[edge.node]
     ours = cut_of(subject.partitioning, declared=subject.partitioning_origin == "declared")
     theirs = cut_of(node.partitioning, declared=node.declared_cut)
-    try:
-        groups = upstream_choices(mapping_of(edge.mapping), Side(key, ours, now, known.known_from), theirs)
-    except InvalidInput:  # it cannot be told, which the verdict on it says
-        return ()
-    return tuple(kept for group in groups if (kept := living(group, known.known_from)))
+    return living_choices(edge.mapping, Side(key, ours, now, known.known_from), theirs)

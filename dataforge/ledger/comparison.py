@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from dataforge.ledger.data_version import successes
-from dataforge.ledger.need import Asked, Need, Sketch, chosen, makers, ref, sketch, used_edges, window
+from dataforge.ledger.need import Asked, Need, Sketch, chosen, makers, ref, used_edges, window
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.model.freshness import Comparison, FreshnessStatus, Input, Read, RunKey, Success, compare, looks_back
 from dataforge.model.state import PartitionStatus
@@ -151,12 +151,11 @@ def _sketches(
     """What the runs need that made the partition, or would make it; among some places alone, where nothing else tells
     which of it counts."""
     for asked in _makers(known, place, built, writers, now):
-        subject = known.subjects.get(asked.task_id)
-        if subject is not None:
+        if asked.task_id in known.subjects:
             edges = known.edges.get(asked.task_id, [])
             # Of a task it waits for a dataset between may tell more: so all of them are looked at.
             telling = None if any(edge.node[0] == "task" for edge in used_edges(edges)) else among
-            yield sketch(subject, edges, known.nodes, asked, now, known.known_from, telling)
+            yield known.sketch(asked, now, telling)
 
 
 def _makers(

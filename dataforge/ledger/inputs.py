@@ -13,10 +13,9 @@ from typing import NamedTuple
 import msgspec
 
 from dataforge.ledger.memory import Nodes
-from dataforge.ledger.need import cut_of, living, mapping_of, spelled
+from dataforge.ledger.need import cut_of, living_choices, mapping_of, spelled
 from dataforge.model import edge as edges
-from dataforge.model.errors import InvalidInput
-from dataforge.model.mapping import Side, upstream_choices
+from dataforge.model.mapping import Side
 from dataforge.model.partition import Partitioning
 from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Place, Subject
 
@@ -92,11 +91,7 @@ _ANY = datetime(2000, 1, 1, tzinfo=UTC)
 def _groups(way: Way, key: str, now: datetime, known_from: str) -> tuple[tuple[str, ...], ...]:
     theirs = cut_of(way.theirs, declared=way.theirs_declared)
     side = Side(key, cut_of(way.ours, declared=way.ours_declared), now, known_from)
-    try:
-        found = upstream_choices(mapping_of(way.mapping or ""), side, theirs)
-    except InvalidInput:  # whoever compares says what is wrong with the edge, and goes without it
-        return ()
-    return tuple(group for each in found if (group := living(each, known_from)))
+    return living_choices(way.mapping or "", side, theirs)
 
 
 def _of_tasks(here: Nodes, tasks: Collection[int]) -> dict[int, Inputs]:

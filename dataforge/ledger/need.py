@@ -223,6 +223,16 @@ def living(group: tuple[str, ...], known_from: str) -> tuple[str, ...]:
     return tuple(key for key in group if not has_ended(key, known_from)) if known_from else group
 
 
+def living_choices(mapping: str, side: Side, theirs: Partitioning | None) -> tuple[tuple[str, ...], ...]:
+    """The keys that an edge asks for and that have not ended, in groups of which one is enough; none where they cannot
+    be told, which the verdict on it says."""
+    try:
+        found = upstream_choices(mapping_of(mapping), side, theirs)
+    except InvalidInput:
+        return ()
+    return tuple(group for each in found if (group := living(each, side.known_from)))
+
+
 def ended(said: str, known_from: str) -> str:
     """What there is to say of windows that have ended."""
     return f"how {said} stood is no longer known: the detail of windows before {known_from} has ended"

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from dataforge.ledger.need import Asked, makers, sketch
+from dataforge.ledger.need import Asked, makers
 from dataforge.ledger.reach import making, needing
 from dataforge.ledger.surroundings import around
 from dataforge.model.lineage import Direction, Origin, PartitionEdge, PartitionGraph, PartitionNode
@@ -134,11 +134,9 @@ def _needed(walk: _Walk, tasks: set[Place], read: Iterable[Seen]) -> list[_Step]
     known = around(walk.connection, walk.here.id, {node for _, node, _ in tasks})
     found = []
     for place in tasks:
-        subject = known.subjects.get(place[1])
-        if subject is None:
+        if place[1] not in known.subjects:
             continue
-        edges, asked = known.edges.get(place[1], []), Asked(place[1], place[2])
-        for need in sketch(subject, edges, known.nodes, asked, walk.now, known.known_from).needs:
+        for need in known.sketch(Asked(place[1], place[2]), walk.now).needs:
             guessed = need.edge.origin == "observed" and need.node.kind == "dataset"
             if not (guessed and (place, need.node.id) in named):
                 found.append(_Step(need.places[0], place))

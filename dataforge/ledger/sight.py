@@ -11,7 +11,7 @@ import msgspec
 from dataforge.ledger.admission import Orders, orders
 from dataforge.ledger.completeness import Lack, Reading, lacking
 from dataforge.ledger.memory import Nodes
-from dataforge.ledger.need import Asked, Sketch, sketch
+from dataforge.ledger.need import Asked, Sketch
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.ledger.turn import Turns
 from dataforge.ledger.update import queues
@@ -64,12 +64,7 @@ def see(
     """What is read for these partitions. Without `explain` only what decides."""
     wanted = sorted(set(asked))
     known = around(connection, environment, {each.task_id for each in wanted}, nodes)
-    sketches = [
-        sketch(
-            known.subjects[each.task_id], known.edges.get(each.task_id, []), known.nodes, each, now, known.known_from
-        )
-        for each in wanted
-    ]
+    sketches = [known.sketch(each, now) for each in wanted]
     places = {place for each in sketches for place in _places(each)}
     states = storage.states(connection, environment, places)
     lacking = _lacking(connection, environment, sketches, states, explain=explain)

@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from dataforge.ledger.need import Asked, Need, Sketch, sketch
+from dataforge.ledger.need import Asked, Need, Sketch
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.model.state import PartitionStatus
 from dataforge.model.upstream import State
@@ -118,17 +118,7 @@ class _Search:
                 return
             asked, self._ahead = sorted(self._ahead), set()
             known = around(connection, environment, {each.task_id for each in asked})
-            sketches = [
-                sketch(
-                    known.subjects[each.task_id],
-                    known.edges.get(each.task_id, ()),
-                    known.nodes,
-                    each,
-                    self._now,
-                    known.known_from,
-                )
-                for each in asked
-            ]
+            sketches = [known.sketch(each, self._now) for each in asked]
             places = {place for each in sketches for need in each.needs for place in need.places}
             places |= {("task", *each) for each in asked}
             self.follow(known, sketches, readiness.states(connection, environment, places))

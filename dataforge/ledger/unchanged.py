@@ -166,9 +166,9 @@ def _differs(place: Place, built: Built) -> bool:
 
 def _has(shape: str, declared: bool, key: str, known_from: str) -> bool:
     """Whether a task that is cut so still has this partition: else it needs nothing for it."""
-    cut = cut_of(shape, declared=declared)
     if has_ended(key, known_from):
         return False
+    cut = cut_of(shape, declared=declared)
     if cut is None:
         return True
     if '"set"' in shape or (not key and cut.kind != "none"):
