@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 import msgspec
 
 from dataforge.ledger.checkpoint import Shelf
-from dataforge.ledger.export import Exported, end, on_the_way
+from dataforge.ledger.export import Exported, Held, Share, end, on_the_way
 from dataforge.ledger.start import covered
-from dataforge.storage import body_part
+from dataforge.storage import body_file, body_part, ending
 from dataforge.storage.archive import Archive
 from dataforge.storage.body_part import Content
 from dataforge.storage.database import Connection, Database
-from dataforge.storage.ending import alone
+from dataforge.storage.ending import Ending, alone
 from dataforge.storage.part import Part
 
 Shelves = Callable[[str], Shelf]  # by an environment's name
@@ -35,7 +36,7 @@ class Fate(msgspec.Struct, frozen=True):
 
 def fates(database: Database, shelves: Shelves, days: int, now: datetime) -> list[Fate]:
     """Every part that has begun, and whether it may go."""
-    away = [Fate(each.part, each.events, None) for each in on_the_way(database, body_part.TABLE)]
+    away = [Fate(each.part, each.events, None) for each in on_the_way(database, BODIES)]
     with database.transaction() as connection:
         return away + [fate for fate, _ in _judged(connection, shelves, days, now)]
 
@@ -59,7 +60,7 @@ def end_old(database: Database, shelves: Shelves, days: int, now: datetime, arch
             judged = _judged(connection, shelves, days, now)
             now_away = {body_part.detach(connection, fate.part, held) for fate, held in judged if fate.stays is None}
             body_part.premake(connection)
-        found = end(database, archive, body_part.TABLE)
+        found = end(database, archive, BODIES)
         before = [Fate(each.part, each.events, None) for each in found.parts if each.name not in now_away]
         return Ended(before + [fate for fate, _ in judged], found.files)
 
@@ -89,3 +90,21 @@ def _judge(
         if until[each.name] < each.last:
             return Fate(part, events, f"no checkpoint of {each.name} covers event number {each.last:,}"), held
     return Fate(part, events, None), held
+
+
+def _shares(database: Database, each: Ending) -> list[Share]:
+    with database.transaction() as connection:
+        held = body_part.content(connection, each.part)
+    return [
+        Share(
+            of.environment,
+            f"{of.name}/bodies/{each.was}-{of.first}-{of.last}.parquet",
+            of.events,
+            body_file.FORM,
+            partial(ending.pages, database, each, of),
+        )
+        for of in held
+    ]
+
+
+BODIES = Held(body_part.TABLE, _shares)

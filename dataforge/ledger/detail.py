@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 from dataforge.ledger.bodies import Ended, Fate
-from dataforge.ledger.export import end, on_the_way
+from dataforge.ledger.export import Held, Share, end, on_the_way
 from dataforge.ledger.need import cut_of
 from dataforge.model.attempt import Interval
 from dataforge.model.partition import bounds_of, endless, keys_of
 from dataforge.storage import environment as environments
-from dataforge.storage import partition_part
+from dataforge.storage import partition_file, partition_part
 from dataforge.storage import wakeup as wakeups
 from dataforge.storage.archive import Archive
 from dataforge.storage.database import Connection, Database
-from dataforge.storage.ending import alone
+from dataforge.storage.ending import Ending, alone
 from dataforge.storage.part import Part
 
 
@@ -33,7 +34,7 @@ class _First(NamedTuple):
 
 def fates(database: Database, now: datetime) -> list[Fate]:
     """Every part, and whether it may go; of those that may the number of windows."""
-    away = [Fate(each.part, each.events, None) for each in on_the_way(database, partition_part.TABLE)]
+    away = [Fate(each.part, each.events, None) for each in on_the_way(database, STATES)]
     with database.transaction() as connection:
         return away + _judged(connection, now)
 
@@ -49,7 +50,7 @@ def end_old(database: Database, now: datetime, archive: Archive | None) -> Ended
             judged = _judged(connection, now)
             now_away = _detach(connection, [fate.part for fate in judged if fate.stays is None])
             partition_part.premake(connection)
-        found = end(database, archive, partition_part.TABLE)
+        found = end(database, archive, STATES)
         before = [Fate(each.part, each.events, None) for each in found.parts if each.name not in now_away]
         return Ended(before + judged, found.files)
 
@@ -130,3 +131,23 @@ def _holding(shape: str, moment: datetime) -> Iterator[str]:
     ends = bounds_of(cut)[1]
     if ends is None or ends > moment:
         yield from keys_of(endless(cut), Interval(moment, moment + timedelta(microseconds=1)))
+
+
+def _shares(database: Database, each: Ending) -> list[Share]:
+    """A file is named by the part, which has its name since it was detached: so no other ever has the same."""
+    stem = each.part.removeprefix(f"ending_{partition_part.TABLE}_")
+    with database.transaction() as connection:
+        held = partition_part.content(connection, each.part)
+    return [
+        Share(
+            of.environment,
+            f"{of.name}/partitions/{stem}.parquet",
+            of.partitions,
+            partition_file.FORM,
+            partial(partition_part.pages, database, each, of.environment),
+        )
+        for of in held
+    ]
+
+
+STATES = Held(partition_part.TABLE, _shares)

@@ -7,13 +7,12 @@ read back as a whole, and compared by count and hash with what was given to be w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 
 from dataforge.model.errors import ArchiveUnavailable
-from dataforge.storage import body_file, body_part, ending, parquet_file, partition_file, partition_part
+from dataforge.storage import ending, parquet_file
 from dataforge.storage.archive import Archive
 from dataforge.storage.database import Database
 from dataforge.storage.ending import Ending
@@ -54,61 +53,34 @@ class Share(NamedTuple):
     pages: Callable[[], Iterator[Sequence[Any]]]
 
 
-def on_the_way(database: Database, table: str) -> list[Away]:
+class Held(NamedTuple):
+    """A table whose parts end, and what one that is detached holds of each environment."""
+
+    table: str
+    shares: Callable[[Database, Ending], list[Share]]
+
+
+def on_the_way(database: Database, held: Held) -> list[Away]:
     """The parts of a table that are detached and not dropped."""
     with database.transaction() as connection:
-        left = ending.endings(connection, table)
-    return [_away(each, _shares(database, each)) for each in left]
+        left = ending.endings(connection, held.table)
+    return [_away(each, held.shares(database, each)) for each in left]
 
 
-def end(database: Database, archive: Archive | None, table: str) -> Gone:
+def end(database: Database, archive: Archive | None, held: Held) -> Gone:
     """Exports and drops all that is detached of a table. The caller is alone."""
     with database.transaction() as connection:
-        left = ending.endings(connection, table)
+        left = ending.endings(connection, held.table)
     parts: list[Away] = []
     files: list[Exported] = []
     for each in left:
-        shares = _shares(database, each)
+        shares = held.shares(database, each)
         if archive is not None:
             files += [found for share in shares if (found := _export(database, archive, each, share)) is not None]
         with database.transaction() as connection:
             ending.drop(connection, each)
         parts.append(_away(each, shares))
     return Gone(parts, files)
-
-
-def _shares(database: Database, each: Ending) -> list[Share]:
-    if each.was.startswith(partition_part.TABLE):
-        return _partitions(database, each)
-    with database.transaction() as connection:
-        held = body_part.content(connection, each.part)
-    return [
-        Share(
-            of.environment,
-            f"{of.name}/bodies/{each.was}-{of.first}-{of.last}.parquet",
-            of.events,
-            body_file.FORM,
-            partial(ending.pages, database, each, of),
-        )
-        for of in held
-    ]
-
-
-def _partitions(database: Database, each: Ending) -> list[Share]:
-    """The windows of a part. It has its name since it was detached, so that no other ever has the same file."""
-    stem = each.part.removeprefix(f"ending_{partition_part.TABLE}_")
-    with database.transaction() as connection:
-        held = partition_part.content(connection, each.part)
-    return [
-        Share(
-            of.environment,
-            f"{of.name}/partitions/{stem}.parquet",
-            of.partitions,
-            partition_file.FORM,
-            partial(partition_part.pages, database, each, of.environment),
-        )
-        for of in held
-    ]
 
 
 def _export(database: Database, archive: Archive, each: Ending, share: Share) -> Exported | None:

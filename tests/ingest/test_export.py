@@ -129,7 +129,7 @@ def test_an_archive_that_cannot_be_written_is_named_and_what_waits_is_listed(dat
     (home / "archive").write_text("no folder")
     with pytest.raises(ArchiveUnavailable, match="correct DATAFORGE_ARCHIVE"):
         end(database, home, Archive(str(home / "archive")))
-    (away,) = export.on_the_way(database, "event_body")
+    (away,) = export.on_the_way(database, bodies.BODIES)
     assert away.part.name.startswith("event_body_2")
     assert away.events == 50
 
