@@ -573,13 +573,6 @@ MUTANTS = (
         ("tests/ledger/test_unchanged.py",),
     ),
     Mutant(
-        "where more lies above than is told, all is compared",
-        "dataforge/ledger/unchanged.py",
-        "changed or (not ends and len(made) > MOST_ABOVE)",
-        "changed",
-        ("tests/ledger/test_unchanged.py",),
-    ),
-    Mutant(
         "what was made anew since a run began makes it suspected",
         "dataforge/ledger/unchanged.py",
         "begun is not None and begun < ended",
@@ -603,22 +596,22 @@ MUTANTS = (
     Mutant(
         "of what is chosen from all is looked at",
         "dataforge/ledger/need.py",
-        "if among is not None and len(group) == 1 and exact",
-        "if among is not None and exact",
+        "[group for group in groups if not among.isdisjoint(group)]",
+        "[tuple(key for key in group if key in among) for group in groups if not among.isdisjoint(group)]",
         ("tests/ledger/test_inputs.py",),
     ),
     Mutant(
         "what stands for a needed partition is among the places, too",
         "dataforge/ledger/need.py",
-        " and places[-1] not in among:",
-        ":",
+        'if "" in among and not node.declared_cut:',
+        "if False:",
         ("tests/ledger/test_inputs.py",),
     ),
     Mutant(
         "what is asked about together may be stale in turn",
         "dataforge/ledger/unchanged.py",
-        "later | asked,",
-        "later,",
+        ".union(_within(found.inputs[place], by_key))",
+        "",
         ("tests/ledger/test_inputs.py",),
     ),
     Mutant(

@@ -8,14 +8,14 @@ wrote on behalf of an Airflow task that is the application; where nobody knows w
 upstreams are those of the task that ran it.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 from msgspec.structs import asdict, replace
 
 from dataforge.ledger.data_version import successes
-from dataforge.ledger.need import Asked, Need, Sketch, chosen, makers, ref, used_edges, window
+from dataforge.ledger.need import Among, Asked, Need, Sketch, by_node, chosen, makers, ref, used_edges, window
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.model.freshness import Comparison, FreshnessStatus, Input, Read, RunKey, Success, compare, looks_back
 from dataforge.model.state import PartitionStatus
@@ -49,10 +49,10 @@ def examine(
     environment: int,
     places: Iterable[Place],
     now: datetime,
-    among: Container[Place] | None = None,
+    telling: Mapping[Place, Iterable[Place]] | None = None,
 ) -> dict[Place, Compared]:
     """How each of these partitions (datasets by canonical id) stands to its direct upstreams; at least to those that
-    are `among` some places, where only these may tell."""
+    are `telling`, where it is known which may be newer."""
     wanted = sorted(set(places))
     if not wanted:
         return {}
@@ -60,7 +60,10 @@ def examine(
     unwritten = {node for kind, node, key in wanted if kind == "dataset" and (kind, node, key) not in built}
     writers = readiness.producers(connection, environment, unwritten)
     known = around(connection, environment, _tasks(wanted, built, writers))
-    sketches = {place: list(_sketches(known, place, built.get(place), writers, now, among)) for place in wanted}
+    among = {place: by_node(telling[place]) for place in wanted} if telling is not None else {}
+    sketches = {
+        place: list(_sketches(known, place, built.get(place), writers, now, among.get(place))) for place in wanted
+    }
     needs = {place: _needs(known, place, found) for place, found in sketches.items()}
     every = {need.places: need for found in needs.values() for need in found}  # what many need is looked at once
     standing = storage.standing(connection, environment, {each for some in every for each in some})
@@ -89,14 +92,14 @@ def examine_some(
     places: Sequence[Place],
     now: datetime,
     most: int,
-    among: Container[Place] | None = None,
+    telling: Mapping[Place, Iterable[Place]] | None = None,
 ) -> dict[Place, Compared]:
     """The same of the first of these partitions, until about `most` inputs were compared: of a few at first, then of
     twice as many, and so on."""
     found: dict[Place, Compared] = {}
     at_once = _AT_FIRST
     while most > 0 and (taken := places[len(found) : len(found) + at_once]):
-        more = examine(connection, environment, taken, now, among)
+        more = examine(connection, environment, taken, now, telling)
         found |= more
         most, at_once = most - sum(len(each.inputs) for each in more.values()), 2 * at_once
     return found
@@ -146,9 +149,9 @@ def _sketches(
     built: Built | None,
     writers: Mapping[int, Sequence[Producer]],
     now: datetime,
-    among: Container[Place] | None,
+    among: Among | None,
 ) -> Iterator[Sketch]:
-    """What the runs need that made the partition, or would make it; among some places alone, where nothing else tells
+    """What the runs need that made the partition, or would make it; among some keys alone, where nothing else tells
     which of it counts."""
     for asked in _makers(known, place, built, writers, now):
         if asked.task_id in known.subjects:

@@ -5,7 +5,7 @@ there may be, too. A task of which that cannot be told at once says so (`told`).
 together, since a task has many edges and few kinds of them; what one kind asks for is remembered.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from dataforge.ledger.need import cut_of, living_choices, mapping_of, spelled
 from dataforge.model import edge as edges
 from dataforge.model.mapping import Side
 from dataforge.model.partition import Partitioning
-from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Place, Subject
+from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Subject
 
 
 class Way(NamedTuple):
@@ -39,25 +39,27 @@ class Way(NamedTuple):
         return _groups(self, key, now if self.moving else _ANY, known_from)
 
 
+Listed = list[tuple[str, frozenset[Node]]]  # partitions: of a key, those of some nodes
+
+
 class Alike(msgspec.Struct, frozen=True):
     """Upstreams to which the same way leads."""
 
     way: Way
-    surely: Sequence[Node]  # they count as inputs, whatever else there is
-    perhaps: Sequence[Node]
+    nodes: frozenset[Node]
+    surely: frozenset[Node]  # those that count as inputs, whatever else there is
 
-    def places(self, key: str, now: datetime, known_from: str) -> list[Place]:
+    def listed(self, key: str, now: datetime, known_from: str) -> Listed:
         """The partitions that may have been read, and what may stand for them."""
         keys = {each for group in self.way.groups(key, now, known_from) for each in group}
         if not self.way.theirs_declared:
             keys.add("")
-        nodes = (*self.surely, *self.perhaps)
-        return [(kind, node, each) for each in keys for kind, node in nodes]
+        return [(each, self.nodes) for each in keys]
 
-    def counting(self, key: str, now: datetime, known_from: str) -> list[Place]:
+    def counting(self, key: str, now: datetime, known_from: str) -> Listed:
         """Those that count as inputs for certain, where they were ever made."""
-        keys = [group[0] for group in self.way.groups(key, now, known_from) if len(group) == 1] if self.surely else ()
-        return [(kind, node, each) for each in keys for kind, node in self.surely]
+        groups = self.way.groups(key, now, known_from) if self.surely else ()
+        return [(group[0], self.surely) for group in groups if len(group) == 1]
 
 
 class Inputs(msgspec.Struct, frozen=True):
@@ -70,13 +72,13 @@ class Inputs(msgspec.Struct, frozen=True):
     rootless: bool
     reads: bool  # datasets, of which its runs may have recorded versions
 
-    def places(self, key: str, now: datetime, known_from: str) -> list[Place]:
+    def listed(self, key: str, now: datetime, known_from: str) -> Listed:
         """All that a run for this key may have read."""
-        return [place for each in self.kinds for place in each.places(key, now, known_from)]
+        return [some for each in self.kinds for some in each.listed(key, now, known_from)]
 
-    def counting(self, key: str, now: datetime, known_from: str) -> list[Place]:
+    def counting(self, key: str, now: datetime, known_from: str) -> Iterator[tuple[str, frozenset[Node]]]:
         """Those of them that are inputs for certain, where they were ever made."""
-        return [place for each in self.kinds for place in each.counting(key, now, known_from)]
+        return (some for each in self.kinds for some in each.counting(key, now, known_from))
 
 
 def inputs_of(here: Nodes, tasks: Collection[int]) -> dict[int, Inputs]:
@@ -100,25 +102,28 @@ def _of_tasks(here: Nodes, tasks: Collection[int]) -> dict[int, Inputs]:
     return {task: _of_task(subjects[task], found[task], nodes) for task in tasks}
 
 
-def _of_task(subject: Subject, found: Iterable[EdgeRow], nodes: Mapping[Node, NodeRow]) -> Inputs:
+def _of_task(subject: Subject, found: Iterable[EdgeRow], known: Mapping[Node, NodeRow]) -> Inputs:
     consumed = [edge for edge in found if edge.relation == "consumes"]
     written = {edge.node for edge in found if edge.relation == "produces"}
     reads = any(edge.node[0] == "dataset" for edge in consumed)
     said = any(edge.origin == "declared" for edge in consumed)
-    kinds: dict[Way, tuple[list[Node], list[Node]]] = {}
+    kinds: dict[Way, tuple[set[Node], set[Node]]] = {}
     told = True
     for edge in consumed:
-        way = _way(subject, edge, nodes[edge.node])
+        way = _way(subject, edge, known[edge.node])
         if way is None:
             told = False
             continue
         counts = (edge.origin == "declared" or not said) and edge.required and edge.staleness != "ignore"
         counts = counts and _counts(edge, reads=reads, written=edge.node in written) and way.exact
-        kinds.setdefault(way, ([], []))[not counts].append(edge.node)
+        nodes, surely = kinds.setdefault(way, (set(), set()))
+        nodes.add(edge.node)
+        if counts:
+            surely.add(edge.node)
     return Inputs(
         cut=subject.partitioning,
         declared=subject.partitioning_origin == "declared",
-        kinds=[Alike(way, surely, perhaps) for way, (surely, perhaps) in kinds.items()],
+        kinds=[Alike(way, frozenset(nodes), frozenset(surely)) for way, (nodes, surely) in kinds.items()],
         told=told,
         rootless=not consumed,
         reads=reads,

@@ -4,23 +4,25 @@ Guarantees that what a task declares to consume is the whole of it; only where n
 observed. An edge whose partitions cannot be told is a problem that names it, never left out.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
 
+from dataforge.model import edge as edges
 from dataforge.model import trigger
 from dataforge.model.attempt import Interval
 from dataforge.model.downstream import producing_keys
-from dataforge.model.edge import Mapping
 from dataforge.model.errors import InvalidInput
 from dataforge.model.mapping import Side, produced_keys, upstream_choices
 from dataforge.model.partition import InvalidPartitionKey, Partitioning, has_ended, window_of
 from dataforge.model.readiness import Problem
 from dataforge.model.verdict import Code, NodeRef, Reason
 from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Place, Producer, Subject
+
+Among = Mapping[Node, Set[str]]  # keys by node
 
 
 class Asked(NamedTuple):
@@ -57,6 +59,14 @@ class Sketch(msgspec.Struct, frozen=True):
     updates: tuple[Need, ...] = ()  # what it writes in place: only what is written before it has to be there
 
 
+def by_node(places: Iterable[Place]) -> Among:
+    """The keys of places, by node."""
+    found: dict[Node, set[str]] = {}
+    for kind, node, key in places:
+        found.setdefault((kind, node), set()).add(key)
+    return found
+
+
 def used_edges(found: Sequence[EdgeRow]) -> list[EdgeRow]:
     """What the task consumes: as declared, else as observed."""
     consumed = [edge for edge in found if edge.relation == "consumes"]
@@ -71,9 +81,9 @@ def cut_of(shape: str | None, *, declared: bool) -> Partitioning | None:
 
 
 @lru_cache(maxsize=4_096)
-def mapping_of(shape: str) -> Mapping:
+def mapping_of(shape: str) -> edges.Mapping:
     """A mapping from its stored JSON."""
-    mapping: Mapping = msgspec.json.decode(shape, type=Mapping)
+    mapping: edges.Mapping = msgspec.json.decode(shape, type=edges.Mapping)
     return mapping
 
 
@@ -104,9 +114,9 @@ def sketch(
     asked: Asked,
     now: datetime,
     known_from: str = "",
-    among: Container[Place] | None = None,
+    among: Among | None = None,
 ) -> Sketch:
-    """What the partition asked for needs, by all edges of its task; what is not `among` some places may be left out.
+    """What the partition asked for needs, by all edges of its task, or by those that lead to one `among` some keys.
     What the task itself writes in place it does not wait for, nor for any one partition of a dataset whose updates
     trigger it. Of windows before `known_from` the detail has ended, and nobody knows how they stand."""
     cut = cut_of(subject.partitioning, declared=subject.partitioning_origin == "declared")
@@ -121,12 +131,13 @@ def sketch(
     problems, updates = [], []
     told: _Told = {}
     for edge in used_edges(found):
-        if edge.condition == trigger.EDGE:
+        if edge.condition == trigger.EDGE or (among is not None and edge.node not in among):
             continue
         node = nodes[edge.node]
         try:
             groups = _groups(edge, node, side, told)
-            mapped = list(_needs(edge, node, side, groups, among))
+            telling = groups if among is None else _leading(groups, node, among[edge.node])
+            mapped = list(_needs(edge, node, side, telling))
             if gone := [group[-1] for group in groups if not living(group, known_from)]:
                 problems.append(_gone(edge, node, gone, known_from))
             needs += [need for need in mapped if (edge.node, need.key) not in own]
@@ -205,16 +216,19 @@ def _groups(edge: EdgeRow, node: NodeRow, side: Side, told: _Told) -> tuple[tupl
     return told[alike]
 
 
-def _needs(
-    edge: EdgeRow, node: NodeRow, side: Side, groups: Iterable[tuple[str, ...]], among: Container[Place] | None
-) -> Iterator[Need]:
+def _leading(groups: Sequence[tuple[str, ...]], node: NodeRow, among: Set[str]) -> Sequence[tuple[str, ...]]:
+    """Those that ask for one of some keys of the node, or for one that '' may stand for."""
+    if "" in among and not node.declared_cut:
+        return groups
+    return [group for group in groups if not among.isdisjoint(group)]
+
+
+def _needs(edge: EdgeRow, node: NodeRow, side: Side, groups: Iterable[tuple[str, ...]]) -> Iterator[Need]:
     theirs = cut_of(node.partitioning, declared=node.declared_cut)
     for group in (living(each, side.known_from) for each in groups):
         for key in group:
             exact: Place = (node.kind, node.id, key)
             places = (exact,) if node.declared_cut or not key else (exact, (node.kind, node.id, ""))
-            if among is not None and len(group) == 1 and exact not in among and places[-1] not in among:
-                continue
             yield Need(edge, node, key, theirs or side.cut, places, group if len(group) > 1 else ())
 
 

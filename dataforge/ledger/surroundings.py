@@ -6,14 +6,14 @@ where a dynamic set cuts one of them: then its partitioning says which keys the 
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
 from msgspec.structs import replace
 
 from dataforge.ledger.memory import Nodes
-from dataforge.ledger.need import Asked, Sketch, makers, sketch, used_edges
+from dataforge.ledger.need import Among, Asked, Sketch, makers, sketch, used_edges
 from dataforge.ledger.partition_set import completed
 from dataforge.storage.database import Connection
 from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Place, Producer, Subject
@@ -53,8 +53,8 @@ class Surroundings(msgspec.Struct, frozen=True):
             more.known_from,
         )
 
-    def sketch(self, asked: Asked, now: datetime, among: Container[Place] | None = None) -> Sketch:
-        """What a partition of one of the tasks needs; what is not `among` some places may be left out."""
+    def sketch(self, asked: Asked, now: datetime, among: Among | None = None) -> Sketch:
+        """What a partition of one of the tasks needs, or of it what may be `among` some keys."""
         task = asked.task_id
         edges = self.edges.get(task, ())
         return sketch(self.subjects[task], edges, self.nodes, asked, now, self.known_from, among)

@@ -7,14 +7,14 @@ at once is suspected, and what need not have been there may be among its inputs,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 from msgspec.structs import replace
 
 from dataforge.ledger.comparison import Compared, examine, examine_some
-from dataforge.ledger.inputs import inputs_of
+from dataforge.ledger.inputs import Inputs, Listed, inputs_of
 from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import cut_of
 from dataforge.ledger.staleness import Bounds
@@ -24,7 +24,7 @@ from dataforge.storage import freshness
 from dataforge.storage import unchanged as storage
 from dataforge.storage.database import Connection
 from dataforge.storage.freshness import Built
-from dataforge.storage.readiness import Place
+from dataforge.storage.readiness import Node, Place
 
 MOST_ABOVE = 100  # places above that are looked at on one level where it is not known how many of them count
 MOST_LISTED = 10_000  # places above one level that are asked for
@@ -35,7 +35,7 @@ class Suspicion(msgspec.Struct, frozen=True):
 
     suspects: Set[Place]
     whole: Set[Place]  # those of which any input may tell
-    among: Set[Place]  # where the inputs are that tell of the others
+    telling: Mapping[Place, Set[Place]]  # of each of the others the inputs that may
     bounds: Bounds  # how far up it takes to look for what looking for all would see
 
 
@@ -57,21 +57,22 @@ def suspected(
         here = here or Nodes(connection, environment)
         built = freshness.built(connection, environment, level)
         found = _above(here, built, now)
-        made, later = storage.made(connection, environment, found.earliest)
+        made, later = storage.made(connection, environment, found.listed, found.earliest)
         doubtful = _doubtful(connection, environment, level, built, found)
-        changed = doubtful | _remade(connection, environment, built, found, later)
-        surely = (found.counting & made) - seen
+        newer = _newer(connection, environment, built, found, later)
+        changed = doubtful | newer.keys()
+        surely = _surely(found, made, seen, bounds.places, now, here.known_from)
         sure = exact and all(_has(*each, here.known_from) for each in found.cuts)
         ends = depth == bounds.levels or (sure and len(surely) > bounds.places)
         if changed and depth == 0 and ends:
-            return Suspicion(_reaching(here, built, changed), doubtful, later | asked, replace(bounds, levels=0))
-        if changed or (not ends and len(made) > MOST_ABOVE):  # whether that many count is not known
-            return Suspicion(asked, asked, set(), bounds)
+            return _direct(here, built, found, doubtful, newer, replace(bounds, levels=0))
+        if changed or (not ends and sum(map(len, made.values())) > MOST_ABOVE):  # whether that many count is not known
+            return Suspicion(asked, asked, {}, bounds)
         if ends:
             break
-        level = made - seen
+        level = set(_places(made)) - seen
         seen, exact = seen | level, sure and len(surely) == len(level)
-    return Suspicion(set(), set(), set(), bounds)
+    return Suspicion(set(), set(), {}, bounds)
 
 
 def compared(
@@ -81,19 +82,20 @@ def compared(
     sake (`own`), of the others the first ones as far as the bounds go."""
     whole, rest = suspicion.whole, suspicion.suspects - suspicion.whole
     found = examine(connection, environment, whole & own, now)
-    found |= examine(connection, environment, rest & own, now, suspicion.among)
+    found |= examine(connection, environment, rest & own, now, suspicion.telling)
     more = examine_some(connection, environment, sorted(whole - own), now, suspicion.bounds.inputs)
     most = suspicion.bounds.inputs - sum(len(each.inputs) for each in more.values())
-    more |= examine_some(connection, environment, sorted(rest - own), now, most, suspicion.among)
+    more |= examine_some(connection, environment, sorted(rest - own), now, most, suspicion.telling)
     return found | more
 
 
 class _Above(msgspec.Struct, frozen=True):
     """What lies directly above built partitions."""
 
-    inputs: dict[Place, list[Place]]  # what each may have read
-    earliest: dict[Place, datetime]  # when the first run began that may have read it
-    counting: set[Place]
+    inputs: dict[Place, Listed]  # what each may have read
+    behind: dict[Place, Inputs]  # what the task consumes that made it
+    listed: dict[str, set[Node]]  # all that may have been read, by key
+    earliest: dict[str, datetime]  # when the first run began that may have read something of a key
     untold: set[Place]  # built partitions of which it is not said here what they need
     readers: list[Place]
     rootless: list[Place]
@@ -103,7 +105,7 @@ class _Above(msgspec.Struct, frozen=True):
 def _above(here: Nodes, built: Mapping[Place, Built], now: datetime) -> _Above:
     """Once MOST_LISTED places were listed, of no more partitions it is said what they need."""
     behind = inputs_of(here, {each.success.by[0] for each in built.values()})
-    above = _Above({}, {}, set(), set(), [], [], set())
+    above, listed = _Above({}, {}, {}, {}, set(), [], [], set()), 0
     for place, each in sorted(built.items(), key=lambda item: _begun(item[1]), reverse=True):
         task, key = behind[each.success.by[0]], place[2]
         if task.rootless:
@@ -112,13 +114,38 @@ def _above(here: Nodes, built: Mapping[Place, Built], now: datetime) -> _Above:
         above.cuts.add((task.cut, task.declared, key))
         if task.reads:
             above.readers.append(place)
-        if not task.told or len(above.earliest) > MOST_LISTED:
+        if not task.told or listed > MOST_LISTED:
             above.untold.add(place)
             continue
-        above.inputs[place] = task.places(key, now, here.known_from)
-        above.earliest.update(dict.fromkeys(above.inputs[place], _begun(each)))
-        above.counting.update(task.counting(key, now, here.known_from))
+        above.behind[place], above.inputs[place] = task, task.listed(key, now, here.known_from)
+        for theirs, nodes in above.inputs[place]:
+            known = above.listed.setdefault(theirs, set())
+            listed -= len(known)
+            known |= nodes
+            listed += len(known)
+            above.earliest[theirs] = _begun(each)
     return above
+
+
+def _surely(
+    found: _Above, made: Mapping[str, Set[Node]], seen: Set[Place], most: int, now: datetime, known_from: str
+) -> set[Place]:
+    """What was made and counts as an input for certain, and was not seen yet; more than `most` need not be told."""
+    surely: set[Place] = set()
+    for place, task in found.behind.items():
+        for key, nodes in task.counting(place[2], now, known_from):
+            surely.update((*node, key) for node in nodes & made.get(key, _NOTHING))
+        surely -= seen
+        if len(surely) > most:
+            break
+    return surely
+
+
+_NOTHING: frozenset[Node] = frozenset()
+
+
+def _places(by_key: Mapping[str, Iterable[Node]]) -> Iterator[Place]:
+    return ((*node, key) for key, nodes in by_key.items() for node in nodes)
 
 
 def _begun(built: Built) -> datetime:
@@ -139,18 +166,45 @@ def _doubtful(
     return doubtful | {place for place in found.readers if built[place].success.by in recorded}
 
 
-def _remade(
-    connection: Connection, environment: int, built: Mapping[Place, Built], found: _Above, later: Collection[Place]
-) -> set[Place]:
-    """Those of which an input was made by another run, later than theirs began."""
-    standing = freshness.standing(connection, environment, later) if later else {}
+def _newer(
+    connection: Connection,
+    environment: int,
+    built: Mapping[Place, Built],
+    found: _Above,
+    later: Mapping[str, Set[Node]],
+) -> dict[Place, set[Place]]:
+    """The inputs that were made by another run, later than that of what may have read them began."""
+    standing = freshness.standing(connection, environment, _places(later)) if later else {}
     made = {place: each.success for place, each in standing.items() if each.success is not None}
-    return {
-        place
+    newer = {
+        place: {one for one in _within(inputs, later) if one in made and _is_newer(made[one], built[place].success)}
         for place, inputs in (found.inputs.items() if made else ())
-        for one in made.keys() & inputs
-        if _is_newer(made[one], built[place].success)
     }
+    return {place: inputs for place, inputs in newer.items() if inputs}
+
+
+def _within(inputs: Listed, some: Mapping[str, Set[Node]]) -> Iterator[Place]:
+    """Those of the inputs that are among some places, given by their keys."""
+    return ((*node, key) for key, nodes in inputs for node in nodes & some.get(key, _NOTHING))
+
+
+def _direct(
+    here: Nodes,
+    built: Mapping[Place, Built],
+    found: _Above,
+    doubtful: set[Place],
+    newer: Mapping[Place, set[Place]],
+    bounds: Bounds,
+) -> Suspicion:
+    """What may be stale, where it is looked no further than at what was asked about."""
+    suspects = _reaching(here, built, doubtful | newer.keys())
+    by_key: dict[str, set[Node]] = {}
+    for kind, node, key in suspects:
+        by_key.setdefault(key, set()).add((kind, node))
+    telling = {
+        place: newer.get(place, set()).union(_within(found.inputs[place], by_key)) for place in suspects - doubtful
+    }
+    return Suspicion(suspects, doubtful, telling, bounds)
 
 
 def _is_newer(input_: Success, than: Success) -> bool:

@@ -3,14 +3,14 @@
 Guarantees one query however many partitions are asked about, each row of which is found by an index.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from psycopg import Connection
 
 from dataforge.model.reference import NodeKind
-from dataforge.storage.readiness import Place
+from dataforge.storage.readiness import Node
 
 # Places of one kind, key and time travel as their nodes alone: of hundreds most are alike. As subqueries, so that their
 # number decides no plan: to plan it anew each time costs as much as to execute it.
@@ -34,26 +34,40 @@ select array(select place from made), array(select place from made where later)
 """
 
 
+Nodes = dict[str, set[Node]]  # by key: the partitions of these nodes
+
+
 def made(
-    connection: Connection, environment: int, places: Mapping[Place, datetime | None]
-) -> tuple[set[Place], set[Place]]:
-    """Those of these partitions that were ever made; and of them those whose last success is later than the time beside
-    them."""
-    row = connection.execute(MADE, columns(environment, places)).fetchone() if places else None
+    connection: Connection, environment: int, places: Mapping[str, Collection[Node]], begun: Mapping[str, datetime]
+) -> tuple[Nodes, Nodes]:
+    """Those of these partitions that were ever made; and of them those whose last success is later than the time of
+    their key."""
+    ordered = [(node, key) for key, nodes in places.items() for node in nodes]
+    row = connection.execute(MADE, columns(environment, ordered, begun)).fetchone() if ordered else None
     ever, later = row if row is not None else ((), ())
-    ordered = list(places)
-    return {ordered[number - 1] for number in ever}, {ordered[number - 1] for number in later}
+    return _by_key(ordered, ever), _by_key(ordered, later)
 
 
-def columns(environment: int, places: Mapping[Place, datetime | None]) -> dict[str, Any]:
+def columns(environment: int, places: Iterable[tuple[Node, str]], begun: Mapping[str, datetime]) -> dict[str, Any]:
     """The parameters of the query."""
-    alike: dict[tuple[NodeKind, str, datetime | None], int] = {}
-    groups = [alike.setdefault((kind, key, begun), len(alike) + 1) for (kind, _, key), begun in places.items()]
+    alike: dict[tuple[NodeKind, str], int] = {}
+    nodes, groups = [], []
+    for (kind, node), key in places:
+        nodes.append(node)
+        groups.append(alike.setdefault((kind, key), len(alike) + 1))
     return {
         "environment": environment,
-        "nodes": [node for _, node, _ in places],
+        "nodes": nodes,
         "groups": groups,
-        "kinds": [kind for kind, _, _ in alike],
-        "partitions": [key for _, key, _ in alike],
-        "begun": [begun for _, _, begun in alike],
+        "kinds": [kind for kind, _ in alike],
+        "partitions": [key for _, key in alike],
+        "begun": [begun[key] for _, key in alike],
     }
+
+
+def _by_key(places: Sequence[tuple[Node, str]], numbers: Iterable[int]) -> Nodes:
+    found: Nodes = {}
+    for number in numbers:
+        node, key = places[number - 1]
+        found.setdefault(key, set()).add(node)
+    return found

@@ -22,7 +22,7 @@ from dataforge.model.reference import node_id
 from dataforge.storage import environment as environments
 from dataforge.storage import unchanged as storage
 from dataforge.storage.database import Connection, Database
-from dataforge.storage.readiness import Place
+from dataforge.storage.readiness import Node, Place
 from tests.ledger.test_freshness_twin import (
     DAYS,
     NOW,
@@ -166,14 +166,14 @@ insert into partition_state (environment, node_kind, node_id, partition, status,
 analyze;
 """
 AT = datetime.fromisoformat("2026-01-10T00:00:00Z")
-ASKED: list[Place] = [("task", task, "2026-01-09") for task in range(1, 51)]
+ASKED: list[tuple[Node, str]] = [(("task", task), "2026-01-09") for task in range(1, 51)]
 
 
 @pytest.mark.parametrize("questions", [1, 10])
 def test_what_was_made_is_read_by_index_and_no_more_of_it_than_is_asked_for(database: Database, questions: int) -> None:
     with database.transaction() as connection:
         connection.execute(FILL)
-        asked = storage.columns(1, dict.fromkeys(ASKED[:questions], AT))
+        asked = storage.columns(1, ASKED[:questions], {"2026-01-09": AT})
         query = "explain (analyze, format json) " + storage.MADE
         row = psycopg.ClientCursor(connection).execute(query, asked).fetchone()
         assert row is not None
