@@ -5,7 +5,7 @@ Guarantees a number of queries that does not grow with the number of partitions.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 
 import msgspec
@@ -34,6 +34,10 @@ class Orders(msgspec.Struct, frozen=True):
     makers: Mapping[Place, Collection[Place]]  # of datasets that are to be made again the partitions of tasks that do
     leases: Mapping[tuple[int, str], Lease]
     pools: Mapping[str, tuple[int, int]]
+
+    def reruns(self, places: Set[Place]) -> set[Place]:
+        """Those of which an order to make them again stands, carried out or not."""
+        return {place for place in places if _one(self.by_subject, place, "rerun") is not None}
 
     def rerun(self, place: Place) -> Order | None:
         """The order to make a partition again, where no run has carried it out yet; of a dataset's partition, where one

@@ -8,7 +8,7 @@ the tables, and what anybody read is remembered only if nothing has changed mean
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sized
 from functools import lru_cache, partial
 from threading import Lock
 from typing import Any, TypeAlias, TypeVar
@@ -149,4 +149,4 @@ def _producers(connection: Connection, environment: int, datasets: Collection[in
 
 
 def _size(row: object) -> int:
-    return len(row) if isinstance(row, list) else 1
+    return len(row) if isinstance(row, Sized) else 1

@@ -55,6 +55,8 @@ class Sketch(msgspec.Struct, frozen=True):
     needs: tuple[Need, ...]
     problems: tuple[Problem, ...]
     updates: tuple[Need, ...] = ()  # what it writes in place: only what is written before it has to be there
+    plain: Sequence[Place] = ()  # what else it needs, of which nothing is to be said as long as it is met
+    loose: Sequence[tuple[Place, Place]] = ()  # likewise, each with the place that may stand for it
 
 
 def used_edges(found: Sequence[EdgeRow]) -> list[EdgeRow]:
@@ -126,7 +128,7 @@ def sketch(
         node = nodes[edge.node]
         try:
             groups = _groups(edge, node, side, told)
-            mapped = list(_needs(edge, node, side, groups, among))
+            mapped = list(needs_of(edge, node, side, groups, among))
             if gone := [group[-1] for group in groups if not living(group, known_from)]:
                 problems.append(_gone(edge, node, gone, known_from))
             needs += [need for need in mapped if (edge.node, need.key) not in own]
@@ -205,9 +207,14 @@ def _groups(edge: EdgeRow, node: NodeRow, side: Side, told: _Told) -> tuple[tupl
     return told[alike]
 
 
-def _needs(
-    edge: EdgeRow, node: NodeRow, side: Side, groups: Iterable[tuple[str, ...]], among: Container[Place] | None
+def needs_of(
+    edge: EdgeRow,
+    node: NodeRow,
+    side: Side,
+    groups: Iterable[tuple[str, ...]],
+    among: Container[Place] | None = None,
 ) -> Iterator[Need]:
+    """What an edge asks for that leads to these keys."""
     theirs = cut_of(node.partitioning, declared=node.declared_cut)
     for group in (living(each, side.known_from) for each in groups):
         for key in group:

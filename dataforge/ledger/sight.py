@@ -3,7 +3,7 @@
 Guarantees a number of queries that does not grow with the number of partitions.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
 
 import msgspec
@@ -12,9 +12,11 @@ from dataforge.ledger.admission import Orders, orders
 from dataforge.ledger.completeness import Lack, Reading, lacking
 from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked, Sketch
+from dataforge.ledger.plain import Sketches, standing
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.ledger.turn import Turns
 from dataforge.ledger.update import queues
+from dataforge.model.edge import Staleness
 from dataforge.model.report import Seen, what_counts
 from dataforge.model.state import PartitionStatus
 from dataforge.model.trigger import Queue
@@ -30,7 +32,9 @@ class Sight(msgspec.Struct, frozen=True):
     """What was read for some partitions: the graph around them, and the states of what they need."""
 
     known: Surroundings
+    drawing: Sketches
     sketches: Sequence[Sketch]
+    met: Set[Place]  # of what is there that of which nothing is to be said
     states: Mapping[Place, State]
     reported: Mapping[Place, Seen]
     queues: Mapping[int, Queue]
@@ -51,6 +55,25 @@ class Sight(msgspec.Struct, frozen=True):
     def missing(self) -> list[Place]:
         return sorted(place for place in self.pending if place not in self.states)
 
+    def met_by(self, meaning: Staleness) -> set[Place]:
+        """The plain places that are met, by edges to which staleness means this."""
+        found: set[Place] = set()
+        for each in self.sketches:
+            outline = self.known.outlines[each.asked.task_id]
+            if meaning in outline.staleness:
+                alike = len(outline.staleness) == 1
+                edges = outline.plain
+                found.update(place for place in each.plain if alike or edges[place[:2]].staleness == meaning)
+                loose = (pair for pair in each.loose if alike or edges[pair[0][:2]].staleness == meaning)
+                found.update(standing(pair, self.states) for pair in loose)
+        return found
+
+    def showing(self, shown: Set[Place]) -> list[Sketch]:
+        """The sketches of which some plain places are to be shown although they are met, with needs for these."""
+        met = self.met - shown
+        opened = ((each, self.drawing.opened(each, met, self.states)) for each in self.sketches)
+        return [after for before, after in opened if after is not before]
+
 
 def see(
     connection: Connection,
@@ -64,17 +87,23 @@ def see(
     """What is read for these partitions. Without `explain` only what decides."""
     wanted = sorted(set(asked))
     known = around(connection, environment, {each.task_id for each in wanted}, nodes)
-    sketches = [known.sketch(each, now) for each in wanted]
-    places = {place for each in sketches for place in _places(each)}
-    states = storage.states(connection, environment, places)
+    drawing = Sketches(known, now)
+    drawn = [drawing.draw(each) for each in wanted]
+    states = storage.states(connection, environment, _places(drawn))
+    met = {place for place, state in states.items() if state.plain}
+    sketches = [drawing.opened(each, met, states) for each in drawn]
     lacking = _lacking(connection, environment, sketches, states, explain=explain)
     if producing := _producing(lacking):
         states |= storage.states(connection, environment, producing)
     reported = _reported(connection, environment, sketches, states)
     ordered = orders(connection, environment, known.subjects, wanted, states, now)
+    if again := ordered.reruns(met):
+        met -= again
+        sketches = [drawing.opened(each, met, states) for each in sketches]
     stale = [place for place, state in states.items() if state.status is PartitionStatus.STALE]
     late = streams.late_data(connection, environment, stale)
-    return Sight(known, sketches, states, reported, queues(connection, environment, known), ordered, lacking, late, {})
+    queued = queues(connection, environment, known)
+    return Sight(known, drawing, sketches, met, states, reported, queued, ordered, lacking, late, {})
 
 
 def _lacking(
@@ -126,11 +155,17 @@ def _reported(
     }
 
 
-def _places(sketch: Sketch) -> Iterator[Place]:
-    for key in {sketch.asked.partition, ""}:
-        yield ("task", sketch.asked.task_id, key)
-    for need in sketch.needs:
-        yield from need.places
+def _places(sketches: Iterable[Sketch]) -> set[Place]:
+    found: set[Place] = set()
+    for each in sketches:
+        task, key = each.asked
+        found |= {("task", task, key), ("task", task, "")}
+        found.update(each.plain)
+        for need in each.needs:
+            found.update(need.places)
+        for pair in each.loose:
+            found.update(pair)
+    return found
 
 
 def _runs(state: State) -> bool:

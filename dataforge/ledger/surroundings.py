@@ -6,14 +6,16 @@ where a dynamic set cuts one of them: then its partitioning says which keys the 
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping
 from datetime import datetime
+from functools import partial
 
 import msgspec
 from msgspec.structs import replace
 
 from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked, Sketch, makers, sketch, used_edges
+from dataforge.ledger.outline import Outline, outline
 from dataforge.ledger.partition_set import completed
 from dataforge.storage.database import Connection
 from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Place, Producer, Subject
@@ -27,6 +29,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     nodes: dict[Node, NodeRow]
     producers: Mapping[int, list[Producer]]
     known_from: str = ""  # the day from which on windows have states
+    outlines: Mapping[int, Outline] = {}  # of the tasks, where these were asked for
 
     @property
     def namespaces(self) -> set[str]:
@@ -51,6 +54,7 @@ class Surroundings(msgspec.Struct, frozen=True):
             {**self.nodes, **more.nodes},
             {**self.producers, **more.producers},
             more.known_from,
+            {**self.outlines, **more.outlines},
         )
 
     def sketch(self, asked: Asked, now: datetime, among: Container[Place] | None = None) -> Sketch:
@@ -65,14 +69,20 @@ class Surroundings(msgspec.Struct, frozen=True):
 
 
 def around(connection: Connection, environment: int, tasks: set[int], here: Nodes | None = None) -> Surroundings:
-    """The graph around these tasks, as `here` has it where that is at hand."""
-    here = here or Nodes(connection, environment)
+    """The graph around these tasks, as `here` has it where that is at hand; then with their outlines."""
+    outlined, here = here is not None, here or Nodes(connection, environment)
     edges = here.edges(tasks)
     consumed = {edge.node for found in edges.values() for edge in used_edges(found)}
     producers = here.producers({node_id for kind, node_id in consumed if kind == "dataset"})
     known = Surroundings(here.subjects(tasks), edges, here.nodes(consumed), producers, here.known_from)
+    if outlined:
+        known = replace(known, outlines=here.derived(Outline, tasks, partial(_outlines, known)))
     here.remember()
     return _completed(connection, environment, known)
+
+
+def _outlines(known: Surroundings, _: Nodes, tasks: Collection[int]) -> dict[int, Outline]:
+    return {task: outline(known.subjects[task], known.edges[task], known.nodes) for task in tasks}
 
 
 def _completed(connection: Connection, environment: int, known: Surroundings) -> Surroundings:
@@ -103,4 +113,5 @@ def _completed(connection: Connection, environment: int, known: Surroundings) ->
             for dataset, found in known.producers.items()
         },
         known.known_from,
+        known.outlines,
     )

@@ -63,6 +63,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return self.evidence > Evidence.INFERRED
 
     @property
+    def plain(self) -> bool:
+        """Whether it has succeeded, and there is nothing else to say of that."""
+        return self.status is PartitionStatus.READY and self.settled and not self.instances
+
+    @property
     def label(self) -> str:
         """The state as it is shown: that of the run where it says more."""
         shown = self.run_state if self.status in (PartitionStatus.RUNNING, PartitionStatus.FAILED) else self.status
