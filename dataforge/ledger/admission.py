@@ -37,7 +37,7 @@ class Orders(msgspec.Struct, frozen=True):
 
     def reruns(self, places: Set[Place]) -> set[Place]:
         """Those of which an order to make them again stands, carried out or not."""
-        return {place for place in places if _one(self.by_subject, place, "rerun") is not None}
+        return {place for place in places & self.by_subject.keys() if _one(self.by_subject, place, "rerun") is not None}
 
     def rerun(self, place: Place) -> Order | None:
         """The order to make a partition again, where no run has carried it out yet; of a dataset's partition, where one
@@ -68,7 +68,7 @@ def orders(
     about |= places
     stands = storage.standing(connection, environment, about, wanted)
     found = _by_subject(stands.orders)
-    again = [place for place in places if _one(found, place, "rerun") is not None]
+    again = [place for place in places & found.keys() if _one(found, place, "rerun") is not None]
     made = makers_of(connection, environment, [place for place in again if place[0] == "dataset"])
     makers = {place: {maker for maker, _ in each} for place, each in made.items()}
     more = set[controls.Subject]().union(*makers.values()) - about

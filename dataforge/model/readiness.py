@@ -126,16 +126,22 @@ _FINAL = frozenset(
 def _look(question: Question) -> list[Finding]:
     if question.misfit is not None:
         return [Finding(question.misfit)]
-    required = [upstream for upstream in question.upstreams if upstream.required]
     findings = _own(question) + _leased(question) + _not_before(question) + _unknown(question)
     findings += keeping_out(question.admission, question.now)
     findings += _by_rule(question)
-    findings += _each(question, [upstream for upstream in required if not scheduling.concerns(upstream)])
-    findings += _branches(question, required) + _lengths(question, required)
+    findings += _of_upstreams(question) if question.upstreams else ()
     findings += _queued(question)
+    findings += [Finding(problem.reason) for problem in question.problems if problem.required]
+    return findings
+
+
+def _of_upstreams(question: Question) -> list[Finding]:
+    """What is against it beside the trigger rule."""
+    required = [upstream for upstream in question.upstreams if upstream.required]
+    findings = _each(question, [upstream for upstream in required if not scheduling.concerns(upstream)])
+    findings += _branches(question, required) + _lengths(question, required)
     findings += [Finding(stale(u)) for u in required if _is_stale(u) and u.staleness == "block"]
     findings += [Finding(to_rerun(u), passes=True) for u in required if u.rerun is not None and _waits(question, u)]
-    findings += [Finding(problem.reason) for problem in question.problems if problem.required]
     return findings
 
 
@@ -288,14 +294,20 @@ def _is_stale(upstream: Upstream) -> bool:
 
 
 def _warnings(question: Question) -> list[Reason]:
+    found = _ordered(question) + _marked(question)
+    found += _of_upstreams_too(question) if question.upstreams else ()
+    found += [problem.reason for problem in question.problems if not problem.required]
+    return found + list(question.changed) + _fated(question)
+
+
+def _of_upstreams_too(question: Question) -> list[Reason]:
+    """What there is to know of upstreams although it is not against it."""
     found = [finding.reason for finding in _each(question, [u for u in question.upstreams if not u.required])]
     found += [stale(u) for u in question.upstreams if _is_stale(u) and _warns(u)]
     found += [to_rerun(u) for u in question.upstreams if u.rerun is not None and _warns(u) and not _waits(question, u)]
-    found += _ordered(question) + _marked(question)
-    found += [problem.reason for problem in question.problems if not problem.required]
     if question.rule is None:
         found += [_listed(upstream) for upstream in question.upstreams if scheduling.concerns(upstream)]
-    return found + list(question.changed) + _fated(question)
+    return found
 
 
 def _ordered(question: Question) -> list[Reason]:

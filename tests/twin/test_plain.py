@@ -70,6 +70,9 @@ class Beside(Telling):
 
 
 def test_what_is_plainly_there_changes_no_answer(module_database: Database) -> None:
-    machine = type("On", (Beside,), {"database": module_database, "left_out": 0})
-    run_state_machine_as_test(machine, settings=_SETTINGS)
-    assert machine.left_out > 100
+    class On(Beside):
+        database = module_database
+        left_out = 0
+
+    run_state_machine_as_test(On, settings=_SETTINGS)
+    assert On.left_out > 100
