@@ -11,7 +11,7 @@ from datetime import datetime
 import msgspec
 
 from dataforge.ledger.need import Asked
-from dataforge.model.admission import Admission, External, Gate, Hold, Lease, Pool
+from dataforge.model.admission import FREE, Admission, External, Gate, Hold, Lease, Pool
 from dataforge.model.control import ENVIRONMENT, ControlSubject, Order, outstanding
 from dataforge.model.manifest import Requirement
 from dataforge.storage import admission as storage
@@ -107,9 +107,12 @@ def _begun(
 
 def admission(found: Orders, subject: Subject, asked: Asked) -> Admission:
     """What was read, as the rule takes it."""
-    by_subject = found.by_subject
+    by_subject, lease = found.by_subject, found.leases.get(asked)
+    if not (by_subject or lease or subject.gates or subject.requires or subject.pools):
+        return FREE
     own: list[controls.Subject] = [("task", asked.task_id, key) for key in dict.fromkeys((asked.partition, ""))]
-    holds = [(each, _one(by_subject, each, "hold")) for each in _holding(subject, own)]
+    holding = _holding(subject, own)
+    holds = [(each, _one(by_subject, each, "hold")) for each in holding]
     times = [_one(by_subject, each, "not_before") for each in own]
     return Admission(
         holds=tuple(Hold(each[0], order) for each, order in holds if order is not None and order.value is not None),
@@ -117,22 +120,24 @@ def admission(found: Orders, subject: Subject, asked: Asked) -> Admission:
         externals=tuple(_external(by_subject, required, asked) for required in _required(subject)),
         pools=tuple(_pool(found.pools, name, wanted) for name, wanted in subject.pools.items()),
         not_before=tuple(order for order in times if order is not None),
-        lease=found.leases.get((asked.task_id, asked.partition)),
+        lease=lease,
         rerun=found.rerun(("task", asked.task_id, asked.partition)),
     )
 
 
 def _subjects(subject: Subject, asked: Asked) -> Iterable[controls.Subject]:
     own: list[controls.Subject] = [("task", asked.task_id, asked.partition), ("task", asked.task_id, "")]
-    facts = [_fact(required, asked) for required in _required(subject)]
-    return {*_holding(subject, own), *facts}
+    holding = _holding(subject, own)
+    return [*holding, *(_fact(required, asked) for required in _required(subject))] if subject.requires else holding
+
+
+_EVERYTHING: controls.Subject = (ENVIRONMENT.scope, ENVIRONMENT.id, "")
 
 
 def _holding(subject: Subject, own: Sequence[controls.Subject]) -> list[controls.Subject]:
-    found = [*own, (ENVIRONMENT.scope, ENVIRONMENT.id, "")]
-    if subject.domain is not None:
-        found.append(("domain", ControlSubject("domain", "", subject.domain).id, ""))
-    return found
+    if subject.domain is None:
+        return [*own, _EVERYTHING]
+    return [*own, _EVERYTHING, ("domain", ControlSubject("domain", "", subject.domain).id, "")]
 
 
 def _required(subject: Subject) -> list[Requirement]:

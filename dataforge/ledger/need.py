@@ -57,6 +57,7 @@ class Sketch(msgspec.Struct, frozen=True):
     updates: tuple[Need, ...] = ()  # what it writes in place: only what is written before it has to be there
     plain: Sequence[Place] = ()  # what else it needs, of which nothing is to be said as long as it is met
     loose: Sequence[tuple[Place, Place]] = ()  # likewise, each with the place that may stand for it
+    window: Interval | None = None
 
 
 def used_edges(found: Sequence[EdgeRow]) -> list[EdgeRow]:
@@ -135,7 +136,8 @@ def sketch(
             updates += [need for need in mapped if (edge.node, need.key) in own and edge.origin == "declared"]
         except InvalidInput as error:
             problems.append(_problem(edge, node, error))
-    return Sketch(asked, cut, None, tuple(needs), tuple(problems), tuple(updates))
+    own_window = window(cut, asked.partition)
+    return Sketch(asked, cut, None, tuple(needs), tuple(problems), tuple(updates), window=own_window)
 
 
 def _written(found: Sequence[EdgeRow], nodes: dict[Node, NodeRow], side: Side) -> set[tuple[Node, str]]:

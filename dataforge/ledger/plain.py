@@ -37,7 +37,7 @@ class Sketches:
             return known.sketch(asked, self._now)
         exact, loose = plain
         if not outline.rest:
-            return Sketch(asked, fit.side.cut, None, (), (), (), exact, loose)
+            return Sketch(asked, fit.side.cut, None, (), (), (), exact, loose, fit.window)
         rest = sketch(subject, outline.rest, known.nodes, asked, self._now, known.known_from)
         return replace(rest, plain=exact, loose=loose)
 
@@ -80,7 +80,7 @@ class _Fit:
     """A partition that tasks which are cut alike have, and where plain edges lead from it."""
 
     def __init__(self, side: Side) -> None:
-        self.side = side
+        self.side, self.window = side, side.window
         self._told: dict[Way, tuple[str, ...] | None] = {}
 
     def places(self, outline: Outline) -> tuple[list[Place], list[tuple[Place, Place]]] | None:

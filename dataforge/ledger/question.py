@@ -140,15 +140,15 @@ def _question(seen: Sight, sketch: Sketch, facts: _Facts, graph_version: int, no
         misfit=sketch.misfit or never_cut(subject, sketch, states),
         own=own if queue is None else going_on(own, queue),
         queue=queue,
-        window=window(sketch.cut, asked.partition) if sketch.misfit is None else None,
+        window=sketch.window,
         run_after=outline.run_after,
         dependencies_known=subject.declared or subject.lists_upstreams or bool(outline.used),
         rule=outline.rule,
         instances=subject.instances,
-        upstreams=_upstreams(seen, sketch, facts),
+        upstreams=_upstreams(seen, sketch, facts) if sketch.needs or sketch.updates else (),
         problems=sketch.problems,
         admission=admission(seen.orders, subject, asked),
-        observed_through={name: progress[name] for name in sorted(outline.namespaces & progress.keys())},
+        observed_through={name: progress[name] for name in sorted(outline.namespaces) if name in progress},
     )
 
 
