@@ -62,9 +62,10 @@ def orders(
     now: datetime,
 ) -> Orders:
     """What stands of these partitions and of the upstream places they need."""
-    wanted = set(asked)
-    places = {*upstreams, *(("task", *one) for one in wanted)}
-    about: set[controls.Subject] = {each for one in wanted for each in _subjects(subjects[one.task_id], one)}
+    wanted, about, places = set(asked), set[controls.Subject](), set(upstreams)
+    for one in wanted:
+        about.update(_subjects(subjects[one.task_id], one))
+        places.add(("task", *one))
     about |= places
     stands = storage.standing(connection, environment, about, wanted)
     found = _by_subject(stands.orders)

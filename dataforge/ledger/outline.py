@@ -31,6 +31,7 @@ class Outline(msgspec.Struct, frozen=True):
     """What a question takes from its task and the edges of that."""
 
     used: Sequence[EdgeRow]
+    nodes: frozenset[Node]  # to which these lead
     rule: TriggerRule | None
     run_after: timedelta | None
     observed: bool  # an edge of it was only seen
@@ -55,6 +56,7 @@ def outline(subject: Subject, found: Sequence[EdgeRow], nodes: Mapping[Node, Nod
         ways.setdefault(Way(edge.mapping, theirs.partitioning, theirs.declared_cut), []).append(node)
     return Outline(
         used=used,
+        nodes=frozenset(edge.node for edge in used),
         rule=rule,
         run_after=msgspec.convert(subject.run_after, timedelta) if subject.run_after else None,
         observed=any(edge.origin == "observed" for edge in used),

@@ -6,9 +6,8 @@ where a dynamic set cuts one of them: then its partitioning says which keys the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Container, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 
 import msgspec
 from msgspec.structs import replace
@@ -70,19 +69,24 @@ class Surroundings(msgspec.Struct, frozen=True):
 
 def around(connection: Connection, environment: int, tasks: set[int], here: Nodes | None = None) -> Surroundings:
     """The graph around these tasks, as `here` has it where that is at hand; then with their outlines."""
-    outlined, here = here is not None, here or Nodes(connection, environment)
+    outlines = here.derived(Outline, tasks, _outlines) if here is not None else {}
+    here = here or Nodes(connection, environment)
     edges = here.edges(tasks)
-    consumed = {edge.node for found in edges.values() for edge in used_edges(found)}
+    consumed = set[Node]().union(*(each.nodes for each in outlines.values())) if outlines else _consumed(edges)
     producers = here.producers({node_id for kind, node_id in consumed if kind == "dataset"})
-    known = Surroundings(here.subjects(tasks), edges, here.nodes(consumed), producers, here.known_from)
-    if outlined:
-        known = replace(known, outlines=here.derived(Outline, tasks, partial(_outlines, known)))
+    known = Surroundings(here.subjects(tasks), edges, here.nodes(consumed), producers, here.known_from, outlines)
     here.remember()
     return _completed(connection, environment, known)
 
 
-def _outlines(known: Surroundings, _: Nodes, tasks: Collection[int]) -> dict[int, Outline]:
-    return {task: outline(known.subjects[task], known.edges[task], known.nodes) for task in tasks}
+def _outlines(here: Nodes, tasks: Collection[int]) -> dict[int, Outline]:
+    edges, subjects = here.edges(tasks), here.subjects(tasks)
+    nodes = here.nodes(_consumed(edges))
+    return {task: outline(subjects[task], edges[task], nodes) for task in tasks}
+
+
+def _consumed(edges: Mapping[int, Sequence[EdgeRow]]) -> set[Node]:
+    return {edge.node for found in edges.values() for edge in used_edges(found)}
 
 
 def _completed(connection: Connection, environment: int, known: Surroundings) -> Surroundings:
