@@ -155,7 +155,7 @@ class _Whole(Nodes):
 
 
 def _whole(outline: Outline) -> Outline:
-    rest = [*outline.plain.values(), *outline.rest]
+    rest = [*outline.used, *(edge for edge in outline.rest if edge.relation == "produces")]
     return replace(outline, plain={}, ways=(), staleness=frozenset(), rest=rest)
 
 
