@@ -386,8 +386,8 @@ MUTANTS = (
     Mutant(
         "what is to be run again is not plainly there",
         "dataforge/ledger/sight.py",
-        "        met -= again\n",
-        "        met -= set()\n",
+        "met = drawing.met(states, but=again)",
+        "met = drawing.met(states)",
         ("tests/ledger/test_plain.py",),
     ),
     Mutant(

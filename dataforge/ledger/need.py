@@ -4,7 +4,7 @@ Guarantees that what a task declares to consume is the whole of it; only where n
 observed. An edge whose partitions cannot be told is a problem that names it, never left out.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence, Set
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -46,6 +46,9 @@ class Need(msgspec.Struct, frozen=True):
         return exact if whole is exact or exact in known or whole not in known else whole
 
 
+Column = tuple[str, Set[Node]]  # a key, and the nodes of which that partition is needed
+
+
 class Sketch(msgspec.Struct, frozen=True):
     """A question before any state was read."""
 
@@ -55,8 +58,7 @@ class Sketch(msgspec.Struct, frozen=True):
     needs: tuple[Need, ...]
     problems: tuple[Problem, ...]
     updates: tuple[Need, ...] = ()  # what it writes in place: only what is written before it has to be there
-    plain: Sequence[Place] = ()  # what else it needs, of which nothing is to be said as long as it is met
-    loose: Sequence[tuple[Place, Place]] = ()  # likewise, each with the place that may stand for it
+    plain: Sequence[Column] = ()  # what else it needs, of which nothing is to be said as long as it is met
     window: Interval | None = None
 
 

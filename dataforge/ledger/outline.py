@@ -7,7 +7,7 @@ Guarantees that a partition to which a plain edge leads changes nothing in a ver
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -37,12 +37,18 @@ class Outline(msgspec.Struct, frozen=True):
     observed: bool  # an edge of it was only seen
     namespaces: frozenset[str]
     plain: Mapping[Node, EdgeRow]
-    ways: Sequence[tuple[Way, Sequence[Node]]]  # to the nodes of plain edges
+    ways: Sequence[tuple[Way, Set[Node]]]  # to the nodes of plain edges
     staleness: frozenset[Staleness]  # what it means to plain edges
     rest: Sequence[EdgeRow]  # all other edges, those among them by which it produces
 
     def __len__(self) -> int:
         return len(self.used)
+
+    def meant(self, nodes: Set[Node], meaning: Staleness) -> Set[Node]:
+        """Those of nodes at plain edges to which staleness means this."""
+        if len(self.staleness) == 1:  # as of nearly all tasks
+            return nodes if meaning in self.staleness else frozenset()
+        return {node for node in nodes if self.plain[node].staleness == meaning}
 
 
 def outline(subject: Subject, found: Sequence[EdgeRow], nodes: Mapping[Node, NodeRow]) -> Outline:
@@ -62,7 +68,7 @@ def outline(subject: Subject, found: Sequence[EdgeRow], nodes: Mapping[Node, Nod
         observed=any(edge.origin == "observed" for edge in used),
         namespaces=frozenset({subject.namespace, *(nodes[edge.node].namespace for edge in used)}),
         plain=plain,
-        ways=tuple(ways.items()),
+        ways=[(way, frozenset(led)) for way, led in ways.items()],
         staleness=frozenset(edge.staleness for edge in plain.values()),
         rest=[edge for edge in used if edge.node not in plain] + [e for e in found if e.relation == "produces"],
     )

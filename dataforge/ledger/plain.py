@@ -1,4 +1,4 @@
-"""What partitions need by plain edges, as places alone: an upstream that has plainly succeeded takes no more than that.
+"""What partitions need by plain edges, in columns: by key the nodes of which that partition is needed.
 
 Guarantees that a sketch opened with what is met asks the same as one that has a need for each of its places, since of
 what is met nothing is to be said.
@@ -6,18 +6,22 @@ what is met nothing is to be said.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator, Mapping, Set
 from datetime import datetime
+from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from dataforge.ledger.need import Asked, Need, Sketch, cut_of, mapping_of, misfit, needs_of, sketch
+from dataforge.ledger.need import Asked, Column, Need, Sketch, cut_of, mapping_of, misfit, needs_of, sketch
 from dataforge.ledger.outline import Outline, Way
 from dataforge.ledger.surroundings import Surroundings
 from dataforge.model.errors import InvalidInput
 from dataforge.model.mapping import Side, upstream_choices
 from dataforge.model.partition import has_ended
-from dataforge.storage.readiness import Place, Subject
+from dataforge.model.upstream import State
+from dataforge.storage.readiness import Node, Place, Subject
+
+Met: TypeAlias = "Mapping[str, Set[Node]]"  # by key the nodes whose partition is there, and nothing to be said of it
 
 
 class Sketches:
@@ -26,39 +30,57 @@ class Sketches:
     def __init__(self, known: Surroundings, now: datetime) -> None:
         self._known, self._now = known, now
         self._fits: dict[tuple[str, str, str], _Fit | None] = {}
+        self._nodes: dict[str, set[Node]] = {}  # by key, of all that was drawn
 
     def draw(self, asked: Asked) -> Sketch:
-        """What a partition needs, by plain edges as places. Where more is to be said of one of these, such as that it
+        """What a partition needs, by plain edges in columns. Where more is to be said of one of these, such as that it
         cannot be told, all is drawn as for other edges."""
         known, task = self._known, asked.task_id
         subject, outline = known.subjects[task], known.outlines[task]
         fit = self._fit(subject, asked.partition)
-        if fit is None or (plain := fit.places(outline)) is None:
+        if fit is None or (plain := fit.columns(outline)) is None:
             return known.sketch(asked, self._now)
-        exact, loose = plain
+        for key, nodes in plain:
+            self._nodes.setdefault(key, set()).update(nodes)
         if not outline.rest:
-            return Sketch(asked, fit.side.cut, None, (), (), (), exact, loose, fit.window)
+            return Sketch(asked, fit.side.cut, None, (), (), (), plain, fit.window)
         rest = sketch(subject, outline.rest, known.nodes, asked, self._now, known.known_from)
-        return replace(rest, plain=exact, loose=loose)
+        return replace(rest, plain=plain)
 
-    def opened(self, drawn: Sketch, met: Container[Place], states: Container[Place]) -> Sketch:
+    def places(self) -> Iterator[Place]:
+        """All to which plain edges lead, and what may stand for them."""
+        for key, nodes in self._nodes.items():
+            for node in nodes:
+                yield (*node, key)
+                if not self._known.nodes[node].declared_cut:
+                    yield (*node, "")
+
+    def stands(self, node: Node, key: str, states: Container[Place]) -> Place:
+        """The place that counts, as `Need.stands` has it."""
+        exact, whole = (*node, key), (*node, "")
+        loose = not self._known.nodes[node].declared_cut
+        return whole if loose and exact not in states and whole in states else exact
+
+    def met(self, states: Mapping[Place, State], but: Set[Place] = frozenset()) -> Met:
+        """What is met, but for some places."""
+        found = {place for place, state in states.items() if state.plain} - but
+        return {
+            key: {node for node in nodes if self.stands(node, key, states) in found}
+            for key, nodes in self._nodes.items()
+        }
+
+    def opened(self, drawn: Sketch, met: Met) -> Sketch:
         """The same with a need for each plain place that is not met."""
-        plain = [place for place in drawn.plain if place not in met]
-        loose = [pair for pair in drawn.loose if standing(pair, states) not in met]
-        if not plain and not loose:
+        if all(nodes <= met[key] for key, nodes in drawn.plain):
             return drawn
-        needs = [self._need(drawn, place) for place in (*plain, *(exact for exact, _ in loose))]
-        return replace(
-            drawn,
-            needs=(*drawn.needs, *needs),
-            plain=[place for place in drawn.plain if place in met],
-            loose=[pair for pair in drawn.loose if pair not in loose],
-        )
+        needs = [self._need(drawn, key, node) for key, nodes in drawn.plain for node in nodes - met[key]]
+        plain = [(key, nodes & met[key]) for key, nodes in drawn.plain]
+        return replace(drawn, needs=(*drawn.needs, *needs), plain=plain)
 
-    def _need(self, drawn: Sketch, place: Place) -> Need:
-        edge = self._known.outlines[drawn.asked.task_id].plain[place[:2]]
+    def _need(self, drawn: Sketch, key: str, node: Node) -> Need:
+        edge = self._known.outlines[drawn.asked.task_id].plain[node]
         side = Side(drawn.asked.partition, drawn.cut, self._now, self._known.known_from)
-        return next(needs_of(edge, self._known.nodes[edge.node], side, ((place[2],),)))
+        return next(needs_of(edge, self._known.nodes[node], side, ((key,),)))
 
     def _fit(self, subject: Subject, key: str) -> _Fit | None:
         """None for what is no partition of the task, or has ended."""
@@ -70,12 +92,6 @@ class Sketches:
         return self._fits[alike]
 
 
-def standing(pair: tuple[Place, Place], states: Container[Place]) -> Place:
-    """Which of the two counts, as `Need.stands` has it."""
-    exact, whole = pair
-    return exact if exact in states or whole not in states else whole
-
-
 class _Fit:
     """A partition that tasks which are cut alike have, and where plain edges lead from it."""
 
@@ -83,21 +99,15 @@ class _Fit:
         self.side, self.window = side, side.window
         self._told: dict[Way, tuple[str, ...] | None] = {}
 
-    def places(self, outline: Outline) -> tuple[list[Place], list[tuple[Place, Place]]] | None:
-        """The places of plain edges, and those for which others may stand; None where they cannot all be told, or have
-        ended."""
-        exact: list[Place] = []
-        loose: list[tuple[Place, Place]] = []
+    def columns(self, outline: Outline) -> list[Column] | None:
+        """Where plain edges lead; None where that cannot be told of all, or has ended."""
+        found: list[Column] = []
         for way, nodes in outline.ways:
             keys = self._told[way] if way in self._told else self._tell(way)
             if keys is None:
                 return None
-            for key in keys:
-                if way.declared or not key:
-                    exact += [(kind, node, key) for kind, node in nodes]
-                else:
-                    loose += [((kind, node, key), (kind, node, "")) for kind, node in nodes]
-        return exact, loose
+            found += [(key, nodes) for key in keys]
+        return found
 
     def _tell(self, way: Way) -> tuple[str, ...] | None:
         theirs = cut_of(way.theirs, declared=way.declared)

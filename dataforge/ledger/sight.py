@@ -12,7 +12,7 @@ from dataforge.ledger.admission import Orders, orders
 from dataforge.ledger.completeness import Lack, Reading, lacking
 from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked, Sketch
-from dataforge.ledger.plain import Sketches, standing
+from dataforge.ledger.plain import Sketches
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.ledger.turn import Turns
 from dataforge.ledger.update import queues
@@ -25,7 +25,7 @@ from dataforge.storage import readiness as storage
 from dataforge.storage import report as reports
 from dataforge.storage import stream as streams
 from dataforge.storage.database import Connection
-from dataforge.storage.readiness import Place
+from dataforge.storage.readiness import Node, Place
 
 
 class Sight(msgspec.Struct, frozen=True):
@@ -34,7 +34,6 @@ class Sight(msgspec.Struct, frozen=True):
     known: Surroundings
     drawing: Sketches
     sketches: Sequence[Sketch]
-    met: Set[Place]  # of what is there that of which nothing is to be said
     states: Mapping[Place, State]
     reported: Mapping[Place, Seen]
     queues: Mapping[int, Queue]
@@ -57,21 +56,18 @@ class Sight(msgspec.Struct, frozen=True):
 
     def met_by(self, meaning: Staleness) -> set[Place]:
         """The plain places that are met, by edges to which staleness means this."""
-        found: set[Place] = set()
+        found: dict[str, set[Node]] = {}
         for each in self.sketches:
             outline = self.known.outlines[each.asked.task_id]
             if meaning in outline.staleness:
-                alike = len(outline.staleness) == 1
-                edges = outline.plain
-                found.update(place for place in each.plain if alike or edges[place[:2]].staleness == meaning)
-                loose = (pair for pair in each.loose if alike or edges[pair[0][:2]].staleness == meaning)
-                found.update(standing(pair, self.states) for pair in loose)
-        return found
+                for key, nodes in each.plain:
+                    found.setdefault(key, set()).update(outline.meant(nodes, meaning))
+        return {self.drawing.stands(node, key, self.states) for key, nodes in found.items() for node in nodes}
 
     def showing(self, shown: Set[Place]) -> list[Sketch]:
         """The sketches of which some plain places are to be shown although they are met, with needs for these."""
-        met = self.met - shown
-        opened = ((each, self.drawing.opened(each, met, self.states)) for each in self.sketches)
+        met = self.drawing.met(self.states, but=shown)
+        opened = ((each, self.drawing.opened(each, met)) for each in self.sketches)
         return [after for before, after in opened if after is not before]
 
 
@@ -89,21 +85,21 @@ def see(
     known = around(connection, environment, {each.task_id for each in wanted}, nodes)
     drawing = Sketches(known, now)
     drawn = [drawing.draw(each) for each in wanted]
-    states = storage.states(connection, environment, _places(drawn))
-    met = {place for place, state in states.items() if state.plain}
-    sketches = [drawing.opened(each, met, states) for each in drawn]
+    states = storage.states(connection, environment, _places(drawn).union(drawing.places()))
+    met = drawing.met(states)
+    sketches = [drawing.opened(each, met) for each in drawn]
     lacking = _lacking(connection, environment, sketches, states, explain=explain)
     if producing := _producing(lacking):
         states |= storage.states(connection, environment, producing)
     reported = _reported(connection, environment, sketches, states)
     ordered = orders(connection, environment, known.subjects, wanted, states, now)
-    if again := ordered.reruns(met):
-        met -= again
-        sketches = [drawing.opened(each, met, states) for each in sketches]
+    if again := ordered.reruns(states.keys()):
+        met = drawing.met(states, but=again)
+        sketches = [drawing.opened(each, met) for each in sketches]
     stale = [place for place, state in states.items() if state.status is PartitionStatus.STALE]
     late = streams.late_data(connection, environment, stale)
     queued = queues(connection, environment, known)
-    return Sight(known, drawing, sketches, met, states, reported, queued, ordered, lacking, late, {})
+    return Sight(known, drawing, sketches, states, reported, queued, ordered, lacking, late, {})
 
 
 def _lacking(
@@ -160,11 +156,8 @@ def _places(sketches: Iterable[Sketch]) -> set[Place]:
     for each in sketches:
         task, key = each.asked
         found |= {("task", task, key), ("task", task, "")}
-        found.update(each.plain)
         for need in each.needs:
             found.update(need.places)
-        for pair in each.loose:
-            found.update(pair)
     return found
 
 
