@@ -8,7 +8,7 @@ the tables, and what anybody read is remembered only if nothing has changed mean
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sized
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache, partial
 from threading import Lock
 from typing import Any, TypeAlias, TypeVar
@@ -19,7 +19,7 @@ from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
 from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Producer, Subject
 
-MOST_ROWS = 300_000  # about 200 bytes each; where there are more, all are forgotten
+MOST_ROWS = 300_000  # about 200 bytes each, and 150 of an outline; where there are more, all are forgotten
 _Key = TypeVar("_Key", int, Node)
 _Row = TypeVar("_Row")
 _Rows: TypeAlias = "dict[_Key, tuple[int, _Row]]"
@@ -149,4 +149,4 @@ def _producers(connection: Connection, environment: int, datasets: Collection[in
 
 
 def _size(row: object) -> int:
-    return len(row) if isinstance(row, Sized) else 1
+    return len(row) if isinstance(row, list) else 1

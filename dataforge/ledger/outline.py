@@ -36,19 +36,19 @@ class Outline(msgspec.Struct, frozen=True):
     run_after: timedelta | None
     observed: bool  # an edge of it was only seen
     namespaces: frozenset[str]
-    plain: Mapping[Node, EdgeRow]
     ways: Sequence[tuple[Way, Set[Node]]]  # to the nodes of plain edges
     staleness: frozenset[Staleness]  # what it means to plain edges
     rest: Sequence[EdgeRow]  # all other edges, those among them by which it produces
 
-    def __len__(self) -> int:
-        return len(self.used)
+    def edge(self, node: Node) -> EdgeRow:
+        """The plain edge to a node."""
+        return next(each for each in self.used if each.node == node)
 
     def meant(self, nodes: Set[Node], meaning: Staleness) -> Set[Node]:
         """Those of nodes at plain edges to which staleness means this."""
         if len(self.staleness) == 1:  # as of nearly all tasks
             return nodes if meaning in self.staleness else frozenset()
-        return {node for node in nodes if self.plain[node].staleness == meaning}
+        return nodes & {each.node for each in self.used if each.staleness == meaning}
 
 
 def outline(subject: Subject, found: Sequence[EdgeRow], nodes: Mapping[Node, NodeRow]) -> Outline:
@@ -60,15 +60,16 @@ def outline(subject: Subject, found: Sequence[EdgeRow], nodes: Mapping[Node, Nod
     for node, edge in plain.items():
         theirs = nodes[node]
         ways.setdefault(Way(edge.mapping, theirs.partitioning, theirs.declared_cut), []).append(node)
+    led = [(way, frozenset(to)) for way, to in ways.items()]
+    every = frozenset(edge.node for edge in used)
     return Outline(
         used=used,
-        nodes=frozenset(edge.node for edge in used),
+        nodes=led[0][1] if len(led) == 1 and led[0][1] == every else every,  # once, as of most tasks
         rule=rule,
         run_after=msgspec.convert(subject.run_after, timedelta) if subject.run_after else None,
         observed=any(edge.origin == "observed" for edge in used),
         namespaces=frozenset({subject.namespace, *(nodes[edge.node].namespace for edge in used)}),
-        plain=plain,
-        ways=[(way, frozenset(led)) for way, led in ways.items()],
+        ways=led,
         staleness=frozenset(edge.staleness for edge in plain.values()),
         rest=[edge for edge in used if edge.node not in plain] + [e for e in found if e.relation == "produces"],
     )
@@ -104,7 +105,6 @@ def _is_plain(edge: EdgeRow, node: NodeRow) -> bool:
     return (
         edge.condition == "succeeded"
         and edge.where is None
-        and edge.role == "upstream"
         and not (node.branching or node.setup or node.mapped)
         and '"set"' not in (node.partitioning or "")
         and not chooses(mapping_of(edge.mapping))

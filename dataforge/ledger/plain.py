@@ -78,7 +78,7 @@ class Sketches:
         return replace(drawn, needs=(*drawn.needs, *needs), plain=plain)
 
     def _need(self, drawn: Sketch, key: str, node: Node) -> Need:
-        edge = self._known.outlines[drawn.asked.task_id].plain[node]
+        edge = self._known.outlines[drawn.asked.task_id].edge(node)
         side = Side(drawn.asked.partition, drawn.cut, self._now, self._known.known_from)
         return next(needs_of(edge, self._known.nodes[node], side, ((key,),)))
 

@@ -164,7 +164,7 @@ class _Whole(Nodes):
 
 def _whole(outline: Outline) -> Outline:
     rest = [*outline.used, *(edge for edge in outline.rest if edge.relation == "produces")]
-    return replace(outline, plain={}, ways=(), staleness=frozenset(), rest=rest)
+    return replace(outline, ways=(), staleness=frozenset(), rest=rest)
 
 
 ASKED = [Asked(TaskRef("ns", name).id, key) for name in ("t0", "t1") for key in (*DAYS, "", "2026-1-1")]
