@@ -12,15 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-
-from msgspec.structs import replace
+from uuid import UUID
 
 from dataforge.dispatch.claim import is_ground
 from dataforge.dispatch.declared import around_declared
 from dataforge.ledger.aging import questions
+from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked
 from dataforge.ledger.reach import listed, waiting_for
-from dataforge.model.readiness import decide
+from dataforge.model.readiness import decide_all
 from dataforge.model.verdict import Code, Verdict
 from dataforge.storage import backfill_item as backfills
 from dataforge.storage import environment as environments
@@ -99,15 +99,15 @@ def _around_declared(
 def _decide(
     connection: Connection, here: Environment, batch: Sequence[TaskPartition], now: datetime, trusted: frozenset[str]
 ) -> None:
-    priorities = wakeups.priorities(connection, here.id, {task for task, _ in batch})
-    asked = [Asked(task, key) for task, key in batch if task in priorities]  # an order may speak of what nobody knows
-    found = questions(connection, here, asked, now, explain=False, warn=False)
+    nodes = Nodes(connection, here.id)
+    known = nodes.subjects({task for task, _ in batch})
+    asked = [Asked(task, key) for task, key in batch if task in known]  # an order may speak of what nobody knows
+    verdicts = decide_all(questions(connection, here, asked, now, explain=False, warn=False, nodes=nodes))
     released = backfills.released(connection, here.id, batch)
     kept, gone = [], []
-    for each, question in found.items():
-        verdict = decide(question)
+    for each, verdict in verdicts.items():
         if _is_kept(verdict, trusted):
-            kept.append(replace(_wakeup(each, verdict, priorities[each.task_id], now), backfill=released.get(each)))
+            kept.append(_wakeup(each, verdict, known[each.task_id].priority, now, released.get(each)))
         else:
             gone.append((each.task_id, each.partition))
     wakeups.save(connection, here.id, kept)
@@ -116,11 +116,13 @@ def _decide(
 
 def _is_kept(verdict: Verdict, trusted: frozenset[str]) -> bool:
     """Whether it may run, or would but for something of its own."""
-    own = all(reason.code in _OWN and reason.upstream is None for reason in verdict.reasons)
+    own = verdict.runnable or all(each.code in _OWN and each.upstream is None for each in verdict.reasons)
     return own and is_ground(verdict, trusted)
 
 
-def _wakeup(asked: Asked, verdict: Verdict, priority: int, now: datetime) -> Wakeup:
+def _wakeup(asked: Asked, verdict: Verdict, priority: int, now: datetime, backfill: UUID | None) -> Wakeup:
+    if verdict.runnable:
+        return Wakeup(asked.task_id, asked.partition, now, priority, held=False, due_at=None, backfill=backfill)
     held = any(reason.code is not Code.POOL_FULL for reason in verdict.reasons)
     times = [each.expected_at for each in verdict.reasons if each.code is Code.NOT_BEFORE and each.expected_at]
-    return Wakeup(asked.task_id, asked.partition, now, priority, held, max(times) if times else None)
+    return Wakeup(asked.task_id, asked.partition, now, priority, held, max(times, default=None), backfill)

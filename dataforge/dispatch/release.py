@@ -132,7 +132,7 @@ def _outcomes(connection: Connection, here: Environment, found: Sequence[UnderWa
     statuses = basis.statuses(connection, here.id, places) if places else {}
     over = [each for place, each in places.items() if statuses.get(place) in _ENDED]
     asked = {Asked(each.task_id, each.partition): each.number for each in over}
-    ended = ask(connection, here, asked, now, explain=False) if asked else {}
+    ended = ask(connection, here, asked, now, explain=False).questions() if asked else {}
     said = {each: _outcome(question) for each, question in ended.items()}
     failed = [(each.task_id, each.partition) for each, outcome in said.items() if outcome]
     errors = basis.errors(connection, here.id, failed) if failed else {}

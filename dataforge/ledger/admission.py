@@ -5,13 +5,13 @@ Guarantees a number of queries that does not grow with the number of partitions.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 
 import msgspec
 
 from dataforge.ledger.need import Asked
-from dataforge.model.admission import Admission, External, Gate, Hold, Lease, Pool
+from dataforge.model.admission import FREE, Admission, External, Gate, Hold, Lease, Pool
 from dataforge.model.control import ENVIRONMENT, ControlSubject, Order, outstanding
 from dataforge.model.manifest import Requirement
 from dataforge.storage import admission as storage
@@ -34,6 +34,10 @@ class Orders(msgspec.Struct, frozen=True):
     makers: Mapping[Place, Collection[Place]]  # of datasets that are to be made again the partitions of tasks that do
     leases: Mapping[tuple[int, str], Lease]
     pools: Mapping[str, tuple[int, int]]
+
+    def reruns(self, places: Set[Place]) -> set[Place]:
+        """Those of which an order to make them again stands, carried out or not."""
+        return {place for place in places & self.by_subject.keys() if _one(self.by_subject, place, "rerun") is not None}
 
     def rerun(self, place: Place) -> Order | None:
         """The order to make a partition again, where no run has carried it out yet; of a dataset's partition, where one
@@ -58,13 +62,14 @@ def orders(
     now: datetime,
 ) -> Orders:
     """What stands of these partitions and of the upstream places they need."""
-    wanted = set(asked)
-    places = {*upstreams, *(("task", *one) for one in wanted)}
-    about: set[controls.Subject] = {each for one in wanted for each in _subjects(subjects[one.task_id], one)}
+    wanted, about, places = set(asked), set[controls.Subject](), set(upstreams)
+    for one in wanted:
+        about.update(_subjects(subjects[one.task_id], one))
+        places.add(("task", *one))
     about |= places
     stands = storage.standing(connection, environment, about, wanted)
     found = _by_subject(stands.orders)
-    again = [place for place in places if _one(found, place, "rerun") is not None]
+    again = [place for place in places & found.keys() if _one(found, place, "rerun") is not None]
     made = makers_of(connection, environment, [place for place in again if place[0] == "dataset"])
     makers = {place: {maker for maker, _ in each} for place, each in made.items()}
     more = set[controls.Subject]().union(*makers.values()) - about
@@ -103,9 +108,12 @@ def _begun(
 
 def admission(found: Orders, subject: Subject, asked: Asked) -> Admission:
     """What was read, as the rule takes it."""
-    by_subject = found.by_subject
+    by_subject, lease = found.by_subject, found.leases.get(asked)
+    if not (by_subject or lease or subject.gates or subject.requires or subject.pools):
+        return FREE
     own: list[controls.Subject] = [("task", asked.task_id, key) for key in dict.fromkeys((asked.partition, ""))]
-    holds = [(each, _one(by_subject, each, "hold")) for each in _holding(subject, own)]
+    holding = _holding(subject, own)
+    holds = [(each, _one(by_subject, each, "hold")) for each in holding]
     times = [_one(by_subject, each, "not_before") for each in own]
     return Admission(
         holds=tuple(Hold(each[0], order) for each, order in holds if order is not None and order.value is not None),
@@ -113,22 +121,24 @@ def admission(found: Orders, subject: Subject, asked: Asked) -> Admission:
         externals=tuple(_external(by_subject, required, asked) for required in _required(subject)),
         pools=tuple(_pool(found.pools, name, wanted) for name, wanted in subject.pools.items()),
         not_before=tuple(order for order in times if order is not None),
-        lease=found.leases.get((asked.task_id, asked.partition)),
+        lease=lease,
         rerun=found.rerun(("task", asked.task_id, asked.partition)),
     )
 
 
 def _subjects(subject: Subject, asked: Asked) -> Iterable[controls.Subject]:
     own: list[controls.Subject] = [("task", asked.task_id, asked.partition), ("task", asked.task_id, "")]
-    facts = [_fact(required, asked) for required in _required(subject)]
-    return {*_holding(subject, own), *facts}
+    holding = _holding(subject, own)
+    return [*holding, *(_fact(required, asked) for required in _required(subject))] if subject.requires else holding
+
+
+_EVERYTHING: controls.Subject = (ENVIRONMENT.scope, ENVIRONMENT.id, "")
 
 
 def _holding(subject: Subject, own: Sequence[controls.Subject]) -> list[controls.Subject]:
-    found = [*own, (ENVIRONMENT.scope, ENVIRONMENT.id, "")]
-    if subject.domain is not None:
-        found.append(("domain", ControlSubject("domain", "", subject.domain).id, ""))
-    return found
+    if subject.domain is None:
+        return [*own, _EVERYTHING]
+    return [*own, _EVERYTHING, ("domain", ControlSubject("domain", "", subject.domain).id, "")]
 
 
 def _required(subject: Subject) -> list[Requirement]:

@@ -5,6 +5,8 @@ edge blocks on staleness) is looked at as far up as an answer about freshness is
 other upstreams) up to a bound, and further than its direct upstreams only where those are few.
 """
 
+from __future__ import annotations
+
 from collections.abc import Container, Iterable, Mapping
 from datetime import datetime
 
@@ -14,6 +16,7 @@ from msgspec.structs import replace
 from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked
 from dataforge.ledger.question import ask
+from dataforge.ledger.sight import Sight
 from dataforge.ledger.staleness import FAR, MOST_TOLD, NEAR, Staleness, staleness
 from dataforge.ledger.unchanged import compared, suspected
 from dataforge.model.edge import Staleness as Meaning
@@ -42,32 +45,38 @@ def questions(
 ) -> dict[Asked, Question]:
     """The questions on these partitions, with what is stale by now; what is remembered is asked for once for both."""
     nodes = nodes or Nodes(connection, here.id)
-    found = ask(connection, here, asked, now, explain=explain, nodes=nodes)
-    return aged(connection, here.id, found, now, warn=warn, nodes=nodes)
+    asking = ask(connection, here, asked, now, explain=explain, nodes=nodes)
+    found = asking.questions()
+    told = _all_told(connection, here.id, asking.seen, found, now, warn=warn, nodes=nodes)
+    if not told:
+        return found
+    found |= asking.showing(told.keys())
+    return {asked: _age(asked, question, told) for asked, question in found.items()}
 
 
-def aged(
+def _all_told(
     connection: Connection,
     environment: int,
+    seen: Sight,
     questions: Mapping[Asked, Question],
     now: datetime,
     *,
-    warn: bool = True,
-    nodes: Nodes | None = None,
-) -> dict[Asked, Question]:
-    """The same questions, their partitions and upstreams stale where something newer is behind them. Without `warn`
-    only what decides is looked at."""
+    warn: bool,
+    nodes: Nodes,
+) -> dict[Place, _Told]:
+    """What is said of partitions and their upstreams: that something newer is behind them. Without `warn` only what
+    decides is looked at."""
     upstreams = [each for question in questions.values() for each in question.upstreams if _was_made(each.state)]
-    deciding = _places(upstreams, "block")
+    deciding = _places(upstreams, "block") | seen.met_by("block")
     own = {_own(asked) for asked, question in questions.items() if _was_made(question.own)} if warn else set()
-    near = set(sorted(_places(upstreams, "warn"))[:MOST_WARNED]) if warn else set()
+    near = set(sorted(_places(upstreams, "warn") | seen.met_by("warn"))[:MOST_WARNED]) if warn else set()
     suspicion = suspected(connection, environment, own | near, now, NEAR, nodes)
     found = compared(connection, environment, suspicion, own, now)
     told = _told(staleness(connection, environment, found.keys(), now, suspicion.bounds, found), own)
     if deciding:
         known = {place: each for place, each in found.items() if place in suspicion.whole}
         told |= _told(staleness(connection, environment, deciding, now, FAR, known), own, deciding=True)
-    return {asked: _age(asked, question, told) for asked, question in questions.items()}
+    return told
 
 
 class _Told(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from dataforge.storage.database import Connection
 from dataforge.storage.environment import Environment
 from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Producer, Subject
 
-MOST_ROWS = 300_000  # about 200 bytes each; where there are more, all are forgotten
+MOST_ROWS = 300_000  # about 200 bytes each, and 150 of an outline; where there are more, all are forgotten
 _Key = TypeVar("_Key", int, Node)
 _Row = TypeVar("_Row")
 _Rows: TypeAlias = "dict[_Key, tuple[int, _Row]]"

@@ -48,6 +48,9 @@ class Need(msgspec.Struct, frozen=True):
         return exact if whole is exact or exact in known or whole not in known else whole
 
 
+Column = tuple[str, Set[Node]]  # a key, and the nodes of which that partition is needed
+
+
 class Sketch(msgspec.Struct, frozen=True):
     """A question before any state was read."""
 
@@ -57,6 +60,8 @@ class Sketch(msgspec.Struct, frozen=True):
     needs: tuple[Need, ...]
     problems: tuple[Problem, ...]
     updates: tuple[Need, ...] = ()  # what it writes in place: only what is written before it has to be there
+    plain: Sequence[Column] = ()  # what else it needs, of which nothing is to be said as long as it is met
+    window: Interval | None = None
 
 
 def by_node(places: Iterable[Place]) -> Among:
@@ -137,14 +142,15 @@ def sketch(
         try:
             groups = _groups(edge, node, side, told)
             telling = groups if among is None else _leading(groups, node, among[edge.node])
-            mapped = list(_needs(edge, node, side, telling))
+            mapped = list(needs_of(edge, node, side, telling))
             if gone := [group[-1] for group in groups if not living(group, known_from)]:
                 problems.append(_gone(edge, node, gone, known_from))
             needs += [need for need in mapped if (edge.node, need.key) not in own]
             updates += [need for need in mapped if (edge.node, need.key) in own and edge.origin == "declared"]
         except InvalidInput as error:
             problems.append(_problem(edge, node, error))
-    return Sketch(asked, cut, None, tuple(needs), tuple(problems), tuple(updates))
+    own_window = window(cut, asked.partition)
+    return Sketch(asked, cut, None, tuple(needs), tuple(problems), tuple(updates), window=own_window)
 
 
 def _written(found: Sequence[EdgeRow], nodes: dict[Node, NodeRow], side: Side) -> set[tuple[Node, str]]:
@@ -223,7 +229,8 @@ def _leading(groups: Sequence[tuple[str, ...]], node: NodeRow, among: Set[str]) 
     return [group for group in groups if not among.isdisjoint(group)]
 
 
-def _needs(edge: EdgeRow, node: NodeRow, side: Side, groups: Iterable[tuple[str, ...]]) -> Iterator[Need]:
+def needs_of(edge: EdgeRow, node: NodeRow, side: Side, groups: Iterable[tuple[str, ...]]) -> Iterator[Need]:
+    """What an edge asks for that leads to these keys."""
     theirs = cut_of(node.partitioning, declared=node.declared_cut)
     for group in (living(each, side.known_from) for each in groups):
         for key in group:

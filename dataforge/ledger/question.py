@@ -4,24 +4,22 @@ Guarantees a number of queries that does not grow with the number of questions, 
 ahead to tell what will come by itself from what will not.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from datetime import datetime
 from itertools import zip_longest
 from typing import NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
 from dataforge.ledger.admission import admission
 from dataforge.ledger.completeness import Lack
 from dataforge.ledger.memory import Nodes
-from dataforge.ledger.need import Asked, Need, Sketch, chosen, cut_of, ref, spelled, used_edges, window
+from dataforge.ledger.need import Asked, Need, Sketch, chosen, cut_of, ref, spelled, window
 from dataforge.ledger.sight import Sight, see
-from dataforge.ledger.standing import basis_of, going_on, never_cut, rule_of
+from dataforge.ledger.standing import basis_of, going_on, never_cut
 from dataforge.ledger.turn import turns
 from dataforge.model import expression
 from dataforge.model.completeness import Claimed, Standing
-from dataforge.model.edge import TriggerRule
 from dataforge.model.partition import Partitioning
 from dataforge.model.readiness import Question, obstacle
 from dataforge.model.report import UNSEEN
@@ -40,6 +38,35 @@ EXPECTED_OF_EACH = 500  # pending partitions of each question of which it is tol
 _STRICTNESS = {"ignore": 0, "warn": 1, "block": 2}
 
 
+class _Facts(NamedTuple):
+    """What an answer tells beyond yes and no; on the way ahead nothing of it is read but obstacles."""
+
+    histories: Mapping[Place, list[Success]]
+    obstacles: Mapping[Place, str]
+    progress: Mapping[str, datetime]
+    told: dict[tuple[object, ...], Upstream]  # by what it is told of: many tasks wait for the same in the same way
+
+
+class Asking(NamedTuple):
+    """Questions about to be put: what was seen, and what is told beyond yes and no."""
+
+    seen: Sight
+    facts: _Facts
+    graph_version: int
+    now: datetime
+
+    def questions(self) -> dict[Asked, Question]:
+        """All of them."""
+        return self._put(self.seen.sketches)
+
+    def showing(self, shown: Set[Place]) -> dict[Asked, Question]:
+        """Those that need one of these places, of which something is to be said though it is met."""
+        return self._put(self.seen.showing(shown))
+
+    def _put(self, sketches: Iterable[Sketch]) -> dict[Asked, Question]:
+        return {each.asked: _question(self.seen, each, self.facts, self.graph_version, self.now) for each in sketches}
+
+
 def ask(
     connection: Connection,
     here: Environment,
@@ -48,15 +75,14 @@ def ask(
     *,
     explain: bool = True,
     nodes: Nodes | None = None,
-) -> dict[Asked, Question]:
-    """The question of each asked partition, with all that its answer depends on. Without `explain` what only tells more
-    of a refusal is left out: when something will come, and whether it will at all."""
+) -> Asking:
+    """The questions of the asked partitions, with all that their answers depend on. Without `explain` what only tells
+    more of a refusal is left out: when something will come, and whether it will at all."""
     nodes = nodes or Nodes(connection, here.id)
     seen = see(connection, here.id, nodes, asked, now, explain=explain)
     seen = replace(seen, turns=turns(connection, here.id, seen.known, seen.sketches, seen.states, now))
     if not explain:
-        bare = _Facts({}, {}, {}, {})
-        return {each.asked: _question(seen, each, bare, here.graph_version, now) for each in seen.sketches}
+        return Asking(seen, _Facts({}, {}, {}, {}), here.graph_version, now)
     pending = _in_rounds(sorted(seen.pending))[: EXPECTED_OF_EACH * len(seen.sketches)]
     facts = _Facts(
         histories=storage.history(connection, here.id, pending),
@@ -64,17 +90,7 @@ def ask(
         progress=storage.observed_through(connection, here.id, seen.known.namespaces),
         told={},
     )
-    return {each.asked: _question(seen, each, facts, here.graph_version, now) for each in seen.sketches}
-
-
-class _Facts(NamedTuple):
-    """What an answer tells beyond yes and no; on the way ahead nothing of it is read but obstacles."""
-
-    histories: Mapping[Place, list[Success]]
-    obstacles: Mapping[Place, str]
-    progress: Mapping[str, datetime]
-    told: dict[tuple[object, ...], Upstream]  # by what it is told of: many tasks wait for the same in the same way
-    ahead: bool = False  # of what is missing only what keeps it from coming is told
+    return Asking(seen, facts, here.graph_version, now)
 
 
 def _obstacles(
@@ -95,7 +111,7 @@ def _obstacles(
     if not wanted:
         return {}
     next_ = see(connection, here.id, nodes, wanted, now)
-    facts = _Facts({}, _obstacles(connection, here, nodes, next_, now, most, ahead - 1), {}, {}, ahead=True)
+    facts = _Facts({}, _obstacles(connection, here, nodes, next_, now, most, ahead - 1), {}, {})
     questions = ((each.asked, _question(next_, each, facts, here.graph_version, now)) for each in next_.sketches)
     why = {maker: text for maker, question in questions if (text := obstacle(question)) is not None}
     return {place: why[maker] for place, found in behind.items() for maker in found if maker in why}
@@ -110,63 +126,41 @@ def _in_rounds(places: Iterable[Place]) -> list[Place]:
 
 
 def _question(seen: Sight, sketch: Sketch, facts: _Facts, graph_version: int, now: datetime) -> Question:
-    known, states = seen.known, seen.states
-    subject, asked = known.subjects[sketch.asked.task_id], sketch.asked
-    used = used_edges(known.edges.get(asked.task_id, []))
-    own, queue = states.get(("task", asked.task_id, asked.partition)), seen.queues.get(asked.task_id)
-    rule = rule_of(subject, used)
+    known, states, asked = seen.known, seen.states, sketch.asked
+    subject, outline = known.subjects[asked.task_id], known.outlines[asked.task_id]
+    own, queue = states.get(("task", *asked)), seen.queues.get(asked.task_id)
     progress = facts.progress
-    namespaces = {subject.namespace, *(known.nodes[edge.node].namespace for edge in used)} if progress else set()
     return Question(
         task=subject.ref,
         partition=asked.partition,
         now=now,
         graph_version=graph_version,
         platform=subject.platform,
-        basis=basis_of(subject, used, asked.partition),
+        basis=basis_of(subject, asked.partition, observed=outline.observed),
         misfit=sketch.misfit or never_cut(subject, sketch, states),
         own=own if queue is None else going_on(own, queue),
         queue=queue,
-        window=window(sketch.cut, asked.partition) if sketch.misfit is None else None,
-        run_after=msgspec.convert(subject.run_after, timedelta) if subject.run_after else None,
-        dependencies_known=subject.declared or subject.lists_upstreams or bool(used),
-        rule=rule,
+        window=sketch.window,
+        run_after=outline.run_after,
+        dependencies_known=subject.declared or subject.lists_upstreams or bool(outline.used),
+        rule=outline.rule,
         instances=subject.instances,
-        upstreams=_upstreams(seen, sketch, rule, facts),
+        upstreams=_upstreams(seen, sketch, facts) if sketch.needs or sketch.updates else (),
         problems=sketch.problems,
         admission=admission(seen.orders, subject, asked),
-        observed_through={name: progress[name] for name in sorted(namespaces & progress.keys())},
+        observed_through={name: progress[name] for name in sorted(outline.namespaces) if name in progress},
     )
 
 
-def _upstreams(seen: Sight, sketch: Sketch, rule: TriggerRule | None, facts: _Facts) -> tuple[Upstream, ...]:
+def _upstreams(seen: Sight, sketch: Sketch, facts: _Facts) -> tuple[Upstream, ...]:
     """One for each place, condition and expression; where several edges ask for the same, the strictest counts."""
     found: dict[tuple[Place, str, str | None], Upstream] = {}
     needs = chosen(sketch.needs, lambda need: _upstream(seen, need, facts).serves(CONDITIONS[need.edge.condition]))
-    if facts.ahead and rule is TriggerRule.ALL_SUCCESS and all(need.edge.role == "upstream" for need in needs):
-        needs = [need for need in needs if not _is_served(seen, need)]
     for need in sorted(needs, key=lambda need: (need.edge.required, _STRICTNESS[need.edge.staleness])):
         upstream = _in_turn(_upstream(seen, need, facts), seen.turns.get((sketch.asked, need.stands(seen.states)), ()))
         place: Place = (need.node.kind, need.node.id, upstream.partition)
         found[place, upstream.condition, need.edge.where] = upstream
     return (*found.values(), *_updated(seen, sketch, facts))
-
-
-def _is_served(seen: Sight, need: Need) -> bool:
-    """Whether a need is plainly met, so that it stands in the way of no task that waits for all of its upstreams."""
-    edge, node, place = need.edge, need.node, need.stands(seen.states)
-    state = seen.states.get(place)
-    return (
-        state is not None
-        and state.outcome is RunState.SUCCEEDED
-        and state.settled
-        and state.status is PartitionStatus.READY
-        and not state.instances
-        and edge.condition == "succeeded"
-        and edge.where is None
-        and not (node.branching or node.setup or node.mapped)
-        and seen.orders.rerun(place) is None
-    )
 
 
 def _in_turn(upstream: Upstream, way: tuple[str, ...]) -> Upstream:

@@ -120,19 +120,20 @@ class _Led(NamedTuple):
 
 
 def _leading(ways: Ways, of: Mapping[Node, Collection[str]], now: datetime, only: Set[int] | None) -> Iterator[_Led]:
-    readers = [each for each in ways.readers(of) if only is None or each.task_id in only]
+    readers = ways.readers(of) if only is None else [each for each in ways.readers(of) if each.task_id in only]
     full = ways.completed({shape for each in readers for shape in (each.task_cut, each.node_cut)})
     told: dict[tuple[object, ...], dict[str, Sequence[str]]] = {}  # of a thousand readers most read in the same way
     for reader in readers:
+        node = reader.node
         if reader.triggers:
-            yield _Led(reader.node, reader.task_id, dict.fromkeys(of[reader.node], ("",)))
+            yield _Led(node, reader.task_id, dict.fromkeys(of[node], ("",)))
             continue
         shapes = (reader.mapping, reader.task_cut, reader.task_cut_declared, reader.node_cut, reader.node_cut_declared)
         woken = told.setdefault(shapes, {})
-        for key in of[reader.node]:
+        for key in of[node]:
             if key not in woken:
                 woken[key] = _woken(reader, full, key, now)
-        yield _Led(reader.node, reader.task_id, woken)
+        yield _Led(node, reader.task_id, woken)
 
 
 def _woken(reader: Reader, full: Mapping[str, str], key: str, now: datetime) -> Sequence[str]:

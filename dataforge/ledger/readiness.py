@@ -7,7 +7,7 @@ from dataforge.ledger.aging import questions
 from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked
 from dataforge.model.question import Answers, Named
-from dataforge.model.readiness import decide
+from dataforge.model.readiness import decide_all
 from dataforge.model.reference import TaskRef
 from dataforge.model.verdict import Code, Reason, Status, Unanswered, Verdict
 from dataforge.storage import environment as environments
@@ -45,7 +45,7 @@ def verdicts(connection: Connection, here: Environment, asked: Iterable[Asked], 
 def _verdicts(
     connection: Connection, here: Environment, nodes: Nodes, asked: Iterable[Asked], now: datetime
 ) -> dict[Asked, Verdict]:
-    return {each: decide(one) for each, one in questions(connection, here, asked, now, nodes=nodes).items()}
+    return decide_all(questions(connection, here, asked, now, nodes=nodes))
 
 
 def _named(nodes: Nodes, questions: Iterable[Named]) -> set[TaskRef]:

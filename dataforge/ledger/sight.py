@@ -3,7 +3,7 @@
 Guarantees a number of queries that does not grow with the number of partitions.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
 
 import msgspec
@@ -12,9 +12,11 @@ from dataforge.ledger.admission import Orders, orders
 from dataforge.ledger.completeness import Lack, Reading, lacking
 from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked, Sketch
+from dataforge.ledger.plain import Sketches
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.ledger.turn import Turns
 from dataforge.ledger.update import queues
+from dataforge.model.edge import Staleness
 from dataforge.model.report import Seen, what_counts
 from dataforge.model.state import PartitionStatus
 from dataforge.model.trigger import Queue
@@ -23,13 +25,14 @@ from dataforge.storage import readiness as storage
 from dataforge.storage import report as reports
 from dataforge.storage import stream as streams
 from dataforge.storage.database import Connection
-from dataforge.storage.readiness import Place
+from dataforge.storage.readiness import Node, Place
 
 
 class Sight(msgspec.Struct, frozen=True):
     """What was read for some partitions: the graph around them, and the states of what they need."""
 
     known: Surroundings
+    drawing: Sketches
     sketches: Sequence[Sketch]
     states: Mapping[Place, State]
     reported: Mapping[Place, Seen]
@@ -51,6 +54,22 @@ class Sight(msgspec.Struct, frozen=True):
     def missing(self) -> list[Place]:
         return sorted(place for place in self.pending if place not in self.states)
 
+    def met_by(self, meaning: Staleness) -> set[Place]:
+        """The plain places that are met, by edges to which staleness means this."""
+        found: dict[str, set[Node]] = {}
+        for each in self.sketches:
+            outline = self.known.outlines[each.asked.task_id]
+            if meaning in outline.staleness:
+                for key, nodes in each.plain:
+                    found.setdefault(key, set()).update(outline.meant(nodes, meaning))
+        return {self.drawing.stands(node, key, self.states) for key, nodes in found.items() for node in nodes}
+
+    def showing(self, shown: Set[Place]) -> list[Sketch]:
+        """The sketches of which some plain places are to be shown although they are met, with needs for these."""
+        met = self.drawing.met(self.states, but=shown)
+        opened = ((each, self.drawing.opened(each, met)) for each in self.sketches)
+        return [after for before, after in opened if after is not before]
+
 
 def see(
     connection: Connection,
@@ -64,17 +83,23 @@ def see(
     """What is read for these partitions. Without `explain` only what decides."""
     wanted = sorted(set(asked))
     known = around(connection, environment, {each.task_id for each in wanted}, nodes)
-    sketches = [known.sketch(each, now) for each in wanted]
-    places = {place for each in sketches for place in _places(each)}
-    states = storage.states(connection, environment, places)
+    drawing = Sketches(known, now)
+    drawn = [drawing.draw(each) for each in wanted]
+    states = storage.states(connection, environment, _places(drawn).union(drawing.places()))
+    met = drawing.met(states)
+    sketches = [drawing.opened(each, met) for each in drawn]
     lacking = _lacking(connection, environment, sketches, states, explain=explain)
     if producing := _producing(lacking):
         states |= storage.states(connection, environment, producing)
     reported = _reported(connection, environment, sketches, states)
     ordered = orders(connection, environment, known.subjects, wanted, states, now)
+    if again := ordered.reruns(states.keys()):
+        met = drawing.met(states, but=again)
+        sketches = [drawing.opened(each, met) for each in sketches]
     stale = [place for place, state in states.items() if state.status is PartitionStatus.STALE]
     late = streams.late_data(connection, environment, stale)
-    return Sight(known, sketches, states, reported, queues(connection, environment, known), ordered, lacking, late, {})
+    queued = queues(connection, environment, known)
+    return Sight(known, drawing, sketches, states, reported, queued, ordered, lacking, late, {})
 
 
 def _lacking(
@@ -126,11 +151,14 @@ def _reported(
     }
 
 
-def _places(sketch: Sketch) -> Iterator[Place]:
-    for key in {sketch.asked.partition, ""}:
-        yield ("task", sketch.asked.task_id, key)
-    for need in sketch.needs:
-        yield from need.places
+def _places(sketches: Iterable[Sketch]) -> set[Place]:
+    found: set[Place] = set()
+    for each in sketches:
+        task, key = each.asked
+        found |= {("task", task, key), ("task", task, "")}
+        for need in each.needs:
+            found.update(need.places)
+    return found
 
 
 def _runs(state: State) -> bool:

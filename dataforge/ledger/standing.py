@@ -40,9 +40,9 @@ def never_cut(subject: Subject, sketch: Sketch, states: Mapping[Place, State]) -
     return Reason(code=Code.NO_SUCH_PARTITION, message=message)
 
 
-def basis_of(subject: Subject, used: Sequence[EdgeRow], key: str) -> Basis:
-    """Whether all that an answer rests on was declared."""
-    observed = any(edge.origin == "observed" for edge in used) or (key and subject.partitioning_origin == "observed")
+def basis_of(subject: Subject, key: str, *, observed: bool) -> Basis:
+    """Whether all that an answer rests on was declared; `observed` says whether an edge was not."""
+    observed = observed or (key != "" and subject.partitioning_origin == "observed")
     return "observed" if observed or not subject.declared else "declared"
 
 

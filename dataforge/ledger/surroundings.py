@@ -6,7 +6,7 @@ where a dynamic set cuts one of them: then its partitioning says which keys the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Among, Asked, Sketch, makers, sketch, used_edges
+from dataforge.ledger.outline import Outline, outline
 from dataforge.ledger.partition_set import completed
 from dataforge.storage.database import Connection
 from dataforge.storage.readiness import EdgeRow, Node, NodeRow, Place, Producer, Subject
@@ -27,6 +28,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     nodes: dict[Node, NodeRow]
     producers: Mapping[int, list[Producer]]
     known_from: str = ""  # the day from which on windows have states
+    outlines: Mapping[int, Outline] = {}  # of the tasks, where these were asked for
 
     @property
     def namespaces(self) -> set[str]:
@@ -51,6 +53,7 @@ class Surroundings(msgspec.Struct, frozen=True):
             {**self.nodes, **more.nodes},
             {**self.producers, **more.producers},
             more.known_from,
+            {**self.outlines, **more.outlines},
         )
 
     def sketch(self, asked: Asked, now: datetime, among: Among | None = None) -> Sketch:
@@ -65,14 +68,25 @@ class Surroundings(msgspec.Struct, frozen=True):
 
 
 def around(connection: Connection, environment: int, tasks: set[int], here: Nodes | None = None) -> Surroundings:
-    """The graph around these tasks, as `here` has it where that is at hand."""
+    """The graph around these tasks, as `here` has it where that is at hand; then with their outlines."""
+    outlines = here.derived(Outline, tasks, _outlines) if here is not None else {}
     here = here or Nodes(connection, environment)
     edges = here.edges(tasks)
-    consumed = {edge.node for found in edges.values() for edge in used_edges(found)}
+    consumed = set[Node]().union(*(each.nodes for each in outlines.values())) if outlines else _consumed(edges)
     producers = here.producers({node_id for kind, node_id in consumed if kind == "dataset"})
-    known = Surroundings(here.subjects(tasks), edges, here.nodes(consumed), producers, here.known_from)
+    known = Surroundings(here.subjects(tasks), edges, here.nodes(consumed), producers, here.known_from, outlines)
     here.remember()
     return _completed(connection, environment, known)
+
+
+def _outlines(here: Nodes, tasks: Collection[int]) -> dict[int, Outline]:
+    edges, subjects = here.edges(tasks), here.subjects(tasks)
+    nodes = here.nodes(_consumed(edges))
+    return {task: outline(subjects[task], edges[task], nodes) for task in tasks}
+
+
+def _consumed(edges: Mapping[int, Sequence[EdgeRow]]) -> set[Node]:
+    return {edge.node for found in edges.values() for edge in used_edges(found)}
 
 
 def _completed(connection: Connection, environment: int, known: Surroundings) -> Surroundings:
@@ -103,4 +117,5 @@ def _completed(connection: Connection, environment: int, known: Surroundings) ->
             for dataset, found in known.producers.items()
         },
         known.known_from,
+        known.outlines,
     )

@@ -71,6 +71,9 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     rerun: Order | None = None  # an order to run again that no run has carried out yet
 
 
+FREE = Admission()  # as nearly all
+
+
 def keeping_out(admission: Admission, now: datetime) -> Iterator[Finding]:
     """Every reason against it. What the lease of another worker says is left to the caller, who knows the run."""
     for hold in admission.holds:

@@ -4,13 +4,15 @@ Guarantees that the answer is a function of the question alone, that it is runna
 reason against it, and that every unmet reason is named (invariant I6).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from dataforge.model import scheduling
-from dataforge.model.admission import Admission, keeping_out
+from dataforge.model.admission import FREE, Admission, keeping_out
 from dataforge.model.attempt import Interval
 from dataforge.model.condition import short_of
 from dataforge.model.edge import TriggerRule
@@ -32,6 +34,8 @@ from dataforge.model.upstream import (
     unmet,
 )
 from dataforge.model.verdict import Basis, Code, Fate, Reason, Status, Verdict
+
+_Key = TypeVar("_Key")
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -61,7 +65,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...] = ()
     queue: Queue | None = None  # of a task that updates of datasets trigger; `own` is then a run that still goes on
     changed: tuple[Reason, ...] = ()  # what is newer than the partition, where that has been built
-    admission: Admission = Admission()
+    admission: Admission = FREE
     observed_through: dict[str, datetime] = {}
 
     @property
@@ -75,6 +79,35 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
             over = lease is not None and lease.ran_out(self.now) and own.started_at == lease.since
             return None if over else own
         return None if self.admission.rerun is not None else own
+
+    @property
+    def alike(self) -> tuple[object, ...] | None:
+        """All that decides where nothing stands of the partition itself and of no upstream anything is to be said: the
+        same of many partitions, of whatever tasks. None for any other question."""
+        if self.upstreams or self.problems or self.changed or self.own or self.misfit or self.queue:
+            return None
+        if self.admission is not FREE:
+            return None
+        seen, when = self.observed_through.items(), (self.now, self.window, self.run_after)
+        known = (self.graph_version, self.platform, self.basis, self.dependencies_known)
+        return (*when, *known, self.rule, self.instances, *seen)
+
+
+def decide_all(questions: Mapping[_Key, Question]) -> dict[_Key, Verdict]:
+    """The verdict on each, decided once for those that are alike: of these it says nothing of task and partition but
+    which they are."""
+    found: dict[_Key, Verdict] = {}
+    known: dict[tuple[object, ...], Verdict] = {}
+    for key, question in questions.items():
+        alike = question.alike
+        if alike is None:
+            found[key] = decide(question)
+            continue
+        verdict = known.get(alike)
+        if verdict is None:
+            verdict = known[alike] = decide(question)
+        found[key] = replace(verdict, task=question.task, partition=question.partition or None)
+    return found
 
 
 def decide(question: Question) -> Verdict:
@@ -126,16 +159,22 @@ _FINAL = frozenset(
 def _look(question: Question) -> list[Finding]:
     if question.misfit is not None:
         return [Finding(question.misfit)]
-    required = [upstream for upstream in question.upstreams if upstream.required]
     findings = _own(question) + _leased(question) + _not_before(question) + _unknown(question)
     findings += keeping_out(question.admission, question.now)
     findings += _by_rule(question)
-    findings += _each(question, [upstream for upstream in required if not scheduling.concerns(upstream)])
-    findings += _branches(question, required) + _lengths(question, required)
+    findings += _of_upstreams(question) if question.upstreams else ()
     findings += _queued(question)
+    findings += [Finding(problem.reason) for problem in question.problems if problem.required]
+    return findings
+
+
+def _of_upstreams(question: Question) -> list[Finding]:
+    """What is against it beside the trigger rule."""
+    required = [upstream for upstream in question.upstreams if upstream.required]
+    findings = _each(question, [upstream for upstream in required if not scheduling.concerns(upstream)])
+    findings += _branches(question, required) + _lengths(question, required)
     findings += [Finding(stale(u)) for u in required if _is_stale(u) and u.staleness == "block"]
     findings += [Finding(to_rerun(u), passes=True) for u in required if u.rerun is not None and _waits(question, u)]
-    findings += [Finding(problem.reason) for problem in question.problems if problem.required]
     return findings
 
 
@@ -288,14 +327,20 @@ def _is_stale(upstream: Upstream) -> bool:
 
 
 def _warnings(question: Question) -> list[Reason]:
+    found = _ordered(question) + _marked(question)
+    found += _of_upstreams_too(question) if question.upstreams else ()
+    found += [problem.reason for problem in question.problems if not problem.required]
+    return found + list(question.changed) + _fated(question)
+
+
+def _of_upstreams_too(question: Question) -> list[Reason]:
+    """What there is to know of upstreams although it is not against it."""
     found = [finding.reason for finding in _each(question, [u for u in question.upstreams if not u.required])]
     found += [stale(u) for u in question.upstreams if _is_stale(u) and _warns(u)]
     found += [to_rerun(u) for u in question.upstreams if u.rerun is not None and _warns(u) and not _waits(question, u)]
-    found += _ordered(question) + _marked(question)
-    found += [problem.reason for problem in question.problems if not problem.required]
     if question.rule is None:
         found += [_listed(upstream) for upstream in question.upstreams if scheduling.concerns(upstream)]
-    return found + list(question.changed) + _fated(question)
+    return found
 
 
 def _ordered(question: Question) -> list[Reason]:

@@ -44,6 +44,8 @@ def ruling(
 ) -> Ruling:
     """What Airflow decides next. `upstreams` are those concerned; `instances` is how many the task is mapped to, where
     its definition says so. What something else holds back, such as the run of the day before, is not expanded yet."""
+    if not upstreams and not held:  # as of most that may run: what has plainly succeeded is left out
+        return _expansion(upstreams, instances)
     found = [_under_setups(rule, upstreams), _under_rule(rule, upstreams), _mapped_over(upstreams)]
     lost = next((each for each in found if each.kind == "unreachable"), None)
     if lost is not None:

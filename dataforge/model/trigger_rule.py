@@ -4,8 +4,7 @@ Guarantees the outcome that Airflow 2.11 itself comes to (its `TriggerRuleDep`; 
 Airflow 3's), and says of a rule that is not met whether it still can be.
 """
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -58,23 +57,26 @@ class _Counts(msgspec.Struct, frozen=True):
 
 
 def _count(upstreams: Sequence[UpstreamTask]) -> _Counts:
-    final, setups = Counter[RunState | None](), Counter[RunState | None]()
-    for upstream in upstreams:
-        if upstream.state in FINAL:
-            final[upstream.state] += upstream.count
-        if upstream.setup:
-            setups[upstream.state] += upstream.count
+    all_, setups = _by_state(upstreams), _by_state(each for each in upstreams if each.setup)
     return _Counts(
-        total=sum(upstream.count for upstream in upstreams),
-        done=final.total(),
-        success=final[RunState.SUCCEEDED],
-        skipped=final[RunState.SKIPPED],
-        failed=final[RunState.FAILED],
-        upstream_failed=final[RunState.UPSTREAM_FAILED],
-        setups=setups.total(),
-        success_setups=setups[RunState.SUCCEEDED],
-        skipped_setups=setups[RunState.SKIPPED],
+        total=sum(all_.values()),
+        done=sum(count for state, count in all_.items() if state in FINAL),
+        success=all_.get(RunState.SUCCEEDED, 0),
+        skipped=all_.get(RunState.SKIPPED, 0),
+        failed=all_.get(RunState.FAILED, 0),
+        upstream_failed=all_.get(RunState.UPSTREAM_FAILED, 0),
+        setups=sum(setups.values()),
+        success_setups=setups.get(RunState.SUCCEEDED, 0),
+        skipped_setups=setups.get(RunState.SKIPPED, 0),
     )
+
+
+def _by_state(upstreams: Iterable[UpstreamTask]) -> dict[RunState | None, int]:
+    """How many there are in each state: a Counter takes five times as long for a handful of them."""
+    found: dict[RunState | None, int] = {}
+    for each in upstreams:
+        found[each.state] = found.get(each.state, 0) + each.count
+    return found
 
 
 def judge(rule: TriggerRule, upstreams: Sequence[UpstreamTask]) -> Ruling:

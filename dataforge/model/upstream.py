@@ -63,6 +63,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return self.evidence > Evidence.INFERRED
 
     @property
+    def plain(self) -> bool:
+        """Whether it has succeeded, and there is nothing else to say of that."""
+        return self.status is PartitionStatus.READY and self.settled and not self.instances
+
+    @property
     def label(self) -> str:
         """The state as it is shown: that of the run where it says more."""
         shown = self.run_state if self.status in (PartitionStatus.RUNNING, PartitionStatus.FAILED) else self.status
@@ -197,10 +202,17 @@ def unmet(upstream: Upstream, accepted: Set[RunState], wanted: str, now: datetim
     """Why this upstream does not serve. `wanted` names the rule or condition that asks for it."""
     code = _code_of_instances(upstream, accepted) or _code(upstream.state, accepted)
     passes = _comes(upstream, code)
-    found = about(upstream, code, f"{upstream.label} {_predicate(upstream, code, now)}{wanted}{upstream.sought}")
-    since = found.since if upstream.state else missing_since(upstream.window, now)
-    run = upstream.state.held.run if upstream.state and upstream.state.held else None
-    return Finding(replace(found, since=since, run=run, expected_at=expected_at(upstream) if passes else None), passes)
+    message = f"{upstream.label} {_predicate(upstream, code, now)}{wanted}{upstream.sought}"
+    held = upstream.state.held if upstream.state else None
+    found = about(
+        upstream,
+        code,
+        message,
+        otherwise_since=missing_since(upstream.window, now),
+        expected_at=expected_at(upstream) if passes else None,
+        run=held.run if held else None,
+    )
+    return Finding(found, passes)
 
 
 def incomplete(upstream: Upstream, producer: Upstream, now: datetime) -> Finding:
@@ -222,8 +234,16 @@ def in_turn(upstream: Upstream) -> Reason:
     return about(upstream, Code.OBSERVED_CYCLE, f"{message}: this one was only seen to read it, and does not wait")
 
 
-def about(upstream: Upstream, code: Code, message: str) -> Reason:
-    """A reason that names this upstream as it stands."""
+def about(
+    upstream: Upstream,
+    code: Code,
+    message: str,
+    *,
+    otherwise_since: datetime | None = None,
+    expected_at: datetime | None = None,
+    run: str | None = None,
+) -> Reason:
+    """A reason that names this upstream as it stands; `otherwise_since` is when it began where that has no state."""
     state = upstream.state
     return Reason(
         code=code,
@@ -231,8 +251,10 @@ def about(upstream: Upstream, code: Code, message: str) -> Reason:
         upstream=upstream.node,
         partition=upstream.partition or None,
         state=upstream.state_label,
-        since=state.since if state else None,
+        since=state.since if state else otherwise_since,
         owner=upstream.owner,
+        expected_at=expected_at,
+        run=run,
         mapping=upstream.mapping,
         condition=upstream.asked,
     )

@@ -8,6 +8,7 @@ from psycopg import Connection
 from dataforge.model.admission import Lease
 from dataforge.model.control import Order
 from dataforge.storage.control import Standing, Subject
+from dataforge.storage.parameter import texts
 from dataforge.storage.wakeup import TaskPartition
 
 STANDING = """
@@ -52,13 +53,13 @@ def standing(
 
 
 def columns(environment: int, subjects: Iterable[Subject], partitions: Iterable[TaskPartition]) -> dict[str, Any]:
-    """The parameters of the query. Text in PostgreSQL has no NUL, so no partition has one."""
+    """The parameters of the query."""
     about, held = sorted(set(subjects)), sorted(set(partitions))
     return {
         "environment": environment,
         "scopes": [scope for scope, _, _ in about],
         "ids": [subject for _, subject, _ in about],
-        "partitions": [partition.replace("\0", "\ufffd") for _, _, partition in about],
+        "partitions": texts(partition for _, _, partition in about),
         "tasks": [task for task, _ in held],
-        "keys": [partition.replace("\0", "\ufffd") for _, partition in held],
+        "keys": texts(partition for _, partition in held),
     }

@@ -5,6 +5,7 @@ writer takes, and JSON a third.
 """
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -33,6 +34,12 @@ class PlainListDumper(ListDumper):
         if kinds == {datetime}:
             return ('{"' + '","'.join(map(str, obj)) + '"}').encode()
         return super().dump(obj)
+
+
+def texts(values: Iterable[str]) -> list[str]:
+    """Keys to look up. Text in PostgreSQL has no NUL, so there is none with one."""
+    found = list(values)
+    return [each.replace("\0", "\ufffd") for each in found] if "\0" in "".join(found) else found
 
 
 def adapt() -> None:

@@ -187,13 +187,3 @@ def waiting(connection: Connection, environment: int, most: int, *, live: bool, 
     queues = [queue for queue, wanted in ((False, live), (True, backfills)) if wanted]
     parameters = {"environment": environment, "most": most, "queues": queues}
     return [Waiting(*row) for row in connection.execute(WAITING, parameters)]
-
-
-PRIORITIES = """
-select id, coalesce((definition -> 'priority')::integer, 0) from task where environment = %s and id = any(%s)
-"""
-
-
-def priorities(connection: Connection, environment: int, tasks: Iterable[int]) -> dict[int, int]:
-    """How much each of these tasks goes before others; those that nobody knows are left out."""
-    return dict(connection.execute(PRIORITIES, [environment, sorted(tasks)]).fetchall())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -122,6 +122,23 @@ class Ledger:
             **{"status": status, "run_state": run_state, "evidence": "reported", "since": ended_at or started_at}
             | (ready if status == "ready" else {})
             | more,
+        )
+
+    def order(self, node: TaskRef | DatasetRef, partition: str, kind: str, value: Any = True) -> None:
+        self._insert(
+            "control",
+            environment=ENVIRONMENT,
+            scope="task" if isinstance(node, TaskRef) else "dataset",
+            subject_id=node.id,
+            partition=partition,
+            kind=kind,
+            name="",
+            namespace=node.namespace,
+            subject=node.name,
+            value=Jsonb(value),
+            at=NOW - timedelta(hours=2),
+            said_by=bytes(16),
+            ordered_by="ada",
         )
 
     def _insert(self, table: str, **values: Any) -> None:

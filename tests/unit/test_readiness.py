@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from dataforge.model.admission import FREE, Admission, Gate
 from dataforge.model.attempt import Interval
 from dataforge.model.edge import TriggerRule
-from dataforge.model.readiness import Problem, Question, decide, obstacle
+from dataforge.model.readiness import Problem, Question, decide, decide_all, obstacle
 from dataforge.model.reference import TaskRef
 from dataforge.model.state import Evidence, PartitionStatus, RunState
 from dataforge.model.trigger_rule import UpstreamTask
@@ -342,6 +343,56 @@ def test_under_all_success_every_unmet_required_upstream_is_named(question: Ques
     for upstream in question.upstreams:
         if upstream.required and not upstream.serves(CONDITIONS[upstream.condition]):
             assert (upstream.node, upstream.partition or None) in named
+
+
+@given(questions)
+def test_what_has_plainly_succeeded_may_be_left_out_where_all_have_to(question: Question) -> None:
+    whole = replace(question, rule=TriggerRule.ALL_SUCCESS)
+    left = replace(whole, upstreams=tuple(u for u in whole.upstreams if not _is_met(u)))
+    assert decide(left) == decide(whole)
+    assert obstacle(left) == obstacle(whole)
+
+
+def _is_met(upstream: Upstream) -> bool:
+    plain = upstream.state is not None and upstream.state.plain
+    return plain and upstream.condition == "succeeded" and not upstream.branching
+
+
+_UNTOLD = Reason(code=Code.PARTITION_UNKNOWN, message="?", upstream=NodeRef("dataset", "s3", "d"))
+bare = st.builds(
+    Question,
+    task=st.builds(TaskRef, st.just("ns"), st.sampled_from("ab")),
+    partition=st.sampled_from(["", KEY, "2026-10-31"]),
+    now=st.sampled_from([NOW, NOW + timedelta(days=2)]),
+    graph_version=st.integers(1, 2),
+    platform=st.sampled_from(["airflow", "dbt"]),
+    basis=st.sampled_from(["declared", "observed"]),
+    misfit=st.sampled_from([None, None, Reason(code=Code.NO_SUCH_PARTITION, message="no")]),
+    own=st.one_of(st.none(), st.none(), states),
+    window=st.sampled_from([None, ENDED, OPEN]),
+    run_after=st.sampled_from([None, timedelta(days=1)]),
+    dependencies_known=st.booleans(),
+    rule=st.sampled_from([None, TriggerRule.ALL_SUCCESS, TriggerRule.ONE_FAILED]),
+    instances=st.sampled_from([None, 0, 3]),
+    upstreams=st.one_of(st.just(()), st.just(()), st.lists(upstreams, min_size=1, max_size=1).map(tuple)),
+    problems=st.sampled_from([(), (), (Problem(_UNTOLD, required=True),)]),
+    changed=st.sampled_from([(), (), (_UNTOLD,)]),
+    admission=st.sampled_from([FREE, FREE, Admission(gates=(Gate("audit"),))]),
+    observed_through=st.sampled_from([{}, {"ns": NOW}, {"ns": SINCE}]),
+)
+
+
+@given(st.lists(bare, max_size=8))
+def test_on_many_it_is_decided_as_on_each(asked: list[Question]) -> None:
+    assert decide_all(dict(enumerate(asked))) == {place: decide(each) for place, each in enumerate(asked)}
+
+
+@given(bare, st.data())
+def test_no_two_questions_are_alike_that_have_different_answers(one: Question, data: st.DataObject) -> None:
+    """Of each two of which one field differs, so that no field is forgotten."""
+    field = data.draw(st.sampled_from(Question.__struct_fields__))
+    other = replace(one, **{field: getattr(data.draw(bare), field)})
+    assert decide_all({1: one, 2: other}) == {1: decide(one), 2: decide(other)}
 
 
 @given(questions)
