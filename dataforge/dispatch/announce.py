@@ -116,13 +116,11 @@ def _decide(
 
 def _is_kept(verdict: Verdict, trusted: frozenset[str]) -> bool:
     """Whether it may run, or would but for something of its own."""
-    own = verdict.runnable or all(each.code in _OWN and each.upstream is None for each in verdict.reasons)
+    own = all(reason.code in _OWN and reason.upstream is None for reason in verdict.reasons)
     return own and is_ground(verdict, trusted)
 
 
 def _wakeup(asked: Asked, verdict: Verdict, priority: int, now: datetime, backfill: UUID | None) -> Wakeup:
-    if verdict.runnable:
-        return Wakeup(asked.task_id, asked.partition, now, priority, held=False, due_at=None, backfill=backfill)
     held = any(reason.code is not Code.POOL_FULL for reason in verdict.reasons)
     times = [each.expected_at for each in verdict.reasons if each.code is Code.NOT_BEFORE and each.expected_at]
     return Wakeup(asked.task_id, asked.partition, now, priority, held, max(times, default=None), backfill)

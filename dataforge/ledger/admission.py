@@ -112,8 +112,7 @@ def admission(found: Orders, subject: Subject, asked: Asked) -> Admission:
     if not (by_subject or lease or subject.gates or subject.requires or subject.pools):
         return FREE
     own: list[controls.Subject] = [("task", asked.task_id, key) for key in dict.fromkeys((asked.partition, ""))]
-    holding = _holding(subject, own)
-    holds = [(each, _one(by_subject, each, "hold")) for each in holding]
+    holds = [(each, _one(by_subject, each, "hold")) for each in _holding(subject, own)]
     times = [_one(by_subject, each, "not_before") for each in own]
     return Admission(
         holds=tuple(Hold(each[0], order) for each, order in holds if order is not None and order.value is not None),

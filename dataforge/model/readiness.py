@@ -61,7 +61,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     dependencies_known: bool = True
     rule: TriggerRule | None = TriggerRule.ALL_SUCCESS  # None: the task has one, and nobody knows which
     instances: int | None = None  # of a mapped task, where its definition says how many
-    upstreams: tuple[Upstream, ...] = ()
+    upstreams: tuple[Upstream, ...] = ()  # what has plainly succeeded may be left out, where that decides nothing
     problems: tuple[Problem, ...] = ()
     queue: Queue | None = None  # of a task that updates of datasets trigger; `own` is then a run that still goes on
     changed: tuple[Reason, ...] = ()  # what is newer than the partition, where that has been built
