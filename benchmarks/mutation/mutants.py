@@ -99,8 +99,8 @@ MUTANTS = (
     Mutant(
         "the same windows have ended in a state that is rebuilt",
         "dataforge/storage/rebuilt.py",
-        "select %s, %s, states_known_from from environment",
-        "select %s, %s, null from environment",
+        "select %s, %s, states_known_from, last_part from environment",
+        "select %s, %s, null, last_part from environment",
         ("tests/ingest/test_partition_detail.py",),
     ),
     Mutant(

@@ -33,6 +33,7 @@ from dataforge.storage import rebuilt as rebuilds
 from dataforge.storage import version as versions
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.difference import Scope
+from dataforge.storage.environment import Environment
 from dataforge.storage.event import Recorded
 
 PAGE = 1_000
@@ -60,8 +61,8 @@ class Verification(msgspec.Struct, frozen=True):
 class Rebuild:
     """A state that is being rebuilt, and how far."""
 
-    def __init__(self, live: int, beside: int, start: Start, concern: Concern | None) -> None:
-        self.live, self.beside = live, beside
+    def __init__(self, live: Environment, beside: int, start: Start, concern: Concern | None) -> None:
+        self.live, self.beside, self._last_part = live.id, beside, live.last_part
         self._start, self._concern = start, concern
         self._scope: dict[str, Scope] | None = None
         self._events = 0
@@ -138,7 +139,7 @@ class Rebuild:
             events = [_parse(event) for event in page]
             if self._concern is not None:
                 events = self._concern.narrow(connection, self.live, events)
-            apply(connection, self.beside, events)
+            apply(connection, self.beside, events, self._last_part)
             self._last = LastEvent(page[-1].number, page[-1].occurred_at, page[-1].id.hex())
             self._events += len(page)
         return len(page)
@@ -165,10 +166,10 @@ def rebuilt(
     """A rebuild that has caught up, for as long as the block; it starts from the shelf's last good checkpoint, or from
     as early as bodies are left."""
     with database.transaction() as connection:
-        live = environments.find(connection, environment).id
-        start = starts.choose(connection, live, shelf, rules_version(), oldest=oldest)
-        concern = None if part.whole else find(connection, live, part)
-    with rebuilds.hidden(database, live) as beside:
+        live = environments.find(connection, environment)
+        start = starts.choose(connection, live.id, shelf, rules_version(), oldest=oldest)
+        concern = None if part.whole else find(connection, live.id, part)
+    with rebuilds.hidden(database, live.id) as beside:
         rebuild = Rebuild(live, beside, start, concern)
         rebuild.catch_up(database, move)
         yield rebuild
