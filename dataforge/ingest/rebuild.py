@@ -21,6 +21,7 @@ from dataforge.ledger.record import apply
 from dataforge.ledger.rule_change import Kind, RuleChange, changes_of, kinds_of
 from dataforge.ledger.rules import rules_version
 from dataforge.ledger.scope import EVERYTHING, Compared, Concern, Part, find
+from dataforge.ledger.settle import settle
 from dataforge.ledger.start import Start
 from dataforge.ledger.swap import swap
 from dataforge.ledger.verify import Comparison, Difference, compare
@@ -30,11 +31,13 @@ from dataforge.storage import definition as definitions
 from dataforge.storage import environment as environments
 from dataforge.storage import event as event_log
 from dataforge.storage import rebuilt as rebuilds
+from dataforge.storage import run_part
 from dataforge.storage import version as versions
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.difference import Scope
 from dataforge.storage.environment import Environment
 from dataforge.storage.event import Recorded
+from dataforge.storage.run_part import End
 
 PAGE = 1_000
 Move = Callable[[int, int], None]  # the number of the event that was read last, and about how far numbers go
@@ -66,6 +69,8 @@ class Rebuild:
         self._start, self._concern = start, concern
         self._scope: dict[str, Scope] | None = None
         self._events = 0
+        self._ends: list[End] = []  # that are to come, and of how many it was asked
+        self._ended = 0
         self._last = start.checkpoint.manifest.last if start.checkpoint else None
 
     def catch_up(self, database: Database, move: Move) -> None:
@@ -75,6 +80,10 @@ class Rebuild:
         with database.transaction() as connection:
             self._define(connection)
             last = event_log.last_number(connection, self.live)
+            self._ends = run_part.ends(connection, self.live, self._number)
+            self._ended = len(run_part.ends(connection, self.live))
+        if self._ends and self._concern is not None:
+            raise Conflict("runs have ended since the last checkpoint: make one, or do it for the whole environment")
         move(self._number, max(last, self._number))
         starts.load_runs(database, self.beside, self._start, keep)
         read = PAGE
@@ -91,6 +100,8 @@ class Rebuild:
         while self._page(connection):
             pass
         starts.check_bodies(connection, self.live, self._start)
+        if len(run_part.ends(connection, self.live)) != self._ended:
+            raise Conflict("runs ended while events were read: run it again")
         count = self._define(connection)
         rebuilds.copy_names(connection, self.live, self.beside)
         compared = None
@@ -134,7 +145,11 @@ class Rebuild:
         return self._last.number if self._last else 0
 
     def _page(self, connection: Connection) -> int:
-        page = event_log.read(connection, self.live, self._number, PAGE)
+        found = event_log.read(connection, self.live, self._number, PAGE)
+        while self._ends and (not found or found[0].number > self._ends[0].number):
+            known_from = self._ends.pop(0).known_from
+            settle(connection, self.beside, places=run_part.repeat(connection, self.beside, self.live, known_from))
+        page = [event for event in found if not self._ends or event.number <= self._ends[0].number]
         if page:
             events = [_parse(event) for event in page]
             if self._concern is not None:
@@ -142,7 +157,7 @@ class Rebuild:
             apply(connection, self.beside, events, self._last_part)
             self._last = LastEvent(page[-1].number, page[-1].occurred_at, page[-1].id.hex())
             self._events += len(page)
-        return len(page)
+        return len(found)
 
     def _define(self, connection: Connection) -> int:
         ahead = versions.sources_ahead(connection, self.live, self.beside)

@@ -115,7 +115,8 @@ def _settle_level(
     before = {each.attempt.key: each for group in level.attempts.values() for each in group}
     restanding = ((*each, before[each[0].attempt.key].part) for each in standings if _restands(before, each))
     attempts.set_standing(connection, environment, restanding)
-    known = [key for key in keys if key not in new]  # a run that is new has said nothing yet
+    # A run that is new has said nothing yet, but for one that has ended and begins anew.
+    known = [key for key in keys if key not in new or level.beside.ended]
     places = withdraw(connection, environment, known) if known else set()
     quality.report(connection, environment, checked)
     places |= writes.claim(connection, environment, claims)

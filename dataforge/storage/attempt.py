@@ -333,13 +333,14 @@ cross join lateral (
     select a.run as instance from attempt a where a.environment = (select %(environment)s::smallint)
       and a.task_id = wanted.task_id
       and a.group_run = wanted.run and a.map_index >= 0
-      and (a.said_state in ('unknown', 'queued', 'running', 'up_for_retry') or a.interval_start is null)
+      and (a.said_state in ('unknown', 'queued', 'running', 'up_for_retry') or a.interval_start is null
+        or a.started_at is null)
 ) open
 """
 
 
 def open_instances(connection: Connection, environment: int, runs: Iterable[RunKey]) -> set[RunKey]:
-    """The mapped instances of these runs with an attempt that said no end of the instance."""
+    """The mapped instances of these runs with an attempt that said no end of the instance, or no begin."""
     parameters = {"environment": environment, **keys(sorted(runs))}
     return {(row[0], row[1]) for row in connection.execute(OPEN_INSTANCES, parameters).fetchall()}
 

@@ -87,6 +87,8 @@ NOT_STATE: tuple[LiteralString, ...] = (
     "outbox",
     "partition_cleared",
     "reject",
+    "run_end",
+    "run_spared",
     "wakeup",
 )
 _OWNED: tuple[LiteralString, ...] = (
@@ -102,8 +104,8 @@ where not exists (select from environment where id = n) offset %s limit 1
 """
 LOCK = "select pg_try_advisory_lock(hashtextextended('dataforge.rebuild', %s))"
 CREATE = """
-insert into environment (id, name, states_known_from, last_part) overriding system value
-select %s, %s, states_known_from, last_part from environment where id = %s
+insert into environment (id, name, states_known_from, runs_known_from, last_part) overriding system value
+select %s, %s, states_known_from, runs_known_from, last_part from environment where id = %s
 """
 
 

@@ -78,6 +78,7 @@ class Beside(NamedTuple):
     outcomes: bool  # what their platform said afterwards
     marks: bool  # what people said
     shards: bool
+    ended: bool  # whether runs have ended here, of any name, of which there may still be claims
 
 
 BESIDE = """
@@ -91,7 +92,8 @@ select
             and run = w.run limit 1) m),
     exists (select from wanted w cross join lateral (
         select from shard_chunk where environment = (select %(environment)s::smallint) and task_id = w.task_id
-            and run = w.run limit 1) s)
+            and run = w.run limit 1) s),
+    (select runs_known_from is not null from environment where id = %(environment)s)
 """
 
 

@@ -2,17 +2,144 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
+import msgspec
 from psycopg import Connection
 
+from dataforge.storage import event as event_log
+from dataforge.storage.part import Part, impatient
+
+if TYPE_CHECKING:
+    from dataforge.storage.partition import Place
+
+TABLE = "run"
 _SECOND_HALF = 7  # its first month
+_BOUNDS = re.compile(r"FROM \((?:'(\d+)'|MINVALUE)\) TO \('(\d+)'\)")
 
 
 def part_of(at: datetime) -> int:
     """The half-year that holds a time, as `run_part_of` of the database numbers it."""
     at = at.astimezone(UTC)
     return 2 * at.year + (at.month >= _SECOND_HALF)
+
+
+def begin_of(part: int) -> datetime:
+    """The first moment of a half-year."""
+    return datetime(part // 2, _SECOND_HALF if part % 2 else 1, 1, tzinfo=UTC)
+
+
+PARTS = """
+select c.relname, pg_get_expr(c.relpartbound, c.oid), (
+    select sum(pg_total_relation_size((of || substr(c.relname, 4))::regclass))
+    from unnest(array['run', 'attempt', 'touch', 'outcome']) as each (of))
+from pg_inherits join pg_class c on c.oid = inhrelid where inhparent = 'run'::regclass
+"""
+
+
+def parts(connection: Connection) -> list[Part]:
+    """Every part, the oldest first, which takes all that is older; with what lies beside its runs."""
+    found = [_part(*row) for row in connection.execute(PARTS)]
+    return sorted(found, key=lambda part: (part.ends is None, part.ends))
+
+
+def _part(name: str, bounds: str, size: int) -> Part:
+    between = _BOUNDS.search(bounds)
+    assert between is not None, "a part lies between half-years"
+    begins, ends = between.groups()
+    return Part(name, begin_of(int(begins)) if begins else None, begin_of(int(ends)), int(size))
+
+
+COUNT = "select count(*) from run where part < run_part_of(%s) and environment > 0"
+
+
+def runs_before(connection: Connection, ends: datetime) -> int:
+    """How many runs lie in the parts up to a time."""
+    row = connection.execute(COUNT, [ends]).fetchone()
+    return int(row[0]) if row else 0
+
+
+PATIENT = "set local statement_timeout = 0"  # a part is looked through
+DETACH = "select detach_run_part(%s, %s, run_part_of(%s), %s)"
+HELD = "select distinct environment from silent"
+END = "insert into run_end (environment, number, known_from) values (%s, %s, %s)"
+MOVE_ON = """
+update environment set runs_known_from = %(known_from)s, events_known_from = greatest(events_known_from, %(known_from)s)
+where id = %(environment)s
+"""
+
+
+def detach(connection: Connection, part: Part, following: Part) -> str:
+    """Takes the oldest part from its tables; what stays of it goes to the following one. Returns the name that its runs
+    have from now on. The caller holds the lock of every environment. Raises DatabaseUnavailable where others are in its
+    way for five seconds."""
+    connection.execute(PATIENT)
+    names = [each.name.removeprefix(f"{TABLE}_") for each in (part, following)]
+    with impatient(connection, part, "others read or wrote runs"):
+        row = connection.execute(DETACH, [*names, following.ends, part.ends]).fetchone()
+    assert row is not None, "a function gives one row"
+    for (environment,) in connection.execute(HELD).fetchall():
+        last = max(event_log.last_number(connection, environment), event_log.last_dropped(connection, environment))
+        connection.execute(END, [environment, last, part.ends])
+        connection.execute(MOVE_ON, {"environment": environment, "known_from": part.ends})
+    return str(row[0])
+
+
+class End(msgspec.Struct, frozen=True):
+    """That runs ended in an environment."""
+
+    number: int  # the last event that was recorded before
+    known_from: datetime  # those stayed of which something was told from then on
+
+
+ENDS = "select number, known_from from run_end where environment = %s and number >= %s order by known_from"
+
+
+def ends(connection: Connection, environment: int, number: int = 0) -> list[End]:
+    """When runs of an environment ended, at this event or later ones."""
+    return [End(*row) for row in connection.execute(ENDS, [environment, number])]
+
+
+REPEAT = "select * from end_rebuilt_runs(%s::smallint, %s::smallint, %s)"
+
+
+def repeat(connection: Connection, rebuilt: int, live: int, known_from: datetime) -> set[Place]:
+    """Ends in an environment that is being rebuilt the runs that ended so in the live one, and gives it the claims that
+    stand there of them. Returns the places of these claims, before and after."""
+    rows = connection.execute(REPEAT, [rebuilt, live, known_from])
+    return {(row[0], row[1], row[2]) for row in rows}
+
+
+CLAIMED = """
+select node_kind, node_id, partition from write w
+where environment = %(environment)s and (node_kind, node_id, partition) > (%(kind)s::node_kind, %(node)s, %(partition)s)
+    and attempt_id <> '~watermark' and not exists (
+        select from run r where r.environment = w.environment and r.task_id = w.task_id and r.run = w.run)
+group by node_kind, node_id, partition order by node_kind, node_id, partition limit %(most)s
+"""
+FIRST: Place = ("task", -(2**63), "")
+
+
+def claimed_behind(connection: Connection, environment: int, after: Place, most: int) -> list[Place]:
+    """The places behind this one that runs claim which have ended, in their order."""
+    given = {"environment": environment, "kind": after[0], "node": after[1], "partition": after[2], "most": most}
+    return [(row[0], row[1], row[2]) for row in connection.execute(CLAIMED, given)]
+
+
+DAYS = "select name, id, run_days from environment where id > 0 order by id"
+SET_DAYS = "update environment set run_days = %s where name = %s and id > 0"
+
+
+def days(connection: Connection) -> list[tuple[str, int, int]]:
+    """Of each environment its name, its id, and for how many days it keeps runs."""
+    return [(row[0], row[1], row[2]) for row in connection.execute(DAYS)]
+
+
+def set_days(connection: Connection, environment: str, wanted: int) -> None:
+    """Sets that."""
+    connection.execute(SET_DAYS, [wanted, environment])
 
 
 AHEAD = "31 days"  # of the begin of a half-year

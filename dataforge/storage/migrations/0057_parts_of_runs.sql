@@ -97,7 +97,8 @@ begin
         execute format('alter table %I attach partition %I for values from (%s) to (%s)', of, part, last + 1, wanted + 1);
         for made, whole in
             select i.indexrelid::regclass::text, h.inhparent::regclass::text
-            from pg_index i join pg_inherits h on h.inhrelid = i.indexrelid where i.indrelid = part::regclass
+            from pg_index i join pg_inherits h on h.inhrelid = i.indexrelid
+            where i.indrelid = part::regclass and not i.indisprimary
         loop
             execute format('alter index %I rename to %I', made, replace(whole, of || '_', part || '_'));
         end loop;
