@@ -932,8 +932,8 @@ MUTANTS = (
     Mutant(
         "what stands above a run that stays does not end",
         "dataforge/storage/migrations/0058_runs_end.sql",
-        "c.parent_task_id = a.task_id and not is_going(",
-        "false and not is_going(",
+        "not is_going(c.environment, c.task_id, c.group_run)",
+        "false",
         ("tests/ingest/test_ended_runs.py",),
     ),
     Mutant(
@@ -948,14 +948,14 @@ MUTANTS = (
         "dataforge/storage/migrations/0058_runs_end.sql",
         "select environment, task_id, run from partition_state_rest union",
         "select environment, task_id, run from partition_state_rest where false union",
-        ("tests/ingest/test_ended_runs.py",),
+        ("tests/ingest/test_run_export.py",),
     ),
     Mutant(
         "what a person marked does not end",
         "dataforge/storage/migrations/0058_runs_end.sql",
         "delete from going g using mark m where m.environment",
         "delete from going g using mark m where false and m.environment",
-        ("tests/ingest/test_ended_runs.py",),
+        ("tests/ingest/test_run_export.py",),
     ),
     Mutant(
         "of a run that has ended and begins anew nothing is claimed from before",

@@ -58,7 +58,7 @@ select t.namespace, t.name, a.run, a.attempt_id, a.kind, a.platform, a.said_evid
        a.said_by, a.external_run, a.group_run, a.map_index, a.number, a.incarnation, a.completed, a.started_at,
        a.ended_at, a.interval_start, a.interval_end, a.partition, p.namespace, p.name, a.parent_run,
        r.namespace, r.name, a.root_run, a.error, a.source, a.state, a.evidence, a.ordinal, a.span_start,
-       a.span_end, a.partitions, a.task_version, a.heard_at, a.part
+       a.span_end, a.partitions, a.task_version, a.heard_at, a.part, a.task_id
 from {}
 cross join lateral (
     select namespace, name from task where environment = a.environment and id = a.task_id offset 0
@@ -87,9 +87,8 @@ cross join lateral (
 
 def of_runs(connection: Connection, environment: int, runs: Sequence[RunKey]) -> list[StoredAttempt]:
     """Every attempt of these runs, with what it touched."""
-    parameters = {"environment": environment, **keys(runs)}
-    rows = connection.execute(OF_RUNS, parameters).fetchall()
-    touched = touches.of_runs(connection, parameters) if rows else {}
+    rows = connection.execute(OF_RUNS, {"environment": environment, **keys(runs)}).fetchall()
+    touched = touches.of_runs(connection, environment, ((row[38], row[2], row[37]) for row in rows)) if rows else {}
     return [_stored(row, touched) for row in rows]
 
 

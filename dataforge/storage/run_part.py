@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 from psycopg import Connection
+from psycopg.errors import LockNotAvailable
 
+from dataforge.model.errors import DatabaseUnavailable
 from dataforge.storage import event as event_log
-from dataforge.storage.part import Part, impatient
+from dataforge.storage.part import Part
 
 if TYPE_CHECKING:
     from dataforge.storage.partition import Place
@@ -62,7 +65,13 @@ def runs_before(connection: Connection, ends: datetime) -> int:
 
 
 PATIENT = "set local statement_timeout = 0"  # a part is looked through
-DETACH = "select detach_run_part(%s, %s, run_part_of(%s), %s)"
+CHOOSE = "select choose_ended_runs(%s, %s)"
+# Others hold some of these and ask for more. Who gives up before PostgreSQL looks for deadlocks, after a second, is in
+# nobody's way.
+TAKE = "lock table run, attempt, touch, outcome in access exclusive mode"
+IMPATIENT = "set local lock_timeout = '700ms'"
+TRIES = 8
+DETACH = "select detach_run_part(%s, %s, run_part_of(%s))"
 HELD = "select distinct environment from silent"
 END = "insert into run_end (environment, number, known_from) values (%s, %s, %s)"
 MOVE_ON = """
@@ -74,17 +83,27 @@ where id = %(environment)s
 def detach(connection: Connection, part: Part, following: Part) -> str:
     """Takes the oldest part from its tables; what stays of it goes to the following one. Returns the name that its runs
     have from now on. The caller holds the lock of every environment. Raises DatabaseUnavailable where others are in its
-    way for five seconds."""
+    way for some seconds."""
     connection.execute(PATIENT)
-    names = [each.name.removeprefix(f"{TABLE}_") for each in (part, following)]
-    with impatient(connection, part, "others read or wrote runs"):
-        row = connection.execute(DETACH, [*names, following.ends, part.ends]).fetchone()
+    name, following_name = (each.name.removeprefix(f"{TABLE}_") for each in (part, following))
+    connection.execute(CHOOSE, [name, part.ends])
+    _take(connection, part)
+    row = connection.execute(DETACH, [name, following_name, following.ends]).fetchone()
     assert row is not None, "a function gives one row"
     for (environment,) in connection.execute(HELD).fetchall():
         last = max(event_log.last_number(connection, environment), event_log.last_dropped(connection, environment))
         connection.execute(END, [environment, last, part.ends])
         connection.execute(MOVE_ON, {"environment": environment, "known_from": part.ends})
     return str(row[0])
+
+
+def _take(connection: Connection, part: Part) -> None:
+    for _ in range(TRIES):
+        with suppress(LockNotAvailable), connection.transaction():
+            connection.execute(IMPATIENT)
+            connection.execute(TAKE)
+            return
+    raise DatabaseUnavailable(f"others read or wrote runs for too long to drop {part.name}: try again")
 
 
 class End(msgspec.Struct, frozen=True):

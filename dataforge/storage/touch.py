@@ -1,7 +1,6 @@
 """Touches: what attempts read and wrote, of each dataset and partition what was last said."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from psycopg import Connection
 
@@ -13,10 +12,11 @@ from dataforge.storage.record_set import Added, Row, add, spread
 TOUCHES = """
 select x.task_id, x.run, x.attempt_id, x.direction, d.namespace, d.name, x.partition, x.first_at, x.last_at,
        x.version, x.version_at, x.rows, x.measured, x.change, x.report, x.columns, x.columns_at
-from unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
+from unnest(%(tasks)s::bigint[], %(runs)s::text[], %(parts)s::smallint[]) as wanted (task_id, run, part)
 cross join lateral (
     select * from touch
-    where environment = (select %(environment)s::smallint) and task_id = wanted.task_id and run = wanted.run offset 0
+    where environment = (select %(environment)s::smallint) and task_id = wanted.task_id and run = wanted.run
+        and part = wanted.part offset 0
 ) x
 cross join lateral (
     select namespace, name from dataset
@@ -26,8 +26,13 @@ cross join lateral (
 AttemptName = tuple[int, str, str]  # task id, run, attempt id
 
 
-def of_runs(connection: Connection, parameters: dict[str, Any]) -> dict[AttemptName, list[Touch]]:
-    """What the attempts of the runs that these parameters name have touched."""
+def of_runs(
+    connection: Connection, environment: int, runs: Iterable[tuple[int, str, int]]
+) -> dict[AttemptName, list[Touch]]:
+    """What the attempts of these runs have touched that lie in these parts."""
+    ordered = sorted(set(runs))
+    tasks, names, parts = ([run[place] for run in ordered] for place in range(3))
+    parameters = {"environment": environment, "tasks": tasks, "runs": names, "parts": parts}
     found: dict[AttemptName, list[Touch]] = {}
     rows = connection.execute(TOUCHES, parameters).fetchall()
     for task_id, run, attempt_id, direction, namespace, name, *rest, said, shown, shown_at in rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +189,19 @@ def test_what_platforms_told_ends_as_well(fresh: Make, tmp_path: Path, capture: 
     bodies = CAPTURED[capture]
     times = sorted(time_of(body) for body in bodies)
     check(fresh, tmp_path, bodies, (3 * len(bodies) // 4, times[len(bodies) // 2], len(bodies) // 8))
+
+
+def test_what_stands_above_a_run_that_stays_does_so_too(fresh: Make, tmp_path: Path) -> None:
+    """Also where nothing was told of it for longer, as where the clock of an application was late."""
+    told = [json.loads(body) for body in CAPTURED["spark"]]
+    above = {_name(parent["job"]) for each in told if (parent := each["run"]["facets"].get("parent"))}
+    for each in told:
+        if _name(each["job"]) in above:
+            each["eventTime"] = (datetime.fromisoformat(each["eventTime"]) - timedelta(hours=3)).isoformat()
+    bodies = [json.dumps(each).encode() for each in told]
+    times = sorted(time_of(body) for body in bodies)
+    check(fresh, tmp_path, bodies, (len(bodies), times[2 * len(bodies) // 3], 0))
+
+
+def _name(job: dict[str, Any]) -> tuple[str, str]:
+    return job["namespace"], job["name"]

@@ -11,23 +11,27 @@ from typing import Any
 from unittest import mock
 
 import msgspec
+import psycopg
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks import workload
 from dataforge.ingest.batch import record_native, record_openlineage
+from dataforge.ingest.rebuild import rebuilt
 from dataforge.ingest.redaction import NOTHING
 from dataforge.ingest.replay import verify
 from dataforge.ledger import catalog, run_end, run_history
 from dataforge.ledger.bodies import Ended
 from dataforge.ledger.run_graph import run_graph
 from dataforge.ledger.run_history import DATABASE, FoundRun, runs
+from dataforge.ledger.scope import Part
 from dataforge.model.catalog import RunItem
-from dataforge.model.errors import ArchiveUnavailable, NotFound
+from dataforge.model.errors import ArchiveUnavailable, Conflict, DatabaseUnavailable, NotFound
 from dataforge.model.filter import RunFilter
+from dataforge.storage import run_part
 from dataforge.storage.archive import Archive
-from dataforge.storage.database import Database
+from dataforge.storage.database import MIGRATIONS, Database, migrate
 from tests.ingest.bucket import s3
 from tests.ingest.ended import cut, end_at, fresh
 
@@ -143,13 +147,29 @@ def test_what_ended_is_found_in_the_files_as_it_was(world: Database, archive: Ar
 
 
 def test_what_goes_on_or_was_told_of_since_stays_with_all_of_it(world: Database, archive: Archive) -> None:
-    record(world, told(JANUARY - timedelta(days=1), run="open", state="running"))
+    for number in range(3):  # of which two are not the last that began
+        record(world, told(JANUARY - timedelta(days=1), run=f"open{number}", state="running"))
     record(world, told(JANUARY - timedelta(days=1), run="again", state="failed"))
     record(world, told(JANUARY + timedelta(days=40), run="again", state="succeeded"))
     assert end(world, archive).files == []
     found = {item.run: item.started_at for item in catalog.runs(world, "dev", ALL).items}
-    assert (found["open"], found["again"]) == (JANUARY - timedelta(days=1),) * 2
+    assert [found.get(run) for run in ("open0", "open1", "open2", "again")] == [JANUARY - timedelta(days=1)] * 4
     assert verify(world, "dev").found.agrees
+
+
+def test_what_somebody_marked_or_a_partition_stands_by_stays(world: Database, archive: Archive) -> None:
+    at = JANUARY - timedelta(days=3)
+    said = {"task": {"namespace": "shop", "name": "load"}, "time": at.isoformat()}
+    order = said | {"control": "mark", "state": "failed", "by": "anna", "reason": "seen"}
+    marks = [order | {"run": f"m{number}"} for number in (1, 2)]
+    keys = [said | {"run": key, "partition": key, "state": "succeeded"} for key in ("acme", "beta")]
+    gone = said | {"run": "gone", "partition": "2024-12-01", "state": "succeeded"}
+    last = gone | {"run": "last", "time": NOW.isoformat()}
+    record(world, [workload.encode(each) for each in (*marks, *keys, gone, last)])
+    end(world, archive)
+    with world.transaction() as connection:
+        left = connection.execute("select run from run where started_at is null order by run").fetchall()
+    assert [run for (run,) in left] == ["acme", "beta", "last", "m1", "m2"]
 
 
 def test_openlineage_runs_come_back_as_they_were(database: Database, archive: Archive) -> None:
@@ -329,3 +349,50 @@ def test_killed_at_any_step_the_next_call_goes_on_and_all_is_listed_once(
     assert [untouched(each.run) for each in found] == [untouched(item) for item in before]
     assert [each.origin == DATABASE for each in found] == [True] * len(living()) + [False] * 2
     assert verify(world, "dev").found.agrees
+
+
+def test_what_was_there_before_it_was_cut_is_one_part_as_it_lies(empty_database_url: str, tmp_path: Path) -> None:
+    before = tmp_path / "migrations"
+    before.mkdir()
+    for file in MIGRATIONS.glob("*.sql"):
+        if file.stem < "0057":
+            (before / file.name).write_bytes(file.read_bytes())
+    migrate(empty_database_url, before)
+    lies = "select relname, relfilenode from pg_class where relname = any(%s)"
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute("insert into task (environment, id, namespace, name) values (1, 7, 'ns', 'load')")
+        connection.execute(
+            "insert into run (environment, task_id, run, kind, group_run, map_index, state, evidence, attempt,"
+            " partitions, source) values (1, 7, 'r', 'task', 'r', -1, 'failed', 'reported', 1, '{}', '{}')"
+        )
+        files = {row[0]: row[1] for row in connection.execute(lies, [["run", "attempt", "touch", "outcome"]])}
+    migrate(empty_database_url)
+    with psycopg.connect(empty_database_url) as connection:
+        (half,) = connection.execute("select substr(run_part_name('', run_part_of(now())), 2)").fetchone() or ("",)
+        now = {row[0]: row[1] for row in connection.execute(lies, [[f"{table}_{half}" for table in files]])}
+        rows = connection.execute("select tableoid::regclass::text, run, part = run_part_of(now()) from run").fetchall()
+    assert now == {f"{table}_{half}": file for table, file in files.items()}
+    assert rows == [(f"run_{half}", "r", True)]
+
+
+def test_who_reads_on_for_long_is_not_in_the_way_of_others(
+    world: Database, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_part, "TRIES", 1)
+    record(world, told(JANUARY - timedelta(days=1), run="old"))
+    with world.transaction() as connection:
+        connection.execute("select from attempt limit 1")
+        with pytest.raises(DatabaseUnavailable, match="read or wrote runs for too long to drop run_2024h2: try again"):
+            run_end.end_old(world, NOW, archive)
+        assert connection.execute("select from run where run = 'old'").fetchone() is not None
+    assert len(end(world, archive).files) == 1
+
+
+def test_runs_that_end_while_events_are_read_again_are_told(world: Database, archive: Archive) -> None:
+    record(world, told(JANUARY - timedelta(days=1)))
+    with rebuilt(world, "dev", None, lambda *_: None) as rebuild:
+        end(world, archive)
+        with world.transaction() as connection, pytest.raises(Conflict, match="runs ended while events were read"):
+            rebuild.finish(connection)
+    with pytest.raises(Conflict, match="runs have ended since the last checkpoint"):
+        verify(world, "dev", part=Part(since=NOW - timedelta(days=20)))

@@ -79,6 +79,7 @@ def _parameters(database: Database, environment: int = 1) -> dict[str, Any]:
         **nodes,
         "most": 10,
         "firsts": ["" for _ in runs],
+        "parts": [4_053 for _ in runs],
         "datasets": [row["node"] for row in rows],
     }
 

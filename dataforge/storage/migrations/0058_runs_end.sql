@@ -136,10 +136,18 @@ begin
 end
 $$;
 
--- Takes the oldest part from its tables, and returns the name that its runs have from now on. The next one takes what is
--- older than it from then on, up to `until`, and with that what stays.
-create function detach_run_part(part text, next text, until integer, known_from timestamptz) returns text
-language plpgsql as $$
+-- Looks through a part for what is to leave with it, and what stays; who reads is not in the way yet.
+create function choose_ended_runs(part text, known_from timestamptz) returns void language plpgsql as $$
+begin
+    perform find_silent_runs(('attempt_' || part)::regclass, ('outcome_' || part)::regclass, ('run_' || part)::regclass,
+        null, known_from);
+    perform spare_runs(('run_' || part)::regclass, known_from);
+end
+$$;
+
+-- Takes the oldest part from its tables, when that was done, and returns the name that its runs have from now on. The next
+-- one takes what is older than it from then on, up to `until`, and with that what stays.
+create function detach_run_part(part text, next text, until integer) returns text language plpgsql as $$
 declare
     tables constant text[] := array['touch', 'attempt', 'outcome', 'run'];
     suffix constant text := '_' || part || '_' || to_char(clock_timestamp() at time zone 'UTC', 'YYYYMMDDHH24MISSUS');
@@ -153,9 +161,6 @@ declare
     away text;
     columns text;
 begin
-    perform find_silent_runs(('attempt_' || part)::regclass, ('outcome_' || part)::regclass, ('run_' || part)::regclass,
-        null, known_from);
-    perform spare_runs(('run_' || part)::regclass, known_from);
     foreach of in array tables loop
         execute format('alter table %I detach partition %I', of, of || '_' || part);
         execute format('alter table %I rename to %I', of || '_' || part, 'ending_' || of || suffix);
