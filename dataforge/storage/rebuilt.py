@@ -54,7 +54,7 @@ STATE: tuple[Table, ...] = (
     Table("touch", unlike=("part",)),
     Table("column_list", unlike=("columns",)),  # the key is their hash
     Table("outcome", unlike=("part",)),
-    Table("shard_chunk", unlike=("content",)),  # it has a hash
+    Table("shard_chunk", unlike=("content", "part")),  # it has a hash
     Table("run", unlike=("part",)),
     Table("watermark"),
     Table("late"),

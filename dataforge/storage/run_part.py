@@ -37,7 +37,7 @@ def begin_of(part: int) -> datetime:
 PARTS = """
 select c.relname, pg_get_expr(c.relpartbound, c.oid), (
     select sum(pg_total_relation_size((of || substr(c.relname, 4))::regclass))
-    from unnest(array['run', 'attempt', 'touch', 'outcome']) as each (of))
+    from unnest(array['run', 'attempt', 'touch', 'outcome', 'shard_chunk']) as each (of))
 from pg_inherits join pg_class c on c.oid = inhrelid where inhparent = 'run'::regclass
 """
 
@@ -68,7 +68,7 @@ PATIENT = "set local statement_timeout = 0"  # a part is looked through
 CHOOSE = "select choose_ended_runs(%s, %s)"
 # Others hold some of these and ask for more. Who gives up before PostgreSQL looks for deadlocks, after a second, is in
 # nobody's way.
-TAKE = "lock table run, attempt, touch, outcome in access exclusive mode"
+TAKE = "lock table run, attempt, touch, outcome, shard_chunk in access exclusive mode"
 IMPATIENT = "set local lock_timeout = '700ms'"
 TRIES = 8
 DETACH = "select detach_run_part(%s, %s, run_part_of(%s))"

@@ -106,7 +106,7 @@ declare
     part text;
     index text;
 begin
-    foreach of in array array['run', 'attempt', 'touch', 'outcome'] loop
+    foreach of in array array['run', 'attempt', 'touch', 'outcome', 'shard_chunk'] loop
         part := run_part_name(of, first);
         execute format('alter table %I detach partition %I', of, of || was);
         execute format('alter table %I rename to %I', of || was, part);

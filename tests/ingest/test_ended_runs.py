@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,7 +27,7 @@ from tests.ingest.ended import end_at, ended
 
 CAPTURES = Path(__file__).parents[2] / "examples" / "captures"
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
-OF_RUNS = ("attempt", "touch", "run")
+OF_RUNS = ("attempt", "touch", "run", "shard_chunk")
 
 Make = Callable[[], Database]
 
@@ -96,6 +97,9 @@ SAID = st.fixed_dictionaries(
                 [{"namespace": "s3://lake", "name": "orders"}],
                 [{"namespace": "s3://lake", "name": "orders", "checks": [{"name": "rows", "success": False}]}],
             ]
+        ),
+        "shards": st.lists(st.sampled_from("ab"), min_size=1, unique=True).map(
+            lambda keys: [{"key": key, "state": "succeeded"} for key in keys]
         ),
         "inputs": st.just(
             [{"namespace": "s3://lake", "name": "orders", "checks": [{"name": "keys", "success": False}]}]
@@ -192,16 +196,31 @@ def test_what_platforms_told_ends_as_well(fresh: Make, tmp_path: Path, capture: 
 
 
 def test_what_stands_above_a_run_that_stays_does_so_too(fresh: Make, tmp_path: Path) -> None:
-    """Also where nothing was told of it for longer, as where the clock of an application was late."""
-    told = [json.loads(body) for body in CAPTURED["spark"]]
-    above = {_name(parent["job"]) for each in told if (parent := each["run"]["facets"].get("parent"))}
-    for each in told:
-        if _name(each["job"]) in above:
-            each["eventTime"] = (datetime.fromisoformat(each["eventTime"]) - timedelta(hours=3)).isoformat()
-    bodies = [json.dumps(each).encode() for each in told]
-    times = sorted(time_of(body) for body in bodies)
-    check(fresh, tmp_path, bodies, (len(bodies), times[2 * len(bodies) // 3], 0))
+    """Also where nothing was told of it for longer, and its task has run since."""
+    runs = {name: str(UUID(int=number)) for number, name in enumerate(("first", "second", "job"), 1)}
+    bodies = [
+        _told("flow", runs["first"], "START", 0),
+        _told("flow", runs["first"], "COMPLETE", 1),
+        _told("flow", runs["second"], "START", 2),
+        _told("flow", runs["second"], "COMPLETE", 3),
+        _told("flow.job", runs["job"], "START", 4, above=("flow", runs["first"])),
+        _told("flow.job", runs["job"], "COMPLETE", 50, above=("flow", runs["first"])),
+    ]
+    check(fresh, tmp_path, bodies, (len(bodies), datetime(2026, 11, 1, 0, 30, tzinfo=UTC), 0))
 
 
-def _name(job: dict[str, Any]) -> tuple[str, str]:
-    return job["namespace"], job["name"]
+def _told(name: str, run: str, kind: str, minute: int, above: tuple[str, str] | None = None) -> bytes:
+    of = {"_producer": "https://flows", "_schemaURL": "https://flows/schema"}
+    parent = (
+        {"parent": {**of, "run": {"runId": above[1]}, "job": {"namespace": "ns", "name": above[0]}}} if above else {}
+    )
+    return json.dumps(
+        {
+            "eventType": kind,
+            "eventTime": f"2026-11-01T00:{minute:02}:00Z",
+            "producer": "https://flows",
+            "schemaURL": "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent",
+            "run": {"runId": run, "facets": parent},
+            "job": {"namespace": "ns", "name": name},
+        }
+    ).encode()

@@ -365,7 +365,9 @@ def test_what_was_there_before_it_was_cut_is_one_part_as_it_lies(empty_database_
             "insert into run (environment, task_id, run, kind, group_run, map_index, state, evidence, attempt,"
             " partitions, source) values (1, 7, 'r', 'task', 'r', -1, 'failed', 'reported', 1, '{}', '{}')"
         )
-        files = {row[0]: row[1] for row in connection.execute(lies, [["run", "attempt", "touch", "outcome"]])}
+        files = {
+            row[0]: row[1] for row in connection.execute(lies, [["run", "attempt", "touch", "outcome", "shard_chunk"]])
+        }
     migrate(empty_database_url)
     with psycopg.connect(empty_database_url) as connection:
         (half,) = connection.execute("select substr(run_part_name('', run_part_of(now())), 2)").fetchone() or ("",)

@@ -29,7 +29,7 @@ def steps(plan: Node) -> Iterator[Node]:
 
 
 _PART = re.compile(r"(partition_state)_(rest|before|[0-9]{6})")
-_HALF = re.compile(r"\b(run|attempt|touch|outcome)_[0-9]{4}h[12]")
+_HALF = re.compile(r"\b(run|attempt|touch|outcome|shard_chunk)_[0-9]{4}h[12]")
 
 
 def whole(text: str) -> str:

@@ -1,7 +1,8 @@
 -- Runs and what they told by the half-year in which that was said: they end by parts, never row by row.
 --
 -- `part` is that half-year as a number, twice the year and one more in its second half: of an attempt, an outcome or a run
--- that of the first event by which it was known here. What is told of it later stays beside it. So whatever lies in a part
+-- that of the first event by which it was known here; of what lies beside an attempt, touches and manifests of shards, that
+-- of the attempt. What is told of it later stays beside it. So whatever lies in a part
 -- has at least one word from its begin on, and what has none since then lies in older parts alone. What is found by its
 -- name is looked for in each part; so parts are few, and whoever has found a row names its part from then on.
 --
@@ -31,6 +32,7 @@ alter table environment alter column last_part set not null, alter column last_p
 alter table attempt drop constraint attempt_environment_task_id_fkey;
 alter table outcome drop constraint outcome_environment_task_id_fkey;
 alter table touch drop constraint touch_environment_dataset_id_fkey;
+alter table shard_chunk drop constraint shard_chunk_environment_task_id_fkey;
 
 alter table attempt add column heard_at timestamptz check (heard_at > said_at);
 
@@ -41,7 +43,7 @@ declare
     of text;
     of_it text;
 begin
-    foreach of in array array['run', 'attempt', 'touch', 'outcome'] loop
+    foreach of in array array['run', 'attempt', 'touch', 'outcome', 'shard_chunk'] loop
         part := run_part_name(of, first);
         execute format('alter table %I add column part smallint not null default %s', of, first);
         execute format('alter table %I alter column part drop default', of);
@@ -51,7 +53,7 @@ begin
         for of_it in select indexrelid::regclass::text from pg_index where indrelid = part::regclass loop
             execute format('alter index %I rename to %I', of_it, replace(of_it, of || '_', part || '_'));
         end loop;
-        execute format('create table %I (like %I including defaults including constraints including generated)
+        execute format('create table %I (like %I including defaults including constraints including generated including storage)
             partition by range (part)', of, part);
         execute format('alter table %I drop constraint %I', of, of || '_is_of_its_part');
         execute format('alter table %I alter column part set default last_run_part()', of);
@@ -69,6 +71,7 @@ alter table touch add primary key (environment, task_id, run, attempt_id, direct
 create index touch_by_place on touch (environment, dataset_id, partition) where partition <> '';
 alter table outcome add primary key (environment, task_id, group_run, part);
 create index outcome_by_parent on outcome (environment, parent_run);
+alter table shard_chunk add primary key (environment, task_id, run, first, part);
 alter table run add primary key (environment, task_id, run, part);
 create index run_by_start on run (environment, kind, started_at desc nulls last, task_id, run);
 create index run_by_task on run (environment, task_id, started_at desc nulls last, run);
@@ -89,9 +92,9 @@ begin
     if last >= wanted then
         return 0;
     end if;
-    foreach of in array array['run', 'attempt', 'touch', 'outcome'] loop
+    foreach of in array array['run', 'attempt', 'touch', 'outcome', 'shard_chunk'] loop
         part := run_part_name(of, wanted);
-        execute format('create table %I (like %I including defaults including constraints including generated) %s', part,
+        execute format('create table %I (like %I including defaults including constraints including generated including storage) %s', part,
             of, case when of in ('run', 'attempt') then 'with (fillfactor = 80)' else '' end);
         execute format('alter table %I add constraint %I check (part < %s)', part, of || '_is_of_its_part', wanted + 1);
         execute format('alter table %I attach partition %I for values from (%s) to (%s)', of, part, last + 1, wanted + 1);

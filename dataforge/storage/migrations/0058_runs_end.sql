@@ -149,14 +149,13 @@ $$;
 -- one takes what is older than it from then on, up to `until`, and with that what stays.
 create function detach_run_part(part text, next text, until integer) returns text language plpgsql as $$
 declare
-    tables constant text[] := array['touch', 'attempt', 'outcome', 'run'];
+    tables constant text[] := array['touch', 'shard_chunk', 'attempt', 'outcome', 'run'];
     suffix constant text := '_' || part || '_' || to_char(clock_timestamp() at time zone 'UTC', 'YYYYMMDDHH24MISSUS');
     gone constant text := 'not exists (select from going g
         where g.environment = x.environment and g.task_id = x.task_id and g.group_run = x.group_run)';
     gone_with_attempt constant text := format('not exists (select from %I a join going g
         on g.environment = a.environment and g.task_id = a.task_id and g.group_run = a.group_run
-        where a.environment = x.environment and a.task_id = x.task_id and a.run = x.run and a.attempt_id = x.attempt_id)',
-        'ending_attempt' || suffix);
+        where a.environment = x.environment and a.task_id = x.task_id and a.run = x.run)', 'ending_attempt' || suffix);
     of text;
     away text;
     columns text;
@@ -171,10 +170,10 @@ begin
         away := 'ending_' || of || suffix;
         columns := written_columns(of::regclass);
         execute format('with staying as (delete from %I x where %s returning *) insert into %I (%s) select %4$s from staying',
-            away, case of when 'touch' then gone_with_attempt else gone end, of, columns);
+            away, case when of in ('touch', 'shard_chunk') then gone_with_attempt else gone end, of, columns);
     end loop;
     insert into ending (part, was, beside) values ('ending_run' || suffix, 'run_' || part,
-        array['ending_touch' || suffix, 'ending_attempt' || suffix, 'ending_outcome' || suffix]);
+        array['ending_touch' || suffix, 'ending_shard_chunk' || suffix, 'ending_attempt' || suffix, 'ending_outcome' || suffix]);
     return 'ending_run' || suffix;
 end
 $$;
@@ -210,6 +209,8 @@ begin
         union select 'dataset', f.dataset_id, f.partition from failed_check f
         join going_run k on k.task_id = f.task_id and k.run = f.run where f.environment in (rebuilt, live);
     delete from touch x using going_run k where x.environment = rebuilt and x.task_id = k.task_id and x.run = k.run;
+    delete from shard_chunk x using going_run k
+        where x.environment = rebuilt and x.task_id = k.task_id and x.run = k.run;
     delete from attempt x using going_run k where x.environment = rebuilt and x.task_id = k.task_id and x.run = k.run;
     delete from run x using going_run k where x.environment = rebuilt and x.task_id = k.task_id and x.run = k.run;
     delete from outcome x using going g where x.environment = rebuilt and x.task_id = g.task_id and x.group_run = g.group_run;
