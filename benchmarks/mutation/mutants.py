@@ -946,8 +946,8 @@ MUTANTS = (
     Mutant(
         "what a partition without a window stands by does not end",
         "dataforge/storage/migrations/0058_runs_end.sql",
-        "select environment, task_id, run from partition_state_rest union",
-        "select environment, task_id, run from partition_state_rest where false union",
+        "g.group_run = coalesce(r.group_run, n.run)",
+        "false",
         ("tests/ingest/test_run_export.py",),
     ),
     Mutant(
