@@ -988,8 +988,8 @@ MUTANTS = (
     Mutant(
         "partitions are settled by the claims of runs that have ended",
         "dataforge/ledger/start.py",
-        "    _settle_claims(database, environment)\n",
-        "",
+        "        _settle_claims(database, environment)\n",
+        "        pass\n",
         ("tests/ingest/test_ended_runs.py",),
     ),
 )

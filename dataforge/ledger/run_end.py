@@ -70,8 +70,7 @@ def _judged(connection: Connection, now: datetime) -> list[Fate]:
 
 
 def _judge(connection: Connection, part: Part, before: datetime, young: str) -> Fate:
-    ends = _ends(part)
-    return Fate(part, None, young) if ends > before else Fate(part, run_part.runs_before(connection, ends), None)
+    return Fate(part, None, young) if _ends(part) > before else Fate(part, run_part.count(connection, part), None)
 
 
 def _ends(part: Part) -> datetime:

@@ -123,7 +123,8 @@ def load_runs(database: Database, environment: int, start: Start, keep: Keep | N
         _settle_nodes(database, environment, kind)
     _load(database, environment, start, keep, graph=False)
     _settle_runs(database, environment)
-    _settle_claims(database, environment)
+    if any(part.file == "write.zst" and part.rows for part in start.checkpoint.manifest.parts):
+        _settle_claims(database, environment)
     with database.transaction() as connection:
         settle(connection, environment, places=controls.quarantines(connection, environment))
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
-from psycopg import Connection
+from psycopg import Connection, sql
 from psycopg.errors import LockNotAvailable
 
 from dataforge.model.errors import DatabaseUnavailable
@@ -55,12 +55,12 @@ def _part(name: str, bounds: str, size: int) -> Part:
     return Part(name, begin_of(int(begins)) if begins else None, begin_of(int(ends)), int(size))
 
 
-COUNT = "select count(*) from run where part < run_part_of(%s) and environment > 0"
+COUNT = "select count(*) from {part} where environment > 0"
 
 
-def runs_before(connection: Connection, ends: datetime) -> int:
-    """How many runs lie in the parts up to a time."""
-    row = connection.execute(COUNT, [ends]).fetchone()
+def count(connection: Connection, part: Part) -> int:
+    """How many runs lie in a part. Reads all of it."""
+    row = connection.execute(sql.SQL(COUNT).format(part=sql.Identifier(part.name))).fetchone()
     return int(row[0]) if row else 0
 
 

@@ -120,6 +120,19 @@ def test_half_years_that_are_old_enough_end_and_others_stay(world: Database, arc
     assert (again.files, [fate.part.name for fate in again.fates][:1]) == ([], ["run_2025h1"])
 
 
+def test_the_last_part_takes_what_is_younger_until_the_next_is_made(world: Database, archive: Archive) -> None:
+    for at in (NOW, datetime(2031, 1, 1, tzinfo=UTC)):
+        record(world, told(at))
+    where = "select part = last_part from run join environment e on e.id = 1 where started_at >= %s"
+    with world.transaction() as connection:
+        assert connection.execute(where, [NOW]).fetchall() == [(True,), (True,)]
+        assert connection.execute("select premake_run_parts('2031-01-01')").fetchone() == (1,)
+    record(world, told(datetime(2031, 1, 2, tzinfo=UTC)), told(datetime(2028, 1, 2, tzinfo=UTC)))
+    ended = run_end.end_old(world, datetime(2032, 12, 1, tzinfo=UTC), archive)
+    assert [fate.stays for fate in ended.fates] == [None] * 4 + ["the last one there is"]
+    assert verify(world, "dev").found.agrees
+
+
 def test_the_environment_that_keeps_longest_decides(world: Database, archive: Archive) -> None:
     for environment in ("dev", "prod"):
         record(world, told(JANUARY - timedelta(days=1)), environment=environment)

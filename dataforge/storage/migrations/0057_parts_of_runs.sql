@@ -1,10 +1,10 @@
 -- Runs and what they told by the half-year in which that was said: they end by parts, never row by row.
 --
--- `part` is that half-year as a number, twice the year and one more in its second half: of an attempt, an outcome or a run
--- that of the first event by which it was known here; of what lies beside an attempt, touches and manifests of shards, that
--- of the attempt. What is told of it later stays beside it. So whatever lies in a part
--- has at least one word from its begin on, and what has none since then lies in older parts alone. What is found by its
--- name is looked for in each part; so parts are few, and whoever has found a row names its part from then on.
+-- `part` is that half-year as a number, twice the year and one more in its second half: of an attempt that of the first event
+-- by which it was known here, of what it touched and of shards that of the attempt, of an outcome that of its DAG run's start.
+-- What is told of it later stays beside it. So whatever lies in a part has at least one word from its begin on, and what has
+-- none since then lies in older parts alone. What is found by its name is looked for in each part; so parts are few, and
+-- whoever has found a row names its part from then on.
 --
 -- The oldest part takes all that is older, too. `environment.last_part` is the last part there is, and takes what is
 -- younger; so nothing is without one, however late the next is made. What is there already becomes one part as it lies;
@@ -53,8 +53,8 @@ begin
         for of_it in select indexrelid::regclass::text from pg_index where indrelid = part::regclass loop
             execute format('alter index %I rename to %I', of_it, replace(of_it, of || '_', part || '_'));
         end loop;
-        execute format('create table %I (like %I including defaults including constraints including generated including storage)
-            partition by range (part)', of, part);
+        execute format('create table %I (like %I including defaults including constraints including generated
+            including storage) partition by range (part)', of, part);
         execute format('alter table %I drop constraint %I', of, of || '_is_of_its_part');
         execute format('alter table %I alter column part set default last_run_part()', of);
         execute format('alter table %I attach partition %I for values from (minvalue) to (%s)', of, part, first + 1);
@@ -94,8 +94,8 @@ begin
     end if;
     foreach of in array array['run', 'attempt', 'touch', 'outcome', 'shard_chunk'] loop
         part := run_part_name(of, wanted);
-        execute format('create table %I (like %I including defaults including constraints including generated including storage) %s', part,
-            of, case when of in ('run', 'attempt') then 'with (fillfactor = 80)' else '' end);
+        execute format('create table %I (like %I including defaults including constraints including generated
+            including storage) %s', part, of, case when of in ('run', 'attempt') then 'with (fillfactor = 80)' else '' end);
         execute format('alter table %I add constraint %I check (part < %s)', part, of || '_is_of_its_part', wanted + 1);
         execute format('alter table %I attach partition %I for values from (%s) to (%s)', of, part, last + 1, wanted + 1);
         for made, whole in
