@@ -72,7 +72,7 @@ VERBS = {
     ),
     "retention": Verb(
         "dataforge.cli.retention:retention",
-        "List the months of partition states, and of events that are known, and whether each may go.",
+        "List the parts of partition states, runs and known events, and whether each may go.",
     ),
     "dagster": Verb("dataforge.cli.dagster:dagster", "Take from Dagster's event log what is old and nobody needs."),
     "replay": Verb(

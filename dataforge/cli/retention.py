@@ -1,4 +1,4 @@
-"""`retention`: how long partitions have states and events are known, and when runs are exported."""
+"""`retention`: how long partitions have states, runs are kept and events are known."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from dataforge.cli.opened import archive_of, opened, shelf_of
 
 if TYPE_CHECKING:
     from dataforge.ledger.bodies import Ended, Fate
-    from dataforge.ledger.export import Exported
 
 
 @click.command()
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--run-days",
     type=click.IntRange(1, 36_500),
-    help="Set after how many days a month of this environment's runs is exported.",
+    help="Set for how many days after its last word this environment keeps a run.",
 )
 @click.option(
     "--detail-days",
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 def retention(
     invocation: Invocation, apply_: bool, run_days: int | None, detail_days: int | None, for_program: bool
 ) -> None:
-    """List the months of partition states, and of events that are known, and whether each may go.
+    """List the parts of partition states, runs and known events, and whether each may go.
 
     A month of states may go when all windows that begin in it have been over for longer than every environment says (90
     days), and nobody works on one. It is exported to DATAFORGE_ARCHIVE, read back and dropped; from then on questions
@@ -44,10 +43,11 @@ def retention(
     A month of events may go when all of it occurred and was recorded more than DATAFORGE_EVENT_DAYS ago. From then on
     what occurred no later than the last of it is refused, since a repeat could not be told from news.
 
-    Months of runs that have been over for longer than their environment says (400 days) are exported to
-    DATAFORGE_ARCHIVE; `dataforge runs --since` reads them where the database does not have them.
+    A half-year of runs may go when it has been over for longer than every environment says (400 days). Those of which
+    something was told since then, or that go on, stay. The others are exported to DATAFORGE_ARCHIVE, read back and
+    dropped; `dataforge runs --since` lists them from there.
     """
-    from dataforge.ledger import detail, run_export
+    from dataforge.ledger import detail, run_end
     from dataforge.ledger.bodies import Ended
     from dataforge.ledger.retention import end_old, fates
 
@@ -55,27 +55,22 @@ def retention(
     archive, shelves = archive_of(settings), partial(shelf_of, settings)
     with opened(invocation) as database:
         if run_days is not None:
-            run_export.set_days(database, settings.environment, run_days)
+            run_end.set_days(database, settings.environment, run_days)
         if detail_days is not None:
             detail.set_days(database, settings.environment, detail_days)
         states = detail.end_old(database, now, archive) if apply_ else Ended(detail.fates(database, now), [])
-        files = run_export.export_old(database, now, archive) if apply_ and archive is not None else []
-        due = run_export.due(database, now) if archive is not None else []
+        runs = run_end.end_old(database, now, archive) if apply_ else Ended(run_end.fates(database, now), [])
         judged = (end_old if apply_ else fates)(database, shelves, settings.event_days, now)
-    _show(states, judged, files, [each.stem for each in due], dropped=apply_, for_program=for_program)
+    _show(states, runs, judged, dropped=apply_, for_program=for_program)
 
 
-def _show(
-    states: Ended, judged: list[Fate], files: list[Exported], due: list[str], *, dropped: bool, for_program: bool
-) -> None:
+def _show(states: Ended, runs: Ended, judged: list[Fate], *, dropped: bool, for_program: bool) -> None:
     if for_program:
-        told = {"states": states, "fates": judged, "files": files, "due": due}
+        told = {"states": states, "runs": runs, "fates": judged}
         click.echo(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
         return
-    show_fates(states.fates, dropped=dropped, for_program=False, held="PARTITIONS")
-    show_exported(states.files, "partition")
-    click.echo()
+    for ended, held, what in ((states, "PARTITIONS", "partition"), (runs, "RUNS", "run")):
+        show_fates(ended.fates, dropped=dropped, for_program=False, held=held)
+        show_exported(ended.files, what)
+        click.echo()
     show_fates(judged, dropped=dropped, for_program=False)
-    show_exported(files, "run")
-    for stem in due:
-        click.echo(f"runs to export: {stem}")

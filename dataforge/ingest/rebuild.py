@@ -21,6 +21,7 @@ from dataforge.ledger.record import apply
 from dataforge.ledger.rule_change import Kind, RuleChange, changes_of, kinds_of
 from dataforge.ledger.rules import rules_version
 from dataforge.ledger.scope import EVERYTHING, Compared, Concern, Part, find
+from dataforge.ledger.settle import settle
 from dataforge.ledger.start import Start
 from dataforge.ledger.swap import swap
 from dataforge.ledger.verify import Comparison, Difference, compare
@@ -30,10 +31,13 @@ from dataforge.storage import definition as definitions
 from dataforge.storage import environment as environments
 from dataforge.storage import event as event_log
 from dataforge.storage import rebuilt as rebuilds
+from dataforge.storage import run_part
 from dataforge.storage import version as versions
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.difference import Scope
+from dataforge.storage.environment import Environment
 from dataforge.storage.event import Recorded
+from dataforge.storage.run_part import End
 
 PAGE = 1_000
 Move = Callable[[int, int], None]  # the number of the event that was read last, and about how far numbers go
@@ -60,11 +64,13 @@ class Verification(msgspec.Struct, frozen=True):
 class Rebuild:
     """A state that is being rebuilt, and how far."""
 
-    def __init__(self, live: int, beside: int, start: Start, concern: Concern | None) -> None:
-        self.live, self.beside = live, beside
+    def __init__(self, live: Environment, beside: int, start: Start, concern: Concern | None) -> None:
+        self.live, self.beside, self._last_part = live.id, beside, live.last_part
         self._start, self._concern = start, concern
         self._scope: dict[str, Scope] | None = None
         self._events = 0
+        self._ends: list[End] = []  # that are to come, and of how many it was asked
+        self._ended = 0
         self._last = start.checkpoint.manifest.last if start.checkpoint else None
 
     def catch_up(self, database: Database, move: Move) -> None:
@@ -74,6 +80,10 @@ class Rebuild:
         with database.transaction() as connection:
             self._define(connection)
             last = event_log.last_number(connection, self.live)
+            self._ends = run_part.ends(connection, self.live, self._number)
+            self._ended = len(run_part.ends(connection, self.live))
+        if self._ends and self._concern is not None:
+            raise Conflict("runs have ended since the last checkpoint: make one, or do it for the whole environment")
         move(self._number, max(last, self._number))
         starts.load_runs(database, self.beside, self._start, keep)
         read = PAGE
@@ -90,6 +100,8 @@ class Rebuild:
         while self._page(connection):
             pass
         starts.check_bodies(connection, self.live, self._start)
+        if len(run_part.ends(connection, self.live)) != self._ended:
+            raise Conflict("runs ended while events were read: run it again")
         count = self._define(connection)
         rebuilds.copy_names(connection, self.live, self.beside)
         compared = None
@@ -133,15 +145,19 @@ class Rebuild:
         return self._last.number if self._last else 0
 
     def _page(self, connection: Connection) -> int:
-        page = event_log.read(connection, self.live, self._number, PAGE)
+        found = event_log.read(connection, self.live, self._number, PAGE)
+        while self._ends and (not found or found[0].number > self._ends[0].number):
+            known_from = self._ends.pop(0).known_from
+            settle(connection, self.beside, places=run_part.repeat(connection, self.beside, self.live, known_from))
+        page = [event for event in found if not self._ends or event.number <= self._ends[0].number]
         if page:
             events = [_parse(event) for event in page]
             if self._concern is not None:
                 events = self._concern.narrow(connection, self.live, events)
-            apply(connection, self.beside, events)
+            apply(connection, self.beside, events, self._last_part)
             self._last = LastEvent(page[-1].number, page[-1].occurred_at, page[-1].id.hex())
             self._events += len(page)
-        return len(page)
+        return len(found)
 
     def _define(self, connection: Connection) -> int:
         ahead = versions.sources_ahead(connection, self.live, self.beside)
@@ -165,10 +181,10 @@ def rebuilt(
     """A rebuild that has caught up, for as long as the block; it starts from the shelf's last good checkpoint, or from
     as early as bodies are left."""
     with database.transaction() as connection:
-        live = environments.find(connection, environment).id
-        start = starts.choose(connection, live, shelf, rules_version(), oldest=oldest)
-        concern = None if part.whole else find(connection, live, part)
-    with rebuilds.hidden(database, live) as beside:
+        live = environments.find(connection, environment)
+        start = starts.choose(connection, live.id, shelf, rules_version(), oldest=oldest)
+        concern = None if part.whole else find(connection, live.id, part)
+    with rebuilds.hidden(database, live.id) as beside:
         rebuild = Rebuild(live, beside, start, concern)
         rebuild.catch_up(database, move)
         yield rebuild

@@ -83,7 +83,7 @@ def shards(database: Database, name: str, wanted: ShardFilter) -> Page[ShardItem
         within = environment.find(connection, name).id
         task = reference.resolve_task(connection, within, wanted.namespace, wanted.name)
         if not run_graph.load(connection, within, [(task.id, wanted.run)]):
-            raise reference.no_such_run(task, wanted.run)
+            raise reference.no_such_run(connection, within, task, wanted.run)
         seen = read_cursor(wanted.cursor, ShardKey)
         after = seen.key if seen else ""
         found = shard.page(connection, within, (task.id, wanted.run), wanted.state, after, wanted.limit)

@@ -51,6 +51,7 @@ class Share(NamedTuple):
     rows: int
     form: Form
     pages: Callable[[], Iterator[Sequence[Any]]]
+    listed: bool = False  # whether others read the folder: then the file has its name only when it was read back
 
 
 class Held(NamedTuple):
@@ -88,16 +89,19 @@ def _export(database: Database, archive: Archive, each: Ending, share: Share) ->
     with database.transaction() as connection:
         if ending.is_archived(connection, share.environment, share.file):
             return None
-    written = parquet_file.write(archive, share.file, share.form, share.pages())
+    writing = f"{share.file}.writing" if share.listed else share.file
+    written = parquet_file.write(archive, writing, share.form, share.pages())
     if written.rows != share.rows:
         raise ArchiveUnavailable(f"{written.rows:,} of {share.rows:,} rows came from {each.part}: try again")
-    found = read_back(archive, share.file, share.form, written)
+    found = _read_back(archive, writing, share.form, written)
+    if share.listed:
+        archive.rename(writing, share.file)
     with database.transaction() as connection:
         ending.keep(connection, share.environment, share.file, found)
     return Exported(share.file, written.rows, found[1])
 
 
-def read_back(archive: Archive, file: str, form: Form, written: Written) -> tuple[Written, int]:
+def _read_back(archive: Archive, file: str, form: Form, written: Written) -> tuple[Written, int]:
     """What a file holds, and its size. Raises ArchiveUnavailable where that is not what was given to be written."""
     found, size = parquet_file.read_back(archive, file, form)
     if found != written:

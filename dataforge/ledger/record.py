@@ -47,17 +47,17 @@ def record(connection: Connection, environment: Environment, events: Sequence[Ev
     new_ids = event_log.insert(connection, environment.id, events)
     new = list({event.id: event for event in events if event.id in new_ids}.values())
     if new:
-        orders.add(connection, environment.id, apply(connection, environment.id, new))
+        orders.add(connection, environment.id, apply(connection, environment.id, new, environment.last_part))
     return new_ids
 
 
-def apply(connection: Connection, environment: int, events: Sequence[Event]) -> list[Late]:
+def apply(connection: Connection, environment: int, events: Sequence[Event], last_part: int) -> list[Late]:
     """Folds events into facts and settles what follows; returns which of them come out of order. Folding one again is
-    harmless."""
+    harmless. `last_part` is the last part of runs there is."""
     touched_tasks, rewired = _fold_tasks(connection, environment, events)
     touched_datasets, renamed = _fold_datasets(connection, environment, events)
     said = [attempt for event in events for attempt in event.facts.attempts]
-    runs, late = _fold_attempts(connection, environment, said)
+    runs, late = _fold_attempts(connection, environment, said, last_part)
     shard.fold(connection, environment, events)
     more = _fold_outcomes(connection, environment, events) | _fold_marks(connection, environment, events)
     grew = _fold_edges(connection, environment, events)
@@ -181,7 +181,7 @@ def _fold_datasets(connection: Connection, environment: int, events: Sequence[Ev
 
 
 def _fold_attempts(
-    connection: Connection, environment: int, said: list[Attempt]
+    connection: Connection, environment: int, said: list[Attempt], last_part: int
 ) -> tuple[dict[RunKey, Attempts | None], list[Late]]:
     """Merges what is said of attempts, and returns their runs with all their attempts as they are now; of a mapped
     instance also the task's own run, and those below that take from them. And what comes later than what is known."""
@@ -197,8 +197,9 @@ def _fold_attempts(
             renamed |= {before.external_run, grown.external_run}
     ordered = [merged[key] for key in sorted(merged)]
     placed = _placed(connection, environment, ordered)
-    attempts.save(connection, environment, ordered, known, placed)
-    known |= {each.key: attempts.saved(each, known.get(each.key), placed) for each in ordered}
+    stored = [attempts.saved(each, known.get(each.key), placed, last_part) for each in ordered]
+    attempts.save(connection, environment, stored, known)
+    known |= {each.attempt.key: each for each in stored}
     below = attempts.children(connection, environment, renamed) if renamed else set()
     groups = {(a.key.task.id, a.group_run) for a in ordered if a.map_index >= 0}
     return dict.fromkeys(below | groups) | attempts.by_run(known.values()), late

@@ -40,7 +40,7 @@ def run_graph(database: Database, environment: str, name: tuple[str | None, str]
         task = reference.resolve_task(connection, here.id, *name)
         own = storage.load(connection, here.id, [(task.id, run)])
         if not own:
-            raise reference.no_such_run(task, run)
+            raise reference.no_such_run(connection, here.id, task, run)
         external = storage.named_by_children(connection, here.id, (task.id, run))
         keys = storage.inside(connection, here.id, task.id, external, MOST_INSTANCES + 1)
         found = storage.load(connection, here.id, keys[:MOST_INSTANCES])

@@ -1,7 +1,6 @@
 """Runs across the database and the files of the archive, and where each was found.
 
-Guarantees that a run is listed once, as the database has it where it does. Files that this database wrote are not read
-as long as it has their runs itself; those of one that was before it, or beside it, are.
+Guarantees that a run is listed once, as the database has it where it does: one that ended and was begun anew, too.
 """
 
 from __future__ import annotations
@@ -62,11 +61,10 @@ def _filed(
     """What files have and the database does not, of one stretch; and where that ends, if there is more behind it."""
     with database.transaction() as connection:
         here = environments.find(connection, name)
-        own = run_archive.own(connection, here.id)
         task = _task(connection, here.id, wanted)
     if task is not None:
         wanted = replace(wanted, namespace=task.namespace, name=task.name)
-    among = [file for file in run_archive.files(archive, name, wanted) if file not in own]
+    among = run_archive.files(archive, name, wanted)
     some = run_archive.find(archive, among, wanted, read_cursor(wanted.cursor, Place), MOST_EXAMINED)
     with database.transaction() as connection:
         known = run_archive.in_database(connection, here.id, [(each.run.task_id, each.run.run) for each in some])
@@ -102,6 +100,9 @@ def _order(place: Place) -> tuple[float, int, str]:
 
 def _shown(run: KeptRun) -> RunItem:
     interval = None
+    ended_at = None
+    if run.started_at is not None and run.took is not None:
+        ended_at = run.started_at + timedelta(microseconds=run.took)
     if run.interval_start is not None and run.interval_took is not None:
         interval = IntervalItem(run.interval_start, run.interval_start + timedelta(microseconds=run.interval_took))
     return msgspec.convert(
@@ -115,7 +116,7 @@ def _shown(run: KeptRun) -> RunItem:
             "attempt": run.attempt,
             "state": run.state,
             "started_at": run.started_at,
-            "ended_at": None if run.took is None else run.started_at + timedelta(microseconds=run.took),
+            "ended_at": ended_at,
             "data_interval": interval,
             "inputs": [],
             "outputs": [],

@@ -111,10 +111,12 @@ def _settle_level(
         checked += _checked(level, key, stood)
         failed += failing(key, stood, partial(_touched, level))
     runs.delete(connection, environment, [key for key in keys if key not in settled])
-    new = runs.save(connection, environment, settled, _first_told(level))
+    new = runs.save(connection, environment, settled, _first_told(level), _parts(level))
     before = {each.attempt.key: each for group in level.attempts.values() for each in group}
-    attempts.set_standing(connection, environment, [each for each in standings if _restands(before, each)])
-    known = [key for key in keys if key not in new]  # a run that is new has said nothing yet
+    restanding = ((*each, before[each[0].attempt.key].part) for each in standings if _restands(before, each))
+    attempts.set_standing(connection, environment, restanding)
+    # A run that is new has said nothing yet, but for one that has ended and begins anew.
+    known = [key for key in keys if key not in new or level.beside.ended]
     places = withdraw(connection, environment, known) if known else set()
     quality.report(connection, environment, checked)
     places |= writes.claim(connection, environment, claims)
@@ -127,6 +129,11 @@ def _first_told(level: _Level) -> set[RunKey]:
     if level.beside.outcomes or level.beside.marks:
         return set()
     return {key for key, of_run in level.attempts.items() if all(each.new for each in of_run)}
+
+
+def _parts(level: _Level) -> dict[RunKey, int]:
+    """Where the runs of attempts lie: where the first of these does."""
+    return {key: min(each.part for each in of_run) for key, of_run in level.attempts.items()}
 
 
 def _restands(before: Mapping[AttemptKey, StoredAttempt], stood: tuple[Standing, Ancestor]) -> bool:

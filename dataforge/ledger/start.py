@@ -17,6 +17,7 @@ from dataforge.storage import control as controls
 from dataforge.storage import event as event_log
 from dataforge.storage import quarantine_order as quarantine_orders
 from dataforge.storage import rebuilt as rebuilds
+from dataforge.storage import run_part
 from dataforge.storage import version as versions
 from dataforge.storage.attempt import RunKey
 from dataforge.storage.database import Connection, Database
@@ -122,6 +123,8 @@ def load_runs(database: Database, environment: int, start: Start, keep: Keep | N
         _settle_nodes(database, environment, kind)
     _load(database, environment, start, keep, graph=False)
     _settle_runs(database, environment)
+    if any(part.file == "write.zst" and part.rows for part in start.checkpoint.manifest.parts):
+        _settle_claims(database, environment)
     with database.transaction() as connection:
         settle(connection, environment, places=controls.quarantines(connection, environment))
 
@@ -150,6 +153,16 @@ def _settle_runs(database: Database, environment: int) -> None:
         if len(page) < _PAGE:
             return
         after = page[-1]
+
+
+def _settle_claims(database: Database, environment: int) -> None:
+    """Settles the partitions on which there are claims of runs that have ended."""
+    after, page = run_part.FIRST, [run_part.FIRST]
+    while page:
+        with database.transaction() as connection:
+            page = run_part.claimed_behind(connection, environment, after, _PAGE)
+            settle(connection, environment, places=set(page))
+        after = page[-1] if page else after
 
 
 def _settle_nodes(database: Database, environment: int, kind: NodeKind) -> None:

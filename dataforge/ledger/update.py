@@ -63,7 +63,7 @@ def _span(connection: Connection, environment: int, task: TaskRef, run: str | No
         return Span(last.began, None) if last else _NOTHING
     known = storage.began(connection, environment, task.id, run)
     if known is None:
-        raise reference.no_such_run(task, run)
+        raise reference.no_such_run(connection, environment, task, run)
     group, began = known
     if began is None:
         return None

@@ -93,17 +93,24 @@ class Attempt(msgspec.Struct, frozen=True):
     task_version: str | None = None  # the version of its task that it says it ran
     source: Source = {}
     touches: tuple[Touch, ...] = ()  # sorted by key, one for each
+    heard_at: datetime | None = None  # the time of the last event of it, where its statement is an earlier one's
+
+    @property
+    def last_word(self) -> datetime:
+        """When it was last told of."""
+        return self.heard_at or self.statement.at
 
 
 def merge(first: Attempt, second: Attempt) -> Attempt:
     """The union of what two events said of the same attempt. Raises ValueError for different attempts."""
     if first.key != second.key:
         raise ValueError(f"attempts of different keys do not merge: {first.key} and {second.key}")
+    statement, last = strongest(first.statement, second.statement), max(first.last_word, second.last_word)
     return Attempt(
         key=first.key,
         kind=max(first.kind, second.kind),
         platform=max(first.platform, second.platform),
-        statement=strongest(first.statement, second.statement),
+        statement=statement,
         external_run=max(first.external_run, second.external_run),
         group_run=max(first.group_run, second.group_run),
         map_index=max(first.map_index, second.map_index),
@@ -120,6 +127,7 @@ def merge(first: Attempt, second: Attempt) -> Attempt:
         task_version=_greatest(first.task_version, second.task_version),
         source=merge_sources(first.source, second.source),
         touches=merge_touches(first.touches, second.touches),
+        heard_at=last if last > statement.at else None,
     )
 
 

@@ -13,6 +13,7 @@ from dataforge.model.run import Ancestor, Belief, Standing
 from dataforge.model.state import Evidence, RunKind, RunState, Statement
 from dataforge.storage import touch as touches
 from dataforge.storage.record_set import Added, Row, add, keys, spread
+from dataforge.storage.run_part import part_of
 from dataforge.storage.touch import AttemptName
 
 RunKey = tuple[int, str]  # task id, run
@@ -25,6 +26,7 @@ class StoredAttempt(msgspec.Struct, frozen=True):
     ancestor: Ancestor  # what its children take from it
     ordinal: int
     stored: tuple[int, Ancestor]  # number and ancestor as the table has them: otherwise only where it was just saved
+    part: int  # where it lies: dataforge.storage.run_part
     new: bool = False  # whether it has just been saved for the first time
 
 
@@ -34,10 +36,11 @@ NEVER = 0  # the ordinal of an attempt that was not settled yet
 _NOTHING = Ancestor(Belief(RunState.UNKNOWN, Evidence.INFERRED), None, ())
 
 
-def saved(attempt: Attempt, known: StoredAttempt | None, placed: Placed) -> StoredAttempt:
-    """An attempt that was just saved; `known` is what was stored before, if anything was."""
+def saved(attempt: Attempt, known: StoredAttempt | None, placed: Placed, last_part: int) -> StoredAttempt:
+    """An attempt as it is to be saved; `known` is what is stored, if anything is."""
     if known is None:
-        return StoredAttempt(attempt, _NOTHING, NEVER, _alone(attempt, placed), new=True)
+        part = min(part_of(attempt.last_word), last_part)
+        return StoredAttempt(attempt, _NOTHING, NEVER, _alone(attempt, placed), part, new=True)
     return replace(known, attempt=attempt, stored=_alone(attempt, placed))
 
 
@@ -55,17 +58,23 @@ select t.namespace, t.name, a.run, a.attempt_id, a.kind, a.platform, a.said_evid
        a.said_by, a.external_run, a.group_run, a.map_index, a.number, a.incarnation, a.completed, a.started_at,
        a.ended_at, a.interval_start, a.interval_end, a.partition, p.namespace, p.name, a.parent_run,
        r.namespace, r.name, a.root_run, a.error, a.source, a.state, a.evidence, a.ordinal, a.span_start,
-       a.span_end, a.partitions, a.task_version
+       a.span_end, a.partitions, a.task_version, a.heard_at, a.part, a.task_id
 from {}
-join task t on t.environment = a.environment and t.id = a.task_id
-left join task p on p.environment = a.environment and p.id = a.parent_task_id
-left join task r on r.environment = a.environment and r.id = a.root_task_id
+cross join lateral (
+    select namespace, name from task where environment = a.environment and id = a.task_id offset 0
+) t
+left join lateral (
+    select namespace, name from task where environment = a.environment and id = a.parent_task_id offset 0
+) p on true
+left join lateral (
+    select namespace, name from task where environment = a.environment and id = a.root_task_id offset 0
+) r on true
 """
-# Each key is looked up by itself (`offset 0` keeps the planner from joining the tables whole): how many rows a
-# batch finds does not depend on how old the tables' statistics are. The environment is a sub-select here and in all
-# that folding reads: as a value the planner would look it up in its statistics and take one that is not in them, a new
-# one or the one in which the state is rebuilt, for empty, and then any index that begins with it for as good as the
-# right one. A batch of 500 events took half a minute so.
+# Each key is looked up by itself (`offset 0` keeps the planner from joining the tables whole, as it would for the row
+# that it expects of each part): how many rows a batch finds does not depend on how old the tables' statistics are.
+# The environment is a sub-select here and in all that folding reads: as a value the planner would look it up in its
+# statistics and take one that is not in them, a new one or the one in which the state is rebuilt, for empty, and then
+# any index that begins with it for as good as the right one. A batch of 500 events took half a minute so.
 OF_RUNS = _COLUMNS.format(
     """
 unnest(%(tasks)s::bigint[], %(runs)s::text[]) as wanted (task_id, run)
@@ -78,9 +87,8 @@ cross join lateral (
 
 def of_runs(connection: Connection, environment: int, runs: Sequence[RunKey]) -> list[StoredAttempt]:
     """Every attempt of these runs, with what it touched."""
-    parameters = {"environment": environment, **keys(runs)}
-    rows = connection.execute(OF_RUNS, parameters).fetchall()
-    touched = touches.of_runs(connection, parameters) if rows else {}
+    rows = connection.execute(OF_RUNS, {"environment": environment, **keys(runs)}).fetchall()
+    touched = touches.of_runs(connection, environment, ((row[38], row[2], row[37]) for row in rows)) if rows else {}
     return [_stored(row, touched) for row in rows]
 
 
@@ -135,9 +143,10 @@ def _stored(row: Sequence[Any], touched: dict[AttemptName, list[Touch]]) -> Stor
         source=row[28],
         task_version=row[35],
         touches=tuple(found),
+        heard_at=row[36],
     )
     ancestor = Ancestor(Belief(RunState(row[29]), Evidence.of(row[30])), span, tuple(row[34]))
-    return StoredAttempt(attempt, ancestor, row[31], (row[31], ancestor))
+    return StoredAttempt(attempt, ancestor, row[31], (row[31], ancestor), row[37])
 
 
 # The columns of an attempt's facts, and where it stands alone. What is new is added without asking whether it is
@@ -146,14 +155,14 @@ _INSERT = """
 insert into attempt (environment, task_id, run, attempt_id, kind, platform, said_evidence, said_state, said_at,
     said_by, external_run, group_run, map_index, number, incarnation, completed, started_at, ended_at,
     interval_start, interval_end, partition, parent_task_id, parent_run, root_task_id, root_run, error, source,
-    task_version, state, evidence, ordinal, span_start, span_end, partitions)
+    task_version, state, evidence, ordinal, span_start, span_end, partitions, heard_at, part)
 select %s, * from json_to_recordset(%s::json) as said (task_id bigint, run text, attempt_id text, kind run_kind,
     platform text, said_evidence evidence, said_state run_state, said_at timestamptz, said_by bytea,
     external_run text, group_run text, map_index integer, number integer, incarnation timestamptz, completed boolean,
     started_at timestamptz, ended_at timestamptz, interval_start timestamptz, interval_end timestamptz,
     partition text, parent_task_id bigint, parent_run text, root_task_id bigint, root_run text, error text,
     source jsonb, task_version text, state run_state, evidence evidence, ordinal integer, span_start timestamptz,
-    span_end timestamptz, partitions text[])
+    span_end timestamptz, partitions text[], heard_at timestamptz, part smallint)
 """
 ADD = Added(
     insert=_INSERT,
@@ -161,20 +170,20 @@ ADD = Added(
 copy attempt (environment, task_id, run, attempt_id, kind, platform, said_evidence, said_state, said_at, said_by,
     external_run, group_run, map_index, number, incarnation, completed, started_at, ended_at, interval_start,
     interval_end, partition, parent_task_id, parent_run, root_task_id, root_run, error, source, task_version, state,
-    evidence, ordinal, span_start, span_end, partitions)
+    evidence, ordinal, span_start, span_end, partitions, heard_at, part)
 from stdin (format binary)
 """,
     types=(
         *("int8", "text", "text", "text", "text", "text", "text", "timestamptz", "bytea", "text", "text", "int4"),
         *("int4", "timestamptz", "bool", "timestamptz", "timestamptz", "timestamptz", "timestamptz", "text", "int8"),
         *("text", "int8", "text", "text", "jsonb", "text", "text", "text", "int4", "timestamptz", "timestamptz"),
-        "text[]",
+        *("text[]", "timestamptz", "int2"),
     ),
 )
 SAVE = (
     _INSERT
     + """
-on conflict (environment, task_id, run, attempt_id) do update set
+on conflict (environment, task_id, run, attempt_id, part) do update set
     kind = excluded.kind, platform = excluded.platform, said_evidence = excluded.said_evidence,
     said_state = excluded.said_state, said_at = excluded.said_at, said_by = excluded.said_by,
     external_run = excluded.external_run, group_run = excluded.group_run, map_index = excluded.map_index,
@@ -183,7 +192,8 @@ on conflict (environment, task_id, run, attempt_id) do update set
     interval_end = excluded.interval_end, partition = excluded.partition,
     parent_task_id = excluded.parent_task_id, parent_run = excluded.parent_run,
     root_task_id = excluded.root_task_id, root_run = excluded.root_run, error = excluded.error,
-    source = excluded.source, task_version = excluded.task_version, state = excluded.state,
+    source = excluded.source, task_version = excluded.task_version, heard_at = excluded.heard_at,
+    state = excluded.state,
     evidence = excluded.evidence, ordinal = excluded.ordinal, span_start = excluded.span_start,
     span_end = excluded.span_end, partitions = excluded.partitions
 """
@@ -193,23 +203,23 @@ on conflict (environment, task_id, run, attempt_id) do update set
 def save(
     connection: Connection,
     environment: int,
-    attempts: Sequence[Attempt],
+    attempts: Sequence[StoredAttempt],
     known: Mapping[AttemptKey, StoredAttempt],
-    placed: Placed,
 ) -> None:
     """Adds these attempts, and of those that are known replaces the facts by the given ones, which are merged from
     what was there."""
-    add(connection, environment, ADD, [_row(each, placed) for each in attempts if each.key not in known])
-    if merged := [_row(each, placed) for each in attempts if each.key in known]:
+    add(connection, environment, ADD, [_row(each) for each in attempts if each.new])
+    if merged := [_row(each) for each in attempts if not each.new]:
         connection.execute(SAVE, [environment, spread(merged)])
-    kept = ((each, known[each.key].attempt.touches if each.key in known else ()) for each in attempts)
+    before = {key: each.attempt.touches for key, each in known.items()}
+    kept = ((each.attempt, each.part, before.get(each.attempt.key, ())) for each in attempts)
     touches.save(connection, environment, kept)
 
 
-def _row(attempt: Attempt, placed: Placed) -> Row:
+def _row(stored: StoredAttempt) -> Row:
+    attempt, (number, alone) = stored.attempt, stored.stored
     said, interval, parent, root = attempt.statement, attempt.interval, attempt.parent, attempt.root
     span = (interval.start, interval.end) if interval else (None, None)
-    number, alone = _alone(attempt, placed)
     return {
         **_key(attempt.key),
         "kind": attempt.kind,
@@ -242,6 +252,8 @@ def _row(attempt: Attempt, placed: Placed) -> Row:
         "span_start": span[0],
         "span_end": span[1],
         "partitions": list(alone.partitions),
+        "heard_at": attempt.heard_at,
+        "part": stored.part,
     }
 
 
@@ -253,14 +265,15 @@ STAND = """
 update attempt set state = stood.state, evidence = stood.evidence, ordinal = stood.ordinal,
     span_start = stood.span_start, span_end = stood.span_end, partitions = stood.partitions
 from json_to_recordset(%s::json) as stood (task_id bigint, run text, attempt_id text, state run_state,
-    evidence evidence, ordinal integer, span_start timestamptz, span_end timestamptz, partitions text[])
+    evidence evidence, ordinal integer, span_start timestamptz, span_end timestamptz, partitions text[],
+    part smallint)
 where attempt.environment = %s and attempt.task_id = stood.task_id and attempt.run = stood.run
-  and attempt.attempt_id = stood.attempt_id
+  and attempt.attempt_id = stood.attempt_id and attempt.part = stood.part
 """
 
 
-def set_standing(connection: Connection, environment: int, stood: Iterable[tuple[Standing, Ancestor]]) -> None:
-    """Stores where attempts stand, and what their children take from them."""
+def set_standing(connection: Connection, environment: int, stood: Iterable[tuple[Standing, Ancestor, int]]) -> None:
+    """Stores where attempts stand, and what their children take from them; of each with the part that it lies in."""
     rows = [
         {
             **_key(standing.attempt.key),
@@ -270,8 +283,9 @@ def set_standing(connection: Connection, environment: int, stood: Iterable[tuple
             "span_start": taken.interval.start if taken.interval else None,
             "span_end": taken.interval.end if taken.interval else None,
             "partitions": taken.partitions,
+            "part": part,
         }
-        for standing, taken in stood
+        for standing, taken, part in stood
     ]
     if rows:
         connection.execute(STAND, [spread(rows), environment])
@@ -318,13 +332,14 @@ cross join lateral (
     select a.run as instance from attempt a where a.environment = (select %(environment)s::smallint)
       and a.task_id = wanted.task_id
       and a.group_run = wanted.run and a.map_index >= 0
-      and (a.said_state in ('unknown', 'queued', 'running', 'up_for_retry') or a.interval_start is null)
+      and (a.said_state in ('unknown', 'queued', 'running', 'up_for_retry') or a.interval_start is null
+        or a.started_at is null)
 ) open
 """
 
 
 def open_instances(connection: Connection, environment: int, runs: Iterable[RunKey]) -> set[RunKey]:
-    """The mapped instances of these runs with an attempt that said no end of the instance."""
+    """The mapped instances of these runs with an attempt that said no end of the instance, or no begin."""
     parameters = {"environment": environment, **keys(sorted(runs))}
     return {(row[0], row[1]) for row in connection.execute(OPEN_INSTANCES, parameters).fetchall()}
 

@@ -132,7 +132,7 @@ def connect(url: str, **session: Any) -> psycopg.Connection[TupleRow]:
 def migrate(url: str, folder: Path = MIGRATIONS) -> None:
     """Brings the database to the newest schema; processes that do so at once wait for each other."""
     # Imported late: the migration library costs more than a whole command line otherwise does.
-    from dataforge.storage import body_part, event_part, partition_part
+    from dataforge.storage import body_part, event_part, partition_part, run_part
     from dataforge.storage.change import adopt
     from dataforge.storage.migration import apply_all
 
@@ -150,6 +150,7 @@ def migrate(url: str, folder: Path = MIGRATIONS) -> None:
             body_part.premake(connection)
             event_part.premake(connection)
             partition_part.premake(connection)
+            run_part.premake(connection)
 
 
 def _session(url: str, statement_timeout_ms: int) -> dict[str, Any]:

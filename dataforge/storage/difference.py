@@ -53,7 +53,7 @@ def shape(connection: Connection, table: Table) -> Shape:
     """The columns of a table, as the database has them now."""
     rows = connection.execute(COLUMNS, [table.name]).fetchall()
     compared = tuple(name for name, _ in rows if name not in table.unlike)
-    return Shape(tuple(name for name, is_key in rows if is_key), compared)
+    return Shape(tuple(name for name, is_key in rows if is_key and name not in table.unlike), compared)
 
 
 # `scope` narrows both sides alike: dataforge.storage.scope.
@@ -129,7 +129,7 @@ from (select * from {table} x where environment = %(rebuilt)s {scope}) r
 left join (select * from {table} where environment = %(live)s) l on {same_key}
 where l.environment is null or ({left}) is distinct from ({right})
 order by {order}
-on conflict (environment, {key}) do {action}
+on conflict (environment, {written_key}) do {action}
 """
 
 
@@ -191,7 +191,8 @@ def _parts(table: Table, found: Shape, scope: Scope) -> dict[str, sql.Composable
         "left": _listed(found.compared, "l"),
         "right": _listed(found.compared, "r"),
         "columns": _listed(_written(table, found)),
-        "columns_of_r": _listed(_written(table, found), "r"),
+        "columns_of_r": sql.SQL(", ").join(_new(name) for name in _written(table, found)),
+        "written_key": _listed((*found.key, *_PARTED.intersection(table.unlike))),
         "order": sql.SQL(", ").join(sql.SQL("coalesce({}, {})").format(_of("l", k), _of("r", k)) for k in found.key),
         "unless_kept": _unless_kept(table),
         "action": _action(table, found),
@@ -214,6 +215,16 @@ def _written(table: Table, found: Shape) -> tuple[str, ...]:
     """All but the number of the transaction, and the time of a declaration, which the server draws anew."""
     told = tuple(name for name in table.unlike if name not in ("changed_by", "declared_at"))
     return tuple(dict.fromkeys((*found.compared, *told)))
+
+
+_PARTED = frozenset({"part"})  # where a row lies: a part of the key, and no part of what it says
+
+
+def _new(column: str) -> sql.Composed:
+    """A column as it is written: a row that is there stays in its part."""
+    if column in _PARTED:
+        return sql.SQL("coalesce(l.{0}, r.{0})").format(sql.Identifier(column))
+    return _of("r", column)
 
 
 def _action(table: Table, found: Shape) -> sql.Composable:

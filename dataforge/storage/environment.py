@@ -20,10 +20,12 @@ class Environment(msgspec.Struct, frozen=True):
     )
     nodes_version: int = 0  # of tasks, datasets and edges: grows with whatever of them changes
     states_known_from: str = ""  # the day from which on windows have states; '': all have
+    last_part: int = 0  # of runs the last part there is, which takes what is younger, too
 
 
 FIND = """
-select id, name, graph_version, graph_logged_after, events_known_from, nodes_version, coalesce(states_known_from, '')
+select id, name, graph_version, graph_logged_after, events_known_from, nodes_version, coalesce(states_known_from, ''),
+    last_part
 from environment where name = %s and id > 0
 """
 

@@ -31,6 +31,9 @@ class FactTable(msgspec.Struct, frozen=True):
 
 
 _DEFINED = ("declared_by", "definition", "version", "owner", "domain", "partitioning", "partitioning_origin")
+# What runs claimed and found that have ended: no attempt is left that it would follow from.
+_OF_ENDED = """and attempt_id <> '~watermark' and not exists (select from run r
+    where r.environment = x.environment and r.task_id = x.task_id and r.run = x.run)"""
 # In the order of their foreign keys.
 FACTS: tuple[FactTable, ...] = (
     FactTable("manifest"),
@@ -51,6 +54,7 @@ FACTS: tuple[FactTable, ...] = (
     FactTable("column_list"),
     FactTable("outcome"),
     FactTable("shard_chunk"),
+    *(FactTable(name, only=_OF_ENDED) for name in ("write", "quality", "failed_check")),
     FactTable("progress"),
 )
 
@@ -100,7 +104,7 @@ where a.attrelid = %s::regclass and a.attnum > 0 and not a.attisdropped and a.at
     and a.attgenerated = ''
 order by a.attnum
 """
-EXPORT = "copy (select {columns} from {table} where environment = {environment} {only} order by {key}) to stdout"
+EXPORT = "copy (select {columns} from {table} x where environment = {environment} {only} order by {key}) to stdout"
 
 
 def export(connection: Connection, environment: int, table: FactTable, folder: Path) -> Part:

@@ -12,7 +12,7 @@ from dataforge.model.event import Outcome
 from dataforge.model.reference import TaskRef
 from dataforge.model.state import RunState
 from dataforge.storage.attempt import RunKey
-from dataforge.storage.record_set import keys
+from dataforge.storage.record_set import Row, keys
 
 
 class SaidOutcome(msgspec.Struct, frozen=True):
@@ -28,11 +28,16 @@ class SaidOutcome(msgspec.Struct, frozen=True):
         return (self.outcome.incarnation, self.at, self.event)
 
 
+# By the start of its DAG run, which only a later one replaces.
 SAVE = """
 insert into outcome (environment, task_id, group_run, incarnation, state, at, said_by, parent_task_id, parent_run,
-    interval_start, interval_end, source)
-values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-on conflict (environment, task_id, group_run) do update set
+    interval_start, interval_end, source, part)
+values (%(environment)s, %(task_id)s, %(group_run)s, %(incarnation)s, %(state)s, %(at)s, %(said_by)s,
+    %(parent_task_id)s, %(parent_run)s, %(interval_start)s, %(interval_end)s, %(source)s, coalesce(
+        (select part from outcome
+        where environment = (select %(environment)s::smallint) and task_id = %(task_id)s and group_run = %(group_run)s),
+        (select least(run_part_of(%(incarnation)s), last_part) from environment where id = %(environment)s)))
+on conflict (environment, task_id, group_run, part) do update set
     incarnation = excluded.incarnation, state = excluded.state, at = excluded.at, said_by = excluded.said_by,
     parent_task_id = excluded.parent_task_id, parent_run = excluded.parent_run,
     interval_start = excluded.interval_start, interval_end = excluded.interval_end, source = excluded.source
@@ -43,16 +48,25 @@ where (outcome.incarnation, outcome.at, outcome.said_by) < (excluded.incarnation
 def save(connection: Connection, environment: int, said: Iterable[SaidOutcome]) -> None:
     """Keeps each outcome that is later than the one that stands."""
     ordered = sorted(said, key=lambda each: (each.outcome.task.id, each.outcome.group_run, each.precedence))
-    rows = []
-    for each in ordered:
-        o, interval = each.outcome, each.outcome.interval
-        rows.append(
-            (environment, o.task.id, o.group_run, o.incarnation, o.state, each.at, each.event)
-            + (o.parent.task.id, o.parent.external_run)
-            + (interval.start if interval else None, interval.end if interval else None, Jsonb(o.source))
-        )
-    if rows:
-        connection.cursor().executemany(SAVE, rows)
+    if ordered:
+        connection.cursor().executemany(SAVE, [{"environment": environment, **_row(each)} for each in ordered])
+
+
+def _row(said: SaidOutcome) -> Row:
+    outcome, interval = said.outcome, said.outcome.interval
+    return {
+        "task_id": outcome.task.id,
+        "group_run": outcome.group_run,
+        "incarnation": outcome.incarnation,
+        "state": outcome.state,
+        "at": said.at,
+        "said_by": said.event,
+        "parent_task_id": outcome.parent.task.id,
+        "parent_run": outcome.parent.external_run,
+        "interval_start": interval.start if interval else None,
+        "interval_end": interval.end if interval else None,
+        "source": Jsonb(outcome.source),
+    }
 
 
 LOAD = """

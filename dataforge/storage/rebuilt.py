@@ -25,7 +25,8 @@ class Table(msgspec.Struct, frozen=True):
     """A table of the state that follows from events and definitions, as it is compared and swapped."""
 
     name: LiteralString
-    unlike: tuple[str, ...] = ()  # columns that say when or by which transaction, which a rebuilt state need not repeat
+    # columns that say when or by which transaction, or where a row lies, which a rebuilt state need not repeat
+    unlike: tuple[str, ...] = ()
     keeps_more: bool = False  # rows of the live state alone stay: names, and what is append-only
     # ... where the rebuilt state lacks what they tell of: that table, and the columns that name it
     of: tuple[LiteralString, tuple[LiteralString, ...]] | None = None
@@ -49,12 +50,12 @@ STATE: tuple[Table, ...] = (
     Table("pool"),
     Table("alias"),
     Table("edge"),
-    Table("attempt"),
-    Table("touch"),
+    Table("attempt", unlike=("part", "heard_at")),
+    Table("touch", unlike=("part",)),
     Table("column_list", unlike=("columns",)),  # the key is their hash
-    Table("outcome"),
-    Table("shard_chunk", unlike=("content",)),  # it has a hash
-    Table("run"),
+    Table("outcome", unlike=("part",)),
+    Table("shard_chunk", unlike=("content", "part")),  # it has a hash
+    Table("run", unlike=("part",)),
     Table("watermark"),
     Table("late"),
     Table("stream"),
@@ -86,6 +87,8 @@ NOT_STATE: tuple[LiteralString, ...] = (
     "outbox",
     "partition_cleared",
     "reject",
+    "run_end",
+    "run_spared",
     "wakeup",
 )
 _OWNED: tuple[LiteralString, ...] = (
@@ -101,8 +104,8 @@ where not exists (select from environment where id = n) offset %s limit 1
 """
 LOCK = "select pg_try_advisory_lock(hashtextextended('dataforge.rebuild', %s))"
 CREATE = """
-insert into environment (id, name, states_known_from) overriding system value
-select %s, %s, states_known_from from environment where id = %s
+insert into environment (id, name, states_known_from, runs_known_from, last_part) overriding system value
+select %s, %s, states_known_from, runs_known_from, last_part from environment where id = %s
 """
 
 

@@ -145,9 +145,20 @@ def _near_datasets(connection: Connection, environment: int, name: str) -> list[
     return [DatasetRef(*row) for row in connection.execute(NEAR_DATASETS, parameters)]
 
 
-def no_such_run(task: TaskRef, run: str) -> NotFound:
-    """That nobody knows this run of a task."""
-    return NotFound(f"there is no run {run!r} of {task.namespace}/{task.name}")
+KNOWN_FROM = "select runs_known_from from environment where id = %s"
+
+
+def no_such_run(connection: Connection, environment: int, task: TaskRef, run: str) -> NotFound:
+    """That nobody knows this run of a task; and where it may be, since some have ended."""
+    row = connection.execute(KNOWN_FROM, [environment]).fetchone()
+    unknown = f"there is no run {run!r} of {task.namespace}/{task.name}"
+    if row is None or row[0] is None:
+        return NotFound(unknown)
+    since = f"{row[0]:%Y-%m-%d}"
+    return NotFound(
+        f"{unknown}: those of which nothing was told since {since} have ended, and are in the files of the archive"
+        " (dataforge runs --since)"
+    )
 
 
 def _ambiguous(what: str, name: str, found: Sequence[TaskRef | DatasetRef]) -> NotFound:

@@ -9,47 +9,67 @@ from dataforge.model.run import Run
 from dataforge.storage.attempt import RunKey
 from dataforge.storage.record_set import Added, Row, add, keys, spread
 
-_INSERT = """
-insert into run (environment, task_id, run, kind, group_run, map_index, state, evidence, attempt, attempt_id,
-    partitions, partition_from, started_at, ended_at, interval_start, interval_end, error, source, shards)
-select %s, * from json_to_recordset(%s::json) as stands (task_id bigint, run text, kind run_kind, group_run text,
+_COLUMNS = """
+task_id, run, kind, group_run, map_index, state, evidence, attempt, attempt_id, partitions, partition_from,
+    started_at, ended_at, interval_start, interval_end, error, source, shards"""
+_STANDS = """
+json_to_recordset(%(runs)s::json) as stands (task_id bigint, run text, kind run_kind, group_run text,
     map_index integer, state run_state, evidence evidence, attempt integer, attempt_id text, partitions text[],
     partition_from text, started_at timestamptz, ended_at timestamptz, interval_start timestamptz,
-    interval_end timestamptz, error text, source jsonb, shards jsonb)
+    interval_end timestamptz, error text, source jsonb, shards jsonb, part smallint)
 """
 ADD = Added(
-    insert=_INSERT,
-    copy="""
-copy run (environment, task_id, run, kind, group_run, map_index, state, evidence, attempt, attempt_id, partitions,
-    partition_from, started_at, ended_at, interval_start, interval_end, error, source, shards)
-from stdin (format binary)
-""",
+    insert=f"insert into run (environment, {_COLUMNS}, part) select %s, * from {_STANDS.replace('%(runs)s', '%s')}",  # noqa: S608  # all are literals
+    copy=f"copy run (environment, {_COLUMNS}, part) from stdin (format binary)",
     types=(
         *("int8", "text", "text", "text", "int4", "text", "text", "int4", "text", "text[]", "text"),
-        *("timestamptz", "timestamptz", "timestamptz", "timestamptz", "text", "jsonb", "jsonb"),
+        *("timestamptz", "timestamptz", "timestamptz", "timestamptz", "text", "jsonb", "jsonb", "int2"),
     ),
 )
-SAVE = (
-    _INSERT
-    + """
-on conflict (environment, task_id, run) do update set
-    kind = excluded.kind, group_run = excluded.group_run, map_index = excluded.map_index, state = excluded.state,
-    evidence = excluded.evidence, attempt = excluded.attempt, attempt_id = excluded.attempt_id,
-    partitions = excluded.partitions, partition_from = excluded.partition_from, started_at = excluded.started_at,
-    ended_at = excluded.ended_at, interval_start = excluded.interval_start, interval_end = excluded.interval_end,
-    error = excluded.error, source = excluded.source, shards = excluded.shards
-returning task_id, run, xmax = 0
-"""
+# A run that is known stays in its part. One that no attempt told of lies with what its platform said of it, or else by
+# the time at which a person did.
+SAVE = f"""
+with placed as materialized (
+    select *, (
+        select r.part from run r where r.environment = (select %(environment)s::smallint)
+            and r.task_id = stands.task_id and r.run = stands.run
+    ) as known
+    from {_STANDS}
+), saved as (
+    insert into run (environment, {_COLUMNS}, part)
+    select %(environment)s, {_COLUMNS}, coalesce(known, part, (
+        select o.part from outcome o where o.environment = (select %(environment)s::smallint)
+            and o.task_id = placed.task_id and o.group_run = placed.run
+    ), (
+        select least(run_part_of(m.at), e.last_part) from mark m join environment e on e.id = m.environment
+        where m.environment = (select %(environment)s::smallint) and m.task_id = placed.task_id and m.run = placed.run
+    ))
+    from placed
+    on conflict (environment, task_id, run, part) do update set
+        kind = excluded.kind, group_run = excluded.group_run, map_index = excluded.map_index, state = excluded.state,
+        evidence = excluded.evidence, attempt = excluded.attempt, attempt_id = excluded.attempt_id,
+        partitions = excluded.partitions, partition_from = excluded.partition_from, started_at = excluded.started_at,
+        ended_at = excluded.ended_at, interval_start = excluded.interval_start, interval_end = excluded.interval_end,
+        error = excluded.error, source = excluded.source, shards = excluded.shards
 )
+select task_id, run from placed where known is null
+"""  # noqa: S608  # all are literals
 
 
-def save(connection: Connection, environment: int, runs: Mapping[RunKey, Run], new: Set[RunKey]) -> set[RunKey]:
-    """Replaces these runs, and returns those that were not there before. Those in `new` are known not to be."""
-    rows = {key: _row(key, run) for key, run in sorted(runs.items())}
+def save(
+    connection: Connection,
+    environment: int,
+    runs: Mapping[RunKey, Run],
+    new: Set[RunKey],
+    parts: Mapping[RunKey, int],
+) -> set[RunKey]:
+    """Replaces these runs, and returns those that were not there before. Those in `new` are known not to be. `parts`
+    has where those lie that attempts told of."""
+    rows = {key: _row(key, run, parts.get(key)) for key, run in sorted(runs.items())}
     add(connection, environment, ADD, [row for key, row in rows.items() if key in new])
     kept = [row for key, row in rows.items() if key not in new]
-    saved = connection.execute(SAVE, [environment, spread(kept)]).fetchall() if kept else []
-    return {(task_id, run) for task_id, run, first in saved if first} | new
+    parameters = {"environment": environment, "runs": spread(kept)}
+    return {(row[0], row[1]) for row in connection.execute(SAVE, parameters)} | new if kept else set(new)
 
 
 class Beside(NamedTuple):
@@ -58,6 +78,7 @@ class Beside(NamedTuple):
     outcomes: bool  # what their platform said afterwards
     marks: bool  # what people said
     shards: bool
+    ended: bool  # whether runs have ended here, of any name, of which there may still be claims
 
 
 BESIDE = """
@@ -71,7 +92,8 @@ select
             and run = w.run limit 1) m),
     exists (select from wanted w cross join lateral (
         select from shard_chunk where environment = (select %(environment)s::smallint) and task_id = w.task_id
-            and run = w.run limit 1) s)
+            and run = w.run limit 1) s),
+    (select runs_known_from is not null from environment where id = %(environment)s)
 """
 
 
@@ -82,7 +104,7 @@ def beside(connection: Connection, environment: int, runs: Sequence[RunKey]) -> 
     return Beside(*row)
 
 
-def _row(key: RunKey, run: Run) -> Row:
+def _row(key: RunKey, run: Run, part: int | None) -> Row:
     return {
         "task_id": key[0],
         "run": key[1],
@@ -102,6 +124,7 @@ def _row(key: RunKey, run: Run) -> Row:
         "error": run.error,
         "source": run.source,
         "shards": run.shards,
+        "part": part,
     }
 
 

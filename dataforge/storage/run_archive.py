@@ -55,7 +55,7 @@ def _meets(name: str, wanted: RunFilter) -> bool:
 FOUND = """
 select * from (
     select * from ({}) each
-    where (kind = $kind or $kind is null)
+    where started_at is not null and (kind = $kind or $kind is null)
         and (namespace = $namespace or $namespace is null) and (name = $name or $name is null)
     {}
 )
@@ -111,14 +111,6 @@ def _given(wanted: RunFilter, after: Place | None, most: int) -> dict[str, Any]:
         "after_run": after and after.run,
         "limit": most,
     }
-
-
-OWN = "select file from archived where environment = %s"
-
-
-def own(connection: Connection, environment: int) -> set[str]:
-    """The files that this database wrote, whose runs it has itself."""
-    return {file for (file,) in connection.execute(OWN, [environment])}
 
 
 KNOWN = """

@@ -1,4 +1,4 @@
-"""Runs in a file: what was known of each when its month was exported, in the order of their starts.
+"""Runs in a file: what was known of each when it ended, in the order of their starts.
 
 Guarantees at most a few bytes for what repeats: times are kept by their differences, ends by how long a run took, and
 the names of tasks once. What a run read and wrote is not in it.
@@ -17,7 +17,7 @@ from dataforge.storage.parquet_file import Form
 class KeptRun(msgspec.Struct, frozen=True, array_like=True):
     """A run as it stood."""
 
-    started_at: datetime
+    started_at: datetime | None  # None of what never began
     took: int | None  # microseconds; None where no end is known
     task_id: int
     namespace: str
@@ -44,7 +44,7 @@ FORM = Form(
     row=KeptRun,
     schema=pa.schema(
         [
-            pa.field("started_at", _TIME, nullable=False),
+            pa.field("started_at", _TIME),
             pa.field("took", pa.int64()),
             pa.field("task_id", pa.int64(), nullable=False),
             pa.field("namespace", pa.string(), nullable=False),

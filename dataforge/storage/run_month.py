@@ -1,13 +1,15 @@
-"""Months of runs, by their starts, as they are exported."""
+"""Runs that have ended, by the months in which they began, as they are exported."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from psycopg import Connection
+import msgspec
+from psycopg import Connection, sql
 
 from dataforge.storage.database import Database
+from dataforge.storage.ending import Ending
 from dataforge.storage.run_file import KeptRun
 
 _LONGEST_MONTH = timedelta(days=31)
@@ -20,27 +22,26 @@ def month_of(at: datetime) -> tuple[datetime, datetime]:
     return begins, (begins + _LONGEST_MONTH).replace(day=1)
 
 
-# The least of each kind, since the index is by kind first.
-FIRST = """
-select min(first.started_at) from unnest(enum_range(null::run_kind)) as each (kind) cross join lateral (
-    select started_at from run
-    where environment = %s and kind = each.kind and started_at >= %s order by started_at limit 1
-) first
+class Content(msgspec.Struct, frozen=True):
+    """What a part holds of one environment and month."""
+
+    environment: int
+    name: str
+    begins: datetime
+    runs: int
+
+
+# What never began is of the month in which it came to nothing.
+CONTENT = """
+select e.id, e.name, date_trunc('month', coalesce(r.started_at, r.ended_at, 'epoch'), 'UTC'), count(*)
+from {part} r join environment e on e.id = r.environment group by 1, 2, 3 order by 1, 3
 """
 
 
-def months(connection: Connection, environment: int, before: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """The months that were over at a time and in which runs started, the oldest first."""
-    since: datetime | str = "-infinity"
-    while True:
-        row = connection.execute(FIRST, [environment, since]).fetchone()
-        if row is None or row[0] is None:
-            return
-        begins, ends = month_of(row[0])
-        if ends > before:
-            return
-        yield begins, ends
-        since = ends
+def content(connection: Connection, part: str) -> list[Content]:
+    """What a part of this name holds, by environments and months. Reads all of it."""
+    rows = connection.execute(sql.SQL(CONTENT).format(part=sql.Identifier(part)))
+    return [Content(*row) for row in rows]
 
 
 RUNS = """
@@ -53,42 +54,21 @@ select r.started_at, (extract(epoch from r.ended_at - r.started_at) * 1000000)::
             and s.valid_from <= r.started_at and coalesce(s.valid_to, 'infinity') > r.started_at
         order by s.valid_from desc, s.source limit 1)),
     r.source::text, r.shards::text
-from run r
+from {runs} r
 join task t on t.environment = r.environment and t.id = r.task_id
-left join attempt a on a.environment = r.environment
+left join {attempts} a on a.environment = r.environment
     and a.task_id = r.task_id and a.run = r.run and a.attempt_id = r.attempt_id
-where r.environment = %s and r.kind = any(enum_range(null::run_kind)) and r.started_at >= %s and r.started_at < %s
+where r.environment = %s and coalesce(r.started_at, r.ended_at, 'epoch') >= %s
+    and coalesce(r.started_at, r.ended_at, 'epoch') < %s
 order by r.started_at, r.task_id, r.run
 """
 
 
-def pages(database: Database, environment: int, month: tuple[datetime, datetime]) -> Iterator[list[KeptRun]]:
-    """The runs that started in a month, of one moment, in the order of their starts."""
+def pages(database: Database, ending: Ending, of: Content) -> Iterator[list[KeptRun]]:
+    """The runs of a month in a part that is detached, in the order of their starts."""
+    attempts = ending.part.replace("ending_run_", "ending_attempt_")
+    statement = sql.SQL(RUNS).format(runs=sql.Identifier(ending.part), attempts=sql.Identifier(attempts))
     with database.snapshot() as connection, connection.cursor(name="runs") as cursor:
-        cursor.execute(RUNS, [environment, *month])
+        cursor.execute(statement, [of.environment, *month_of(of.begins)])
         while rows := cursor.fetchmany(_PAGE):
             yield [KeptRun(*row) for row in rows]
-
-
-ARCHIVED = "select from archived where environment = %s and file like %s"
-
-
-def is_archived(connection: Connection, environment: int, stem: str) -> bool:
-    """Whether a file whose name begins so was written and found right."""
-    return connection.execute(ARCHIVED, [environment, f"{stem}%"]).fetchone() is not None
-
-
-DAYS = "select run_days from environment where id = %s"
-SET_DAYS = "update environment set run_days = %s where id = %s"
-
-
-def days(connection: Connection, environment: int) -> int:
-    """How long after its end a month of runs is exported."""
-    row = connection.execute(DAYS, [environment]).fetchone()
-    assert row is not None, "the environment was found by the caller"
-    return int(row[0])
-
-
-def set_days(connection: Connection, environment: int, wanted: int) -> None:
-    """Sets that."""
-    connection.execute(SET_DAYS, [wanted, environment])

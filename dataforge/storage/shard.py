@@ -60,12 +60,17 @@ cross join lateral (
         and first = wanted.first offset 0
 ) c
 """
+# A chunk lies where the first attempt of its run does.
 SAVE = """
 insert into shard_chunk (environment, task_id, run, first, succeeded, skipped, failed, pending, first_failed,
-    first_pending, hash, content)
+    first_pending, hash, content, part)
 values (%(environment)s, %(task_id)s, %(run)s, %(first)s, %(succeeded)s, %(skipped)s, %(failed)s, %(pending)s,
-    %(first_failed)s, %(first_pending)s, %(hash)s, %(content)s)
-on conflict (environment, task_id, run, first) do update set
+    %(first_failed)s, %(first_pending)s, %(hash)s, %(content)s, coalesce(
+        (select part from shard_chunk where environment = (select %(environment)s::smallint)
+            and task_id = %(task_id)s and run = %(run)s and first = %(first)s),
+        (select min(part) from attempt where environment = (select %(environment)s::smallint)
+            and task_id = %(task_id)s and run = %(run)s)))
+on conflict (environment, task_id, run, first, part) do update set
     succeeded = excluded.succeeded, skipped = excluded.skipped, failed = excluded.failed, pending = excluded.pending,
     first_failed = excluded.first_failed, first_pending = excluded.first_pending, hash = excluded.hash,
     content = excluded.content

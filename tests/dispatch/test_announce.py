@@ -178,7 +178,8 @@ def _listed(database: Database, minutes: int, *upstreams: str) -> None:
     said_of = TaskFact(TaskRef("ns", "report"), RunKind.TASK, registers={"upstreams": list(upstreams)})
     event = Event(minutes.to_bytes(16), at(minutes), "run", "", b"{}", Facts(tasks=(said_of,)))
     with database.transaction() as connection:
-        apply(connection, environments.lock(connection, "dev").id, [event])
+        locked = environments.lock(connection, "dev")
+        apply(connection, locked.id, [event], locked.last_part)
 
 
 def test_who_no_longer_waits_for_what_never_came_is_announced(database: Database) -> None:

@@ -2,14 +2,17 @@
 
 import json
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dataforge.ingest.batch import record_openlineage
 from dataforge.ingest.redaction import NOTHING
+from dataforge.ledger.verify import digest
 from dataforge.storage.database import Database
 
+CAPTURES = Path(__file__).parents[2] / "examples" / "captures"
 DAG = "mapped_edge"
 
 
@@ -123,3 +126,13 @@ def test_mapped_instance_that_runs_again_after_a_clear_is_not_skipped(database: 
         instance("START", 0, "07:41:46.831", try_number=2, cleared=1),
     ]
     assert instances(database, "dev", events) == {0: ("running", "reported")}
+
+
+def test_a_begin_that_was_lost_is_made_up_for_whatever_comes_first(database: Database) -> None:
+    """The DAG run stands for it, also where that is told of behind the end of an instance."""
+    told = (CAPTURES / "airflow_edge" / "events.jsonl").read_bytes().splitlines()
+    bodies = [body for body in told if json.loads(body)["eventType"] != "START"]
+    for environment, ordered in (("dev", bodies), ("staging", bodies[::-1])):
+        for body in ordered:
+            record_openlineage(database, environment, [body], NOTHING)
+    assert digest(database, "dev") == digest(database, "staging")

@@ -85,7 +85,7 @@ def test_what_is_derived_anew_and_stays_as_it_was_is_no_change(
     after = follow(database, {}, None, environment)
     with database.transaction() as connection:
         locked = environments.lock(connection, environment)
-        apply(connection, locked.id, [native.parse(each, NOTHING) for each in events])
+        apply(connection, locked.id, [native.parse(each, NOTHING) for each in events], locked.last_part)
     assert changes(database, environment, after).items == ()
     assert changes(database, environment, after).position == after
 

@@ -129,7 +129,8 @@ def _event(said: Facts) -> Event:
 def _do(database: Database, step: Any) -> None:
     if isinstance(step, Facts):
         with database.transaction() as connection:
-            apply(connection, environments.lock(connection, "dev").id, [_event(step)])
+            locked = environments.lock(connection, "dev")
+            apply(connection, locked.id, [_event(step)], locked.last_part)
         return
     if isinstance(step, Rebuilt):
         _swap_in(database, step)
@@ -144,7 +145,8 @@ def _swap_in(database: Database, other: Rebuilt) -> None:
         restore_history(connection, live, beside, versions.sources(connection, live))
         for manifest in definitions.manifests(connection, live):
             restore(connection, beside, manifest)
-        apply(connection, beside, [_event(said) for said in other.facts])
+        last_part = environments.find(connection, "dev").last_part
+        apply(connection, beside, [_event(said) for said in other.facts], last_part)
         rebuilds.copy_names(connection, live, beside)
         found = compare(connection, live, beside)
         if not found.agrees:

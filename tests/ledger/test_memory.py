@@ -101,7 +101,8 @@ def test_what_was_never_committed_is_remembered_by_nobody(database: Database) ->
     _do(database, _READS)
     _look_alike(database)
     with pytest.raises(_Refused), database.transaction() as connection:
-        apply(connection, environments.lock(connection, "dev").id, [_event(Facts(edges=_more()))])
+        locked = environments.lock(connection, "dev")
+        apply(connection, locked.id, [_event(Facts(edges=_more()))], locked.last_part)
         assert _remembered(connection) == _anew(connection)
         assert len(_remembered(connection)[1][TASKS[0].id]) == 3
         raise _Refused

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg.sql import Composable
 
-from tests.storage.plan import rows_of, steps
+from tests.storage.plan import rows_of, steps, whole
 
 _EXPLAINED = re.compile(r"\s*(with|select|insert|update|delete)\b", re.IGNORECASE)
 
@@ -60,9 +60,9 @@ def _scans(statement: str, plan: dict[str, Any]) -> Iterator[Scan]:
             for by in [*_bitmaps(node)] or [node]:
                 yield Scan(
                     statement,
-                    node["Relation Name"],
+                    whole(node["Relation Name"]),
                     node["Node Type"],
-                    by.get("Index Name", ""),
+                    whole(by.get("Index Name", "")),
                     by.get("Index Cond", ""),
                     round(rows_of(node)),
                 )

@@ -29,12 +29,18 @@ def steps(plan: Node) -> Iterator[Node]:
 
 
 _PART = re.compile(r"(partition_state)_(rest|before|[0-9]{6})")
+_HALF = re.compile(r"\b(run|attempt|touch|outcome|shard_chunk)_[0-9]{4}h[12]")
+
+
+def whole(text: str) -> str:
+    """What names a table or an index, with the whole in the place of its parts by half-years."""
+    return _HALF.sub(r"\1", text)
 
 
 def table_of(step: Node) -> str | None:
     """The table that a step reads; of one that is cut the whole."""
     name: str | None = step.get("Relation Name")
-    return _PART.sub(r"\1", name) if name is not None else None
+    return _PART.sub(r"\1", whole(name)) if name is not None else None
 
 
 def rows_of(step: Node) -> float:

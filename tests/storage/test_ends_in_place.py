@@ -12,7 +12,8 @@ from dataforge.storage import environment as environments
 from dataforge.storage.database import Database
 
 IN_PLACE = """
-select pg_stat_get_xact_tuples_updated(%(table)s::regclass), pg_stat_get_xact_tuples_hot_updated(%(table)s::regclass)
+select sum(pg_stat_get_xact_tuples_updated(inhrelid)), sum(pg_stat_get_xact_tuples_hot_updated(inhrelid))
+from pg_inherits where inhparent = %(table)s::regclass
 """
 
 
