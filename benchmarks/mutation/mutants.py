@@ -972,7 +972,7 @@ MUTANTS = (
         "dataforge/model/attempt.py",
         "heard_at=last if last > statement.at else None",
         "heard_at=None",
-        ("tests/ingest/test_ended_runs.py",),
+        ("tests/ingest/test_run_export.py",),
     ),
     Mutant(
         "the last run of a task in each state does not end",
@@ -1035,13 +1035,13 @@ MUTANTS = (
         "dataforge/storage/fact_file.py",
         'for name in ("write", "quality", "failed_check")',
         'for name in ("quality", "failed_check")',
-        ("tests/ingest/test_ended_runs.py",),
+        ("tests/ingest/test_run_export.py",),
     ),
     Mutant(
         "partitions are settled by the claims of runs that have ended",
         "dataforge/ledger/start.py",
         "        _settle_claims(database, environment)\n",
         "        pass\n",
-        ("tests/ingest/test_ended_runs.py",),
+        ("tests/ingest/test_run_export.py",),
     ),
 )

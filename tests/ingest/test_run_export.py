@@ -170,6 +170,14 @@ def test_what_goes_on_or_was_told_of_since_stays_with_all_of_it(world: Database,
     assert verify(world, "dev").found.agrees
 
 
+def test_a_word_that_changes_nothing_is_one_too(world: Database, archive: Archive) -> None:
+    record(world, told(JANUARY - timedelta(days=1), run="seen"), told(JANUARY - timedelta(days=2), run="gone"))
+    record(world, told(JANUARY + timedelta(days=40), run="seen", state="running"))  # after its success
+    assert [each.rows for each in end(world, archive).files] == [1]
+    assert "seen" in {item.run for item in catalog.runs(world, "dev", ALL).items}
+    assert verify(world, "dev").found.agrees
+
+
 def test_what_somebody_marked_or_a_partition_stands_by_stays(world: Database, archive: Archive) -> None:
     at = JANUARY - timedelta(days=3)
     said = {"task": {"namespace": "shop", "name": "load"}, "time": at.isoformat()}

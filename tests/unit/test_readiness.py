@@ -387,6 +387,11 @@ def test_on_many_it_is_decided_as_on_each(asked: list[Question]) -> None:
     assert decide_all(dict(enumerate(asked))) == {place: decide(each) for place, each in enumerate(asked)}
 
 
+def test_a_partition_that_stands_itself_is_decided_on_alone() -> None:
+    asked = {place: _question(own=own) for place, own in enumerate([None, _state("succeeded"), _state("running")])}
+    assert [decide_all(asked)[place] for place in asked] == [decide(each) for each in asked.values()]
+
+
 @given(bare, st.data())
 def test_no_two_questions_are_alike_that_have_different_answers(one: Question, data: st.DataObject) -> None:
     """Of each two of which one field differs, so that no field is forgotten."""
