@@ -1035,13 +1035,13 @@ MUTANTS = (
         "dataforge/storage/fact_file.py",
         'for name in ("write", "quality", "failed_check")',
         'for name in ("quality", "failed_check")',
-        ("tests/ingest/test_run_export.py",),
+        ("tests/ingest/test_ended_runs.py",),
     ),
     Mutant(
         "partitions are settled by the claims of runs that have ended",
         "dataforge/ledger/start.py",
         "        _settle_claims(database, environment)\n",
         "        pass\n",
-        ("tests/ingest/test_run_export.py",),
+        ("tests/ingest/test_ended_runs.py",),
     ),
 )
