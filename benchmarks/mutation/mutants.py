@@ -669,7 +669,7 @@ MUTANTS = (
     Mutant(
         "what is asked about together may be stale in turn",
         "dataforge/ledger/unchanged.py",
-        ".union(_within(found.inputs[place], by_key))",
+        ".union(_within(found.inputs[place], alike))",
         "",
         ("tests/ledger/test_inputs.py",),
     ),

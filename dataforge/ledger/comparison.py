@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from dataforge.ledger.data_version import successes
-from dataforge.ledger.need import Among, Asked, Need, Sketch, by_node, chosen, makers, ref, used_edges, window
+from dataforge.ledger.need import Among, Asked, Need, Sketch, chosen, makers, ref, used_edges, window
 from dataforge.ledger.surroundings import Surroundings, around
 from dataforge.model.freshness import Comparison, FreshnessStatus, Input, Read, RunKey, Success, compare, looks_back
 from dataforge.model.state import PartitionStatus
@@ -60,7 +60,7 @@ def examine(
     unwritten = {node for kind, node, key in wanted if kind == "dataset" and (kind, node, key) not in built}
     writers = readiness.producers(connection, environment, unwritten)
     known = around(connection, environment, _tasks(wanted, built, writers))
-    among = {place: by_node(telling[place]) for place in wanted} if telling is not None else {}
+    among = {place: readiness.by_node(telling[place]) for place in wanted} if telling is not None else {}
     sketches = {
         place: list(_sketches(known, place, built.get(place), writers, now, among.get(place))) for place in wanted
     }

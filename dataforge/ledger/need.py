@@ -64,14 +64,6 @@ class Sketch(msgspec.Struct, frozen=True):
     window: Interval | None = None
 
 
-def by_node(places: Iterable[Place]) -> Among:
-    """The keys of places, by node."""
-    found: dict[Node, set[str]] = {}
-    for kind, node, key in places:
-        found.setdefault((kind, node), set()).add(key)
-    return found
-
-
 def used_edges(found: Sequence[EdgeRow]) -> list[EdgeRow]:
     """What the task consumes: as declared, else as observed."""
     consumed = [edge for edge in found if edge.relation == "consumes"]

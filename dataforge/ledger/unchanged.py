@@ -198,11 +198,9 @@ def _direct(
 ) -> Suspicion:
     """What may be stale, where it is looked no further than at what was asked about."""
     suspects = _reaching(here, built, doubtful | newer.keys())
-    by_key: dict[str, set[Node]] = {}
-    for kind, node, key in suspects:
-        by_key.setdefault(key, set()).add((kind, node))
+    alike = storage.by_key(((kind, node), key) for kind, node, key in suspects)
     telling = {
-        place: newer.get(place, set()).union(_within(found.inputs[place], by_key)) for place in suspects - doubtful
+        place: newer.get(place, set()).union(_within(found.inputs[place], alike)) for place in suspects - doubtful
     }
     return Suspicion(suspects, doubtful, telling, bounds)
 

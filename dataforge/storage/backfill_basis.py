@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from psycopg import Connection
 
+from dataforge.storage.parameter import texts
 from dataforge.storage.readiness import Node, Place, by_node
 from dataforge.storage.wakeup import TaskPartition
 
@@ -48,7 +49,7 @@ def of_nodes(environment: int, of: Mapping[Node, Collection[str]]) -> dict[str, 
         "nodes": [node for _, node in of],
         "sets": sets,
         "set": [number for keys, number in numbers.items() for _ in keys],
-        "partitions": [key.replace("\0", "\ufffd") for keys in numbers for key in keys],
+        "partitions": texts(key for keys in numbers for key in keys),
     }
 
 

@@ -12,6 +12,7 @@ import msgspec
 from psycopg import Connection
 
 from dataforge.model.freshness import RunKey
+from dataforge.storage.parameter import texts
 from dataforge.storage.readiness import Place
 
 
@@ -124,7 +125,7 @@ def made_of(environment: int, asked: Sequence[tuple[Place, datetime]]) -> dict[s
         "environment": environment,
         "kinds": [place[0] for place, _ in asked],
         "nodes": [place[1] for place, _ in asked],
-        "partitions": [place[2].replace("\0", "\ufffd") for place, _ in asked],
+        "partitions": texts(place[2] for place, _ in asked),
         "untils": [until for _, until in asked],
         "before": _BEFORE,
         "after": _AFTER,
@@ -186,7 +187,7 @@ def earlier_keys(connection: Connection, environment: int, asked: Sequence[tuple
         "environment": environment,
         "kinds": [place[0] for place, _ in asked],
         "nodes": [place[1] for place, _ in asked],
-        "partitions": [place[2].replace("\0", "\ufffd") for place, _ in asked],
+        "partitions": texts(place[2] for place, _ in asked),
         "times": [at for _, at in asked],
     }
     for place, partition in connection.execute(EARLIER_KEYS, parameters) if asked else ():

@@ -37,7 +37,7 @@ class PlainListDumper(ListDumper):
 
 
 def texts(values: Iterable[str]) -> list[str]:
-    """Keys to look up. Text in PostgreSQL has no NUL, so there is none with one."""
+    """Keys or names to look up. Text in PostgreSQL has no NUL, so there is none with one."""
     found = list(values)
     return [each.replace("\0", "\ufffd") for each in found] if "\0" in "".join(found) else found
 

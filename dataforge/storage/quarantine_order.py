@@ -8,6 +8,7 @@ from psycopg import Connection
 
 from dataforge.model.control import Control, Order
 from dataforge.storage.control import order_row
+from dataforge.storage.parameter import texts
 from dataforge.storage.partition import Place
 from dataforge.storage.record_set import spread
 
@@ -77,6 +78,6 @@ def stood_of(environment: int, asked: Sequence[tuple[Place, datetime]]) -> dict[
         "environment": environment,
         "kinds": [kind for (kind, _, _), _ in asked],
         "nodes": [node for (_, node, _), _ in asked],
-        "partitions": [partition.replace("\0", "\ufffd") for (_, _, partition), _ in asked],
+        "partitions": texts(partition for (_, _, partition), _ in asked),
         "moments": [moment for _, moment in asked],
     }

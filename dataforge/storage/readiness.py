@@ -67,7 +67,7 @@ def asked(environment: int, names: Sequence[Name]) -> dict[str, Any]:
         "environment": environment,
         "places": list(range(len(names))),
         "namespaces": [namespace and namespace.replace("\0", "\ufffd") for namespace, _ in names],
-        "names": [name.replace("\0", "\ufffd") for _, name in names],
+        "names": texts(name for _, name in names),
     }
 
 

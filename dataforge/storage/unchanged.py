@@ -3,7 +3,7 @@
 Guarantees one query however many partitions are asked about, each row of which is found by an index.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -45,7 +45,7 @@ def made(
     ordered = [(node, key) for key, nodes in places.items() for node in nodes]
     row = connection.execute(MADE, columns(environment, ordered, begun)).fetchone() if ordered else None
     ever, later = row if row is not None else ((), ())
-    return _by_key(ordered, ever), _by_key(ordered, later)
+    return by_key(ordered[number - 1] for number in ever), by_key(ordered[number - 1] for number in later)
 
 
 def columns(environment: int, places: Iterable[tuple[Node, str]], begun: Mapping[str, datetime]) -> dict[str, Any]:
@@ -65,9 +65,9 @@ def columns(environment: int, places: Iterable[tuple[Node, str]], begun: Mapping
     }
 
 
-def _by_key(places: Sequence[tuple[Node, str]], numbers: Iterable[int]) -> Nodes:
+def by_key(places: Iterable[tuple[Node, str]]) -> Nodes:
+    """The nodes of partitions, by key."""
     found: Nodes = {}
-    for number in numbers:
-        node, key = places[number - 1]
+    for node, key in places:
         found.setdefault(key, set()).add(node)
     return found
