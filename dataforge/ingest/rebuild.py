@@ -80,8 +80,8 @@ class Rebuild:
         with database.transaction() as connection:
             self._define(connection)
             last = event_log.last_number(connection, self.live)
-            self._ends = run_part.ends(connection, self.live, self._number)
-            self._ended = len(run_part.ends(connection, self.live))
+            ends = run_part.ends(connection, self.live)
+        self._ends, self._ended = [each for each in ends if each.number >= self._number], len(ends)
         if self._ends and self._concern is not None:
             raise Conflict("runs have ended since the last checkpoint: make one, or do it for the whole environment")
         move(self._number, max(last, self._number))

@@ -92,19 +92,9 @@ def _judge(
     return Fate(part, events, None), held
 
 
-def _shares(database: Database, each: Ending) -> list[Share]:
-    with database.transaction() as connection:
-        held = body_part.content(connection, each.part)
-    return [
-        Share(
-            of.environment,
-            f"{of.name}/bodies/{each.was}-{of.first}-{of.last}.parquet",
-            of.events,
-            body_file.FORM,
-            partial(ending.pages, database, each, of),
-        )
-        for of in held
-    ]
+def _share(database: Database, each: Ending, of: Content) -> Share:
+    file = f"{of.name}/bodies/{each.was}-{of.first}-{of.last}.parquet"
+    return Share(of.environment, file, of.events, body_file.FORM, partial(ending.pages, database, each, of))
 
 
-BODIES = Held(body_part.TABLE, _shares)
+BODIES = Held(body_part.TABLE, body_part.content, _share)

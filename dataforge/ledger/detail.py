@@ -23,6 +23,7 @@ from dataforge.storage.archive import Archive
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.ending import Ending, alone
 from dataforge.storage.part import Part
+from dataforge.storage.partition_part import Content
 
 
 class _First(NamedTuple):
@@ -45,8 +46,7 @@ def end_old(database: Database, now: datetime, archive: Archive | None) -> Ended
     a call that comes after one that was killed goes on with what that had detached."""
     with alone(database):
         with database.transaction() as connection:
-            for name in environments.names(connection):  # who records has read from when on windows have states
-                environments.lock(connection, name)
+            environments.lock_all(connection)  # who records has read from when on windows have states
             judged = _judged(connection, now)
             now_away = _detach(connection, [fate.part for fate in judged if fate.stays is None])
             partition_part.premake(connection)
@@ -133,21 +133,11 @@ def _holding(shape: str, moment: datetime) -> Iterator[str]:
         yield from keys_of(endless(cut), Interval(moment, moment + timedelta(microseconds=1)))
 
 
-def _shares(database: Database, each: Ending) -> list[Share]:
+def _share(database: Database, each: Ending, of: Content) -> Share:
     """A file is named by the part, which has its name since it was detached: so no other ever has the same."""
-    stem = each.part.removeprefix(f"ending_{partition_part.TABLE}_")
-    with database.transaction() as connection:
-        held = partition_part.content(connection, each.part)
-    return [
-        Share(
-            of.environment,
-            f"{of.name}/partitions/{stem}.parquet",
-            of.partitions,
-            partition_file.FORM,
-            partial(partition_part.pages, database, each, of.environment),
-        )
-        for of in held
-    ]
+    file = f"{of.name}/partitions/{each.part.removeprefix(f'ending_{partition_part.TABLE}_')}.parquet"
+    pages = partial(partition_part.pages, database, each, of.environment)
+    return Share(of.environment, file, of.partitions, partition_file.FORM, pages)
 
 
-STATES = Held(partition_part.TABLE, _shares)
+STATES = Held(partition_part.TABLE, partition_part.content, _share)

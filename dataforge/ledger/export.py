@@ -7,14 +7,14 @@ read back as a whole, and compared by count and hash with what was given to be w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from dataforge.model.errors import ArchiveUnavailable
 from dataforge.storage import ending, parquet_file
 from dataforge.storage.archive import Archive
-from dataforge.storage.database import Database
+from dataforge.storage.database import Connection, Database
 from dataforge.storage.ending import Ending
 from dataforge.storage.parquet_file import Form, Written
 from dataforge.storage.part import Part
@@ -54,34 +54,44 @@ class Share(NamedTuple):
     listed: bool = False  # whether others read the folder: then the file has its name only when it was read back
 
 
-class Held(NamedTuple):
-    """A table whose parts end, and what one that is detached holds of each environment."""
+_Content = TypeVar("_Content")
+
+
+class Held(NamedTuple, Generic[_Content]):
+    """A table whose parts end."""
 
     table: str
-    shares: Callable[[Database, Ending], list[Share]]
+    content: Callable[[Connection, str], Sequence[_Content]]  # what a part of this name holds, one for each file
+    share: Callable[[Database, Ending, _Content], Share]
 
 
-def on_the_way(database: Database, held: Held) -> list[Away]:
+def on_the_way(database: Database, held: Held[_Content]) -> list[Away]:
     """The parts of a table that are detached and not dropped."""
     with database.transaction() as connection:
         left = ending.endings(connection, held.table)
-    return [_away(each, held.shares(database, each)) for each in left]
+    return [_away(each, _shares(database, each, held)) for each in left]
 
 
-def end(database: Database, archive: Archive | None, held: Held) -> Gone:
+def end(database: Database, archive: Archive | None, held: Held[_Content]) -> Gone:
     """Exports and drops all that is detached of a table. The caller is alone."""
     with database.transaction() as connection:
         left = ending.endings(connection, held.table)
     parts: list[Away] = []
     files: list[Exported] = []
     for each in left:
-        shares = held.shares(database, each)
+        shares = _shares(database, each, held)
         if archive is not None:
             files += [found for share in shares if (found := _export(database, archive, each, share)) is not None]
         with database.transaction() as connection:
             ending.drop(connection, each)
         parts.append(_away(each, shares))
     return Gone(parts, files)
+
+
+def _shares(database: Database, each: Ending, held: Held[_Content]) -> list[Share]:
+    with database.transaction() as connection:
+        content = held.content(connection, each.part)
+    return [held.share(database, each, of) for of in content]
 
 
 def _export(database: Database, archive: Archive, each: Ending, share: Share) -> Exported | None:

@@ -37,8 +37,7 @@ def end_old(database: Database, shelves: Shelves, days: int, now: datetime) -> l
         spared = _spared(connection, shelves)
         judged = _judged(connection, spared, days, now)
     with database.transaction() as connection:
-        for name in environments.names(connection):  # who records has read from when on events are known
-            environments.lock(connection, name)
+        environments.lock_all(connection)  # who records has read from when on events are known
         there = {part.name for part in event_part.parts(connection)}  # another may have been quicker
         found = [_end(connection, fate, held, spared, last) for fate, held in judged if fate.part.name in there]
         event_part.premake(connection)

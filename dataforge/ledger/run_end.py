@@ -37,8 +37,7 @@ def end_old(database: Database, now: datetime, archive: Archive | None) -> Ended
     and a call that comes after one that was killed goes on with what that had detached."""
     with alone(database):
         with database.transaction() as connection:
-            for name in environments.names(connection):  # who records has read which parts there are
-                environments.lock(connection, name)
+            environments.lock_all(connection)  # who records has read which parts there are
             judged = _judged(connection, now)
             _detach(connection, judged)
             run_part.premake(connection)
@@ -78,27 +77,13 @@ def _ends(part: Part) -> datetime:
     return part.ends
 
 
-def _shares(database: Database, each: Ending) -> list[Share]:
-    with database.transaction() as connection:
-        held = run_month.content(connection, each.part)
-    return [
-        Share(
-            of.environment,
-            _file(each, of),
-            of.runs,
-            run_file.FORM,
-            partial(run_month.pages, database, each, of),
-            listed=True,
-        )
-        for of in held
-    ]
-
-
-def _file(each: Ending, of: Content) -> str:
+def _share(database: Database, each: Ending, of: Content) -> Share:
     """A month may lie in several parts, and in those of other databases, so the name has both: a part has a name of its
     own since it was detached."""
     which = blake2b(each.part.encode(), digest_size=8).hexdigest()
-    return f"{of.name}/runs/{of.begins:%Y-%m}-{which}.parquet"
+    file = f"{of.name}/runs/{of.begins:%Y-%m}-{which}.parquet"
+    pages = partial(run_month.pages, database, each, of)
+    return Share(of.environment, file, of.runs, run_file.FORM, pages, listed=True)
 
 
-RUNS = Held(run_part.TABLE, _shares)
+RUNS = Held(run_part.TABLE, run_month.content, _share)

@@ -71,6 +71,12 @@ def lock(connection: Connection, name: str) -> Environment:
     return find(connection, name)  # read by a statement of its own: the one before us may have moved the graph
 
 
+def lock_all(connection: Connection) -> None:
+    """The right to change the state of every environment."""
+    for name in names(connection):
+        lock(connection, name)
+
+
 TRY_LOCK = """
 select pg_try_advisory_xact_lock(hashtextextended('dataforge.environment', id)) from environment
 where name = %s and id > 0

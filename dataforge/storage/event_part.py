@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
 from psycopg import Connection, sql
 
-from dataforge.storage.part import Part, impatient, listed
+from dataforge.storage.part import Part, impatient, listed, month_of
 
 TABLE, REST = "event", "event_rest"
-_LONGEST_MONTH = timedelta(days=31)
 
 
 def parts(connection: Connection) -> list[Part]:
@@ -21,8 +20,7 @@ def parts(connection: Connection) -> list[Part]:
 
 
 def _span(month: str) -> tuple[datetime, datetime]:
-    begins = datetime.strptime(month, "%Y%m").replace(tzinfo=UTC)
-    return begins, (begins + _LONGEST_MONTH).replace(day=1)
+    return month_of(datetime.strptime(month, "%Y%m").replace(tzinfo=UTC))
 
 
 class Identity(NamedTuple):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from psycopg import Connection
@@ -41,6 +41,14 @@ def _part(name: str, size: int, table: str, rest: str, span: Span) -> Part:
     if name == rest:
         return Part(name, None, None, size)
     return Part(name, *span(name.removeprefix(f"{table}_")), size)
+
+
+_LONGEST_MONTH = timedelta(days=31)
+
+
+def month_of(begins: datetime) -> tuple[datetime, datetime]:
+    """The first moment of a month (UTC), and that of the next one."""
+    return begins, (begins + _LONGEST_MONTH).replace(day=1)
 
 
 IMPATIENT = "set local lock_timeout = '5s'"

@@ -19,9 +19,9 @@ from psycopg import Connection
 from dataforge.model.filter import RunFilter
 from dataforge.storage.archive import Archive
 from dataforge.storage.attempt import RunKey
+from dataforge.storage.part import month_of
 from dataforge.storage.record_set import keys
 from dataforge.storage.run_file import KeptRun
-from dataforge.storage.run_month import month_of
 from dataforge.storage.run_window import Place
 
 _NAME = re.compile(r"[12]\d{3}-(0[1-9]|1[0-2])-[0-9a-f]{16}\.parquet")

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 from psycopg import Connection, sql
 
 from dataforge.storage.database import Database
 from dataforge.storage.ending import Ending
+from dataforge.storage.part import month_of
 from dataforge.storage.run_file import KeptRun
 
-_LONGEST_MONTH = timedelta(days=31)
 _PAGE = 50_000  # a group of rows in the file: fewer would repeat the names of tasks more often
-
-
-def month_of(at: datetime) -> tuple[datetime, datetime]:
-    """The first moment of a month (UTC), and that of the next one."""
-    begins = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    return begins, (begins + _LONGEST_MONTH).replace(day=1)
 
 
 class Content(msgspec.Struct, frozen=True):

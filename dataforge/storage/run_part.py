@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 TABLE = "run"
 _SECOND_HALF = 7  # its first month
-_BOUNDS = re.compile(r"FROM \((?:'(\d+)'|MINVALUE)\) TO \('(\d+)'\)")
 
 
 def part_of(at: datetime) -> int:
@@ -35,24 +33,26 @@ def begin_of(part: int) -> datetime:
 
 
 PARTS = """
-select c.relname, pg_get_expr(c.relpartbound, c.oid), (
+select c.relname, (
     select sum(pg_total_relation_size((of || substr(c.relname, 4))::regclass))
     from unnest(array['run', 'attempt', 'touch', 'outcome', 'shard_chunk']) as each (of))
-from pg_inherits join pg_class c on c.oid = inhrelid where inhparent = 'run'::regclass
+from pg_inherits join pg_class c on c.oid = inhrelid where inhparent = 'run'::regclass order by c.relname
 """
 
 
 def parts(connection: Connection) -> list[Part]:
     """Every part, the oldest first, which takes all that is older; with what lies beside its runs."""
-    found = [_part(*row) for row in connection.execute(PARTS)]
-    return sorted(found, key=lambda part: (part.ends is None, part.ends))
+    found: list[Part] = []
+    for name, size in connection.execute(PARTS):
+        begins = found[-1].ends if found else None
+        found.append(Part(name, begins, _ends(name), int(size)))
+    return found
 
 
-def _part(name: str, bounds: str, size: int) -> Part:
-    between = _BOUNDS.search(bounds)
-    assert between is not None, "a part lies between half-years"
-    begins, ends = between.groups()
-    return Part(name, begin_of(int(begins)) if begins else None, begin_of(int(ends)), int(size))
+def _ends(name: str) -> datetime:
+    """The end of the half-year that a part is named by, such as run_2026h2."""
+    year, half = name.removeprefix(f"{TABLE}_").split("h")
+    return begin_of(2 * int(year) + int(half))
 
 
 COUNT = "select count(*) from {part} where environment > 0"
@@ -113,12 +113,12 @@ class End(msgspec.Struct, frozen=True):
     known_from: datetime  # those stayed of which something was told from then on
 
 
-ENDS = "select number, known_from from run_end where environment = %s and number >= %s order by known_from"
+ENDS = "select number, known_from from run_end where environment = %s order by known_from"
 
 
-def ends(connection: Connection, environment: int, number: int = 0) -> list[End]:
-    """When runs of an environment ended, at this event or later ones."""
-    return [End(*row) for row in connection.execute(ENDS, [environment, number])]
+def ends(connection: Connection, environment: int) -> list[End]:
+    """When runs of an environment ended."""
+    return [End(*row) for row in connection.execute(ENDS, [environment])]
 
 
 REPEAT = "select * from end_rebuilt_runs(%s::smallint, %s::smallint, %s)"

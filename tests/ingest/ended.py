@@ -27,8 +27,7 @@ ASKED_FOR = ("manual__", "scheduled__", "backfill__")
 def end_at(database: Database, known_from: datetime, archive: Archive | None = None) -> None:
     """Ends the runs of all environments that had their last word before this, wherever in their part that is."""
     with database.transaction() as connection:
-        for name in environments.names(connection):
-            environments.lock(connection, name)
+        environments.lock_all(connection)
         last = run_part.parts(connection)[-1].ends
         assert last is not None
         connection.execute("select premake_run_parts(%s)", [last])
