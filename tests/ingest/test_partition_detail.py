@@ -45,6 +45,7 @@ from dataforge.storage import partition_set as partition_sets
 from dataforge.storage.archive import Archive
 from dataforge.storage.database import Database, migrate
 from tests.ingest.bucket import s3
+from tests.storage.older import migrate_before
 
 NOW = datetime.now(UTC)
 _environments = count()
@@ -397,12 +398,7 @@ def test_killed_at_any_step_the_next_call_goes_on(
 
 
 def test_states_from_before_months_were_cut_are_moved_into_them(empty_database_url: str, tmp_path: Path) -> None:
-    before = tmp_path / "migrations"
-    before.mkdir()
-    for file in Path(migrate.__globals__["MIGRATIONS"]).glob("*.sql"):
-        if file.stem < "0050":
-            (before / file.name).write_bytes(file.read_bytes())
-    migrate(empty_database_url, before)
+    migrate_before(empty_database_url, tmp_path / "migrations", "0050")
     with psycopg.connect(empty_database_url) as connection:
         connection.execute("insert into task (environment, id, namespace, name) values (1, 7, 'ns', 'extract')")
         for key in ("", OLD.isoformat(), LIVING.isoformat(), NOW.date().isoformat()):

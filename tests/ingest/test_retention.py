@@ -25,10 +25,11 @@ from dataforge.ledger.checkpoint import Shelf
 from dataforge.ledger.retention import end_old, fates
 from dataforge.ledger.verify import digest
 from dataforge.storage import environment as environments
-from dataforge.storage.database import MIGRATIONS, Connection, Database, migrate
+from dataforge.storage.database import Connection, Database, migrate
 from dataforge.storage.environment import Environment
 from dataforge.storage.event_part import REST, premake
 from dataforge.storage.signing_key import signing_key
+from tests.storage.older import migrate_before
 
 DAYS = 400
 LATER = datetime.now(UTC) + timedelta(days=DAYS + 32)  # what is recorded now is old then, and its month is over
@@ -248,12 +249,7 @@ def test_no_repeat_is_ever_taken_for_news(database: Database, ages: list[tuple[i
 
 
 def test_what_was_recorded_before_months_were_cut_stays_known_and_ends(empty_database_url: str, tmp_path: Path) -> None:
-    before = tmp_path / "migrations"
-    before.mkdir()
-    for file in MIGRATIONS.glob("*.sql"):
-        if file.stem < "0034":
-            (before / file.name).write_bytes(file.read_bytes())
-    migrate(empty_database_url, before)
+    migrate_before(empty_database_url, tmp_path / "migrations", "0034")
     events = {at: event(at) for at in (month(3), THIS_MONTH)}
     with psycopg.connect(empty_database_url) as connection:
         for body in events.values():

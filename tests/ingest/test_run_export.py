@@ -31,9 +31,10 @@ from dataforge.model.errors import ArchiveUnavailable, Conflict, DatabaseUnavail
 from dataforge.model.filter import RunFilter
 from dataforge.storage import run_part
 from dataforge.storage.archive import Archive
-from dataforge.storage.database import MIGRATIONS, Database, migrate
+from dataforge.storage.database import Database, migrate
 from tests.ingest.bucket import s3
 from tests.ingest.ended import cut, end_at, fresh
+from tests.storage.older import migrate_before
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 JANUARY = datetime(2025, 1, 1, tzinfo=UTC)  # what ended before it is 424 days old
@@ -373,12 +374,7 @@ def test_killed_at_any_step_the_next_call_goes_on_and_all_is_listed_once(
 
 
 def test_what_was_there_before_it_was_cut_is_one_part_as_it_lies(empty_database_url: str, tmp_path: Path) -> None:
-    before = tmp_path / "migrations"
-    before.mkdir()
-    for file in MIGRATIONS.glob("*.sql"):
-        if file.stem < "0057":
-            (before / file.name).write_bytes(file.read_bytes())
-    migrate(empty_database_url, before)
+    migrate_before(empty_database_url, tmp_path / "migrations", "0057")
     lies = "select relname, relfilenode from pg_class where relname = any(%s)"
     with psycopg.connect(empty_database_url) as connection:
         connection.execute("insert into task (environment, id, namespace, name) values (1, 7, 'ns', 'load')")
