@@ -89,6 +89,7 @@ GOALS = {
     "window.checks": Goal(5_000, most=True),
     "graph.load": Goal(2_000, most=True),
     "graph.memory": Goal(200_000_000, most=True),
+    "graph.load.memory": Goal(200_000_000, most=True),
     "graph.closure": Goal(50, most=True),
     "graph.page": Goal(10, most=True),
     "graph.follow": Goal(20, most=True),

@@ -44,10 +44,8 @@ class Standing(NamedTuple):
         task, node, of_dataset = edges["task"], edges["node"], edges["of_dataset"]
         if len(self.names):
             node = np.where(of_dataset, self._canonical(node), node)
-        consumes, own = edges["consumes"], np.zeros(len(task), dtype=bool)
-        upstream = End(np.where(consumes, node, task), np.where(consumes, of_dataset, own))
-        downstream = End(np.where(consumes, task, node), np.where(consumes, own, of_dataset))
-        return Rows.of(upstream, downstream, edges["declared"], counts)
+        one, other = End(task, np.zeros(len(task), dtype=bool)), End(node, of_dataset)
+        return Rows.of(one, other, ~edges["consumes"], edges["declared"], counts)
 
     def _canonical(self, nodes: Ids) -> Ids:
         place = np.minimum(np.searchsorted(self.names, nodes), len(self.names) - 1)

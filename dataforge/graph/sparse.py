@@ -50,18 +50,41 @@ class End(NamedTuple):
     ids: NDArray[np.int64]
     of_dataset: NDArray[np.bool_]
 
+    def of(self, *, datasets: bool) -> Ids:
+        """The ids of its datasets, or of its tasks; itself where there are no others: a copy of millions takes time."""
+        kept = self.of_dataset == datasets
+        return self.ids if kept.all() else self.ids[kept]
+
+    def indices(self, tasks: NDArray[np.int32], datasets: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Of all, by those of its tasks and of its datasets."""
+        found = np.empty(len(self.ids), dtype=np.int32)
+        found[~self.of_dataset], found[self.of_dataset] = tasks, datasets
+        return found
+
 
 class Rows(NamedTuple):
     """Rows of edges, as columns; several may tell of one edge."""
 
-    upstream: End
-    downstream: End
+    one: End
+    other: End
+    onwards: NDArray[np.bool_]  # whether each leads from the one to the other end; else the other way
     weights: NDArray[np.int64]  # what each row counts; less than nothing where it is gone
 
     @classmethod
-    def of(cls, upstream: End, downstream: End, declared: NDArray[np.bool_], counts: NDArray[np.int64]) -> "Rows":
-        """Where each row comes from and leads to, whether it declares the edge, and if it came (1) or went (-1)."""
-        return cls(upstream, downstream, np.where(declared, _DECLARED_WEIGHT, 1) * counts)
+    def of(
+        cls, one: End, other: End, onwards: NDArray[np.bool_], declared: NDArray[np.bool_], counts: NDArray[np.int64]
+    ) -> "Rows":
+        """Both ends of each row and where it leads, whether it declares the edge, and if it came (1) or went (-1)."""
+        return cls(one, other, onwards, np.where(declared, _DECLARED_WEIGHT, 1) * counts)
+
+    def matrix(self, tasks: "_Merged", datasets: "_Merged") -> "_Matrix":
+        """What each pair of nodes adds up to, by the index that nodes have by now."""
+        first, ends = len(tasks.ids), zip((self.one, self.other), tasks.others, datasets.others, strict=True)
+        one, other = (end.indices(of_tasks, first + of_datasets) for end, of_tasks, of_datasets in ends)
+        places = np.where(self.onwards, one, other), np.where(self.onwards, other, one)
+        found: _Matrix = csr_array((self.weights, places), shape=(size := first + len(datasets.ids), size))
+        found.eliminate_zeros()
+        return found
 
 
 class Graph:
@@ -76,17 +99,12 @@ class Graph:
 
     def changed(self, rows: Rows) -> "Graph":
         """This graph and these rows. A node without edges has no place in it."""
-        ids = np.concatenate((rows.upstream.ids, rows.downstream.ids))
-        of_dataset = np.concatenate((rows.upstream.of_dataset, rows.downstream.of_dataset))
-        tasks, datasets = _merged(self._tasks, ids[~of_dataset]), _merged(self._datasets, ids[of_dataset])
-        first = len(tasks.ids)
-        ends = np.empty(len(ids), dtype=np.int32)
-        ends[~of_dataset], ends[of_dataset] = tasks.others, first + datasets.others
-        size = first + len(datasets.ids)
-        more = csr_array((rows.weights, (ends[: len(rows.weights)], ends[len(rows.weights) :])), shape=(size, size))
+        ends = (rows.one, rows.other)
+        tasks = _merged(self._tasks, [end.of(datasets=False) for end in ends])
+        datasets = _merged(self._datasets, [end.of(datasets=True) for end in ends])
+        first, more = len(tasks.ids), rows.matrix(tasks, datasets)
         place = np.concatenate((tasks.known, first + datasets.known)).astype(np.int32)
-        downstream = _renumbered(self._downstream, place, size) + more  # leaves out what adds up to nothing
-        upstream = _renumbered(self._upstream, place, size) + more.T.tocsr()
+        downstream, upstream = _sum(self._downstream, place, more), _sum(self._upstream, place, more.T.tocsr())
         linked = (np.diff(downstream.indptr) + np.diff(upstream.indptr)) > 0
         return Graph(
             tasks.ids[linked[:first]], datasets.ids[linked[first:]], _only(downstream, linked), _only(upstream, linked)
@@ -210,15 +228,18 @@ class _Merged(NamedTuple):
 
     ids: Ids
     known: Indices
-    others: Indices
+    others: Sequence[NDArray[np.int32]]
 
 
-def _merged(known: Ids, others: Ids) -> _Merged:
+def _merged(known: Ids, others: Sequence[Ids]) -> _Merged:
     """By hashing the others, which takes a sixth of the time that sorting and searching take."""
-    codes, found = factorize(others, sort=True)
+    filled = [each for each in others if len(each)]  # one alone is not copied
+    codes, found = factorize(filled[0] if len(filled) == 1 else np.concatenate(others), sort=True)
     fresh = found[~_among(found, known)]
     ids = np.insert(known, np.searchsorted(known, fresh), fresh)
-    return _Merged(ids, np.arange(len(known)) + np.searchsorted(fresh, known), np.searchsorted(ids, found)[codes])
+    place = np.searchsorted(ids, found).astype(np.int32)[codes]
+    split = np.split(place, np.cumsum([len(each) for each in others[:-1]]))
+    return _Merged(ids, np.arange(len(known)) + np.searchsorted(fresh, known), split)
 
 
 def _among(ids: Ids, known: Ids) -> NDArray[np.bool_]:
@@ -227,6 +248,11 @@ def _among(ids: Ids, known: Ids) -> NDArray[np.bool_]:
     inside = place < len(known)
     inside[inside] = known[place[inside]] == ids[inside]
     return inside
+
+
+def _sum(matrix: "_Matrix", place: NDArray[np.int32], more: "_Matrix") -> "_Matrix":
+    """A matrix, of which the nodes stand in these places by now, and another; without what adds up to nothing."""
+    return _renumbered(matrix, place, more.shape[0]) + more if matrix.nnz else more
 
 
 def _renumbered(matrix: "_Matrix", place: NDArray[np.int32], size: int) -> "_Matrix":
@@ -264,5 +290,5 @@ def of_rows(rows: Sequence[tuple[int, ...]]) -> Graph:
     """The graph of rows (upstream is a dataset, its id, downstream is a dataset, its id, declared)."""
     given = np.array(rows, dtype=np.int64).reshape(-1, 5)
     flags = given.astype(bool)
-    upstream, downstream = End(given[:, 1], flags[:, 0]), End(given[:, 3], flags[:, 2])
-    return EMPTY.changed(Rows.of(upstream, downstream, flags[:, 4], np.ones(len(given), dtype=np.int64)))
+    ends, every = (End(given[:, 1], flags[:, 0]), End(given[:, 3], flags[:, 2])), np.ones(len(given), dtype=bool)
+    return EMPTY.changed(Rows.of(*ends, every, flags[:, 4], np.ones(len(given), dtype=np.int64)))

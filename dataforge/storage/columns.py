@@ -1,7 +1,8 @@
 """Millions of rows of numbers as columns, without an object for each value, or for each row.
 
-Each column comes as one string of bytes, its numbers as PostgreSQL sends them, one behind the other: two thirds of the
-time that arrays take. A driver that reads rows takes two microseconds for each.
+Each column comes as strings of bytes, its numbers as PostgreSQL sends them, one behind the other: two thirds of the
+time that arrays take. A driver that reads rows takes two microseconds for each. It comes in eight pieces, by the last
+bits of the first column: as one it takes a tenth less, and the driver keeps as much memory as it once came with.
 """
 
 from __future__ import annotations
@@ -19,19 +20,36 @@ NUMBER, FLAGS = ">i8", ">i2"  # bigint and smallint, as PostgreSQL writes them
 _BYTES = {NUMBER: sql.SQL("int8send"), FLAGS: sql.SQL("int2send")}
 
 
+# The planner knows that a comparison has two results, and hashes them; of numbers it expects many, and sorts all rows.
+_PIECES = sql.SQL(", ".join(f"{{of}} & {bit} = 0" for bit in (1, 2, 4)))
+
+
 def columns(connection: Connection, query: sql.Composed, fields: Sequence[tuple[str, str]]) -> Columns:
-    """What the query gives, by the names of `fields`: (name, NUMBER or FLAGS) in the query's order; without nulls."""
-    strings = sql.SQL(", ").join(
-        sql.SQL("string_agg({}({}), ''::bytea)").format(_BYTES[kind], sql.Identifier(name)) for name, kind in fields
+    """What the query gives, by the names of `fields`: (name, NUMBER or FLAGS) in the query's order; without nulls. The
+    first one is a NUMBER. In no order."""
+    named = [(sql.Identifier(name), _BYTES[kind]) for name, kind in fields]
+    statement = sql.SQL("select {} from ({}) as read ({}) group by {}").format(
+        sql.SQL(", ").join(sql.SQL("string_agg({}({}), ''::bytea)").format(send, name) for name, send in named),
+        query,
+        sql.SQL(", ").join(name for name, _ in named),
+        _PIECES.format(of=named[0][0]),
     )
-    names = sql.SQL(", ").join(sql.Identifier(name) for name, _ in fields)
-    statement = sql.SQL("select {} from ({}) as read ({})").format(strings, query, names)
-    row = connection.execute(statement, binary=True).fetchone()
-    assert row is not None, "an aggregate gives one row"
-    return {name: _column(content, kind) for (name, kind), content in zip(fields, row, strict=True)}
+    pieces: list[list[NDArray[Any]]] = [[] for _ in fields]
+    for row in connection.cursor().stream(statement, binary=True):
+        for column, content, (_, kind) in zip(pieces, row, fields, strict=True):
+            column.append(_numbers(content, kind))
+    return {name: _joined(column, kind) for (name, kind), column in zip(fields, pieces, strict=True)}
 
 
-def _column(content: bytes | None, kind: str) -> NDArray[Any]:
+def _numbers(content: bytes, kind: str) -> NDArray[Any]:
     import numpy as np  # late: who never asks for the graph need not wait for it
 
-    return np.frombuffer(content or b"", dtype=kind).astype(kind.replace(">", "="))
+    return np.frombuffer(content, dtype=kind).astype(kind.replace(">", "="))
+
+
+def _joined(pieces: list[NDArray[Any]], kind: str) -> NDArray[Any]:
+    import numpy as np
+
+    joined = np.concatenate(pieces) if pieces else _numbers(b"", kind)
+    pieces.clear()  # else all columns would be held twice
+    return joined
