@@ -641,8 +641,8 @@ MUTANTS = (
     Mutant(
         "what stands for a partition may have been read in its place",
         "dataforge/ledger/inputs.py",
-        '            keys.add("")',
-        "            pass",
+        'read if way.theirs_declared else read | {""}',
+        "read",
         ("tests/ledger/test_inputs.py",),
     ),
     Mutant(
@@ -669,8 +669,29 @@ MUTANTS = (
     Mutant(
         "what is asked about together may be stale in turn",
         "dataforge/ledger/unchanged.py",
-        ".union(_within(found.inputs[place], alike))",
-        "",
+        "set(_within(found.inputs[place], alike)) for place",
+        "set() for place",
+        ("tests/ledger/test_inputs.py",),
+    ),
+    Mutant(
+        "where one of the first has not changed after all, the rest is compared",
+        "dataforge/ledger/unchanged.py",
+        "<= found[place].changed.keys()}",
+        "<= found[place].changed.keys() and False}",
+        ("tests/ledger/test_inputs.py",),
+    ),
+    Mutant(
+        "the first to be told is among those that are compared",
+        "dataforge/ledger/unchanged.py",
+        "{min(inputs, key=lambda each: (order[each[:2]], each[2])), *sorted(inputs)",
+        "{*sorted(inputs)",
+        ("tests/ledger/test_inputs.py",),
+    ),
+    Mutant(
+        "as many of what is newer are compared as ways up are told",
+        "dataforge/ledger/unchanged.py",
+        "*sorted(inputs)[: MOST_ROOTS + 1]}",
+        "*sorted(inputs)[:1]}",
         ("tests/ledger/test_inputs.py",),
     ),
     Mutant(

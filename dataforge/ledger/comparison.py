@@ -10,6 +10,7 @@ upstreams are those of the task that ran it.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 import msgspec
 from msgspec.structs import asdict, replace
@@ -49,7 +50,7 @@ def examine(
     environment: int,
     places: Iterable[Place],
     now: datetime,
-    telling: Mapping[Place, Iterable[Place]] | None = None,
+    telling: Mapping[Place, Iterable[Place]] = MappingProxyType({}),
 ) -> dict[Place, Compared]:
     """How each of these partitions (datasets by canonical id) stands to its direct upstreams; at least to those that
     are `telling`, where it is known which may be newer."""
@@ -60,7 +61,7 @@ def examine(
     unwritten = {node for kind, node, key in wanted if kind == "dataset" and (kind, node, key) not in built}
     writers = readiness.producers(connection, environment, unwritten)
     known = around(connection, environment, _tasks(wanted, built, writers))
-    among = {place: readiness.by_node(telling[place]) for place in wanted} if telling is not None else {}
+    among = {place: readiness.by_node(telling[place]) for place in wanted if place in telling}
     sketches = {
         place: list(_sketches(known, place, built.get(place), writers, now, among.get(place))) for place in wanted
     }
@@ -87,19 +88,14 @@ def examine(
 
 
 def examine_some(
-    connection: Connection,
-    environment: int,
-    places: Sequence[Place],
-    now: datetime,
-    most: int,
-    telling: Mapping[Place, Iterable[Place]] | None = None,
+    connection: Connection, environment: int, places: Sequence[Place], now: datetime, most: int
 ) -> dict[Place, Compared]:
     """The same of the first of these partitions, until about `most` inputs were compared: of a few at first, then of
     twice as many, and so on."""
     found: dict[Place, Compared] = {}
     at_once = _AT_FIRST
     while most > 0 and (taken := places[len(found) : len(found) + at_once]):
-        more = examine(connection, environment, taken, now, telling)
+        more = examine(connection, environment, taken, now)
         found |= more
         most, at_once = most - sum(len(each.inputs) for each in more.values()), 2 * at_once
     return found

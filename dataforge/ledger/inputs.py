@@ -5,7 +5,7 @@ there may be, too. A task of which that cannot be told at once says so (`told`).
 together, since a task has many edges and few kinds of them; what one kind asks for is remembered.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -32,14 +32,21 @@ class Way(NamedTuple):
     moving: bool  # it leads elsewhere as time passes
     exact: bool  # the upstream has all the keys to which it leads
 
-    def groups(self, key: str, now: datetime, known_from: str) -> tuple[tuple[str, ...], ...]:
-        """The keys that are needed and have not ended; of each group one is enough. None where they cannot be told."""
+    def keys(self, key: str, now: datetime, known_from: str) -> "Keys":
+        """To which keys it leads that have not ended. None where they cannot be told."""
         if self.mapping is None:
-            return (("" if self.whole else key,),)
-        return _groups(self, key, now if self.moving else _ANY, known_from)
+            return _plain(self, key)
+        return _mapped(self, key, now if self.moving else _ANY, known_from)
 
 
-Listed = list[tuple[str, frozenset[Node]]]  # partitions: of a key, those of some nodes
+class Keys(NamedTuple):
+    """Where a way leads from one key."""
+
+    read: frozenset[str]  # of the partitions that may have been read, and of what may stand for them
+    needed: frozenset[str]  # of those that are needed, where no other serves as well
+
+
+Listed = list[tuple[frozenset[str], frozenset[Node]]]  # partitions: of these keys, those of these nodes
 
 
 class Alike(msgspec.Struct, frozen=True):
@@ -48,18 +55,6 @@ class Alike(msgspec.Struct, frozen=True):
     way: Way
     nodes: frozenset[Node]
     surely: frozenset[Node]  # those that count as inputs, whatever else there is
-
-    def listed(self, key: str, now: datetime, known_from: str) -> Listed:
-        """The partitions that may have been read, and what may stand for them."""
-        keys = {each for group in self.way.groups(key, now, known_from) for each in group}
-        if not self.way.theirs_declared:
-            keys.add("")
-        return [(each, self.nodes) for each in keys]
-
-    def counting(self, key: str, now: datetime, known_from: str) -> Listed:
-        """Those that count as inputs for certain, where they were ever made."""
-        groups = self.way.groups(key, now, known_from) if self.surely else ()
-        return [(group[0], self.surely) for group in groups if len(group) == 1]
 
 
 class Inputs(msgspec.Struct, frozen=True):
@@ -74,11 +69,44 @@ class Inputs(msgspec.Struct, frozen=True):
 
     def listed(self, key: str, now: datetime, known_from: str) -> Listed:
         """All that a run for this key may have read."""
-        return [some for each in self.kinds for some in each.listed(key, now, known_from)]
+        return [(each.way.keys(key, now, known_from).read, each.nodes) for each in self.kinds]
 
-    def counting(self, key: str, now: datetime, known_from: str) -> Iterator[tuple[str, frozenset[Node]]]:
+    def counting(self, key: str, now: datetime, known_from: str) -> Listed:
         """Those of them that are inputs for certain, where they were ever made."""
-        return (some for each in self.kinds for some in each.counting(key, now, known_from))
+        return [(each.way.keys(key, now, known_from).needed, each.surely) for each in self.kinds if each.surely]
+
+
+class Listing:
+    """All that runs may have read, who come one by one, by their begins: the last one to begin comes first."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, set[Node]] = {}  # by key, as far as `settle` was called
+        self.earliest: dict[str, datetime] = {}  # when the first run began that may have read something of a key
+        self._alike: dict[frozenset[str], set[Node]] = {}  # most runs are led to the same keys as others
+        self._begun: dict[frozenset[str], datetime] = {}
+        self._most = 0  # partitions, those counted more than once that were listed with other keys
+
+    def add(self, inputs: Listed, begun: datetime) -> None:
+        """What another run may have read, which began then."""
+        for keys, nodes in inputs:
+            alike = self._alike.setdefault(keys, set())
+            self._most += len(nodes - alike) * len(keys)
+            alike |= nodes
+            self._begun[keys] = begun
+
+    def exceeds(self, most: int) -> bool:
+        """Whether there are more partitions."""
+        if self._most > most:
+            self.settle()
+            self._most = sum(map(len, self.nodes.values()))
+        return self._most > most
+
+    def settle(self) -> None:
+        """Lists all by key."""
+        for keys, nodes in self._alike.items():
+            for key in keys:
+                self.nodes.setdefault(key, set()).update(nodes)
+                self.earliest[key] = min(self._begun[keys], self.earliest.get(key, self._begun[keys]))
 
 
 def inputs_of(here: Nodes, tasks: Collection[int]) -> dict[int, Inputs]:
@@ -89,11 +117,20 @@ def inputs_of(here: Nodes, tasks: Collection[int]) -> dict[int, Inputs]:
 _ANY = datetime(2000, 1, 1, tzinfo=UTC)
 
 
+@lru_cache(maxsize=4096)  # of one or two keys each
+def _plain(way: Way, key: str) -> Keys:
+    exact = frozenset(("" if way.whole else key,))
+    return Keys(exact if way.theirs_declared else exact | {""}, exact)
+
+
 @lru_cache(maxsize=512)  # of up to a thousand keys each
-def _groups(way: Way, key: str, now: datetime, known_from: str) -> tuple[tuple[str, ...], ...]:
+def _mapped(way: Way, key: str, now: datetime, known_from: str) -> Keys:
     theirs = cut_of(way.theirs, declared=way.theirs_declared)
     side = Side(key, cut_of(way.ours, declared=way.ours_declared), now, known_from)
-    return living_choices(way.mapping or "", side, theirs)
+    groups = living_choices(way.mapping or "", side, theirs)
+    read = {each for group in groups for each in group}
+    needed = frozenset(group[0] for group in groups if len(group) == 1)
+    return Keys(frozenset(read if way.theirs_declared else read | {""}), needed)
 
 
 def _of_tasks(here: Nodes, tasks: Collection[int]) -> dict[int, Inputs]:

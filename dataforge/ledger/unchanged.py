@@ -14,12 +14,13 @@ import msgspec
 from msgspec.structs import replace
 
 from dataforge.ledger.comparison import Compared, examine, examine_some
-from dataforge.ledger.inputs import Inputs, Listed, inputs_of
+from dataforge.ledger.inputs import Inputs, Listed, Listing, inputs_of
 from dataforge.ledger.memory import Nodes
-from dataforge.ledger.need import cut_of
+from dataforge.ledger.need import cut_of, ref
 from dataforge.ledger.staleness import Bounds
 from dataforge.model.freshness import Success
 from dataforge.model.partition import InvalidPartitionKey, has_ended, window_of
+from dataforge.model.stale_in_turn import MOST_ROOTS
 from dataforge.storage import freshness
 from dataforge.storage import unchanged as storage
 from dataforge.storage.database import Connection
@@ -36,6 +37,7 @@ class Suspicion(msgspec.Struct, frozen=True):
     suspects: Set[Place]
     whole: Set[Place]  # those of which any input may tell
     telling: Mapping[Place, Set[Place]]  # of each of the others the inputs that may
+    first: Mapping[Place, Set[Place]]  # of these the first, where there are many: see `compared`
     bounds: Bounds  # how far up it takes to look for what looking for all would see
 
 
@@ -57,7 +59,7 @@ def suspected(
         here = here or Nodes(connection, environment)
         built = freshness.built(connection, environment, level)
         found = _above(here, built, now)
-        made, later = storage.made(connection, environment, found.listed, found.earliest)
+        made, later = storage.made(connection, environment, found.listing.nodes, found.listing.earliest)
         doubtful = _doubtful(connection, environment, level, built, found)
         newer = _newer(connection, environment, built, found, later)
         changed = doubtful | newer.keys()
@@ -67,26 +69,42 @@ def suspected(
         if changed and depth == 0 and ends:
             return _direct(here, built, found, doubtful, newer, replace(bounds, levels=0))
         if changed or (not ends and sum(map(len, made.values())) > MOST_ABOVE):  # whether that many count is not known
-            return Suspicion(asked, asked, {}, bounds)
+            return Suspicion(asked, asked, {}, {}, bounds)
         if ends:
             break
         level = set(_places(made)) - seen
         seen, exact = seen | level, sure and len(surely) == len(level)
-    return Suspicion(set(), set(), {}, bounds)
+    return Suspicion(set(), set(), {}, {}, bounds)
 
 
 def compared(
     connection: Connection, environment: int, suspicion: Suspicion, own: Set[Place], now: datetime
 ) -> dict[Place, Compared]:
     """How the suspects stand to the inputs that tell whether they are stale: all that are asked about for their own
-    sake (`own`), of the others the first ones as far as the bounds go."""
+    sake (`own`), of the others the first ones as far as the bounds go.
+
+    Of an upstream that is stale one reason is told, and of what is stale in turn MOST_ROOTS; so the others are compared
+    with the first of what is newer, and with the rest only where one of these has not changed after all.
+    """
     whole, rest = suspicion.whole, suspicion.suspects - suspicion.whole
-    found = examine(connection, environment, whole & own, now)
-    found |= examine(connection, environment, rest & own, now, suspicion.telling)
-    more = examine_some(connection, environment, sorted(whole - own), now, suspicion.bounds.inputs)
-    most = suspicion.bounds.inputs - sum(len(each.inputs) for each in more.values())
-    more |= examine_some(connection, environment, sorted(rest - own), now, most, suspicion.telling)
-    return found | more
+    found = examine_some(connection, environment, sorted(whole - own), now, suspicion.bounds.inputs)
+    most = suspicion.bounds.inputs - sum(len(each.inputs) for each in found.values())
+    telling = {
+        place: (each if place in own else suspicion.first.get(place, each)) for place, each in suspicion.telling.items()
+    }
+    asked = {*(suspicion.suspects & own), *_affordable(rest - own, telling, most)}
+    found |= examine(connection, environment, asked, now, telling)
+    doubted = {place for place in asked - own if not suspicion.first.get(place, set()) <= found[place].changed.keys()}
+    return found | examine(connection, environment, doubted, now, suspicion.telling)
+
+
+def _affordable(places: Set[Place], telling: Mapping[Place, Set[Place]], most: int) -> Iterator[Place]:
+    """The first of these partitions, until about `most` of what tells of them is compared."""
+    for place in sorted(places):
+        if most <= 0:
+            break
+        yield place
+        most -= len(telling[place])
 
 
 class _Above(msgspec.Struct, frozen=True):
@@ -94,8 +112,7 @@ class _Above(msgspec.Struct, frozen=True):
 
     inputs: dict[Place, Listed]  # what each may have read
     behind: dict[Place, Inputs]  # what the task consumes that made it
-    listed: dict[str, set[Node]]  # all that may have been read, by key
-    earliest: dict[str, datetime]  # when the first run began that may have read something of a key
+    listing: Listing
     untold: set[Place]  # built partitions of which it is not said here what they need
     readers: list[Place]
     rootless: list[Place]
@@ -105,7 +122,7 @@ class _Above(msgspec.Struct, frozen=True):
 def _above(here: Nodes, built: Mapping[Place, Built], now: datetime) -> _Above:
     """Once MOST_LISTED places were listed, of no more partitions it is said what they need."""
     behind = inputs_of(here, {each.success.by[0] for each in built.values()})
-    above, listed = _Above({}, {}, {}, {}, set(), [], [], set()), 0
+    above = _Above({}, {}, Listing(), set(), [], [], set())
     for place, each in sorted(built.items(), key=lambda item: _begun(item[1]), reverse=True):
         task, key = behind[each.success.by[0]], place[2]
         if task.rootless:
@@ -114,16 +131,12 @@ def _above(here: Nodes, built: Mapping[Place, Built], now: datetime) -> _Above:
         above.cuts.add((task.cut, task.declared, key))
         if task.reads:
             above.readers.append(place)
-        if not task.told or listed > MOST_LISTED:
+        if not task.told or above.listing.exceeds(MOST_LISTED):
             above.untold.add(place)
             continue
         above.behind[place], above.inputs[place] = task, task.listed(key, now, here.known_from)
-        for theirs, nodes in above.inputs[place]:
-            known = above.listed.setdefault(theirs, set())
-            listed -= len(known)
-            known |= nodes
-            listed += len(known)
-            above.earliest[theirs] = _begun(each)
+        above.listing.add(above.inputs[place], _begun(each))
+    above.listing.settle()
     return above
 
 
@@ -133,15 +146,11 @@ def _surely(
     """What was made and counts as an input for certain, and was not seen yet; more than `most` need not be told."""
     surely: set[Place] = set()
     for place, task in found.behind.items():
-        for key, nodes in task.counting(place[2], now, known_from):
-            surely.update((*node, key) for node in nodes & made.get(key, _NOTHING))
+        surely.update(_within(task.counting(place[2], now, known_from), made))
         surely -= seen
         if len(surely) > most:
             break
     return surely
-
-
-_NOTHING: frozenset[Node] = frozenset()
 
 
 def _places(by_key: Mapping[str, Iterable[Node]]) -> Iterator[Place]:
@@ -185,7 +194,7 @@ def _newer(
 
 def _within(inputs: Listed, some: Mapping[str, Set[Node]]) -> Iterator[Place]:
     """Those of the inputs that are among some places, given by their keys."""
-    return ((*node, key) for key, nodes in inputs for node in nodes & some.get(key, _NOTHING))
+    return ((*node, key) for keys, nodes in inputs for key in keys & some.keys() for node in nodes & some[key])
 
 
 def _direct(
@@ -199,10 +208,21 @@ def _direct(
     """What may be stale, where it is looked no further than at what was asked about."""
     suspects = _reaching(here, built, doubtful | newer.keys())
     alike = storage.by_key(((kind, node), key) for kind, node, key in suspects)
-    telling = {
-        place: newer.get(place, set()).union(_within(found.inputs[place], alike)) for place in suspects - doubtful
+    inside = {place: set(_within(found.inputs[place], alike)) for place in suspects - doubtful}
+    telling = {place: newer.get(place, set()) | within for place, within in inside.items()}
+    first = {place: some | inside[place] for place, some in _first(here, newer).items() if place in inside}
+    return Suspicion(suspects, doubtful, telling, first, bounds)
+
+
+def _first(here: Nodes, newer: Mapping[Place, Set[Place]]) -> dict[Place, set[Place]]:
+    """Of many inputs that are newer the one that is told first, and those to which ways up are told, and one more."""
+    many = {place: inputs for place, inputs in newer.items() if len(inputs) > MOST_ROOTS + 2}
+    known = here.nodes({input_[:2] for inputs in many.values() for input_ in inputs})
+    order = {node: number for number, node in enumerate(sorted(known, key=lambda node: ref(known[node])))}
+    return {
+        place: {min(inputs, key=lambda each: (order[each[:2]], each[2])), *sorted(inputs)[: MOST_ROOTS + 1]}
+        for place, inputs in many.items()
     }
-    return Suspicion(suspects, doubtful, telling, bounds)
 
 
 def _is_newer(input_: Success, than: Success) -> bool:

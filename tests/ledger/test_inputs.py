@@ -11,23 +11,24 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from dataforge.ingest.batch import record_native
 from dataforge.ingest.redaction import NOTHING
+from dataforge.ledger import staleness, unchanged
 from dataforge.ledger.declare import declare
-from dataforge.ledger.staleness import NEAR, Bounds, staleness
 from dataforge.ledger.unchanged import compared, suspected
-from dataforge.model import definition, edge
+from dataforge.model import definition, edge, stale_in_turn
 from dataforge.model.attempt import Interval
 from dataforge.model.fit import misfit
 from dataforge.model.partition import Partitioning, keys_of
 from dataforge.storage import environment as environments
 from dataforge.storage.database import Connection, Database
 from dataforge.storage.readiness import Place
-from tests.ledger.freshness_events import DAY, NOW, at, data, declared, extract, raw, record, run
+from tests.ledger.freshness_events import DAY, NOW, at, data, declared, extract, named, raw, record, run
 
 TASKS = 5  # of which each writes the dataset of its number
 SPAN = Interval(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 4, tzinfo=UTC))
@@ -148,9 +149,14 @@ def _dataset(number: int) -> dict[str, Any]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32), levels=st.sampled_from([0, 0, 0, 1, 3]), most=st.sampled_from([0, 3, 100]))
+@given(
+    seed=st.integers(0, 2**32),
+    levels=st.sampled_from([0, 0, 0, 1, 3]),
+    most=st.sampled_from([0, 3, 100]),
+    roots=st.sampled_from([1, stale_in_turn.MOST_ROOTS]),
+)
 def test_what_is_left_out_is_not_stale_however_it_is_cut(
-    module_database: Database, seed: int, levels: int, most: int
+    module_database: Database, seed: int, levels: int, most: int, roots: int
 ) -> None:
     random, name = Random(seed), f"cut_{uuid4().hex}"
     tasks, datasets = random.choices(CUTS, k=TASKS), random.choices(CUTS, k=TASKS)
@@ -159,32 +165,75 @@ def test_what_is_left_out_is_not_stale_however_it_is_cut(
     declare(module_database, name, definition.parse(_manifest(random, tasks, datasets)))
     bodies = [json.dumps(event).encode() for event in _history(random, tasks, datasets)]
     assert record_native(module_database, name, bodies, NOTHING).rejected == []
-    bounds = Bounds(levels=levels, places=most, partly=False, inputs=NEAR.inputs)
-    with module_database.transaction() as connection:
+    bounds = staleness.Bounds(levels=levels, places=most, partly=False, inputs=staleness.NEAR.inputs)
+    with module_database.transaction() as connection, pytest.MonkeyPatch.context() as patch:
+        for module in (stale_in_turn, staleness, unchanged):
+            patch.setattr(module, "MOST_ROOTS", roots)
         here = environments.find(connection, name).id
         made = sorted(connection.execute(_MADE, [here]).fetchall())
         for many in {1, len(made) // 3, len(made)} - {0}:
-            _look_alike(connection, here, set(random.sample(made, min(many, len(made)))), bounds)
+            asked = random.sample(made, min(many, len(made)))
+            _look_alike(connection, here, set(asked), bounds, set(asked[: random.randint(0, many)]))
 
 
 _MADE = "select node_kind, node_id, partition from partition_state where environment = %s and ready_run is not null"
 
 
-def _look_alike(connection: Connection, environment: int, asked: set[Place], bounds: Bounds) -> int:
-    """How many are stale, told in both ways."""
-    whole = staleness(connection, environment, asked, NOW, bounds)
+def _look_alike(
+    connection: Connection, environment: int, asked: set[Place], bounds: staleness.Bounds, own: set[Place]
+) -> int:
+    """How many are stale, told in both ways: of what is asked about for its own sake all, of the others one reason."""
+    whole = staleness.staleness(connection, environment, asked, NOW, bounds)
     suspicion = suspected(connection, environment, asked, NOW, bounds)
-    known = compared(connection, environment, suspicion, asked, NOW)
-    found = staleness(connection, environment, suspicion.suspects, NOW, suspicion.bounds, known)
+    known = compared(connection, environment, suspicion, own, NOW)
+    found = staleness.staleness(connection, environment, suspicion.suspects, NOW, suspicion.bounds, known)
     for place in asked:
-        assert (found.stale(place) if place in suspicion.suspects else ()) == whole.stale(place)
+        most = None if place in own else 1
+        assert (found.stale(place, most) if place in suspicion.suspects else ()) == whole.stale(place, most)
     return sum(1 for place in asked if whole.stale(place))
+
+
+RAWS = [f"raw{number:02}" for number in range(12)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), ignored=st.sampled_from([0, 0, 1, 6]), alike=st.sampled_from([0, 0, 1, 6]))
+def test_of_many_inputs_that_were_written_again_the_first_are_told(
+    module_database: Database, seed: int, ignored: int, alike: int
+) -> None:
+    random, name = Random(seed), f"many_{uuid4().hex}"
+    with module_database.transaction() as connection:
+        connection.execute("insert into environment (name) values (%s)", [name])
+    ignoring, same = random.sample(RAWS, ignored), random.sample(RAWS, alike)
+    raws = [{"dataset": named(each), "staleness": "ignore" if each in ignoring else "warn"} for each in RAWS]
+    tasks = [
+        {"namespace": "ns", "name": "report", "consumes": raws, "produces": [named("report")]},
+        {"namespace": "ns", "name": "summary", "consumes": [{"dataset": named("report")}]},
+    ]
+    datasets = [{**named(each), "version": "reported"} for each in RAWS]
+    declare(module_database, name, definition.parse({"source": "test", "tasks": tasks, "datasets": datasets}))
+    again = random.sample(RAWS, random.randint(8, len(RAWS)))
+    history = [
+        *(run(f"load {each}", 0, 1, outputs=[data(each, version="a")]) for each in RAWS),
+        run("report", 2, 3, outputs=[data("report")]),
+        run("summary", 4, 5),
+        *(run(f"load {each}", 6, 7, outputs=[data(each, version="a" if each in same else "b")]) for each in again),
+    ]
+    bodies = [json.dumps(event).encode() for events in history for event in events]
+    assert record_native(module_database, name, bodies, NOTHING).rejected == []
+    with module_database.transaction() as connection:
+        here = environments.find(connection, name).id
+        made = sorted(connection.execute(_MADE, [here]).fetchall())
+        own = set(random.sample(made, random.randint(0, len(made))))
+        stale = 3 if set(again) - {*ignoring, *same} else 0  # the report, as a task and as data, and the summary
+        assert _look_alike(connection, here, set(made), replace(staleness.NEAR, levels=0), own) == stale
 
 
 def _stale(database: Database) -> int:
     with database.transaction() as connection:
         (asked,) = connection.execute("select id from task where name = 'report'").fetchall()
-        return _look_alike(connection, 1, {("task", asked[0], DAY)}, replace(NEAR, levels=0))
+        report: set[Place] = {("task", asked[0], DAY)}
+        return _look_alike(connection, 1, report, replace(staleness.NEAR, levels=0), report)
 
 
 def test_what_stands_for_a_partition_may_have_been_read_in_its_place(database: Database) -> None:
