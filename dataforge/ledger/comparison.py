@@ -29,7 +29,7 @@ from dataforge.storage.database import Connection
 from dataforge.storage.freshness import Built, Standing
 from dataforge.storage.readiness import EdgeRow, Place, Producer
 
-_AT_FIRST = 25
+AT_FIRST = 25
 _UNWANTED = frozenset({"failed", "skipped"})  # conditions by which a task comes after what was not done
 
 
@@ -51,13 +51,17 @@ def examine(
     places: Iterable[Place],
     now: datetime,
     telling: Mapping[Place, Iterable[Place]] = MappingProxyType({}),
+    built: Mapping[Place, Built] | None = None,
 ) -> dict[Place, Compared]:
     """How each of these partitions (datasets by canonical id) stands to its direct upstreams; at least to those that
-    are `telling`, where it is known which may be newer."""
+    are `telling`, where it is known which may be newer. `built` are those of them that were, where that is known."""
     wanted = sorted(set(places))
     if not wanted:
         return {}
-    built = storage.built(connection, environment, wanted)
+    if built is None:
+        built = storage.built(connection, environment, wanted)
+    else:
+        built = {place: built[place] for place in wanted if place in built}
     unwritten = {node for kind, node, key in wanted if kind == "dataset" and (kind, node, key) not in built}
     writers = readiness.producers(connection, environment, unwritten)
     known = around(connection, environment, _tasks(wanted, built, writers))
@@ -93,7 +97,7 @@ def examine_some(
     """The same of the first of these partitions, until about `most` inputs were compared: of a few at first, then of
     twice as many, and so on."""
     found: dict[Place, Compared] = {}
-    at_once = _AT_FIRST
+    at_once = AT_FIRST
     while most > 0 and (taken := places[len(found) : len(found) + at_once]):
         more = examine(connection, environment, taken, now)
         found |= more

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from msgspec.structs import replace
 
-from dataforge.ledger.comparison import Compared, examine, examine_some
+from dataforge.ledger.comparison import AT_FIRST, Compared, examine, examine_some
 from dataforge.ledger.inputs import Inputs, Listed, Listing, inputs_of
 from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import cut_of, ref
@@ -38,6 +38,7 @@ class Suspicion(msgspec.Struct, frozen=True):
     whole: Set[Place]  # those of which any input may tell
     telling: Mapping[Place, Set[Place]]  # of each of the others the inputs that may
     first: Mapping[Place, Set[Place]]  # of these the first, where there are many: see `compared`
+    built: Mapping[Place, Built]  # what was asked about
     bounds: Bounds  # how far up it takes to look for what looking for all would see
 
 
@@ -52,12 +53,14 @@ def suspected(
     """Which of the partitions (datasets by canonical id) may be stale. The bounds are to look at whole levels alone, of
     no more than MOST_ABOVE places."""
     asked = set(places)
+    of_asked: Mapping[Place, Built] = {}
     level, seen, exact = asked, asked, True  # of what only may be an input the inputs say nothing of how many there are
     for depth in range(bounds.levels + 1):
         if not level:
             break
         here = here or Nodes(connection, environment)
         built = freshness.built(connection, environment, level)
+        of_asked = built if depth == 0 else of_asked
         found = _above(here, built, now)
         made, later = storage.made(connection, environment, found.listing.nodes, found.listing.earliest)
         doubtful = _doubtful(connection, environment, level, built, found)
@@ -69,12 +72,12 @@ def suspected(
         if changed and depth == 0 and ends:
             return _direct(here, built, found, doubtful, newer, replace(bounds, levels=0))
         if changed or (not ends and sum(map(len, made.values())) > MOST_ABOVE):  # whether that many count is not known
-            return Suspicion(asked, asked, {}, {}, bounds)
+            return Suspicion(asked, asked, {}, {}, of_asked, bounds)
         if ends:
             break
         level = set(_places(made)) - seen
         seen, exact = seen | level, sure and len(surely) == len(level)
-    return Suspicion(set(), set(), {}, {}, bounds)
+    return Suspicion(set(), set(), {}, {}, {}, bounds)
 
 
 def compared(
@@ -86,16 +89,18 @@ def compared(
     Of an upstream that is stale one reason is told, and of what is stale in turn MOST_ROOTS; so the others are compared
     with the first of what is newer, and with the rest only where one of these has not changed after all.
     """
-    whole, rest = suspicion.whole, suspicion.suspects - suspicion.whole
-    found = examine_some(connection, environment, sorted(whole - own), now, suspicion.bounds.inputs)
-    most = suspicion.bounds.inputs - sum(len(each.inputs) for each in found.values())
+    whole, rest = sorted(suspicion.whole - own), suspicion.suspects - suspicion.whole - own
+    most, here = suspicion.bounds.inputs, (connection, environment)
     telling = {
-        place: (each if place in own else suspicion.first.get(place, each)) for place, each in suspicion.telling.items()
+        place: found if place in own else suspicion.first.get(place, found)
+        for place, found in suspicion.telling.items()
     }
-    asked = {*(suspicion.suspects & own), *_affordable(rest - own, telling, most)}
-    found |= examine(connection, environment, asked, now, telling)
+    asked = {*(suspicion.suspects & own), *whole[:AT_FIRST], *_affordable(rest, telling, most)}
+    found = examine(*here, asked, now, telling, suspicion.built)
     doubted = {place for place in asked - own if not suspicion.first.get(place, set()) <= found[place].changed.keys()}
-    return found | examine(connection, environment, doubted, now, suspicion.telling)
+    found |= examine(*here, doubted, now, suspicion.telling, suspicion.built)
+    most -= sum(len(found[place].inputs) for place in asked - own)
+    return found | examine_some(*here, whole[AT_FIRST:], now, most)
 
 
 def _affordable(places: Set[Place], telling: Mapping[Place, Set[Place]], most: int) -> Iterator[Place]:
@@ -211,7 +216,7 @@ def _direct(
     inside = {place: set(_within(found.inputs[place], alike)) for place in suspects - doubtful}
     telling = {place: newer.get(place, set()) | within for place, within in inside.items()}
     first = {place: some | inside[place] for place, some in _first(here, newer).items() if place in inside}
-    return Suspicion(suspects, doubtful, telling, first, bounds)
+    return Suspicion(suspects, doubtful, telling, first, built, bounds)
 
 
 def _first(here: Nodes, newer: Mapping[Place, Set[Place]]) -> dict[Place, set[Place]]:
