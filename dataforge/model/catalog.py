@@ -196,7 +196,13 @@ class PartitionPage(Page[PartitionItem], frozen=True, omit_defaults=True):
     """One page of partitions, and where they begin."""
 
     items: Annotated[list[PartitionItem], Meta(description="The partitions, in the order of their keys.")]
-    next_cursor: Annotated[str | None, Meta(description="Where the next page begins; null at the end.")]
+    next_cursor: Annotated[
+        str | None,
+        Meta(
+            description="Where the next page begins; null at the end. A page of those in one state may hold fewer than"
+            " the limit, even none, and yet have a next one."
+        ),
+    ]
     known_from: Annotated[
         str | None,
         Meta(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dataforge.ledger import detail
 from dataforge.model.catalog import DatasetItem, PartitionItem, RunItem, TaskItem
+from dataforge.storage.database import Database
 from tests.api.graphql import Client, answered, ask, counted, declare_chain, load_shop
 
 _MANY = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -335,3 +338,30 @@ def test_backfills_are_those_of_the_other_routes_by_as_many_statements_whatever_
         assert {name: found[name] for name in ("id", "state", "counts", "by")} == {
             name: other[name] for name in ("id", "state", "counts", "by")
         }
+
+
+def test_lists_of_partitions_say_where_the_detail_of_windows_has_ended(client: Client, database: Database) -> None:
+    now = datetime.now(UTC)
+    days = [(now - timedelta(days=ago)).date().isoformat() for ago in (240, 1)]
+    daily = {"namespace": "ns", "name": "load", "partitioning": {"kind": "daily", "start": days[0]}}
+    assert client.post("/api/v1/dev/tasks", json=daily).is_success
+    events = [
+        {
+            "time": f"{day}T12:00:00Z",
+            "task": {"namespace": "ns", "name": "load"},
+            "partition": day,
+            "state": "succeeded",
+        }
+        for day in days
+    ]
+    assert client.post("/api/v1/dev/events", json=events).json()["applied"] == 2
+    query = """{ environment { partitions(name: "load") { knownFrom items { partition } }
+        tasks(name: "load") { items { partitions { knownFrom } } } } }"""
+    before = ask(client, query)["environment"]["partitions"]
+    assert before == {"knownFrom": None, "items": [{"partition": day} for day in days]}
+    detail.end_old(database, now, None)
+    after, listed = ask(client, query)["environment"], client.get("/api/v1/dev/partitions", params={"name": "load"})
+    known_from = listed.json()["known_from"]
+    assert after["partitions"] == {"knownFrom": known_from, "items": [{"partition": days[1]}]}
+    assert after["tasks"]["items"][0]["partitions"] == {"knownFrom": known_from}
+    assert days[0] < known_from < days[1]

@@ -6,11 +6,12 @@ from typing import Any
 
 import strawberry
 
+from dataforge.api.graphql.partitions import Listed, page_of
 from dataforge.api.graphql.reading import Within
 from dataforge.api.graphql.shape import FEW, Of, link, placed, takes
 from dataforge.ledger import catalog
 from dataforge.model.arrival import Arrival
-from dataforge.model.catalog import DatasetItem, PartitionItem
+from dataforge.model.catalog import DatasetItem, PartitionPage
 from dataforge.model.filter import DatasetFilter, PartitionFilter
 from dataforge.model.listing import Page
 from dataforge.model.reference import DatasetRef, node_id
@@ -32,9 +33,9 @@ async def arrival(parent: strawberry.Parent[Any]) -> Arrival:
     return found
 
 
-@link(DatasetItem, "partitions", Page[PartitionItem] | None, "Its partitions, in the order of their keys.")
+@link(DatasetItem, "partitions", PartitionPage | None, "Its partitions, in the order of their keys.")
 @takes(PartitionFilter, without=("namespace", "name", "kind", "owner", "platform"), limit=FEW)
-async def partitions(dataset: Shown, wanted: PartitionFilter) -> Page[Of[PartitionItem]]:
+async def partitions(dataset: Shown, wanted: PartitionFilter) -> Listed:
     """The page that a list of its partitions alone would show."""
     node = node_id(dataset.item.namespace, dataset.item.name)
-    return placed(await dataset.within.partitions.load((wanted, ("dataset", node))), dataset.within)
+    return page_of(await dataset.within.partitions.load((wanted, ("dataset", node))), dataset.within)

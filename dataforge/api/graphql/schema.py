@@ -14,7 +14,7 @@ from dataforge.api.graphql.limits import Limits
 from dataforge.api.graphql.reading import Reading, Within
 from dataforge.api.graphql.shape import SCALARS, Member, made
 from dataforge.model.backfill import BackfillItem
-from dataforge.model.catalog import DatasetItem, PartitionItem, RunItem, TaskItem
+from dataforge.model.catalog import DatasetItem, PartitionPage, RunItem, TaskItem
 from dataforge.model.lineage import Graph, PartitionGraph
 from dataforge.model.listing import Page
 from dataforge.model.verdict import Verdict
@@ -34,7 +34,7 @@ _ASKED: dict[str, tuple[Any, str, Any]] = {
     "tasks": (Page[TaskItem], "Tasks that were declared or seen, by name.", tasks.listed),
     "datasets": (Page[DatasetItem], "Datasets, each once, under their canonical names.", datasets.listed),
     "runs": (Page[RunItem], "Runs, the latest start first.", runs.listed),
-    "partitions": (Page[PartitionItem], "States of partitions, in the order of keys.", partitions.listed),
+    "partitions": (PartitionPage, "States of partitions, in the order of keys.", partitions.listed),
     "backfills": (Page[BackfillItem], "Backfills, the latest first.", backfills.listed),
     "verdict": (Verdict, "Whether a task may run for a partition.", verdicts.one),
     "verdicts": (list[Verdict], "Whether many tasks may run, in the order asked.", verdicts.many),

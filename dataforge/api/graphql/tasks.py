@@ -7,11 +7,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from dataforge.api.graphql.partitions import Listed, page_of
 from dataforge.api.graphql.reading import Within
 from dataforge.api.graphql.shape import FEW, Of, link, placed, takes
 from dataforge.ledger import catalog
 from dataforge.ledger.need import Asked
-from dataforge.model.catalog import PartitionItem, RunItem, TaskItem
+from dataforge.model.catalog import PartitionPage, RunItem, TaskItem
 from dataforge.model.edge_item import EdgeFilter, EdgeItem
 from dataforge.model.filter import PartitionFilter, RunFilter, TaskFilter
 from dataforge.model.listing import Page
@@ -50,11 +51,11 @@ async def runs(task: Shown, wanted: RunFilter) -> Page[Of[RunItem]]:
     return placed(await task.within.runs.load((wanted, _id(task))), task.within)
 
 
-@link(TaskItem, "partitions", Page[PartitionItem] | None, "Its partitions, in the order of their keys.")
+@link(TaskItem, "partitions", PartitionPage | None, "Its partitions, in the order of their keys.")
 @takes(PartitionFilter, without=_CLEAR, limit=FEW)
-async def partitions(task: Shown, wanted: PartitionFilter) -> Page[Of[PartitionItem]]:
+async def partitions(task: Shown, wanted: PartitionFilter) -> Listed:
     """The page that a list of its partitions alone would show."""
-    return placed(await task.within.partitions.load((wanted, ("task", _id(task)))), task.within)
+    return page_of(await task.within.partitions.load((wanted, ("task", _id(task)))), task.within)
 
 
 @link(
