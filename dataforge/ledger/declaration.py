@@ -10,13 +10,13 @@ from itertools import chain, pairwise
 
 import msgspec
 
+from dataforge.ledger.define import Written
 from dataforge.model.declaration import Plan
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.manifest import Manifest, stored_manifest
 from dataforge.model.version import Declaration, Node, overwritten
 from dataforge.storage import version as versions
 from dataforge.storage.database import Connection
-from dataforge.storage.edge import AlikeEdges
 from dataforge.storage.version import NodeSpan
 
 
@@ -34,9 +34,10 @@ class Placed(msgspec.Struct, frozen=True):
         return self.until is None
 
     @property
-    def holds(self) -> bool:
-        """Whether it holds for any time at all: of two for one moment the later received one does."""
-        return self.until is None or self.said.valid_from < self.until
+    def tells(self) -> bool:
+        """Whether it says anything new that holds for any time at all: of two for one moment the later received one
+        does."""
+        return not self.repeats and (self.until is None or self.said.valid_from < self.until)
 
 
 def place(
@@ -72,17 +73,23 @@ def _placed(connection: Connection, environment: int, said: Declaration) -> Plac
     )
 
 
-def keep(connection: Connection, environment: int, placed: Placed, decided: Plan, edges: Iterable[AlikeEdges]) -> None:
+def keep_tasks(connection: Connection, environment: int, placed: Placed, written: Written) -> None:
+    """Keeps the definitions of tasks, which need have no rows before the transaction ends."""
+    if placed.tells:
+        versions.keep_tasks(connection, environment, placed.said.source, written.tasks, written.versions)
+
+
+def keep(connection: Connection, environment: int, placed: Placed, decided: Plan, written: Written) -> None:
     """Adds the declaration to the facts, and lets its versions hold for its stretch of time.
 
-    `edges` are those of the tasks that it writes. The tasks and datasets that it names have their rows already, and its
-    manifest is kept.
+    The tasks and datasets that it names have their rows already; its manifest and its tasks (`keep_tasks`) are kept.
     """
     said, tasks, datasets = placed.said, decided.tasks, decided.datasets
     versions.keep(connection, environment, said)
-    if placed.repeats or not placed.holds:
+    if not placed.tells:
         return
-    found = versions.keep_tasks(connection, environment, said.source, tasks.written, edges)
+    versions.keep_edges(connection, environment, written.versions, written.edges)
+    found: dict[Node, bytes] = {("task", task_id): found_by for task_id, found_by in written.versions.items()}
     found |= versions.keep_datasets(connection, environment, datasets.written)
     now_none: list[Node] = [("task", task.ref.id) for task in tasks.retired]
     now_none += [("dataset", dataset.ref.id) for dataset in datasets.retired]

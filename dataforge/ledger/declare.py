@@ -4,20 +4,20 @@ Guarantees that a declaration is atomic and idempotent, that a dry run is the sa
 and that no cycle is ever registered (invariant I4).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
 
 from dataforge.ledger import declaration as declarations
 from dataforge.ledger.acyclic import refuse_cycles
 from dataforge.ledger.cuts import Cuts
 from dataforge.ledger.declaration import Placed
-from dataforge.ledger.define import Defined, define_datasets, define_tasks
+from dataforge.ledger.define import Defined, Written, define_datasets, define_tasks, written_of
 from dataforge.ledger.edge import edges_of
 from dataforge.ledger.fitting import refuse_misfits
 from dataforge.ledger.producer_count import refuse_counts
 from dataforge.ledger.production import otherwise, production
 from dataforge.ledger.settle import settle
-from dataforge.model.declaration import Declared, Plan, holder, plan, refuse_conflicts
+from dataforge.model.declaration import Declared, Others, Plan, holder, plan, refuse_conflicts
 from dataforge.model.manifest import Manifest, TaskDefinition, named
 from dataforge.model.reference import DatasetRef, TaskRef
 from dataforge.storage import completeness
@@ -30,7 +30,6 @@ from dataforge.storage import task as tasks
 from dataforge.storage import version as versions
 from dataforge.storage import wakeup as wakeups
 from dataforge.storage.database import Connection, Database
-from dataforge.storage.edge import AlikeEdges
 from dataforge.storage.readiness import Node
 
 
@@ -54,20 +53,21 @@ def declare(
         placed = declarations.place(connection, here.id, manifest, now, dry_run=dry_run)
         decided = plan(placed.before, manifest)
         moves = placed.stands and decided.any
-        written = edges_of(decided.tasks.written)
+        written = written_of(decided.tasks.written)
+        others = _others(connection, here.id, decided) if moves else {}
         if moves:
-            _refuse_conflicts(connection, here.id, decided)
+            _refuse_conflicts(connection, here.id, decided, others)
             cuts = Cuts(connection, here.id, decided)
             refuse_misfits(connection, here.id, decided, cuts)
-            own = written if len(decided.tasks.written) == len(manifest.tasks) else edges_of(manifest.tasks)
+            own = written.edges if len(written.tasks) == len(manifest.tasks) else edges_of(manifest.tasks)
             refuse_counts(connection, here.id, decided, own, cuts)
             refuse_cycles(connection, here.id, decided, own, cuts)
         if dry_run:
             return decided.answer(here.graph_version + moves, placed.until)
-        _keep(connection, here.id, placed, decided, written)
         if not moves:
+            _keep(connection, here.id, placed, decided, written)
             return decided.answer(here.graph_version, placed.until)
-        _write(connection, here.id, decided, placed.said.manifest, written)
+        _write(connection, here.id, decided, written, others, placed.said.manifest, placed)
         return decided.answer(environments.advance_graph(connection, here.id))
 
 
@@ -84,48 +84,64 @@ def declare_task(
     return declare(database, environment, manifest, now=now, dry_run=dry_run)
 
 
-def _refuse_conflicts(connection: Connection, environment: int, decided: Plan) -> None:
+def _refuse_conflicts(connection: Connection, environment: int, decided: Plan, others: Others) -> None:
     manifest, source = decided.manifest, decided.manifest.source
     refuse_conflicts(
         manifest,
         definitions.tasks_elsewhere(connection, environment, [task.ref for task in decided.tasks.created], source),
-        definitions.datasets_elsewhere(connection, environment, _shared(connection, environment, decided), source),
+        others,
         definitions.pools_elsewhere(connection, environment, [pool.name for pool in manifest.pools], source),
     )
 
 
-def _shared(connection: Connection, environment: int, decided: Plan) -> set[DatasetRef]:
-    """The datasets that this changes and others may declare as well."""
-    refs = {dataset.ref for dataset in decided.datasets.touched}
-    return definitions.declared_datasets(connection, environment, refs)
+def _others(connection: Connection, environment: int, decided: Plan) -> Others:
+    """What other sources say of the datasets that this changes."""
+    refs = definitions.declared_datasets(connection, environment, {dataset.ref for dataset in decided.datasets.touched})
+    return definitions.datasets_elsewhere(connection, environment, refs, decided.manifest.source)
 
 
-def _keep(
-    connection: Connection, environment: int, placed: Placed, decided: Plan, written: Sequence[AlikeEdges]
-) -> None:
-    if not placed.repeats:
-        _ensure_named(connection, environment, decided.manifest)
-    declarations.keep(connection, environment, placed, decided, written)
+def _keep(connection: Connection, environment: int, placed: Placed, decided: Plan, written: Written) -> None:
+    """Keeps what was declared, though nothing that stands follows from it."""
+    with connection.pipeline():
+        declarations.keep_tasks(connection, environment, placed, written)
+        if not placed.repeats:
+            _ensure_named(connection, environment, named(decided.manifest))
+        declarations.keep(connection, environment, placed, decided, written)
 
 
-def _ensure_named(connection: Connection, environment: int, manifest: Manifest) -> None:
-    refs = named(manifest)
+def _ensure_named(connection: Connection, environment: int, refs: Collection[TaskRef | DatasetRef]) -> None:
     tasks.ensure(connection, environment, {ref for ref in refs if isinstance(ref, TaskRef)})
     datasets.ensure(connection, environment, {ref for ref in refs if isinstance(ref, DatasetRef)})
 
 
 def _write(
-    connection: Connection, environment: int, decided: Plan, found_by: bytes, written: Sequence[AlikeEdges]
+    connection: Connection,
+    environment: int,
+    decided: Plan,
+    written: Written,
+    others: Others,
+    found_by: bytes,
+    placed: Placed | None,
 ) -> None:
-    manifest = decided.manifest
+    """Makes what was declared stand, and keeps it (`placed`; None: it is kept already)."""
     touched = {task.ref.id for task in decided.tasks.touched}
     touched_datasets = {dataset.ref.id for dataset in decided.datasets.touched}
     before = production(connection, environment, touched, touched_datasets)
-    definitions.store(connection, environment, manifest.source, found_by)
-    recut = _write_tasks(connection, environment, decided, written)
-    recut_datasets = _write_datasets(connection, environment, decided)
-    if decided.pools.touched:
-        definitions.replace_pools(connection, environment, manifest.source, manifest.pools)
+    known = tasks.basis(connection, environment, written.versions)
+    # The server works while the next statement is put together; the edges, which take it longest, come early.
+    with connection.pipeline():
+        if placed is not None:
+            declarations.keep_tasks(connection, environment, placed, written)
+        definitions.store(connection, environment, decided.manifest.source, found_by)
+        recut = define_tasks(connection, environment, decided.manifest.source, written, known)
+        definitions.retire_tasks(connection, environment, decided.tasks.retired)
+        _ensure_named(connection, environment, _only_named(decided))
+        edges.replace_declared(connection, environment, decided.manifest.source, touched, written.edges)
+        recut_datasets = _write_datasets(connection, environment, decided, others)
+        if placed is not None:
+            declarations.keep(connection, environment, placed, decided, written)
+        if decided.pools.touched:
+            definitions.replace_pools(connection, environment, decided.manifest.source, decided.manifest.pools)
     changed = otherwise(before, production(connection, environment, touched, touched_datasets))
     settle(
         connection,
@@ -135,7 +151,7 @@ def _write(
         datasets=touched_datasets,
         places=completeness.partitions_of(connection, environment, changed.staged),
         defined=Defined(
-            tasks={task.ref.id for task in decided.tasks.written},
+            tasks=set(written.versions),
             datasets=touched_datasets,
             recut_tasks=recut,
             recut_datasets=recut_datasets,
@@ -147,28 +163,25 @@ def _write(
     wakeups.declared(connection, environment, around)
 
 
-def _write_tasks(connection: Connection, environment: int, decided: Plan, written: Sequence[AlikeEdges]) -> set[int]:
-    change, source = decided.tasks, decided.manifest.source
-    recut = define_tasks(connection, environment, source, change.written)
-    definitions.retire_tasks(connection, environment, change.retired)
-    touched = {task.ref.id for task in change.touched}
-    edges.replace_declared(connection, environment, source, touched, written)
-    return recut
+def _only_named(decided: Plan) -> set[TaskRef | DatasetRef]:
+    """What the manifest names and what it writes defines no row of."""
+    refs = named(decided.manifest) - {task.ref for task in decided.tasks.written}
+    return refs - {dataset.ref for dataset in decided.datasets.touched}
 
 
-def _write_datasets(connection: Connection, environment: int, decided: Plan) -> set[int]:
+def _write_datasets(connection: Connection, environment: int, decided: Plan, others: Others) -> set[int]:
     change, source = decided.datasets, decided.manifest.source
     touched = {dataset.ref for dataset in change.touched}
     ours = {dataset.ref: dataset for dataset in change.written}
-    others = definitions.datasets_elsewhere(connection, environment, _shared(connection, environment, decided), source)
     standing = {}
     for ref in touched:
         said = dict(others.get(ref, {}))
         if ref in ours:
             said[source] = ours[ref]
         standing[ref] = holder(said)
+    recut = define_datasets(connection, environment, standing)
     definitions.replace_aliases(connection, environment, source, touched, ours.values())
-    return define_datasets(connection, environment, standing)
+    return recut
 
 
 def restore(connection: Connection, environment: int, manifest: Manifest) -> None:
@@ -177,9 +190,9 @@ def restore(connection: Connection, environment: int, manifest: Manifest) -> Non
     That it was declared, and when, is a fact of its own, and restored before (`restore_history`)."""
     decided = plan(definitions.manifest_of(connection, environment, manifest.source), manifest)
     if decided.any:
-        _ensure_named(connection, environment, manifest)
         found_by = versions.keep_manifest(connection, environment, manifest)
-        _write(connection, environment, decided, found_by, edges_of(decided.tasks.written))
+        others = _others(connection, environment, decided)
+        _write(connection, environment, decided, written_of(decided.tasks.written), others, found_by, None)
 
 
 def restore_history(connection: Connection, recorded: int, environment: int, sources: Collection[str]) -> None:
@@ -189,4 +202,4 @@ def restore_history(connection: Connection, recorded: int, environment: int, sou
     for placed, manifest in declarations.recorded(connection, recorded, sources):
         decided = plan(placed.before, manifest)
         versions.copy_manifest(connection, recorded, environment, placed.said.manifest)
-        _keep(connection, environment, placed, decided, edges_of(decided.tasks.written))
+        _keep(connection, environment, placed, decided, written_of(decided.tasks.written))

@@ -4,19 +4,21 @@ Guarantees that a row is written once for both: a large manifest writes thousand
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
+from dataforge.ledger.edge import edges_of
 from dataforge.model import partition
-from dataforge.model.manifest import DatasetDefinition, TaskDefinition, to_json
+from dataforge.model.manifest import DatasetDefinition, TaskDefinition, to_json, version
 from dataforge.model.reference import DatasetRef
 from dataforge.model.task import effective, value
 from dataforge.storage import dataset as datasets
 from dataforge.storage import definition as definitions
-from dataforge.storage import task as tasks
 from dataforge.storage.database import Connection
-from dataforge.storage.task import EffectiveTask, TaskBasis
+from dataforge.storage.edge import AlikeEdges
+from dataforge.storage.task import EffectiveTask, TaskBasis, unknown
 
 
 class Defined(msgspec.Struct, frozen=True):
@@ -30,16 +32,35 @@ class Defined(msgspec.Struct, frozen=True):
     produced: Set[int] = frozenset()
 
 
-def define_tasks(connection: Connection, environment: int, source: str, written: Sequence[TaskDefinition]) -> set[int]:
-    """Makes these the definitions of their tasks, and returns those that are cut otherwise than before."""
-    defined = {task.ref.id: task for task in written}
-    rows = tasks.basis(connection, environment, defined)
-    plain = {task_id: to_json(replace(task, consumes=(), produces=())) for task_id, task in defined.items()}
-    found = {row.id: effective_columns(msgspec.structs.replace(row, definition=plain[row.id])) for row in rows}
-    definitions.define_tasks(
-        connection, environment, source, [(defined[task_id], columns) for task_id, columns in found.items()]
-    )
-    return recut(rows, found.values())
+class Written(msgspec.Struct, frozen=True):
+    """The tasks that a declaration writes, their versions by id, and their edges."""
+
+    tasks: Sequence[TaskDefinition]
+    versions: Mapping[int, bytes]  # in the order of the tasks
+    edges: Sequence[AlikeEdges]
+
+
+def written_of(tasks: Sequence[TaskDefinition]) -> Written:
+    """These tasks, as they are written."""
+    return Written(tasks, {task.ref.id: version(task) for task in tasks}, edges_of(tasks))
+
+
+def define_tasks(
+    connection: Connection, environment: int, source: str, written: Written, known: Iterable[TaskBasis]
+) -> set[int]:
+    """Makes these the definitions of their tasks, of which some are `known`, and returns those that are cut otherwise
+    than before."""
+    before = {task_id: unknown(task_id) for task_id in written.versions} | {row.id: row for row in known}
+    of_tasks = dict(zip(written.versions, written.tasks, strict=True))
+    found = [effective_columns(replace(row, definition=_plain(of_tasks[task_id]))) for task_id, row in before.items()]
+    rows = [(of_tasks[columns.id].ref, written.versions[columns.id], columns) for columns in found]
+    definitions.define_tasks(connection, environment, source, rows)
+    return recut(before.values(), found)
+
+
+def _plain(task: TaskDefinition) -> dict[str, Any]:
+    """The definition without its edges: they decide over no column, and may be most of it."""
+    return to_json(replace(task, consumes=(), produces=()))
 
 
 def recut(before: Iterable[TaskBasis], after: Iterable[EffectiveTask]) -> set[int]:
@@ -66,9 +87,11 @@ def define_datasets(
 ) -> set[int]:
     """Makes these statements of datasets stand, and returns the datasets that are cut otherwise than before."""
     said = {ref.id: found[1] if found else None for ref, found in standing.items()}
+    basis = datasets.basis(connection, environment, said) if said else []
+    before = {dataset_id: (registers, cut) for dataset_id, registers, _, cut in basis}
     owners, otherwise = dict[int, str | None](), set[int]()
-    for dataset_id, registers, _, cut in datasets.basis(connection, environment, said) if said else ():
-        definition = said[dataset_id]
+    for dataset_id, definition in said.items():
+        registers, cut = before.get(dataset_id, ({}, None))
         owners[dataset_id] = (definition.owner if definition else None) or value(registers, "owner")
         declared = definition.partitioning if definition else None
         if (partition.to_json(declared) if declared else None) != cut:

@@ -13,7 +13,6 @@ from dataforge.model.manifest import (
     TaskDefinition,
     stored_dataset,
     stored_manifest,
-    version,
 )
 from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
@@ -99,27 +98,37 @@ def datasets_elsewhere(
     return found
 
 
+# A definition that is not kept gives none, which no task that is declared may lack.
 DEFINE_TASKS = """
-update task set declared_by = %s, definition = kept.definition, version = kept.version, platform = said.platform,
-    owner = said.owner, domain = said.domain, partitioning = said.partitioning,
-    partitioning_origin = said.partitioning_origin
-from json_to_recordset(%s::json) as said (id bigint, version bytea, platform text, owner text, domain text,
-    partitioning jsonb, partitioning_origin origin)
-join task_version kept
-    on kept.environment = (select %s::smallint) and kept.task_id = said.id and kept.version = said.version
-where task.environment = kept.environment and task.id = kept.task_id
+insert into task (environment, id, namespace, name, declared_by, definition, version, platform, owner, domain,
+    partitioning, partitioning_origin)
+select here.id, said.id, said.namespace, said.name, %s, kept.definition, said.version, said.platform, said.owner,
+    said.domain, said.partitioning, said.partitioning_origin
+from (select %s::smallint as id) as here
+cross join json_to_recordset(%s::json) as said (id bigint, namespace text, name text, version bytea, platform text,
+    owner text, domain text, partitioning jsonb, partitioning_origin origin)
+left join lateral (
+    select definition from task_version
+    where environment = (select here.id) and task_id = said.id and version = said.version offset 0
+) kept on true
+order by said.id
+on conflict (environment, id) do update set declared_by = excluded.declared_by, definition = excluded.definition,
+    version = excluded.version, platform = excluded.platform, owner = excluded.owner, domain = excluded.domain,
+    partitioning = excluded.partitioning, partitioning_origin = excluded.partitioning_origin
 """
 
 
 def define_tasks(
-    connection: Connection, environment: int, source: str, tasks: Iterable[tuple[TaskDefinition, EffectiveTask]]
+    connection: Connection, environment: int, source: str, tasks: Iterable[tuple[TaskRef, bytes, EffectiveTask]]
 ) -> None:
-    """Makes these the definitions of their tasks, with the columns that follow; they are kept as versions already
-    (`version.keep_tasks`)."""
-    rows = [{"version": version(task), **msgspec.structs.asdict(effective)} for task, effective in tasks]
+    """Makes these versions the definitions of their tasks, with the columns that follow, whether or not the tasks are
+    known; they are kept already (`version.keep_tasks`)."""
+    rows = [
+        {"namespace": task.namespace, "name": task.name, "version": version, **msgspec.structs.asdict(effective)}
+        for task, version, effective in tasks
+    ]
     if rows:
-        done = connection.execute(DEFINE_TASKS, [source, spread(rows), environment]).rowcount
-        assert done == len(rows), "each is kept"
+        connection.execute(DEFINE_TASKS, [source, environment, spread(rows)])
 
 
 RETIRE_TASKS = """
@@ -134,10 +143,13 @@ def retire_tasks(connection: Connection, environment: int, tasks: Iterable[TaskD
 
 
 DEFINE_DATASETS = """
-update dataset set declared_by = said.source, definition = said.definition, owner = said.owner,
-    partitioning = said.definition -> 'partitioning'
-from json_to_recordset(%s::json) as said (id bigint, source text, definition jsonb, owner text)
-where dataset.environment = %s and dataset.id = said.id
+insert into dataset (environment, id, namespace, name, canonical_id, declared_by, definition, owner, partitioning)
+select %s, id, namespace, name, id, source, definition, owner, definition -> 'partitioning'
+from json_to_recordset(%s::json) as said
+    (id bigint, namespace text, name text, source text, definition jsonb, owner text)
+order by id
+on conflict (environment, id) do update set declared_by = excluded.declared_by, definition = excluded.definition,
+    owner = excluded.owner, partitioning = excluded.partitioning
 """
 
 
@@ -148,10 +160,12 @@ def define_datasets(
     owners: Mapping[int, str | None],
 ) -> None:
     """Sets whose statement of each dataset stands, None where nobody declares it any more; and the columns that follow,
-    of which the owner may be an observed one."""
+    of which the owner may be an observed one. The datasets need not be known."""
     rows = [
         {
             "id": ref.id,
+            "namespace": ref.namespace,
+            "name": ref.name,
             "source": said[0] if said else None,
             "definition": said[1] if said else None,
             "owner": owners[ref.id],
@@ -159,7 +173,7 @@ def define_datasets(
         for ref, said in standing.items()
     ]
     if rows:
-        connection.execute(DEFINE_DATASETS, [spread(rows), environment])
+        connection.execute(DEFINE_DATASETS, [environment, spread(rows)])
 
 
 TASK_CUTS = """

@@ -7,7 +7,7 @@ import msgspec
 from psycopg import Connection
 
 from dataforge.model import partition
-from dataforge.model.partition import Partitioning
+from dataforge.model.partition import NONE, Partitioning
 from dataforge.model.reference import TaskRef
 from dataforge.model.schedule import NO_INTERVAL
 from dataforge.model.state import RunKind
@@ -98,6 +98,11 @@ class TaskBasis(msgspec.Struct, frozen=True):
     definition: Mapping[str, Any] | None
     partitioning: Mapping[str, Any]
     partitioning_origin: str
+
+
+def unknown(task_id: int) -> TaskBasis:
+    """What is known of a task that has no row."""
+    return TaskBasis(task_id, "", NO_INTERVAL, {}, None, partition.to_json(NONE), "observed")
 
 
 # Without the edges of the definition: they decide over no column, and may be most of it.

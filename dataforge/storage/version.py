@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from psycopg import Connection
 
-from dataforge.model.manifest import DatasetDefinition, Manifest, TaskDefinition, content, version
+from dataforge.model.manifest import DatasetDefinition, Manifest, TaskDefinition, content
 from dataforge.model.reference import NodeKind
 from dataforge.model.version import Declaration, Node, Span
 from dataforge.storage.edge import AlikeEdges
@@ -121,6 +121,24 @@ select %s, said.id, said.version, said.definition, %s
 from json_to_recordset(%s::json) as said (id bigint, definition jsonb, version bytea)
 on conflict (environment, task_id, version) do nothing
 """
+
+
+def keep_tasks(
+    connection: Connection,
+    environment: int,
+    source: str,
+    tasks: Iterable[TaskDefinition],
+    versions: Mapping[int, bytes],
+) -> None:
+    """Keeps each definition as a version of its task, unless it has been one; `versions` are theirs, by id."""
+    rows = [
+        {"id": task_id, "definition": task, "version": version}
+        for task, (task_id, version) in zip(tasks, versions.items(), strict=True)
+    ]
+    if rows:
+        connection.execute(KEEP_TASKS, [environment, source, spread(rows)])
+
+
 KEEP_EDGES = """
 insert into version_edge (environment, task_id, version, relation, node_kind, nodes)
 select %s, said.* from json_to_recordset(%s::json) as said
@@ -129,20 +147,12 @@ on conflict do nothing
 """
 
 
-def keep_tasks(
-    connection: Connection,
-    environment: int,
-    source: str,
-    tasks: Sequence[TaskDefinition],
-    edges: Iterable[AlikeEdges],
-) -> dict[Node, bytes]:
-    """Keeps each definition as a version of its task, with its edges, unless it has been one. Returns the versions."""
-    hashes = {task.ref.id: version(task) for task in tasks}
-    if tasks:
-        rows = [{"id": task.ref.id, "definition": task, "version": hashes[task.ref.id]} for task in tasks]
-        connection.execute(KEEP_TASKS, [environment, source, spread(rows)])
-        connection.execute(KEEP_EDGES, [environment, spread(_of_versions(hashes, edges))])
-    return {("task", task_id): found_by for task_id, found_by in hashes.items()}
+def keep_edges(
+    connection: Connection, environment: int, versions: Mapping[int, bytes], edges: Iterable[AlikeEdges]
+) -> None:
+    """Keeps the edges of these versions of tasks, unless they are kept."""
+    if rows := list(_of_versions(versions, edges)):
+        connection.execute(KEEP_EDGES, [environment, spread(rows)])
 
 
 def _of_versions(hashes: Mapping[int, bytes], edges: Iterable[AlikeEdges]) -> Iterator[dict[str, Any]]:
@@ -157,13 +167,14 @@ def _of_versions(hashes: Mapping[int, bytes], edges: Iterable[AlikeEdges]) -> It
 
 
 KEEP_DATASETS = """
-insert into dataset_version (environment, dataset_id, version, definition)
-select %s, said.id, content_hash(said.definition), said.definition
-from json_to_recordset(%s::json) as said (id bigint, definition jsonb)
-on conflict (environment, dataset_id, version) do nothing
-"""
-DATASET_VERSIONS = """
-select said.id, content_hash(said.definition) from json_to_recordset(%s::json) as said (id bigint, definition jsonb)
+with said as materialized (
+    select id, content_hash(definition) as version, definition
+    from json_to_recordset(%s::json) as said (id bigint, definition jsonb)
+), kept as (
+    insert into dataset_version (environment, dataset_id, version, definition)
+    select %s, id, version, definition from said on conflict (environment, dataset_id, version) do nothing
+)
+select id, version from said
 """
 
 
@@ -172,8 +183,7 @@ def keep_datasets(connection: Connection, environment: int, datasets: Sequence[D
     if not datasets:
         return {}
     rows = spread({"id": dataset.ref.id, "definition": dataset} for dataset in datasets)
-    connection.execute(KEEP_DATASETS, [environment, rows])
-    found = connection.execute(DATASET_VERSIONS, [rows])
+    found = connection.execute(KEEP_DATASETS, [rows, environment]).fetchall()
     return {("dataset", dataset_id): bytes(found_by) for dataset_id, found_by in found}
 
 
