@@ -48,28 +48,18 @@ def place(
 
     Raises InvalidInput for a manifest that is to hold from a later time on: what is true then, nobody knows yet.
     """
-    received_at = now or versions.receipt(connection, environment, manifest.source)
-    valid_from = manifest.valid_from or received_at
-    if valid_from > received_at:
-        expected = f"a time not after that of its receipt ({received_at.isoformat(timespec='seconds')})"
-        given = valid_from.isoformat(timespec="seconds")
+    found = versions.place(connection, environment, manifest, now, keep=not dry_run)
+    if found.valid_from > found.received_at:
+        expected = f"a time not after that of its receipt ({found.received_at.isoformat(timespec='seconds')})"
+        given = found.valid_from.isoformat(timespec="seconds")
         raise InvalidInput(f"valid_from is {given!r}: expected {expected}", [FieldError("valid_from", given, expected)])
-    found_by = (
-        versions.content_hash(connection, manifest)
-        if dry_run
-        else versions.keep_manifest(connection, environment, manifest)
-    )
-    said = Declaration(valid_from, received_at, found_by, manifest.source, manifest.valid_from is not None)
-    return _placed(connection, environment, said)
-
-
-def _placed(connection: Connection, environment: int, said: Declaration) -> Placed:
-    before, after = versions.neighbours(connection, environment, said)
+    stated = manifest.valid_from is not None
+    repeats = found.before == found.manifest
     return Placed(
-        said=said,
-        before=_content(connection, environment, before) if before else None,
-        until=after.valid_from if after else None,
-        repeats=before is not None and before.manifest == said.manifest,
+        said=Declaration(found.valid_from, found.received_at, found.manifest, manifest.source, stated),
+        before=manifest if repeats else found.content and stored_manifest(found.content),
+        until=found.until,
+        repeats=repeats,
     )
 
 

@@ -102,8 +102,8 @@ def _others(connection: Connection, environment: int, decided: Plan) -> Others:
 
 def _keep(connection: Connection, environment: int, placed: Placed, decided: Plan, written: Written) -> None:
     """Keeps what was declared, though nothing that stands follows from it."""
+    declarations.keep_tasks(connection, environment, placed, written)
     with connection.pipeline():
-        declarations.keep_tasks(connection, environment, placed, written)
         if not placed.repeats:
             _ensure_named(connection, environment, named(decided.manifest))
         declarations.keep(connection, environment, placed, decided, written)
@@ -128,10 +128,10 @@ def _write(
     touched_datasets = {dataset.ref.id for dataset in decided.datasets.touched}
     before = production(connection, environment, touched, touched_datasets)
     known = tasks.basis(connection, environment, written.versions)
+    if placed is not None:
+        declarations.keep_tasks(connection, environment, placed, written)
     # The server works while the next statement is put together; the edges, which take it longest, come early.
     with connection.pipeline():
-        if placed is not None:
-            declarations.keep_tasks(connection, environment, placed, written)
         definitions.store(connection, environment, decided.manifest.source, found_by)
         recut = define_tasks(connection, environment, decided.manifest.source, written, known)
         definitions.retire_tasks(connection, environment, decided.tasks.retired)

@@ -11,60 +11,62 @@ from dataforge.model.manifest import DatasetDefinition, Manifest, TaskDefinition
 from dataforge.model.reference import NodeKind
 from dataforge.model.version import Declaration, Node, Span
 from dataforge.storage.edge import AlikeEdges
-from dataforge.storage.record_set import spread
+from dataforge.storage.record_set import FEW, Added, add, spread
 
-HASH = "select content_hash(%s::jsonb)"
-
-
-def content_hash(connection: Connection, manifest: Manifest) -> bytes:
-    """The 16 bytes that a manifest is found by."""
-    row = connection.execute(HASH, [content(manifest)]).fetchone()
-    assert row is not None, "a select without a table has a row"
-    return bytes(row[0])
-
-
-# Later than all that the source has declared, though a clock be set back: who gives no time has the last word.
-RECEIPT = """
-select greatest(clock_timestamp(), max(valid_from) + interval '1 microsecond')
-from declaration where environment = %s and source = %s
+# The receipt is by the one clock of the database, and later than all that the source has declared, though that clock be
+# set back: who gives no time has the last word. Of one that only says again what was said, the content is not read.
+PLACE = """
+with received as (
+    select coalesce(%(now)s::timestamptz, greatest(clock_timestamp(), max(valid_from) + interval '1 microsecond')) as at
+    from declaration where environment = %(environment)s and source = %(source)s
+), said as materialized (
+    select coalesce(%(valid_from)s::timestamptz, at) as valid_from, at as received_at, content,
+        content_hash(content) as manifest
+    from received, (select %(content)s::jsonb as content) as given
+), kept as (
+    insert into manifest (environment, hash, content)
+    select %(environment)s, manifest, content from said where %(keep)s on conflict do nothing
+)
+select said.valid_from, said.received_at, said.manifest, after.valid_from, before.manifest, former.content
+from said
+left join lateral (
+    select manifest from declaration
+    where environment = %(environment)s and source = %(source)s
+        and (valid_from, received_at, manifest) < (said.valid_from, said.received_at, said.manifest)
+    order by valid_from desc, received_at desc, manifest desc limit 1
+) before on true
+left join lateral (
+    select valid_from from declaration
+    where environment = %(environment)s and source = %(source)s
+        and (valid_from, received_at, manifest) > (said.valid_from, said.received_at, said.manifest)
+    order by valid_from, received_at, manifest limit 1
+) after on true
+left join manifest former
+    on former.environment = %(environment)s and former.hash = before.manifest and before.manifest <> said.manifest
 """
 
 
-def receipt(connection: Connection, environment: int, source: str) -> datetime:
-    """The moment of a declaration that is received now, by the one clock of the database."""
-    row = connection.execute(RECEIPT, [environment, source]).fetchone()
+class Place(msgspec.Struct, frozen=True):
+    """Where a declaration belongs among those of its source."""
+
+    valid_from: datetime
+    received_at: datetime
+    manifest: bytes
+    until: datetime | None  # when the one just after it begins to hold, if there is one
+    before: bytes | None  # the manifest of the one just before it
+    content: dict[str, Any] | None  # of that manifest, where it is another
+
+
+def place(connection: Connection, environment: int, manifest: Manifest, now: datetime | None, *, keep: bool) -> Place:
+    """The place of a declaration that is received `now` (None: now). Its manifest is kept, if it is to be."""
+    parameters = {"environment": environment, "source": manifest.source, "now": now, "keep": keep}
+    more = {"valid_from": manifest.valid_from, "content": content(manifest)}
+    row = connection.execute(PLACE, {**parameters, **more}).fetchone()
     assert row is not None, "an aggregate has a row"
-    moment: datetime = row[0]
-    return moment
+    return Place(*row)
 
 
 _DECLARATION = "select valid_from, received_at, manifest, source, stated from declaration"
-BEFORE = (
-    _DECLARATION  # both are literals
-    + """
-where environment = %s and source = %s and (valid_from, received_at, manifest) < (%s, %s, %s)
-order by valid_from desc, received_at desc, manifest desc limit 1
-"""
-)
-AFTER = (
-    _DECLARATION  # both are literals
-    + """
-where environment = %s and source = %s and (valid_from, received_at, manifest) > (%s, %s, %s)
-order by valid_from, received_at, manifest limit 1
-"""
-)
-
-
-def neighbours(
-    connection: Connection, environment: int, said: Declaration
-) -> tuple[Declaration | None, Declaration | None]:
-    """The declarations of the same source that come just before this one and just after it."""
-    place = [environment, said.source, said.valid_from, said.received_at, said.manifest]
-    before = connection.execute(BEFORE, place).fetchone()
-    after = connection.execute(AFTER, place).fetchone()
-    return (Declaration(*before) if before else None), (Declaration(*after) if after else None)
-
-
 MANIFEST = "select content from manifest where environment = %s and hash = %s"
 
 
@@ -115,11 +117,21 @@ def keep(connection: Connection, environment: int, said: Declaration) -> None:
     connection.execute(KEEP, [environment, *msgspec.structs.astuple(said)])
 
 
-KEEP_TASKS = """
+KEEP_TASKS = Added(
+    insert="""
 insert into task_version (environment, task_id, version, definition, source)
-select %s, said.id, said.version, said.definition, %s
-from json_to_recordset(%s::json) as said (id bigint, definition jsonb, version bytea)
+select %s, * from json_to_recordset(%s::json) as said (task_id bigint, version bytea, definition jsonb, source text)
 on conflict (environment, task_id, version) do nothing
+""",
+    copy="copy task_version (environment, task_id, version, definition, source) from stdin (format binary)",
+    types=("int8", "bytea", "jsonb", "text"),
+)
+# Many are copied, and a copy finds no fault with what is there already.
+KEPT = """
+select said.* from unnest(%s::bigint[], %s::bytea[]) as said (task_id, version) cross join lateral (
+    select from task_version
+    where environment = (select %s::smallint) and task_id = said.task_id and version = said.version offset 0
+) kept
 """
 
 
@@ -131,12 +143,14 @@ def keep_tasks(
     versions: Mapping[int, bytes],
 ) -> None:
     """Keeps each definition as a version of its task, unless it has been one; `versions` are theirs, by id."""
+    asked = [list(versions), list(versions.values()), environment]
+    kept = set(connection.execute(KEPT, asked).fetchall()) if len(versions) >= FEW else set()
     rows = [
-        {"id": task_id, "definition": task, "version": version}
+        {"task_id": task_id, "version": version, "definition": task, "source": source}
         for task, (task_id, version) in zip(tasks, versions.items(), strict=True)
+        if (task_id, version) not in kept
     ]
-    if rows:
-        connection.execute(KEEP_TASKS, [environment, source, spread(rows)])
+    add(connection, environment, KEEP_TASKS, rows)
 
 
 KEEP_EDGES = """
