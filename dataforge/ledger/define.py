@@ -14,9 +14,9 @@ from dataforge.model import partition
 from dataforge.model.manifest import DatasetDefinition, TaskDefinition, to_json, version
 from dataforge.model.reference import DatasetRef
 from dataforge.model.task import effective, value
-from dataforge.storage import dataset as datasets
 from dataforge.storage import definition as definitions
 from dataforge.storage.database import Connection
+from dataforge.storage.dataset import DatasetBasis
 from dataforge.storage.edge import AlikeEdges
 from dataforge.storage.task import EffectiveTask, TaskBasis, unknown
 
@@ -40,22 +40,22 @@ class Written(msgspec.Struct, frozen=True):
     edges: Sequence[AlikeEdges]
 
 
-def written_of(tasks: Sequence[TaskDefinition]) -> Written:
-    """These tasks, as they are written."""
-    return Written(tasks, {task.ref.id: version(task) for task in tasks}, edges_of(tasks))
+def written_of(tasks: Sequence[TaskDefinition], edges: Sequence[AlikeEdges] | None = None) -> Written:
+    """These tasks, as they are written; `edges` are theirs where they are at hand."""
+    return Written(tasks, {task.ref.id: version(task) for task in tasks}, edges_of(tasks) if edges is None else edges)
 
 
 def define_tasks(
-    connection: Connection, environment: int, source: str, written: Written, known: Iterable[TaskBasis]
+    connection: Connection, environment: int, source: str, written: Written, known: Mapping[int, TaskBasis]
 ) -> set[int]:
-    """Makes these the definitions of their tasks, of which some are `known`, and returns those that are cut otherwise
-    than before."""
-    before = {task_id: unknown(task_id) for task_id in written.versions} | {row.id: row for row in known}
-    of_tasks = dict(zip(written.versions, written.tasks, strict=True))
-    found = [effective_columns(replace(row, definition=_plain(of_tasks[task_id]))) for task_id, row in before.items()]
-    rows = [(of_tasks[columns.id].ref, written.versions[columns.id], columns) for columns in found]
+    """Makes these the definitions of their tasks, and returns those that were `known` and are cut otherwise now."""
+    found = [
+        effective_columns(replace(known.get(task_id) or unknown(task_id), definition=_plain(task)))
+        for task_id, task in zip(written.versions, written.tasks, strict=True)
+    ]
+    rows = zip((task.ref for task in written.tasks), written.versions.values(), found, strict=True)
     definitions.define_tasks(connection, environment, source, rows)
-    return recut(before.values(), found)
+    return recut(known.values(), (columns for columns in found if columns.id in known))
 
 
 def _plain(task: TaskDefinition) -> dict[str, Any]:
@@ -83,18 +83,22 @@ def effective_columns(row: TaskBasis) -> EffectiveTask:
 
 
 def define_datasets(
-    connection: Connection, environment: int, standing: Mapping[DatasetRef, tuple[str, DatasetDefinition] | None]
+    connection: Connection,
+    environment: int,
+    standing: Mapping[DatasetRef, tuple[str, DatasetDefinition] | None],
+    known: Mapping[int, DatasetBasis],
 ) -> set[int]:
-    """Makes these statements of datasets stand, and returns the datasets that are cut otherwise than before."""
+    """Makes these statements of datasets stand, and returns those that were `known` and are cut otherwise now."""
     said = {ref.id: found[1] if found else None for ref, found in standing.items()}
-    basis = datasets.basis(connection, environment, said) if said else []
-    before = {dataset_id: (registers, cut) for dataset_id, registers, _, cut in basis}
-    owners, otherwise = dict[int, str | None](), set[int]()
-    for dataset_id, definition in said.items():
-        registers, cut = before.get(dataset_id, ({}, None))
-        owners[dataset_id] = (definition.owner if definition else None) or value(registers, "owner")
-        declared = definition.partitioning if definition else None
-        if (partition.to_json(declared) if declared else None) != cut:
-            otherwise.add(dataset_id)
+    owners = {
+        dataset_id: (definition.owner if definition else None)
+        or value(known[dataset_id].registers if dataset_id in known else {}, "owner")
+        for dataset_id, definition in said.items()
+    }
     definitions.define_datasets(connection, environment, standing, owners)
-    return otherwise
+    return {row.id for row in known.values() if _cut(said[row.id]) != row.partitioning}
+
+
+def _cut(definition: DatasetDefinition | None) -> dict[str, Any] | None:
+    declared = definition.partitioning if definition else None
+    return partition.to_json(declared) if declared else None

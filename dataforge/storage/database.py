@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from select import select
 from threading import Lock
 from typing import Any, TypeAlias
 
@@ -127,6 +128,16 @@ def connect(url: str, **session: Any) -> psycopg.Connection[TupleRow]:
             f"the database at {_server(url)} is PostgreSQL {version}; {OLDEST_SERVER} or newer is needed"
         )
     return connection
+
+
+def begin_asked(connection: Connection) -> None:
+    """Lets the server begin with what a pipeline has asked of it: of a large statement the driver would keep the most
+    until an answer is waited for. Waits until the server has begun with the last."""
+    server = connection.pgconn
+    while server.flush():
+        readable, _, _ = select([server.socket], [server.socket], [])
+        if readable:
+            server.consume_input()  # else both sides might wait for the other to read
 
 
 def migrate(url: str, folder: Path = MIGRATIONS) -> None:

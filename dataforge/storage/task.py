@@ -115,7 +115,9 @@ from task where environment = (select %s::smallint) and id = any(%s) order by id
 
 def basis(connection: Connection, environment: int, ids: Iterable[int]) -> list[TaskBasis]:
     """What the effective columns of these tasks follow from."""
-    return [TaskBasis(*row) for row in connection.execute(BASIS, [environment, list(ids)]).fetchall()]
+    asked = list(ids)
+    rows = connection.execute(BASIS, [environment, asked]).fetchall() if asked else ()
+    return [TaskBasis(*row) for row in rows]
 
 
 CUTS = "select id, partitioning from task where environment = (select %s::smallint) and id = any(%s)"
@@ -135,7 +137,8 @@ where environment = (select %s::smallint) and id = any(%s) and definition ? 'sha
 
 def shards(connection: Connection, environment: int, ids: Iterable[int]) -> dict[int, Mapping[str, Any]]:
     """Of those of these tasks that are declared to work in shards, what their definitions say of them."""
-    return dict(connection.execute(SHARDS, [environment, list(ids)]).fetchall())
+    asked = list(ids)
+    return dict(connection.execute(SHARDS, [environment, asked]).fetchall()) if asked else {}
 
 
 class EffectiveTask(msgspec.Struct, frozen=True):

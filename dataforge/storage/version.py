@@ -1,8 +1,8 @@
 """Versions: what was declared and when it held. Facts that only grow, and the spans that follow from them."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from psycopg import Connection
@@ -10,9 +10,11 @@ from psycopg import Connection
 from dataforge.model.manifest import DatasetDefinition, Manifest, TaskDefinition, content
 from dataforge.model.reference import NodeKind
 from dataforge.model.version import Declaration, Node, Span
+from dataforge.storage.database import begin_asked
 from dataforge.storage.edge import AlikeEdges
 from dataforge.storage.record_set import FEW, Added, add, spread
 
+_Done = TypeVar("_Done")
 # The receipt is by the one clock of the database, and later than all that the source has declared, though that clock be
 # set back: who gives no time has the last word. Of one that only says again what was said, the content is not read.
 PLACE = """
@@ -57,13 +59,26 @@ class Place(msgspec.Struct, frozen=True):
     content: dict[str, Any] | None  # of that manifest, where it is another
 
 
-def place(connection: Connection, environment: int, manifest: Manifest, now: datetime | None, *, keep: bool) -> Place:
-    """The place of a declaration that is received `now` (None: now). Its manifest is kept, if it is to be."""
+def place(
+    connection: Connection,
+    environment: int,
+    manifest: Manifest,
+    now: datetime | None,
+    meanwhile: Callable[[], _Done],
+    *,
+    keep: bool,
+) -> tuple[Place, _Done]:
+    """The place of a declaration that is received `now` (None: now), and what is done `meanwhile`: of a large manifest
+    the server reads some time. It is kept, if it is to be."""
     parameters = {"environment": environment, "source": manifest.source, "now": now, "keep": keep}
     more = {"valid_from": manifest.valid_from, "content": content(manifest)}
-    row = connection.execute(PLACE, {**parameters, **more}).fetchone()
+    with connection.pipeline():
+        asked = connection.execute(PLACE, {**parameters, **more})
+        begin_asked(connection)
+        done = meanwhile()
+        row = asked.fetchone()
     assert row is not None, "an aggregate has a row"
-    return Place(*row)
+    return Place(*row), done
 
 
 _DECLARATION = "select valid_from, received_at, manifest, source, stated from declaration"

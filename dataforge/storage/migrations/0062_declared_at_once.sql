@@ -58,3 +58,6 @@ drop function log_edges(), note_edges(), refuse_edges_of_no_task();
 alter table task_version drop constraint task_version_environment_task_id_fkey,
     add constraint task_version_environment_task_id_fkey foreign key (environment, task_id) references task
         deferrable initially deferred;
+alter table dataset_version drop constraint dataset_version_environment_dataset_id_fkey,
+    add constraint dataset_version_environment_dataset_id_fkey foreign key (environment, dataset_id) references dataset
+        deferrable initially deferred;
