@@ -4,7 +4,7 @@ Guarantees that a declaration is atomic and idempotent, that a dry run is the sa
 and that no cycle is ever registered (invariant I4).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from dataforge.ledger import declaration as declarations
@@ -12,7 +12,7 @@ from dataforge.ledger.acyclic import refuse_cycles
 from dataforge.ledger.cuts import Cuts
 from dataforge.ledger.declaration import Placed
 from dataforge.ledger.define import Written, written_of
-from dataforge.ledger.establish import ensure_named, establish
+from dataforge.ledger.establish import Known, ensure_named, establish, known_of, others_of
 from dataforge.ledger.fitting import refuse_misfits
 from dataforge.ledger.producer_count import refuse_counts
 from dataforge.model.declaration import Declared, Others, Plan, plan, refuse_conflicts
@@ -21,6 +21,7 @@ from dataforge.storage import definition as definitions
 from dataforge.storage import environment as environments
 from dataforge.storage import version as versions
 from dataforge.storage.database import Connection, Database
+from dataforge.storage.edge import AlikeEdges
 
 
 def declare(
@@ -44,19 +45,13 @@ def declare(
         decided = plan(placed.before, manifest)
         moves = placed.stands and decided.any
         written = written_of(decided.tasks.written, own if len(decided.tasks.written) == len(manifest.tasks) else None)
-        others = _others(connection, here.id, decided) if moves else {}
-        if moves:
-            _refuse_conflicts(connection, here.id, decided, others)
-            cuts = Cuts(connection, here.id, decided)
-            refuse_misfits(connection, here.id, decided, cuts)
-            refuse_counts(connection, here.id, decided, own, cuts)
-            refuse_cycles(connection, here.id, decided, own, cuts)
+        found = _allowed(connection, here.id, decided, own) if moves else None
         if dry_run:
             return decided.answer(here.graph_version + moves, placed.until)
-        if not moves:
+        if found is None:
             _keep(connection, here.id, placed, decided, written)
             return decided.answer(here.graph_version, placed.until)
-        establish(connection, here.id, decided, written, others, placed.said.manifest, placed)
+        establish(connection, here.id, decided, written, *found, placed.said.manifest, placed)
         return decided.answer(environments.advance_graph(connection, here.id))
 
 
@@ -73,20 +68,29 @@ def declare_task(
     return declare(database, environment, manifest, now=now, dry_run=dry_run)
 
 
-def _refuse_conflicts(connection: Connection, environment: int, decided: Plan, others: Others) -> None:
+def _allowed(
+    connection: Connection, environment: int, decided: Plan, own: Sequence[AlikeEdges]
+) -> tuple[Known, Others]:
+    """What is known of that which is declared otherwise, and what others say of it. Raises what `declare` does."""
+    known = known_of(connection, environment, decided)
+    others = others_of(connection, environment, decided, known)
+    _refuse_conflicts(connection, environment, decided, known, others)
+    cuts = Cuts(connection, environment, decided)
+    refuse_misfits(connection, environment, decided, cuts)
+    refuse_counts(connection, environment, decided, own, cuts)
+    refuse_cycles(connection, environment, decided, own, cuts)
+    return known, others
+
+
+def _refuse_conflicts(connection: Connection, environment: int, decided: Plan, known: Known, others: Others) -> None:
     manifest, source = decided.manifest, decided.manifest.source
+    holders = {task.ref: known.declared_by(task) for task in decided.tasks.created}
     refuse_conflicts(
         manifest,
-        definitions.tasks_elsewhere(connection, environment, [task.ref for task in decided.tasks.created], source),
+        {ref: other for ref, other in holders.items() if other is not None and other != source},
         others,
         definitions.pools_elsewhere(connection, environment, [pool.name for pool in manifest.pools], source),
     )
-
-
-def _others(connection: Connection, environment: int, decided: Plan) -> Others:
-    """What other sources say of the datasets that this changes."""
-    refs = definitions.declared_datasets(connection, environment, {dataset.ref for dataset in decided.datasets.touched})
-    return definitions.datasets_elsewhere(connection, environment, refs, decided.manifest.source)
 
 
 def _keep(connection: Connection, environment: int, placed: Placed, decided: Plan, written: Written) -> None:
@@ -105,8 +109,9 @@ def restore(connection: Connection, environment: int, manifest: Manifest) -> Non
     decided = plan(definitions.manifest_of(connection, environment, manifest.source), manifest)
     if decided.any:
         found_by = versions.keep_manifest(connection, environment, manifest)
-        others = _others(connection, environment, decided)
-        establish(connection, environment, decided, written_of(decided.tasks.written), others, found_by, None)
+        known = known_of(connection, environment, decided)
+        others = others_of(connection, environment, decided, known)
+        establish(connection, environment, decided, written_of(decided.tasks.written), known, others, found_by, None)
 
 
 def restore_history(connection: Connection, recorded: int, environment: int, sources: Collection[str]) -> None:

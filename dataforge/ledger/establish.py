@@ -23,17 +23,36 @@ from dataforge.storage import edge as edges
 from dataforge.storage import shard as shards
 from dataforge.storage import task as tasks
 from dataforge.storage import wakeup as wakeups
-from dataforge.storage.database import Connection, begin_asked
+from dataforge.storage.database import Connection
 from dataforge.storage.dataset import DatasetBasis
 from dataforge.storage.readiness import Node
 from dataforge.storage.task import TaskBasis
 
 
-class _Known(msgspec.Struct, frozen=True):
-    """Of what is declared, what the ledger knows already."""
+class Known(msgspec.Struct, frozen=True):
+    """Of what is declared otherwise, what the ledger knows already."""
 
     tasks: Mapping[int, TaskBasis]
     datasets: Mapping[int, DatasetBasis]
+
+    def declared_by(self, item: TaskDefinition | DatasetDefinition) -> str | None:
+        """The source that declares it, if one does."""
+        rows = self.tasks if isinstance(item, TaskDefinition) else self.datasets
+        row = rows.get(item.ref.id)
+        return row.declared_by if row else None
+
+
+def known_of(connection: Connection, environment: int, decided: Plan) -> Known:
+    """What is known of the tasks and datasets that a declaration changes."""
+    of_tasks = tasks.basis(connection, environment, [task.ref.id for task in decided.tasks.touched])
+    of_datasets = datasets.basis(connection, environment, [each.ref.id for each in decided.datasets.touched])
+    return Known({row.id: row for row in of_tasks}, {row.id: row for row in of_datasets})
+
+
+def others_of(connection: Connection, environment: int, decided: Plan, known: Known) -> Others:
+    """What other sources say of the datasets that a declaration changes, as far as anybody declares them."""
+    declared = {each.ref for each in decided.datasets.touched if known.declared_by(each) is not None}
+    return definitions.datasets_elsewhere(connection, environment, declared, decided.manifest.source)
 
 
 def establish(
@@ -41,18 +60,14 @@ def establish(
     environment: int,
     decided: Plan,
     written: Written,
+    known: Known,
     others: Others,
     found_by: bytes,
     placed: Placed | None,
 ) -> None:
-    """Makes what was declared stand, and keeps it (`placed`; None: it is kept already). `found_by` is its manifest, and
-    `others` what other sources say of the datasets that it changes."""
+    """Makes what was declared stand, and keeps it (`placed`; None: it is kept already). `found_by` is its manifest."""
     touched = {task.ref.id for task in decided.tasks.touched}
     touched_datasets = {dataset.ref.id for dataset in decided.datasets.touched}
-    known = _Known(
-        {row.id: row for row in tasks.basis(connection, environment, touched)},
-        {row.id: row for row in datasets.basis(connection, environment, touched_datasets)},
-    )
     before = production(connection, environment, known.tasks, known.tasks, known.datasets)
     fresh: set[Node] = {("task", each) for each in touched - known.tasks.keys()}
     fresh |= {("dataset", each) for each in touched_datasets - known.datasets.keys()}
@@ -61,15 +76,18 @@ def establish(
         definitions.store(connection, environment, decided.manifest.source, found_by)
         recut_tasks = define_tasks(connection, environment, decided.manifest.source, written, known.tasks)
         definitions.retire_tasks(connection, environment, decided.tasks.retired)
-        named_first = ensure_named(connection, environment, _only_named(decided))
-        edges.replace_declared(connection, environment, decided.manifest.source, touched, written.edges)
-        begin_asked(connection)
         recut_datasets = define_datasets(connection, environment, _standing(decided, others), known.datasets)
-        _write_aliases(connection, environment, decided)
+        named_first = ensure_named(connection, environment, _only_named(decided))
         if kept:
             declarations.keep(connection, environment, kept, written)
+        edges.replace_declared(connection, environment, decided.manifest.source, known.tasks.keys(), written.edges)
+        aliased = [each.ref for each in decided.datasets.touched if each.ref.id in known.datasets]
+        definitions.replace_aliases(connection, environment, decided.manifest.source, aliased, decided.datasets.written)
         if decided.pools.touched:
             definitions.replace_pools(connection, environment, decided.manifest.source, decided.manifest.pools)
+        # What waits around all this is decided on: its upstreams may be there already.
+        around: set[Node] = {("task", each) for each in touched} | {("dataset", each) for each in touched_datasets}
+        wakeups.declared(connection, environment, around)
     new = (touched_datasets - known.datasets.keys()) | {dataset_id for (dataset_id,) in named_first}
     concerned = known.tasks.keys() | _writers(written.tasks, new)
     after = production(connection, environment, concerned, known.tasks, known.datasets)
@@ -89,9 +107,6 @@ def establish(
             produced=changed.produced - new,
         ),
     )
-    # What waits around all this is decided on: its upstreams may be there already.
-    around: set[Node] = {("task", each) for each in touched} | {("dataset", each) for each in touched_datasets}
-    wakeups.declared(connection, environment, around)
 
 
 def ensure_named(
@@ -127,10 +142,3 @@ def _standing(decided: Plan, others: Others) -> dict[DatasetRef, tuple[str, Data
         )
         for dataset in decided.datasets.touched
     }
-
-
-def _write_aliases(connection: Connection, environment: int, decided: Plan) -> None:
-    change = decided.datasets
-    definitions.replace_aliases(
-        connection, environment, decided.manifest.source, {each.ref for each in change.touched}, change.written
-    )

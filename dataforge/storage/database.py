@@ -11,9 +11,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from select import select
 from threading import Lock
-from typing import Any, TypeAlias
+from typing import Any, LiteralString, TypeAlias
 
 import psycopg
+from psycopg import Cursor
+from psycopg.abc import Params
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
@@ -130,14 +132,16 @@ def connect(url: str, **session: Any) -> psycopg.Connection[TupleRow]:
     return connection
 
 
-def begin_asked(connection: Connection) -> None:
-    """Lets the server begin with what a pipeline has asked of it: of a large statement the driver would keep the most
-    until an answer is waited for. Waits until the server has begun with the last."""
+def ask(connection: Connection, query: LiteralString, parameters: Params) -> Cursor[TupleRow]:
+    """Executes a statement; within a pipeline, lets the server begin while the next one is put together: the driver
+    alone would keep the most of a large one until an answer is waited for. Waits for those before it."""
+    cursor = connection.execute(query, parameters)
     server = connection.pgconn
     while server.flush():
         readable, _, _ = select([server.socket], [server.socket], [])
         if readable:
             server.consume_input()  # else both sides might wait for the other to read
+    return cursor
 
 
 def migrate(url: str, folder: Path = MIGRATIONS) -> None:

@@ -145,9 +145,13 @@ class DatasetBasis(msgspec.Struct, frozen=True):
     registers: Registers = {}
     definition: dict[str, Any] | None = None
     partitioning: dict[str, Any] | None = None
+    declared_by: str | None = None
 
 
-BASIS = "select id, observed, definition, partitioning from dataset where environment = %s and id = any(%s) order by id"
+BASIS = """
+select id, observed, definition, partitioning, declared_by from dataset
+where environment = (select %s::smallint) and id = any(%s) order by id
+"""
 
 
 def basis(connection: Connection, environment: int, ids: Iterable[int]) -> list[DatasetBasis]:

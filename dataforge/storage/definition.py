@@ -16,6 +16,7 @@ from dataforge.model.manifest import (
 )
 from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.storage.database import ask
 from dataforge.storage.record_set import spread
 from dataforge.storage.task import EffectiveTask
 
@@ -40,20 +41,6 @@ def store(connection: Connection, environment: int, source: str, found_by: bytes
     connection.execute(STORE, [source, environment, found_by])
 
 
-TASKS_ELSEWHERE = """
-select namespace, name, declared_by from task
-where environment = %s and id = any(%s) and declared_by <> %s
-"""
-
-
-def tasks_elsewhere(
-    connection: Connection, environment: int, tasks: Iterable[TaskRef], source: str
-) -> dict[TaskRef, str]:
-    """Which of these tasks another source declares, and which source that is."""
-    rows = connection.execute(TASKS_ELSEWHERE, [environment, [task.id for task in tasks], source])
-    return {TaskRef(namespace, name): other for namespace, name, other in rows}
-
-
 POOLS_ELSEWHERE = "select name, source from pool where environment = %s and name = any(%s) and source <> %s"
 
 
@@ -61,18 +48,6 @@ def pools_elsewhere(connection: Connection, environment: int, pools: Iterable[st
     """Which of these pools another source declares, and which source that is."""
     asked = list(pools)
     return dict(connection.execute(POOLS_ELSEWHERE, [environment, asked, source]).fetchall()) if asked else {}
-
-
-DECLARED_DATASETS = """
-select namespace, name from dataset where environment = %s and id = any(%s) and declared_by is not null
-"""
-
-
-def declared_datasets(connection: Connection, environment: int, datasets: Iterable[DatasetRef]) -> set[DatasetRef]:
-    """Those of the datasets that any source declares."""
-    asked = [dataset.id for dataset in datasets]
-    rows = connection.execute(DECLARED_DATASETS, [environment, asked]) if asked else ()
-    return {DatasetRef(namespace, name) for namespace, name in rows}
 
 
 # Reads every other manifest; asked only of datasets that are declared already.
@@ -128,7 +103,7 @@ def define_tasks(
         for task, version, effective in tasks
     ]
     if rows:
-        connection.execute(DEFINE_TASKS, [source, environment, spread(rows)])
+        ask(connection, DEFINE_TASKS, [source, environment, spread(rows)])
 
 
 RETIRE_TASKS = """
@@ -173,7 +148,7 @@ def define_datasets(
         for ref, said in standing.items()
     ]
     if rows:
-        connection.execute(DEFINE_DATASETS, [environment, spread(rows)])
+        ask(connection, DEFINE_DATASETS, [environment, spread(rows)])
 
 
 TASK_CUTS = """
@@ -216,12 +191,12 @@ def replace_aliases(
     connection: Connection,
     environment: int,
     source: str,
-    datasets: Iterable[DatasetRef],
+    known: Iterable[DatasetRef],
     said: Iterable[DatasetDefinition],
 ) -> None:
-    """Makes the aliases of `said` all that the source declares of `datasets`."""
-    if touched := [dataset.id for dataset in datasets]:
-        connection.execute(REMOVE_ALIASES, [environment, source, touched])
+    """Makes the aliases of `said` all that the source declares of them and of what is `known`: others have none."""
+    if former := [dataset.id for dataset in known]:
+        connection.execute(REMOVE_ALIASES, [environment, source, former])
     if pairs := sorted((dataset.ref.id, alias.id) for dataset in said for alias in dataset.aliases):
         columns = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         connection.execute(ADD_ALIASES, [environment, source, *columns])

@@ -36,7 +36,8 @@ on conflict (environment, id) do nothing
 
 def ensure(connection: Connection, environment: int, tasks: Iterable[TaskRef]) -> None:
     """Makes sure that each named task has a row to point at."""
-    connection.execute(ENSURE, [environment, *_columns(tasks)])
+    if asked := list(tasks):
+        connection.execute(ENSURE, [environment, *_columns(asked)])
 
 
 def _columns(tasks: Iterable[TaskRef]) -> list[list[Any]]:
@@ -98,6 +99,7 @@ class TaskBasis(msgspec.Struct, frozen=True):
     definition: Mapping[str, Any] | None
     partitioning: Mapping[str, Any]
     partitioning_origin: str
+    declared_by: str | None = None
 
 
 def unknown(task_id: int) -> TaskBasis:
@@ -108,7 +110,7 @@ def unknown(task_id: int) -> TaskBasis:
 # Without the edges of the definition: they decide over no column, and may be most of it.
 BASIS = """
 select id, observed_platform, grains, observed, definition - '{consumes,produces}'::text[], partitioning,
-    partitioning_origin
+    partitioning_origin, declared_by
 from task where environment = (select %s::smallint) and id = any(%s) order by id
 """
 

@@ -10,7 +10,7 @@ from psycopg import Connection
 from dataforge.model.manifest import DatasetDefinition, Manifest, TaskDefinition, content
 from dataforge.model.reference import NodeKind
 from dataforge.model.version import Declaration, Node, Span
-from dataforge.storage.database import begin_asked
+from dataforge.storage.database import ask
 from dataforge.storage.edge import AlikeEdges
 from dataforge.storage.record_set import FEW, Added, add, spread
 
@@ -73,8 +73,7 @@ def place(
     parameters = {"environment": environment, "source": manifest.source, "now": now, "keep": keep}
     more = {"valid_from": manifest.valid_from, "content": content(manifest)}
     with connection.pipeline():
-        asked = connection.execute(PLACE, {**parameters, **more})
-        begin_asked(connection)
+        asked = ask(connection, PLACE, {**parameters, **more})
         done = meanwhile()
         row = asked.fetchone()
     assert row is not None, "an aggregate has a row"
@@ -181,7 +180,7 @@ def keep_edges(
 ) -> None:
     """Keeps the edges of these versions of tasks, unless they are kept."""
     if rows := list(_of_versions(versions, edges)):
-        connection.execute(KEEP_EDGES, [environment, spread(rows)])
+        ask(connection, KEEP_EDGES, [environment, spread(rows)])
 
 
 def _of_versions(hashes: Mapping[int, bytes], edges: Iterable[AlikeEdges]) -> Iterator[dict[str, Any]]:
@@ -265,7 +264,7 @@ def replace_spans(
         rows = [
             {"node_kind": kind, "node_id": node_id, **msgspec.structs.asdict(span)} for (kind, node_id), span in come
         ]
-        connection.execute(ADD_SPANS, [environment, source, spread(rows)])
+        ask(connection, ADD_SPANS, [environment, source, spread(rows)])
 
 
 ALL = (
