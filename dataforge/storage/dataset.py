@@ -47,8 +47,9 @@ def known(
     connection: Connection, environment: int, named: Iterable[DatasetRef], asked: Iterable[int]
 ) -> dict[int, Registers]:
     """Makes sure that each named dataset has a row to point at, and returns the registers of those asked for, by id."""
-    ids = list(asked)
-    rows = connection.execute(KNOWN, {**_parameters(environment, named), "asked": ids}).fetchall()
+    parameters, ids = _parameters(environment, named), list(asked)
+    some = parameters["ids"] or ids
+    rows = connection.execute(KNOWN, {**parameters, "asked": ids}).fetchall() if some else ()
     found: dict[int, Registers] = {dataset_id: {} for dataset_id in ids}
     return found | dict(rows)
 
