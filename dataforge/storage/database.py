@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from select import select
 from threading import Lock
 from typing import Any, LiteralString, TypeAlias
 
 import psycopg
 from psycopg import Cursor
-from psycopg.abc import Params
+from psycopg.abc import Params, PQGen
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq.abc import PGconn
 from psycopg.rows import TupleRow
+from psycopg.waiting import Ready, Wait
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from dataforge.model.errors import DatabaseUnavailable, SettingsError
@@ -136,12 +137,15 @@ def ask(connection: Connection, query: LiteralString, parameters: Params) -> Cur
     """Executes a statement; within a pipeline, lets the server begin while the next one is put together: the driver
     alone would keep the most of a large one until an answer is waited for. Waits for those before it."""
     cursor = connection.execute(query, parameters)
-    server = connection.pgconn
-    while server.flush():
-        readable, _, _ = select([server.socket], [server.socket], [])
-        if readable:
-            server.consume_input()  # else both sides might wait for the other to read
+    connection.wait(_sent(connection.pgconn))
     return cursor
+
+
+def _sent(server: PGconn) -> PQGen[None]:
+    while server.flush():
+        ready = yield Wait.RW
+        if ready & Ready.R:
+            server.consume_input()  # else both sides might wait for the other to read
 
 
 def migrate(url: str, folder: Path = MIGRATIONS) -> None:
