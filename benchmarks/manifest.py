@@ -30,11 +30,13 @@ TABLE = "create table bare (environment smallint, task bigint, relation text, no
 DECLARE = """
 import json, sys, time
 from pathlib import Path
+from dataforge.ingest.garbage import collect_less
 from dataforge.ledger.declare import declare
 from dataforge.model import definition
 from dataforge.storage.database import Database
 
-database, taken, said = Database(sys.argv[1], statement_timeout_ms=600_000), [], []
+collect_less()  # as the service does
+database, taken, said = Database(sys.argv[1], max_size=1, statement_timeout_ms=600_000), [], []
 for path in sys.argv[3:]:
     text = Path(path).read_bytes()
     began = time.perf_counter()

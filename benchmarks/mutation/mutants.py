@@ -211,8 +211,8 @@ MUTANTS = (
     Mutant(
         "a claim that nobody holds up decides on what it finds",
         "dataforge/dispatch/claim.py",
-        "            if may_run() and (not lease.expire(connection, locked, now, redaction) or may_run()):",
-        "            if True:",
+        "        if nodes and _may_run(connection, here, task, wanted.partition, now, trusted, nodes):",
+        "        if nodes:",
         ("tests/dispatch/test_claim.py",),
     ),
     Mutant(

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from functools import partial
 
 from dataforge.dispatch import lease
 from dataforge.dispatch.lease import Wanted, Worker
 from dataforge.dispatch.rerun import Saying, order
 from dataforge.ingest.redaction import NOTHING, Redaction
 from dataforge.ledger.aging import questions
+from dataforge.ledger.memory import Nodes
 from dataforge.ledger.need import Asked
 from dataforge.ledger.reach import made_by
+from dataforge.ledger.readiness import task_of
 from dataforge.model.claim import (
     MOST_REFUSED,
     MOST_TOGETHER,
@@ -30,6 +31,7 @@ from dataforge.model.claim import (
 )
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.promise import promised
+from dataforge.model.question import Named
 from dataforge.model.readiness import decide
 from dataforge.model.reference import TaskRef
 from dataforge.model.verdict import Code, NodeRef, Verdict
@@ -58,15 +60,18 @@ def claim(
     _check(wanted)
     worker = Worker(wanted.worker, wanted.lease_seconds)
     with database.transaction() as connection:
-        here = environments.find(connection, environment)
-        task = reference.resolve_task(connection, here.id, wanted.namespace, wanted.name)
+        locked = environments.try_lock(connection, environment)
+        here = locked or environments.find(connection, environment)
+        nodes = Nodes(connection, here.id, locked) if locked else None  # nobody but who holds the lock changes any
+        task = _task(connection, here, nodes, wanted)
         member = Wanted(task, wanted.partition, wanted.claim)
         if (granted := lease.granted_before(connection, here, [member], wanted.worker)) is not None:
             return granted[0]
-        if (locked := environments.try_lock(connection, environment)) is not None:
-            may_run = partial(_may_run, connection, locked, task, wanted.partition, now, trusted)
-            if may_run() and (not lease.expire(connection, locked, now, redaction) or may_run()):
-                return lease.grant(connection, locked, [member], worker, now, redaction)[0]
+        if nodes and _may_run(connection, here, task, wanted.partition, now, trusted, nodes):
+            if not lease.expire(connection, here, now, redaction):
+                return lease.grant(connection, here, [member], worker, now, redaction, nodes=nodes)[0]
+            if _may_run(connection, here, task, wanted.partition, now, trusted):
+                return lease.grant(connection, here, [member], worker, now, redaction)[0]
     with database.snapshot() as connection:  # most of those who come too late are told here, and lock nothing
         verdict = _verdict(connection, here, task, wanted.partition, now, whole=True)
         if not is_claimable(verdict, trusted):
@@ -79,6 +84,13 @@ def claim(
         if not _may_run(connection, here, task, wanted.partition, now, trusted):
             raise refusal(_verdict(connection, here, task, wanted.partition, now, whole=True))
         return lease.grant(connection, here, [member], worker, now, redaction)[0]
+
+
+def _task(connection: Connection, here: Environment, nodes: Nodes | None, wanted: Claiming) -> TaskRef:
+    """The task that is to be claimed, out of what is remembered if that is known to hold."""
+    if nodes is None:
+        return reference.resolve_task(connection, here.id, wanted.namespace, wanted.name)
+    return task_of(connection, here, nodes, Named(wanted.name, wanted.namespace, wanted.partition))
 
 
 def claim_together(
@@ -174,17 +186,30 @@ def check_group(wanted: ClaimingTogether | ClaimingEach, most: int) -> None:
 
 
 def _verdict(
-    connection: Connection, here: Environment, task: TaskRef, partition: str, now: datetime, *, whole: bool
+    connection: Connection,
+    here: Environment,
+    task: TaskRef,
+    partition: str,
+    now: datetime,
+    nodes: Nodes | None = None,
+    *,
+    whole: bool,
 ) -> Verdict:
     """Whether it may run; only the `whole` says by what it was kept waiting, and of what to be warned."""
     asked = Asked(task.id, partition)
-    return decide(questions(connection, here, [asked], now, explain=whole, warn=whole)[asked])
+    return decide(questions(connection, here, [asked], now, explain=whole, warn=whole, nodes=nodes)[asked])
 
 
 def _may_run(
-    connection: Connection, here: Environment, task: TaskRef, partition: str, now: datetime, trusted: frozenset[str]
+    connection: Connection,
+    here: Environment,
+    task: TaskRef,
+    partition: str,
+    now: datetime,
+    trusted: frozenset[str],
+    nodes: Nodes | None = None,
 ) -> bool:
-    return is_claimable(_verdict(connection, here, task, partition, now, whole=False), trusted)
+    return is_claimable(_verdict(connection, here, task, partition, now, nodes, whole=False), trusted)
 
 
 def is_claimable(verdict: Verdict, trusted: frozenset[str]) -> bool:

@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 
 from dataforge.ingest import native
 from dataforge.ingest.redaction import NOTHING, Redaction
+from dataforge.ledger.memory import Nodes
 from dataforge.ledger.record import record
 from dataforge.model.claim import (
     LONGEST_LEASE,
@@ -82,10 +83,12 @@ def grant(
     redaction: Redaction = NOTHING,
     *,
     as_one: bool = True,
+    nodes: Nodes | None = None,
 ) -> tuple[Granted, ...]:
     """Leases on the next attempts of these partitions' runs, whose begin is recorded. The caller has decided that they
     may run, and holds the environment's lock. What is run `as_one` takes slots as one; else each takes its own."""
-    subjects = storage.subjects(connection, here.id, {each.task.id for each in wanted})
+    tasks = {each.task.id for each in wanted}
+    subjects = nodes.subjects(tasks) if nodes is not None else storage.subjects(connection, here.id, tasks)
     triggered = {task_id for task_id, subject in subjects.items() if subject.trigger is not None}
     together = uuid4() if as_one and len(wanted) > 1 else None
     named = [(each, UUID(each.claim) if each.claim else uuid4()) for each in wanted]

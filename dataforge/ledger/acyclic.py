@@ -5,7 +5,7 @@ never stands in the way of a definition, so it does not matter which of the two 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 import msgspec
 
@@ -35,7 +35,8 @@ def refuse_cycles(
     a loop of edges: the partitions that edges lead to are looked at there alone."""
     changed = {task.ref.id for task in decided.tasks.written}
     renamed = {dataset.ref.id for dataset in decided.datasets.written if dataset.aliases or dataset.partitioning}
-    search = _Search(connection, environment, decided.manifest.source, own, cuts)
+    declared = {task.ref.id for task in decided.manifest.tasks}
+    search = _Search(connection, environment, decided.manifest.source, declared, own, cuts)
     ends = search.around(changed, renamed)
     aliases = cuts.aliases if ends is not None else cuts.all_aliases()
     knot = knotted(ends if ends is not None else search.everything(), aliases, changed, renamed)
@@ -64,12 +65,19 @@ class _Search:
     """
 
     def __init__(
-        self, connection: Connection, environment: int, source: str, own: Sequence[AlikeEdges], cuts: Cuts
+        self,
+        connection: Connection,
+        environment: int,
+        source: str,
+        declared: Set[int],
+        own: Sequence[AlikeEdges],
+        cuts: Cuts,
     ) -> None:
         self._cuts = cuts
         self._connection = connection
         self._environment = environment
         self._source = source  # its edges in the tables are those of before
+        self._declared = declared  # the tasks of which nobody else declares an edge
         self._alike = own
         self._own: dict[int, list[edges.EdgeEnds]] = {}
         self._own_users: dict[tuple[Relation, NodeKind, int], set[int]] = {}
@@ -85,7 +93,7 @@ class _Search:
         downstream = _Side("consumes", set(tasks), set(datasets))
         upstream = _Side("produces", set(tasks), set(datasets))
         while upstream.ahead and downstream.ahead:
-            smaller = min(upstream, downstream, key=lambda side: len(side.tasks))
+            smaller = min(downstream, upstream, key=lambda side: len(side.tasks))  # of what is new nobody reads
             if len(smaller.tasks) + len(smaller.new_tasks) > MOST_NEAR:
                 return None
             self._advance(smaller)
@@ -119,9 +127,8 @@ class _Search:
         side.new_tasks, side.new_datasets = users - side.tasks, met - side.datasets
 
     def _ends_of(self, tasks: set[int]) -> list[edges.EdgeEnds]:
-        if not tasks:
-            return []
-        stored = edges.declared_ends_of(self._connection, self._environment, tasks, self._source)
+        others = tasks - self._declared
+        stored = edges.declared_ends_of(self._connection, self._environment, others, self._source) if others else []
         return stored + [ends for task in sorted(tasks) for ends in self._own.get(task, ())]
 
     def _users(self, relation: Relation, kind: NodeKind, nodes: set[int]) -> set[int]:

@@ -4,16 +4,18 @@ Guarantees that what held when is a function of the set of declarations (datafor
 changes the stretch until the next one of its source and nothing else, and never what stands now.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from datetime import datetime
 from itertools import chain, pairwise
 
 import msgspec
 
+from dataforge.ledger.define import Written
+from dataforge.ledger.edge import edges_of
 from dataforge.model.declaration import Plan
 from dataforge.model.errors import FieldError, InvalidInput
 from dataforge.model.manifest import Manifest, stored_manifest
-from dataforge.model.version import Declaration, Node, overwritten
+from dataforge.model.version import Declaration, Node, Span, overwritten
 from dataforge.storage import version as versions
 from dataforge.storage.database import Connection
 from dataforge.storage.edge import AlikeEdges
@@ -34,68 +36,82 @@ class Placed(msgspec.Struct, frozen=True):
         return self.until is None
 
     @property
-    def holds(self) -> bool:
-        """Whether it holds for any time at all: of two for one moment the later received one does."""
-        return self.until is None or self.said.valid_from < self.until
+    def tells(self) -> bool:
+        """Whether it says anything new that holds for any time at all: of two for one moment the later received one
+        does."""
+        return not self.repeats and (self.until is None or self.said.valid_from < self.until)
 
 
 def place(
     connection: Connection, environment: int, manifest: Manifest, now: datetime | None, *, dry_run: bool
-) -> Placed:
-    """Where a declaration that is received `now` (None: now, by the database's clock) belongs among its source's.
-    Unless it is a dry run the manifest is kept.
+) -> tuple[Placed, list[AlikeEdges]]:
+    """Where a declaration that is received `now` (None: now, by the database's clock) belongs among its source's, and
+    all edges of its tasks. Unless it is a dry run the manifest is kept.
 
     Raises InvalidInput for a manifest that is to hold from a later time on: what is true then, nobody knows yet.
     """
-    received_at = now or versions.receipt(connection, environment, manifest.source)
-    valid_from = manifest.valid_from or received_at
-    if valid_from > received_at:
-        expected = f"a time not after that of its receipt ({received_at.isoformat(timespec='seconds')})"
-        given = valid_from.isoformat(timespec="seconds")
+    found, edges = versions.place(
+        connection, environment, manifest, now, lambda: edges_of(manifest.tasks), keep=not dry_run
+    )
+    if found.valid_from > found.received_at:
+        expected = f"a time not after that of its receipt ({found.received_at.isoformat(timespec='seconds')})"
+        given = found.valid_from.isoformat(timespec="seconds")
         raise InvalidInput(f"valid_from is {given!r}: expected {expected}", [FieldError("valid_from", given, expected)])
-    found_by = (
-        versions.content_hash(connection, manifest)
-        if dry_run
-        else versions.keep_manifest(connection, environment, manifest)
+    stated = manifest.valid_from is not None
+    repeats = found.before == found.manifest
+    placed = Placed(
+        said=Declaration(found.valid_from, found.received_at, found.manifest, manifest.source, stated),
+        before=manifest if repeats else stored_manifest(found.content) if found.content else None,
+        until=found.until,
+        repeats=repeats,
     )
-    said = Declaration(valid_from, received_at, found_by, manifest.source, manifest.valid_from is not None)
-    return _placed(connection, environment, said)
+    return placed, edges
 
 
-def _placed(connection: Connection, environment: int, said: Declaration) -> Placed:
-    before, after = versions.neighbours(connection, environment, said)
-    return Placed(
-        said=said,
-        before=_content(connection, environment, before) if before else None,
-        until=after.valid_from if after else None,
-        repeats=before is not None and before.manifest == said.manifest,
-    )
+class Kept(msgspec.Struct, frozen=True):
+    """A declaration whose definitions are kept, with what is to hold from then on (None: nothing), and what held."""
+
+    placed: Placed
+    held: Mapping[Node, bytes | None]
+    known: Mapping[Node, list[Span]]
 
 
-def keep(connection: Connection, environment: int, placed: Placed, decided: Plan, edges: Iterable[AlikeEdges]) -> None:
-    """Adds the declaration to the facts, and lets its versions hold for its stretch of time.
+def keep_versions(
+    connection: Connection,
+    environment: int,
+    placed: Placed,
+    decided: Plan,
+    written: Written,
+    fresh: Set[Node] = frozenset(),
+) -> Kept:
+    """Keeps the definitions of the tasks and datasets that it writes, which need have no rows before the transaction
+    ends. Of what is `fresh` none was kept before."""
+    if not placed.tells:
+        return Kept(placed, {}, {})
+    said = placed.said
+    versions.keep_tasks(connection, environment, said.source, written.tasks, written.versions)
+    held: dict[Node, bytes | None] = {("task", task_id): found_by for task_id, found_by in written.versions.items()}
+    held |= versions.keep_datasets(connection, environment, decided.datasets.written)
+    held |= dict.fromkeys(("task", task.ref.id) for task in decided.tasks.retired)
+    held |= dict.fromkeys(("dataset", dataset.ref.id) for dataset in decided.datasets.retired)
+    within = said.valid_from, placed.until
+    return Kept(placed, held, versions.spans_within(connection, environment, held.keys() - fresh, said.source, within))
 
-    `edges` are those of the tasks that it writes. The tasks and datasets that it names have their rows already, and its
-    manifest is kept.
-    """
-    said, tasks, datasets = placed.said, decided.tasks, decided.datasets
-    versions.keep(connection, environment, said)
-    if placed.repeats or not placed.holds:
-        return
-    found = versions.keep_tasks(connection, environment, said.source, tasks.written, edges)
-    found |= versions.keep_datasets(connection, environment, datasets.written)
-    now_none: list[Node] = [("task", task.ref.id) for task in tasks.retired]
-    now_none += [("dataset", dataset.ref.id) for dataset in datasets.retired]
-    _overwrite(connection, environment, placed, {**found, **dict.fromkeys(now_none)})
+
+def keep(connection: Connection, environment: int, kept: Kept, written: Written) -> None:
+    """Adds the declaration to the facts, and lets its versions hold for its stretch of time. What it names has rows."""
+    versions.keep(connection, environment, kept.placed.said)
+    if kept.placed.tells:
+        versions.keep_edges(connection, environment, written.versions, written.edges)
+        _overwrite(connection, environment, kept)
 
 
-def _overwrite(connection: Connection, environment: int, placed: Placed, held: dict[Node, bytes | None]) -> None:
-    source, begin, end = placed.said.source, placed.said.valid_from, placed.until
-    known = versions.spans_within(connection, environment, held, source, (begin, end))
+def _overwrite(connection: Connection, environment: int, kept: Kept) -> None:
+    source, begin, end = kept.placed.said.source, kept.placed.said.valid_from, kept.placed.until
     gone: list[NodeSpan] = []
     come: list[NodeSpan] = []
-    for node, found_by in sorted(held.items()):
-        before = known.get(node, [])
+    for node, found_by in sorted(kept.held.items()):
+        before = kept.known.get(node, [])
         after = overwritten(before, begin, end, found_by)
         gone += [(node, span) for span in before if span not in after]
         come += [(node, span) for span in after if span not in before]

@@ -4,19 +4,21 @@ Guarantees that a row is written once for both: a large manifest writes thousand
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
+from dataforge.ledger.edge import edges_of
 from dataforge.model import partition
-from dataforge.model.manifest import DatasetDefinition, TaskDefinition, to_json
+from dataforge.model.manifest import DatasetDefinition, TaskDefinition, to_json, version
 from dataforge.model.reference import DatasetRef
 from dataforge.model.task import effective, value
-from dataforge.storage import dataset as datasets
 from dataforge.storage import definition as definitions
-from dataforge.storage import task as tasks
 from dataforge.storage.database import Connection
-from dataforge.storage.task import EffectiveTask, TaskBasis
+from dataforge.storage.dataset import DatasetBasis
+from dataforge.storage.edge import AlikeEdges
+from dataforge.storage.task import EffectiveTask, TaskBasis, unknown
 
 
 class Defined(msgspec.Struct, frozen=True):
@@ -30,16 +32,35 @@ class Defined(msgspec.Struct, frozen=True):
     produced: Set[int] = frozenset()
 
 
-def define_tasks(connection: Connection, environment: int, source: str, written: Sequence[TaskDefinition]) -> set[int]:
-    """Makes these the definitions of their tasks, and returns those that are cut otherwise than before."""
-    defined = {task.ref.id: task for task in written}
-    rows = tasks.basis(connection, environment, defined)
-    plain = {task_id: to_json(replace(task, consumes=(), produces=())) for task_id, task in defined.items()}
-    found = {row.id: effective_columns(msgspec.structs.replace(row, definition=plain[row.id])) for row in rows}
-    definitions.define_tasks(
-        connection, environment, source, [(defined[task_id], columns) for task_id, columns in found.items()]
-    )
-    return recut(rows, found.values())
+class Written(msgspec.Struct, frozen=True):
+    """The tasks that a declaration writes, their versions by id, and their edges."""
+
+    tasks: Sequence[TaskDefinition]
+    versions: Mapping[int, bytes]  # in the order of the tasks
+    edges: Sequence[AlikeEdges]
+
+
+def written_of(tasks: Sequence[TaskDefinition], edges: Sequence[AlikeEdges] | None = None) -> Written:
+    """These tasks, as they are written; `edges` are theirs where they are at hand."""
+    return Written(tasks, {task.ref.id: version(task) for task in tasks}, edges_of(tasks) if edges is None else edges)
+
+
+def define_tasks(
+    connection: Connection, environment: int, source: str, written: Written, known: Mapping[int, TaskBasis]
+) -> set[int]:
+    """Makes these the definitions of their tasks, and returns those that were `known` and are cut otherwise now."""
+    found = [
+        effective_columns(replace(known.get(task_id) or unknown(task_id), definition=_plain(task)))
+        for task_id, task in zip(written.versions, written.tasks, strict=True)
+    ]
+    rows = zip((task.ref for task in written.tasks), written.versions.values(), found, strict=True)
+    definitions.define_tasks(connection, environment, source, rows)
+    return recut(known.values(), (columns for columns in found if columns.id in known))
+
+
+def _plain(task: TaskDefinition) -> dict[str, Any]:
+    """The definition without its edges: they decide over no column, and may be most of it."""
+    return to_json(replace(task, consumes=(), produces=()))
 
 
 def recut(before: Iterable[TaskBasis], after: Iterable[EffectiveTask]) -> set[int]:
@@ -62,16 +83,22 @@ def effective_columns(row: TaskBasis) -> EffectiveTask:
 
 
 def define_datasets(
-    connection: Connection, environment: int, standing: Mapping[DatasetRef, tuple[str, DatasetDefinition] | None]
+    connection: Connection,
+    environment: int,
+    standing: Mapping[DatasetRef, tuple[str, DatasetDefinition] | None],
+    known: Mapping[int, DatasetBasis],
 ) -> set[int]:
-    """Makes these statements of datasets stand, and returns the datasets that are cut otherwise than before."""
+    """Makes these statements of datasets stand, and returns those that were `known` and are cut otherwise now."""
     said = {ref.id: found[1] if found else None for ref, found in standing.items()}
-    owners, otherwise = dict[int, str | None](), set[int]()
-    for dataset_id, registers, _, cut in datasets.basis(connection, environment, said) if said else ():
-        definition = said[dataset_id]
-        owners[dataset_id] = (definition.owner if definition else None) or value(registers, "owner")
-        declared = definition.partitioning if definition else None
-        if (partition.to_json(declared) if declared else None) != cut:
-            otherwise.add(dataset_id)
+    owners = {
+        dataset_id: (definition.owner if definition else None)
+        or value(known[dataset_id].registers if dataset_id in known else {}, "owner")
+        for dataset_id, definition in said.items()
+    }
     definitions.define_datasets(connection, environment, standing, owners)
-    return otherwise
+    return {row.id for row in known.values() if _cut(said[row.id]) != row.partitioning}
+
+
+def _cut(definition: DatasetDefinition | None) -> dict[str, Any] | None:
+    declared = definition.partitioning if definition else None
+    return partition.to_json(declared) if declared else None

@@ -34,11 +34,15 @@ class Otherwise(msgspec.Struct, frozen=True):
 
 
 def production(
-    connection: Connection, environment: int, of_tasks: Collection[int], of_datasets: Collection[int]
+    connection: Connection,
+    environment: int,
+    writers: Collection[int],
+    of_tasks: Collection[int],
+    of_datasets: Collection[int],
 ) -> Production:
-    """What stands now of these tasks and datasets (by id)."""
+    """What stands now of the edges of some tasks, and of these tasks and datasets themselves (all by id)."""
     return Production(
-        edges=storage.declared(connection, environment, of_tasks),
+        edges=storage.declared(connection, environment, writers),
         wholes=storage.wholes(connection, environment, of_datasets),
         allowed={
             task: allowed

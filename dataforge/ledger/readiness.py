@@ -30,11 +30,14 @@ def verdict(database: Database, environment: str, question: Named, now: datetime
 def verdict_in(connection: Connection, here: Environment, question: Named, now: datetime) -> Verdict:
     """The same in a transaction that sees one snapshot."""
     nodes = Nodes(connection, here.id, here)
-    task = next(iter(_named(nodes, [question])), None) or reference.resolve_task(
-        connection, here.id, question.namespace, question.name
-    )
-    asked = Asked(task.id, question.partition)
+    asked = Asked(task_of(connection, here, nodes, question).id, question.partition)
     return _verdicts(connection, here, nodes, [asked], now)[asked]
+
+
+def task_of(connection: Connection, here: Environment, nodes: Nodes, question: Named) -> TaskRef:
+    """The task that is asked about. Raises NotFound, with candidates, for one that nobody knows."""
+    found = next(iter(_named(nodes, [question])), None)
+    return found or reference.resolve_task(connection, here.id, question.namespace, question.name)
 
 
 def verdicts(connection: Connection, here: Environment, asked: Iterable[Asked], now: datetime) -> dict[Asked, Verdict]:
@@ -52,6 +55,7 @@ def _named(nodes: Nodes, questions: Iterable[Named]) -> set[TaskRef]:
     """The tasks that are named with their namespace, as far as they are there under that very name."""
     wanted = {TaskRef(each.namespace, each.name) for each in questions if each.namespace is not None}
     found = nodes.subjects({each.id for each in wanted}) if wanted else {}
+    nodes.remember()  # what is asked next begins with the same
     return wanted & {each.ref for each in found.values() if not each.step}
 
 

@@ -87,15 +87,15 @@ def _settle_tasks(connection: Connection, environment: int, ids: Set[int]) -> se
 
 def _settle_columns(connection: Connection, environment: int, ids: Set[int]) -> set[int]:
     """Stores the effective columns of datasets, and returns those whose partitioning changed."""
-    basis = datasets.basis(connection, environment, ids) if ids else []
-    otherwise = {each for each, _, said, cut in basis if (said or {}).get("partitioning") != cut}
+    basis = datasets.basis(connection, environment, ids)
+    otherwise = {each.id for each in basis if (each.definition or {}).get("partitioning") != each.partitioning}
     effective_rows = [
         (
-            dataset_id,
-            (definition or {}).get("owner") or value(registers, "owner"),
-            (definition or {}).get("partitioning"),
+            each.id,
+            (each.definition or {}).get("owner") or value(each.registers, "owner"),
+            (each.definition or {}).get("partitioning"),
         )
-        for dataset_id, registers, definition, _ in basis
+        for each in basis
     ]
     datasets.set_effective(connection, environment, effective_rows)
     return otherwise

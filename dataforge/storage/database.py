@@ -10,11 +10,15 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeAlias
+from typing import Any, LiteralString, TypeAlias
 
 import psycopg
+from psycopg import Cursor
+from psycopg.abc import Params, PQGen
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq.abc import PGconn
 from psycopg.rows import TupleRow
+from psycopg.waiting import Ready, Wait
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from dataforge.model.errors import DatabaseUnavailable, SettingsError
@@ -127,6 +131,21 @@ def connect(url: str, **session: Any) -> psycopg.Connection[TupleRow]:
             f"the database at {_server(url)} is PostgreSQL {version}; {OLDEST_SERVER} or newer is needed"
         )
     return connection
+
+
+def ask(connection: Connection, query: LiteralString, parameters: Params) -> Cursor[TupleRow]:
+    """Executes a statement; within a pipeline, lets the server begin while the next one is put together: the driver
+    alone would keep the most of a large one until an answer is waited for. Waits for those before it."""
+    cursor = connection.execute(query, parameters)
+    connection.wait(_sent(connection.pgconn))
+    return cursor
+
+
+def _sent(server: PGconn) -> PQGen[None]:
+    while server.flush():
+        ready = yield Wait.RW
+        if ready & Ready.R:
+            server.consume_input()  # else both sides might wait for the other to read
 
 
 def migrate(url: str, folder: Path = MIGRATIONS) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from psycopg import Connection
+from psycopg import Connection, Cursor
 
 from dataforge.model.reference import DatasetRef
 from dataforge.storage.record_set import spread
@@ -18,9 +18,9 @@ on conflict (environment, id) do nothing
 """
 
 
-def ensure(connection: Connection, environment: int, datasets: Iterable[DatasetRef]) -> None:
-    """Makes sure that each named dataset has a row to point at."""
-    connection.execute(ENSURE, _parameters(environment, datasets))
+def ensure(connection: Connection, environment: int, datasets: Iterable[DatasetRef]) -> Cursor[Any]:
+    """Makes sure that each named dataset has a row to point at. Gives those that had none, by id."""
+    return connection.execute(ENSURE + "returning id", _parameters(environment, datasets))
 
 
 def _parameters(environment: int, datasets: Iterable[DatasetRef]) -> dict[str, Any]:
@@ -47,8 +47,9 @@ def known(
     connection: Connection, environment: int, named: Iterable[DatasetRef], asked: Iterable[int]
 ) -> dict[int, Registers]:
     """Makes sure that each named dataset has a row to point at, and returns the registers of those asked for, by id."""
-    ids = list(asked)
-    rows = connection.execute(KNOWN, {**_parameters(environment, named), "asked": ids}).fetchall()
+    parameters, ids = _parameters(environment, named), list(asked)
+    some = parameters["ids"] or ids
+    rows = connection.execute(KNOWN, {**parameters, "asked": ids}).fetchall() if some else ()
     found: dict[int, Registers] = {dataset_id: {} for dataset_id in ids}
     return found | dict(rows)
 
@@ -138,15 +139,27 @@ def set_canonical(connection: Connection, environment: int, canonical: Mapping[i
     connection.cursor().executemany(SET_CANONICAL, rows)
 
 
-BASIS = "select id, observed, definition, partitioning from dataset where environment = %s and id = any(%s) order by id"
+class DatasetBasis(msgspec.Struct, frozen=True):
+    """What the effective columns of a dataset follow from, and the partitioning that it has now."""
+
+    id: int
+    registers: Registers = {}
+    definition: dict[str, Any] | None = None
+    partitioning: dict[str, Any] | None = None
+    declared_by: str | None = None
 
 
-def basis(
-    connection: Connection, environment: int, ids: Iterable[int]
-) -> list[tuple[int, Registers, dict[str, Any] | None, dict[str, Any] | None]]:
-    """What the effective columns of these datasets follow from: registers and definition, by id; and how each was cut
-    until now."""
-    return [(row[0], row[1], row[2], row[3]) for row in connection.execute(BASIS, [environment, list(ids)]).fetchall()]
+BASIS = """
+select id, observed, definition, partitioning, declared_by from dataset
+where environment = (select %s::smallint) and id = any(%s) order by id
+"""
+
+
+def basis(connection: Connection, environment: int, ids: Iterable[int]) -> list[DatasetBasis]:
+    """What the effective columns of these datasets follow from; of one that has no row nothing is known."""
+    asked = list(ids)
+    rows = connection.execute(BASIS, [environment, asked]).fetchall() if asked else ()
+    return [DatasetBasis(*row) for row in rows]
 
 
 SET_EFFECTIVE = """

@@ -13,10 +13,10 @@ from dataforge.model.manifest import (
     TaskDefinition,
     stored_dataset,
     stored_manifest,
-    version,
 )
 from dataforge.model.partition import Partitioning
 from dataforge.model.reference import DatasetRef, TaskRef
+from dataforge.storage.database import ask
 from dataforge.storage.record_set import spread
 from dataforge.storage.task import EffectiveTask
 
@@ -41,20 +41,6 @@ def store(connection: Connection, environment: int, source: str, found_by: bytes
     connection.execute(STORE, [source, environment, found_by])
 
 
-TASKS_ELSEWHERE = """
-select namespace, name, declared_by from task
-where environment = %s and id = any(%s) and declared_by <> %s
-"""
-
-
-def tasks_elsewhere(
-    connection: Connection, environment: int, tasks: Iterable[TaskRef], source: str
-) -> dict[TaskRef, str]:
-    """Which of these tasks another source declares, and which source that is."""
-    rows = connection.execute(TASKS_ELSEWHERE, [environment, [task.id for task in tasks], source])
-    return {TaskRef(namespace, name): other for namespace, name, other in rows}
-
-
 POOLS_ELSEWHERE = "select name, source from pool where environment = %s and name = any(%s) and source <> %s"
 
 
@@ -62,18 +48,6 @@ def pools_elsewhere(connection: Connection, environment: int, pools: Iterable[st
     """Which of these pools another source declares, and which source that is."""
     asked = list(pools)
     return dict(connection.execute(POOLS_ELSEWHERE, [environment, asked, source]).fetchall()) if asked else {}
-
-
-DECLARED_DATASETS = """
-select namespace, name from dataset where environment = %s and id = any(%s) and declared_by is not null
-"""
-
-
-def declared_datasets(connection: Connection, environment: int, datasets: Iterable[DatasetRef]) -> set[DatasetRef]:
-    """Those of the datasets that any source declares."""
-    asked = [dataset.id for dataset in datasets]
-    rows = connection.execute(DECLARED_DATASETS, [environment, asked]) if asked else ()
-    return {DatasetRef(namespace, name) for namespace, name in rows}
 
 
 # Reads every other manifest; asked only of datasets that are declared already.
@@ -99,27 +73,37 @@ def datasets_elsewhere(
     return found
 
 
+# A definition that is not kept gives none, which no task that is declared may lack.
 DEFINE_TASKS = """
-update task set declared_by = %s, definition = kept.definition, version = kept.version, platform = said.platform,
-    owner = said.owner, domain = said.domain, partitioning = said.partitioning,
-    partitioning_origin = said.partitioning_origin
-from json_to_recordset(%s::json) as said (id bigint, version bytea, platform text, owner text, domain text,
-    partitioning jsonb, partitioning_origin origin)
-join task_version kept
-    on kept.environment = (select %s::smallint) and kept.task_id = said.id and kept.version = said.version
-where task.environment = kept.environment and task.id = kept.task_id
+insert into task (environment, id, namespace, name, declared_by, definition, version, platform, owner, domain,
+    partitioning, partitioning_origin)
+select here.id, said.id, said.namespace, said.name, %s, kept.definition, said.version, said.platform, said.owner,
+    said.domain, said.partitioning, said.partitioning_origin
+from (select %s::smallint as id) as here
+cross join json_to_recordset(%s::json) as said (id bigint, namespace text, name text, version bytea, platform text,
+    owner text, domain text, partitioning jsonb, partitioning_origin origin)
+left join lateral (
+    select definition from task_version
+    where environment = (select here.id) and task_id = said.id and version = said.version offset 0
+) kept on true
+order by said.id
+on conflict (environment, id) do update set declared_by = excluded.declared_by, definition = excluded.definition,
+    version = excluded.version, platform = excluded.platform, owner = excluded.owner, domain = excluded.domain,
+    partitioning = excluded.partitioning, partitioning_origin = excluded.partitioning_origin
 """
 
 
 def define_tasks(
-    connection: Connection, environment: int, source: str, tasks: Iterable[tuple[TaskDefinition, EffectiveTask]]
+    connection: Connection, environment: int, source: str, tasks: Iterable[tuple[TaskRef, bytes, EffectiveTask]]
 ) -> None:
-    """Makes these the definitions of their tasks, with the columns that follow; they are kept as versions already
-    (`version.keep_tasks`)."""
-    rows = [{"version": version(task), **msgspec.structs.asdict(effective)} for task, effective in tasks]
+    """Makes these versions the definitions of their tasks, with the columns that follow, whether or not the tasks are
+    known; they are kept already (`version.keep_tasks`)."""
+    rows = [
+        {"namespace": task.namespace, "name": task.name, "version": version, **msgspec.structs.asdict(effective)}
+        for task, version, effective in tasks
+    ]
     if rows:
-        done = connection.execute(DEFINE_TASKS, [source, spread(rows), environment]).rowcount
-        assert done == len(rows), "each is kept"
+        ask(connection, DEFINE_TASKS, [source, environment, spread(rows)])
 
 
 RETIRE_TASKS = """
@@ -134,10 +118,13 @@ def retire_tasks(connection: Connection, environment: int, tasks: Iterable[TaskD
 
 
 DEFINE_DATASETS = """
-update dataset set declared_by = said.source, definition = said.definition, owner = said.owner,
-    partitioning = said.definition -> 'partitioning'
-from json_to_recordset(%s::json) as said (id bigint, source text, definition jsonb, owner text)
-where dataset.environment = %s and dataset.id = said.id
+insert into dataset (environment, id, namespace, name, canonical_id, declared_by, definition, owner, partitioning)
+select %s, id, namespace, name, id, source, definition, owner, definition -> 'partitioning'
+from json_to_recordset(%s::json) as said
+    (id bigint, namespace text, name text, source text, definition jsonb, owner text)
+order by id
+on conflict (environment, id) do update set declared_by = excluded.declared_by, definition = excluded.definition,
+    owner = excluded.owner, partitioning = excluded.partitioning
 """
 
 
@@ -148,10 +135,12 @@ def define_datasets(
     owners: Mapping[int, str | None],
 ) -> None:
     """Sets whose statement of each dataset stands, None where nobody declares it any more; and the columns that follow,
-    of which the owner may be an observed one."""
+    of which the owner may be an observed one. The datasets need not be known."""
     rows = [
         {
             "id": ref.id,
+            "namespace": ref.namespace,
+            "name": ref.name,
             "source": said[0] if said else None,
             "definition": said[1] if said else None,
             "owner": owners[ref.id],
@@ -159,7 +148,7 @@ def define_datasets(
         for ref, said in standing.items()
     ]
     if rows:
-        connection.execute(DEFINE_DATASETS, [spread(rows), environment])
+        ask(connection, DEFINE_DATASETS, [environment, spread(rows)])
 
 
 TASK_CUTS = """
@@ -202,12 +191,12 @@ def replace_aliases(
     connection: Connection,
     environment: int,
     source: str,
-    datasets: Iterable[DatasetRef],
+    known: Iterable[DatasetRef],
     said: Iterable[DatasetDefinition],
 ) -> None:
-    """Makes the aliases of `said` all that the source declares of `datasets`."""
-    if touched := [dataset.id for dataset in datasets]:
-        connection.execute(REMOVE_ALIASES, [environment, source, touched])
+    """Makes the aliases of `said` all that the source declares of them and of what is `known`: others have none."""
+    if former := [dataset.id for dataset in known]:
+        connection.execute(REMOVE_ALIASES, [environment, source, former])
     if pairs := sorted((dataset.ref.id, alias.id) for dataset in said for alias in dataset.aliases):
         columns = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         connection.execute(ADD_ALIASES, [environment, source, *columns])

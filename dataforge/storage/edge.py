@@ -11,6 +11,7 @@ from dataforge.model import trigger
 from dataforge.model.event import Relation
 from dataforge.model.reference import NodeKind
 from dataforge.storage.columns import FLAGS, NUMBER, Columns, columns
+from dataforge.storage.database import ask
 from dataforge.storage.record_set import spread
 
 
@@ -177,12 +178,13 @@ order by task_id, relation, node_kind, node_id
 
 
 def replace_declared(
-    connection: Connection, environment: int, source: str, tasks: Set[int], edges: Iterable[AlikeEdges]
+    connection: Connection, environment: int, source: str, known: Set[int], edges: Iterable[AlikeEdges]
 ) -> None:
-    """Makes `edges` all that the source declares of these tasks."""
-    connection.execute(REMOVE_DECLARED, [environment, sorted(tasks), source])
+    """Makes `edges` all that the source declares of their tasks and of those that are `known`: others have none."""
+    if known:
+        connection.execute(REMOVE_DECLARED, [environment, sorted(known), source])
     if rows := [msgspec.structs.asdict(each) for each in edges]:
-        connection.execute(ADD_DECLARED, [environment, source, spread(rows)])
+        ask(connection, ADD_DECLARED, [environment, source, spread(rows)])
 
 
 # Each key is looked up by itself, whatever the planner thinks of a table that has just been filled: a search for

@@ -7,7 +7,7 @@ import msgspec
 from psycopg import Connection
 
 from dataforge.model import partition
-from dataforge.model.partition import Partitioning
+from dataforge.model.partition import NONE, Partitioning
 from dataforge.model.reference import TaskRef
 from dataforge.model.schedule import NO_INTERVAL
 from dataforge.model.state import RunKind
@@ -36,7 +36,8 @@ on conflict (environment, id) do nothing
 
 def ensure(connection: Connection, environment: int, tasks: Iterable[TaskRef]) -> None:
     """Makes sure that each named task has a row to point at."""
-    connection.execute(ENSURE, [environment, *_columns(tasks)])
+    if asked := list(tasks):
+        connection.execute(ENSURE, [environment, *_columns(asked)])
 
 
 def _columns(tasks: Iterable[TaskRef]) -> list[list[Any]]:
@@ -98,19 +99,27 @@ class TaskBasis(msgspec.Struct, frozen=True):
     definition: Mapping[str, Any] | None
     partitioning: Mapping[str, Any]
     partitioning_origin: str
+    declared_by: str | None = None
+
+
+def unknown(task_id: int) -> TaskBasis:
+    """What is known of a task that has no row."""
+    return TaskBasis(task_id, "", NO_INTERVAL, {}, None, partition.to_json(NONE), "observed")
 
 
 # Without the edges of the definition: they decide over no column, and may be most of it.
 BASIS = """
 select id, observed_platform, grains, observed, definition - '{consumes,produces}'::text[], partitioning,
-    partitioning_origin
+    partitioning_origin, declared_by
 from task where environment = (select %s::smallint) and id = any(%s) order by id
 """
 
 
 def basis(connection: Connection, environment: int, ids: Iterable[int]) -> list[TaskBasis]:
     """What the effective columns of these tasks follow from."""
-    return [TaskBasis(*row) for row in connection.execute(BASIS, [environment, list(ids)]).fetchall()]
+    asked = list(ids)
+    rows = connection.execute(BASIS, [environment, asked]).fetchall() if asked else ()
+    return [TaskBasis(*row) for row in rows]
 
 
 CUTS = "select id, partitioning from task where environment = (select %s::smallint) and id = any(%s)"
@@ -130,7 +139,8 @@ where environment = (select %s::smallint) and id = any(%s) and definition ? 'sha
 
 def shards(connection: Connection, environment: int, ids: Iterable[int]) -> dict[int, Mapping[str, Any]]:
     """Of those of these tasks that are declared to work in shards, what their definitions say of them."""
-    return dict(connection.execute(SHARDS, [environment, list(ids)]).fetchall())
+    asked = list(ids)
+    return dict(connection.execute(SHARDS, [environment, asked]).fetchall()) if asked else {}
 
 
 class EffectiveTask(msgspec.Struct, frozen=True):

@@ -1,70 +1,86 @@
 """Versions: what was declared and when it held. Facts that only grow, and the spans that follow from them."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from psycopg import Connection
 
-from dataforge.model.manifest import DatasetDefinition, Manifest, TaskDefinition, content, version
+from dataforge.model.manifest import DatasetDefinition, Manifest, TaskDefinition, content
 from dataforge.model.reference import NodeKind
 from dataforge.model.version import Declaration, Node, Span
+from dataforge.storage.database import ask
 from dataforge.storage.edge import AlikeEdges
-from dataforge.storage.record_set import spread
+from dataforge.storage.record_set import FEW, Added, add, spread
 
-HASH = "select content_hash(%s::jsonb)"
-
-
-def content_hash(connection: Connection, manifest: Manifest) -> bytes:
-    """The 16 bytes that a manifest is found by."""
-    row = connection.execute(HASH, [content(manifest)]).fetchone()
-    assert row is not None, "a select without a table has a row"
-    return bytes(row[0])
-
-
-# Later than all that the source has declared, though a clock be set back: who gives no time has the last word.
-RECEIPT = """
-select greatest(clock_timestamp(), max(valid_from) + interval '1 microsecond')
-from declaration where environment = %s and source = %s
+_Done = TypeVar("_Done")
+# The receipt is by the one clock of the database, and later than all that the source has declared, though that clock be
+# set back: who gives no time has the last word. Of one that only says again what was said, the content is not read.
+PLACE = """
+with received as (
+    select coalesce(%(now)s::timestamptz, greatest(clock_timestamp(), max(valid_from) + interval '1 microsecond')) as at
+    from declaration where environment = %(environment)s and source = %(source)s
+), said as materialized (
+    select coalesce(%(valid_from)s::timestamptz, at) as valid_from, at as received_at, content,
+        content_hash(content) as manifest
+    from received, (select %(content)s::jsonb as content) as given
+), kept as (
+    insert into manifest (environment, hash, content)
+    select %(environment)s, manifest, content from said where %(keep)s on conflict do nothing
+)
+select said.valid_from, said.received_at, said.manifest, after.valid_from, before.manifest, former.content
+from said
+left join lateral (
+    select manifest from declaration
+    where environment = %(environment)s and source = %(source)s
+        and (valid_from, received_at, manifest) < (said.valid_from, said.received_at, said.manifest)
+    order by valid_from desc, received_at desc, manifest desc limit 1
+) before on true
+left join lateral (
+    select valid_from from declaration
+    where environment = %(environment)s and source = %(source)s
+        and (valid_from, received_at, manifest) > (said.valid_from, said.received_at, said.manifest)
+    order by valid_from, received_at, manifest limit 1
+) after on true
+left join manifest former
+    on former.environment = %(environment)s and former.hash = before.manifest and before.manifest <> said.manifest
 """
 
 
-def receipt(connection: Connection, environment: int, source: str) -> datetime:
-    """The moment of a declaration that is received now, by the one clock of the database."""
-    row = connection.execute(RECEIPT, [environment, source]).fetchone()
+class Place(msgspec.Struct, frozen=True):
+    """Where a declaration belongs among those of its source."""
+
+    valid_from: datetime
+    received_at: datetime
+    manifest: bytes
+    until: datetime | None  # when the one just after it begins to hold, if there is one
+    before: bytes | None  # the manifest of the one just before it
+    content: dict[str, Any] | None  # of that manifest, where it is another
+
+
+def place(
+    connection: Connection,
+    environment: int,
+    manifest: Manifest,
+    now: datetime | None,
+    meanwhile: Callable[[], _Done],
+    *,
+    keep: bool,
+) -> tuple[Place, _Done]:
+    """The place of a declaration that is received `now` (None: now), and what is done `meanwhile`: of a large manifest
+    the server reads some time. It is kept, if it is to be."""
+    parameters = {"environment": environment, "source": manifest.source, "now": now, "keep": keep}
+    more = {"valid_from": manifest.valid_from, "content": content(manifest)}
+    with connection.pipeline():
+        asked = ask(connection, PLACE, {**parameters, **more})
+        done = meanwhile()
+        row = asked.fetchone()
     assert row is not None, "an aggregate has a row"
-    moment: datetime = row[0]
-    return moment
+    return Place(*row), done
 
 
 _DECLARATION = "select valid_from, received_at, manifest, source, stated from declaration"
-BEFORE = (
-    _DECLARATION  # both are literals
-    + """
-where environment = %s and source = %s and (valid_from, received_at, manifest) < (%s, %s, %s)
-order by valid_from desc, received_at desc, manifest desc limit 1
-"""
-)
-AFTER = (
-    _DECLARATION  # both are literals
-    + """
-where environment = %s and source = %s and (valid_from, received_at, manifest) > (%s, %s, %s)
-order by valid_from, received_at, manifest limit 1
-"""
-)
-
-
-def neighbours(
-    connection: Connection, environment: int, said: Declaration
-) -> tuple[Declaration | None, Declaration | None]:
-    """The declarations of the same source that come just before this one and just after it."""
-    place = [environment, said.source, said.valid_from, said.received_at, said.manifest]
-    before = connection.execute(BEFORE, place).fetchone()
-    after = connection.execute(AFTER, place).fetchone()
-    return (Declaration(*before) if before else None), (Declaration(*after) if after else None)
-
-
 MANIFEST = "select content from manifest where environment = %s and hash = %s"
 
 
@@ -115,12 +131,42 @@ def keep(connection: Connection, environment: int, said: Declaration) -> None:
     connection.execute(KEEP, [environment, *msgspec.structs.astuple(said)])
 
 
-KEEP_TASKS = """
+KEEP_TASKS = Added(
+    insert="""
 insert into task_version (environment, task_id, version, definition, source)
-select %s, said.id, said.version, said.definition, %s
-from json_to_recordset(%s::json) as said (id bigint, definition jsonb, version bytea)
+select %s, * from json_to_recordset(%s::json) as said (task_id bigint, version bytea, definition jsonb, source text)
 on conflict (environment, task_id, version) do nothing
+""",
+    copy="copy task_version (environment, task_id, version, definition, source) from stdin (format binary)",
+    types=("int8", "bytea", "jsonb", "text"),
+)
+# Many are copied, and a copy finds no fault with what is there already.
+KEPT = """
+select said.* from unnest(%s::bigint[], %s::bytea[]) as said (task_id, version) cross join lateral (
+    select from task_version
+    where environment = (select %s::smallint) and task_id = said.task_id and version = said.version offset 0
+) kept
 """
+
+
+def keep_tasks(
+    connection: Connection,
+    environment: int,
+    source: str,
+    tasks: Iterable[TaskDefinition],
+    versions: Mapping[int, bytes],
+) -> None:
+    """Keeps each definition as a version of its task, unless it has been one; `versions` are theirs, by id."""
+    asked = [list(versions), list(versions.values()), environment]
+    kept = set(connection.execute(KEPT, asked).fetchall()) if len(versions) >= FEW else set()
+    rows = [
+        {"task_id": task_id, "version": version, "definition": task, "source": source}
+        for task, (task_id, version) in zip(tasks, versions.items(), strict=True)
+        if (task_id, version) not in kept
+    ]
+    add(connection, environment, KEEP_TASKS, rows)
+
+
 KEEP_EDGES = """
 insert into version_edge (environment, task_id, version, relation, node_kind, nodes)
 select %s, said.* from json_to_recordset(%s::json) as said
@@ -129,20 +175,12 @@ on conflict do nothing
 """
 
 
-def keep_tasks(
-    connection: Connection,
-    environment: int,
-    source: str,
-    tasks: Sequence[TaskDefinition],
-    edges: Iterable[AlikeEdges],
-) -> dict[Node, bytes]:
-    """Keeps each definition as a version of its task, with its edges, unless it has been one. Returns the versions."""
-    hashes = {task.ref.id: version(task) for task in tasks}
-    if tasks:
-        rows = [{"id": task.ref.id, "definition": task, "version": hashes[task.ref.id]} for task in tasks]
-        connection.execute(KEEP_TASKS, [environment, source, spread(rows)])
-        connection.execute(KEEP_EDGES, [environment, spread(_of_versions(hashes, edges))])
-    return {("task", task_id): found_by for task_id, found_by in hashes.items()}
+def keep_edges(
+    connection: Connection, environment: int, versions: Mapping[int, bytes], edges: Iterable[AlikeEdges]
+) -> None:
+    """Keeps the edges of these versions of tasks, unless they are kept."""
+    if rows := list(_of_versions(versions, edges)):
+        ask(connection, KEEP_EDGES, [environment, spread(rows)])
 
 
 def _of_versions(hashes: Mapping[int, bytes], edges: Iterable[AlikeEdges]) -> Iterator[dict[str, Any]]:
@@ -157,13 +195,14 @@ def _of_versions(hashes: Mapping[int, bytes], edges: Iterable[AlikeEdges]) -> It
 
 
 KEEP_DATASETS = """
-insert into dataset_version (environment, dataset_id, version, definition)
-select %s, said.id, content_hash(said.definition), said.definition
-from json_to_recordset(%s::json) as said (id bigint, definition jsonb)
-on conflict (environment, dataset_id, version) do nothing
-"""
-DATASET_VERSIONS = """
-select said.id, content_hash(said.definition) from json_to_recordset(%s::json) as said (id bigint, definition jsonb)
+with said as materialized (
+    select id, content_hash(definition) as version, definition
+    from json_to_recordset(%s::json) as said (id bigint, definition jsonb)
+), kept as (
+    insert into dataset_version (environment, dataset_id, version, definition)
+    select %s, id, version, definition from said on conflict (environment, dataset_id, version) do nothing
+)
+select id, version from said
 """
 
 
@@ -172,8 +211,7 @@ def keep_datasets(connection: Connection, environment: int, datasets: Sequence[D
     if not datasets:
         return {}
     rows = spread({"id": dataset.ref.id, "definition": dataset} for dataset in datasets)
-    connection.execute(KEEP_DATASETS, [environment, rows])
-    found = connection.execute(DATASET_VERSIONS, [rows])
+    found = connection.execute(KEEP_DATASETS, [rows, environment]).fetchall()
     return {("dataset", dataset_id): bytes(found_by) for dataset_id, found_by in found}
 
 
@@ -226,7 +264,7 @@ def replace_spans(
         rows = [
             {"node_kind": kind, "node_id": node_id, **msgspec.structs.asdict(span)} for (kind, node_id), span in come
         ]
-        connection.execute(ADD_SPANS, [environment, source, spread(rows)])
+        ask(connection, ADD_SPANS, [environment, source, spread(rows)])
 
 
 ALL = (

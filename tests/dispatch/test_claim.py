@@ -17,6 +17,7 @@ from dataforge.model.filter import RunFilter
 from dataforge.storage import environment as environments
 from dataforge.storage.database import Database
 from tests.dispatch.night import DAY, LAKE, asked, at, claimed, codes, declared, ended, recorded, said, task
+from tests.storage.counted import counted
 
 
 def _runs(database: Database, name: str) -> list[tuple[int, str, str | None]]:
@@ -38,6 +39,17 @@ def test_what_is_granted_runs_and_what_is_completed_is_done(database: Database) 
     assert asked(database, "extract").status == "succeeded"
     assert asked(database, "load").runnable
     assert verify(database, "dev").difference is None
+
+
+def test_a_claim_of_a_task_that_has_run_takes_few_statements(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared(database, task("load"))
+    claimed(database, "load", 0)
+    sent = counted(monkeypatch)
+    wanted = Claiming(name="load", namespace="ns", partition="2026-10-31", worker="w", lease_seconds=600)
+    dispatch.claim(database, "dev", wanted, at(1))
+    assert len(sent) <= 23
 
 
 def test_what_may_not_run_is_refused_with_the_verdict(database: Database) -> None:

@@ -20,6 +20,7 @@ from dataforge.model.declaration import CycleError, Declared
 from dataforge.model.errors import Conflict, DataForgeError, InvalidInput, NotFound
 from dataforge.model.manifest import Manifest
 from dataforge.storage.database import Database
+from tests.storage.counted import counted
 
 _numbers = count()
 on_one_database = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -184,6 +185,18 @@ def test_a_single_task_is_a_source_of_its_own(database: Database) -> None:
         declare(database, "dev", manifest("a", task("x")))
     with pytest.raises(CycleError):
         declare_task(database, "dev", definition.parse_task(task("y", after("x"))))
+
+
+def test_of_a_task_that_is_new_nothing_is_asked_that_only_a_known_one_could_tell(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(database, "dev", manifest("a", task("load", makes=("raw",))))
+    sent = counted(monkeypatch)
+    declare_task(database, "dev", definition.parse_task(task("clean", reads("raw"), makes=("orders",))))
+    new = len(sent)
+    sent.clear()
+    declare_task(database, "dev", definition.parse_task(task("clean", reads("raw"), makes=("sales",))))
+    assert new <= 17 < len(sent)
 
 
 def test_an_unknown_environment_is_not_found(database: Database) -> None:

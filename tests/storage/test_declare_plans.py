@@ -74,8 +74,34 @@ select 1, n, 'produces', 'dataset', n, 'declared', 'x' from generate_series(21, 
 
 def _edges_read(connection: psycopg.Connection[Any]) -> int:
     """How many edges this transaction has read."""
-    query = "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'edge'"
-    return int(connection.execute(query).fetchone()[0])  # type: ignore[index]  # the table is there
+    return _rows_read(connection, "edge")
+
+
+def _rows_read(connection: psycopg.Connection[Any], table: str) -> int:
+    query = "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = %s"
+    return int(connection.execute(query, [table]).fetchone()[0])  # type: ignore[index]  # the table is there
+
+
+def test_what_edges_lead_to_is_read_by_its_id_though_the_session_added_its_first_edge_to_small_tables(
+    database: Database,
+) -> None:
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute(_NODES.format(1, 1) + _EDGES.format(1, 1))
+        with connection.transaction():
+            connection.execute(_NODES.format(2, 2_000) + _EDGES.format(2, 2_000))
+            assert _rows_read(connection, "task") < 10_000  # of all for each it would be 4,000,000
+            assert _rows_read(connection, "dataset") < 20_000  # each once, and for its foreign key
+
+
+_NODES = """
+insert into task (environment, id, namespace, name) select 1, n, 'ns', 'task' || n from generate_series({0}, {1}) n;
+insert into dataset (environment, id, namespace, name, canonical_id)
+select 1, n, 's3', 'dataset' || n, n from generate_series({0}, {1}) n;
+"""
+_EDGES = """
+insert into edge (environment, task_id, relation, node_kind, node_id, origin, source)
+select 1, n, 'produces', 'dataset', n, 'declared', 'x' from generate_series({}, {}) n;
+"""
 
 
 def test_in_an_environment_that_no_statistics_know_yet_each_look_up_reads_its_own_edges(database: Database) -> None:
