@@ -31,7 +31,7 @@ from dataforge.model import definition
 from dataforge.model.reference import node_id
 from dataforge.storage import environment as environments
 from dataforge.storage import graph as graphs
-from dataforge.storage.database import Database
+from dataforge.storage.database import Database, connect
 
 ROUNDS, CHANGES = 5, 30
 PAGE = 100  # nodes of a first page
@@ -72,8 +72,8 @@ def _fill(database: Database, world: World) -> int:
         columns = "environment, task_id, relation, node_kind, node_id, origin, source"
         _copy(connection, f"edge ({columns})", _edges(here, world))
         connection.execute("update environment set graph_version = graph_version + 1 where id = %s", [here])
-    with database.transaction() as connection:
-        connection.execute("analyze")
+    with connect(database.url, autocommit=True) as connection:
+        connection.execute("vacuum analyze")  # as the server does of itself, a minute later
     return here
 
 
