@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dataforge.graph.sparse import EMPTY, End, Graph, Ids, Rows
+from dataforge.graph.sparse import EMPTY, Counts, End, Graph, Ids, Rows
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -35,7 +35,7 @@ class Standing(NamedTuple):
             np.union1d(np.setdiff1d(self.steps, steps["id"][~now]), steps["id"][now]), ids[order], canonical[order]
         )
 
-    def rows(self, edges: Columns, counts: NDArray[np.int64]) -> Rows:
+    def rows(self, edges: Columns, counts: Counts) -> Rows:
         """What is shown of these edges (`task`, `node`, `consumes`, `of_dataset`, `declared`), each of which counts."""
         if len(self.steps):
             shown = ~np.isin(edges["task"], self.steps)
@@ -61,8 +61,8 @@ class Shown(NamedTuple):
     def after(self, edges: Columns, steps: Columns, names: Columns, around: Columns) -> "Shown":
         """After the changes that `storage.graph` reads of the log."""
         standing = self.standing.after(steps, names)
-        graph = _and(self.graph, self.standing.rows(edges, np.where(edges["added"], 1, -1)))
-        once = np.ones(len(around["task"]), dtype=np.int64)
+        graph = _and(self.graph, self.standing.rows(edges, np.where(edges["added"], np.int32(1), np.int32(-1))))
+        once = np.ones(len(around["task"]), dtype=np.int32)
         graph = _and(graph, self.standing.rows(around, -once))
         return Shown(_and(graph, standing.rows(around, once)), standing)
 
@@ -71,7 +71,7 @@ def shown(edges: Columns, steps: Columns, aliases: Columns) -> Shown:
     """The copy of all edges, as `storage.graph` reads them."""
     order = np.argsort(aliases["id"])
     standing = Standing(np.sort(steps["id"]), aliases["id"][order], aliases["canonical"][order])
-    return Shown(_and(EMPTY, standing.rows(edges, np.ones(len(edges["task"]), dtype=np.int64))), standing)
+    return Shown(_and(EMPTY, standing.rows(edges, np.ones(len(edges["task"]), dtype=np.int32))), standing)
 
 
 def _and(graph: Graph, rows: Rows) -> Graph:

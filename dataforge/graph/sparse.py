@@ -16,9 +16,12 @@ from scipy.sparse import csr_array
 from dataforge.model.reference import NodeKind
 
 Ids = NDArray[np.int64]
+Counts = NDArray[np.int32]
 Indices = NDArray[np.intp]
 OBSERVED, DECLARED = 1, 2
-_DECLARED_WEIGHT = 1 << 32  # more than one edge has rows
+# An edge has a row for each name of its dataset, and for each source that declares it: 20 bits are for observed ones,
+# and 2,000 declared ones have room above them.
+_DECLARED_WEIGHT = 1 << 20
 _MOST_STEPS = 200_000  # taken through hidden nodes in one answer: some tenths of a second
 
 
@@ -68,14 +71,14 @@ class Rows(NamedTuple):
     one: End
     other: End
     onwards: NDArray[np.bool_]  # whether each leads from the one to the other end; else the other way
-    weights: NDArray[np.int64]  # what each row counts; less than nothing where it is gone
+    weights: Counts  # what each row counts; less than nothing where it is gone
 
     @classmethod
     def of(
-        cls, one: End, other: End, onwards: NDArray[np.bool_], declared: NDArray[np.bool_], counts: NDArray[np.int64]
+        cls, one: End, other: End, onwards: NDArray[np.bool_], declared: NDArray[np.bool_], counts: Counts
     ) -> "Rows":
         """Both ends of each row and where it leads, whether it declares the edge, and if it came (1) or went (-1)."""
-        return cls(one, other, onwards, np.where(declared, _DECLARED_WEIGHT, 1) * counts)
+        return cls(one, other, onwards, np.where(declared, np.int32(_DECLARED_WEIGHT), np.int32(1)) * counts)
 
     def matrix(self, tasks: "_Merged", datasets: "_Merged") -> "_Matrix":
         """What each pair of nodes adds up to, by the index that nodes have by now."""
@@ -274,7 +277,7 @@ def _only(matrix: "_Matrix", kept: NDArray[np.bool_]) -> "_Matrix":
     )
 
 
-def _sorted_rows(data: NDArray[np.int64], ends: NDArray[np.int32], begins: NDArray[np.int32]) -> "_Matrix":
+def _sorted_rows(data: Counts, ends: NDArray[np.int32], begins: NDArray[np.int32]) -> "_Matrix":
     size = len(begins) - 1
     found = csr_array((data, ends, begins), shape=(size, size))
     found.has_canonical_format = True  # else it looks at all rows to find out, each time
@@ -282,7 +285,7 @@ def _sorted_rows(data: NDArray[np.int64], ends: NDArray[np.int32], begins: NDArr
 
 
 _Matrix: TypeAlias = "csr_array[Any, Any]"
-_NO_IDS, _NO_EDGES = np.zeros(0, dtype=np.int64), csr_array((0, 0), dtype=np.int64)
+_NO_IDS, _NO_EDGES = np.zeros(0, dtype=np.int64), csr_array((0, 0), dtype=np.int32)
 EMPTY = Graph(_NO_IDS, _NO_IDS, _NO_EDGES, _NO_EDGES)
 
 
@@ -291,4 +294,4 @@ def of_rows(rows: Sequence[tuple[int, ...]]) -> Graph:
     given = np.array(rows, dtype=np.int64).reshape(-1, 5)
     flags = given.astype(bool)
     ends, every = (End(given[:, 1], flags[:, 0]), End(given[:, 3], flags[:, 2])), np.ones(len(given), dtype=bool)
-    return EMPTY.changed(Rows.of(*ends, every, flags[:, 4], np.ones(len(given), dtype=np.int64)))
+    return EMPTY.changed(Rows.of(*ends, every, flags[:, 4], np.ones(len(given), dtype=np.int32)))
