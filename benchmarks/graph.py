@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from psycopg import Connection
 
 from benchmarks.figure import Bench, percentile, timed
 from benchmarks.ingest import server_version
+from benchmarks.memory import most_held
 from benchmarks.scratch import scratch_database
 from benchmarks.world import World
 from benchmarks.world.graph import CUTS, LAKE, LAYERS, NAMESPACE, Cadence
@@ -125,15 +125,9 @@ def _first(url: str, environment: int) -> tuple[float, int, int]:
     database = Database(url)
     with database.transaction() as connection:
         connection.execute("select")
-    before, began = _most_held(), time.perf_counter()
+    before, began = most_held(), time.perf_counter()
     graph = _read(database, environment)
-    return time.perf_counter() - began, _most_held() - before, graph.nbytes
-
-
-def _most_held() -> int:
-    """Bytes of memory that this process has had at most; what `getrusage` says is also of who started it."""
-    told = Path("/proc/self/status").read_text(encoding="ascii")
-    return 1_024 * next(int(line.split()[1]) for line in told.splitlines() if line.startswith("VmHWM:"))
+    return time.perf_counter() - began, most_held() - before, graph.nbytes
 
 
 def _read(database: Database, environment: int) -> Graph:

@@ -30,6 +30,7 @@ TABLE = "create table bare (environment smallint, task bigint, relation text, no
 DECLARE = """
 import json, sys, time
 from pathlib import Path
+from benchmarks.memory import most_held
 from dataforge.ingest.garbage import collect_less
 from dataforge.ledger.declare import declare
 from dataforge.model import definition
@@ -43,8 +44,7 @@ for path in sys.argv[3:]:
     found = declare(database, sys.argv[2], definition.parse(text))
     taken.append(time.perf_counter() - began)
     said.append([found.created, found.changed])
-peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-print(json.dumps([taken[1:], said[1:], 1024 * int(peak.split()[1])]))
+print(json.dumps([taken[1:], said[1:], most_held()]))
 """
 
 

@@ -31,6 +31,7 @@ LOAD = """
 import json, sys, time
 began = time.perf_counter()
 from pathlib import Path
+from benchmarks.memory import most_held
 from dagster import Definitions
 from dataforge_assets.checks import ledger_checks
 from dataforge_assets.window import window
@@ -40,8 +41,7 @@ checks = [ledger_checks(assets)] if sys.argv[2] == "checks" else []
 defs = Definitions(assets=assets, asset_checks=checks, resources={"ledger": ledger_resource()})
 loaded = len(defs.get_repository_def().asset_graph.get_all_asset_keys())
 taken = time.perf_counter() - began
-peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-print(json.dumps([loaded, taken, 1_024 * int(peak.split()[1])]))  # getrusage tells of the parent's peak too
+print(json.dumps([loaded, taken, most_held()]))
 """
 CHECK = """
 import json, sys, time

@@ -10,7 +10,6 @@ upstreams are those of the task that ran it.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from types import MappingProxyType
 
 import msgspec
 from msgspec.structs import asdict, replace
@@ -50,7 +49,7 @@ def examine(
     environment: int,
     places: Iterable[Place],
     now: datetime,
-    telling: Mapping[Place, Iterable[Place]] = MappingProxyType({}),
+    telling: Mapping[Place, Iterable[Place]] = {},
     built: Mapping[Place, Built] | None = None,
 ) -> dict[Place, Compared]:
     """How each of these partitions (datasets by canonical id) stands to its direct upstreams; at least to those that
